@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Slipway: the image service of a bare-metal lab. ``create_app`` wires it together."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+from flask import Flask
+
+from webapp.config import ROOT, Settings
+
+Plane = Literal["web", "rack", "none"]
+
+
+def create_app(settings: Settings | None = None, plane: Plane = "web") -> Flask:
+    """Build the app of one plane; the only place that wires parts together.
+
+    plane: ``web`` answers people and scripts, ``rack`` answers machines and
+    nothing else, ``none`` answers nobody (worker and command line).
+    Raises SettingsProblem or DatabaseProblem in words when it cannot start.
+    """
+    from webapp import database, logs
+    from webapp.extensions import db
+    from webapp.storage.opening import open_store
+
+    settings = (settings or Settings.load(os.environ)).prepared()
+    logs.configure(settings)
+    app = Flask(
+        "webapp",
+        root_path=str(ROOT / "webapp"),
+        template_folder=str(ROOT / "templates"),
+        static_folder=None,
+    )
+    threads = {"web": settings.web_threads, "rack": settings.rack_threads, "none": 8}[plane]
+    app.config.update(
+        SECRET_KEY=settings.secret_key,
+        SQLALCHEMY_DATABASE_URI=settings.database_url,
+        SQLALCHEMY_ENGINE_OPTIONS=database.engine_options(settings, threads),
+    )
+    app.extensions["slipway.settings"] = settings
+    db.init_app(app)
+    with app.app_context():
+        database.prepare_engine(db.engine)
+        app.extensions["slipway.store"] = open_store(settings.store, settings.store_dir, db.engine)
+    if plane == "web":
+        from webapp import api, web
+
+        web.register(app)
+        api.register(app)
+    elif plane == "rack":
+        from webapp import rack
+
+        rack.register(app)
+    return app

@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings: the one typed place for everything that must be known at start.
+
+Values come from ``SLIPWAY_*`` environment variables; a secret may also come
+from a file named by ``SLIPWAY_…_FILE``. What people change while the system
+runs lives in the database (models.events.Setting).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from webapp.errors import Problem
+
+ROOT = Path(__file__).resolve().parent.parent
+MASK = "********"
+
+
+class SettingsProblem(Problem):
+    """A setting has a value that cannot be meant; the start stops here."""
+
+    code = "setting-invalid"
+
+
+def _refuse(name: str, expected: str, got: str) -> SettingsProblem:
+    return SettingsProblem(
+        f"{name} has a wrong value.",
+        where=name,
+        expected=expected,
+        got=repr(got),
+        next_step=f"Set {name} to {expected}, or unset it to use its default.",
+    )
+
+
+def _text(name: str, value: str) -> str:
+    return value
+
+
+def _path(name: str, value: str) -> Path:
+    if not value or "\0" in value:
+        raise _refuse(name, "a path", value)
+    return Path(value).expanduser().absolute()
+
+
+def _switch(name: str, value: str) -> bool:
+    words = {"on": True, "yes": True, "true": True, "1": True}
+    words |= {"off": False, "no": False, "false": False, "0": False}
+    if value.lower() not in words:
+        raise _refuse(name, "on or off", value)
+    return words[value.lower()]
+
+
+def _number(low: int, high: int) -> Callable[[str, str], int]:
+    def parse(name: str, value: str) -> int:
+        if not value.isascii() or not value.isdigit() or not low <= int(value) <= high:
+            raise _refuse(name, f"a whole number from {low} to {high}", value)
+        return int(value)
+
+    return parse
+
+
+def _choice(*choices: str) -> Callable[[str, str], str]:
+    def parse(name: str, value: str) -> str:
+        if value not in choices:
+            raise _refuse(name, " or ".join(choices), value)
+        return value
+
+    return parse
+
+
+def _bind(name: str, value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise _refuse(name, "ADDRESS:PORT, such as 0.0.0.0:5240 or [::]:5240", value)
+    return value
+
+
+def _http_url(name: str, value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        raise _refuse(name, "an http:// or https:// address", value) from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        raise _refuse(name, "an http:// or https:// address without a password", value)
+    return value.rstrip("/") + "/"
+
+
+def _database_url(name: str, value: str) -> str:
+    if value.startswith("postgres://"):
+        value = "postgresql://" + value.removeprefix("postgres://")
+    if value.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
+        return value
+    # The value may hold a password, so only its scheme is repeated.
+    got = value.partition(":")[0] + ":…"
+    raise _refuse(name, "sqlite:////path/to/file or postgresql://user@host/name", got)
+
+
+def _queue_url(name: str, value: str) -> str:
+    if value.startswith("sqlite:///"):
+        return value
+    raise _refuse(name, "sqlite:////path/to/file", value.partition(":")[0] + ":…")
+
+
+def _networks(name: str, value: str) -> tuple[str, ...]:
+    parts = tuple(part.strip() for part in value.split(",") if part.strip())
+    for part in parts:
+        try:
+            ipaddress.ip_network(part)
+        except ValueError:
+            raise _refuse(name, "networks such as 10.0.0.0/8,fd00::/8", part) from None
+    return parts
+
+
+def _accel(name: str, value: str) -> str:
+    if value and not (value.startswith("/") and value.endswith("/")):
+        raise _refuse(name, "a path such as /_store/", value)
+    return value
+
+
+def _set(default: str, text: str, parse: Callable[[str, str], Any], *, secret: bool = False) -> Any:
+    return field(metadata={"default": default, "help": text, "parse": parse, "secret": secret})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting, typed and checked. ``{data}`` in a default is the data folder."""
+
+    data_dir: Path = _set("./var", "Folder of the database, the store and the kept secrets", _path)
+    database_url: str = _set(
+        "sqlite:///{data}/slipway.db",
+        "Region's database: sqlite or postgresql",
+        _database_url,
+        secret=True,
+    )
+    store: str = _set(
+        "filesystem",
+        "Where image bytes live: filesystem or database",
+        _choice("filesystem", "database"),
+    )
+    store_dir: Path = _set("{data}/store", "Folder of the filesystem store", _path)
+    queue_url: str = _set(
+        "sqlite:///{data}/queue.db", "Queue that wakes the worker", _queue_url, secret=True
+    )
+    web_bind: str = _set("0.0.0.0:5240", "Address and port of pages and REST", _bind)
+    rack_bind: str = _set("0.0.0.0:5248", "Address and port that machines fetch from", _bind)
+    public_url: str = _set(
+        "",
+        "Address of the pages as people type it; https turns on secure cookies",
+        lambda name, value: _http_url(name, value) if value else "",
+    )
+    rack_url: str = _set(
+        "",
+        "Address of the rack as machines see it, for the URLs that are shown",
+        lambda name, value: _http_url(name, value) if value else "",
+    )
+    secret_key: str = _set(
+        "",
+        "Signs cookies and encrypts kept passwords; made and kept when absent",
+        _text,
+        secret=True,
+    )
+    default_source_url: str = _set(
+        "https://images.maas.io/ephemeral-v3/daily/", "Boot source of a first start", _http_url
+    )
+    default_keyring: str = _set(
+        "/usr/share/keyrings/ubuntu-cloudimage-keyring.gpg", "Keyring of that source", _text
+    )
+    default_release: str = _set("noble", "Ubuntu release selected at a first start", _text)
+    defaults: bool = _set("on", "Create the default source and selection at a first start", _switch)
+    single_source: bool = _set(
+        "off", "Stop managing images on the page when there is more than one source", _switch
+    )
+    import_interval: int = _set("60", "Minutes between automatic imports", _number(1, 10080))
+    downloads: int = _set("2", "Files downloaded side by side", _number(1, 16))
+    retire_grace: int = _set(
+        "1800",
+        "Seconds that a replaced version stays for machines in mid-boot",
+        _number(0, 31 * 86400),
+    )
+    stale_days: int = _set("14", "Days after which an old index is called stale", _number(1, 3650))
+    metadata_max_mb: int = _set("64", "Largest index or products file, in MiB", _number(1, 1024))
+    deny_networks: tuple[str, ...] = _set(
+        "", "Networks that a boot source may never lead to, besides link-local", _networks
+    )
+    web_workers: int = _set("2", "Processes for pages and REST", _number(1, 64))
+    web_threads: int = _set("16", "Threads in each of them", _number(1, 1024))
+    rack_workers: int = _set("2", "Processes for machines", _number(1, 64))
+    rack_threads: int = _set("128", "Threads in each of them: one a machine", _number(1, 4096))
+    accel_prefix: str = _set(
+        "",
+        "nginx location for X-Accel-Redirect, such as /_store/; empty: send it ourselves",
+        _accel,
+    )
+    trusted_proxies: int = _set(
+        "0", "Proxies in front of us whose X-Forwarded-* headers count", _number(0, 8)
+    )
+    event_days: int = _set("90", "Days that events are kept", _number(1, 3650))
+    log_level: str = _set(
+        "info", "Least level of the log", _choice("debug", "info", "warning", "error")
+    )
+    log_format: str = _set("text", "Log lines as text or json", _choice("text", "json"))
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> Settings:
+        """Read every setting from the environment; touches nothing but ``…_FILE`` secrets.
+
+        Raises SettingsProblem for the first wrong value.
+        """
+        data = Path(environ.get("SLIPWAY_DATA_DIR") or "./var").expanduser().absolute()
+        values: dict[str, Any] = {}
+        origins: dict[str, str] = {}
+        for spec in setting_fields():
+            name = env_name(spec.name)
+            text, origin = _read(environ, name, spec.metadata["secret"])
+            if text is None:
+                text, origin = spec.metadata["default"].replace("{data}", str(data)), "default"
+            values[spec.name] = spec.metadata["parse"](name, text)
+            origins[spec.name] = origin
+        return cls(**values, origins=origins)
+
+    def prepared(self) -> Settings:
+        """Make the data folder and the secret key where they are missing.
+
+        The key is kept in ``secret.key`` (mode 0600) so that sessions and
+        encrypted passwords outlive a restart.
+        """
+        try:
+            self.data_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+            if self.secret_key:
+                return self
+            path = self.data_dir / "secret.key"
+            kept = replace(self, secret_key=_kept_key(path))
+        except OSError as error:
+            raise SettingsProblem(
+                "The data folder cannot be used.",
+                where=str(self.data_dir),
+                expected="a folder that this user may write",
+                got=error.strerror or str(error),
+                next_step="Set SLIPWAY_DATA_DIR to such a folder, or change its owner.",
+            ) from error
+        return replace(kept, origins={**self.origins, "secret_key": f"kept in {path}"})
+
+    @property
+    def is_https(self) -> bool:
+        """Whether people reach the pages over TLS."""
+        return self.public_url.startswith("https:")
+
+
+def setting_fields() -> list[Any]:
+    """The dataclass fields that are settings, in their order of definition."""
+    return [spec for spec in fields(Settings) if "parse" in spec.metadata]
+
+
+def env_name(field_name: str) -> str:
+    """The environment variable of a field."""
+    return "SLIPWAY_" + field_name.upper()
+
+
+def table(settings: Settings) -> list[tuple[str, str, str, str]]:
+    """(name, value, where it came from, help) of every setting, secrets masked."""
+    rows = []
+    for spec in setting_fields():
+        value = getattr(settings, spec.name)
+        rows.append(
+            (
+                env_name(spec.name),
+                _shown(value, spec.metadata["secret"]),
+                settings.origins.get(spec.name, "code"),
+                spec.metadata["help"],
+            )
+        )
+    return rows
+
+
+def _shown(value: Any, is_secret: bool) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ",".join(value)
+    text = str(value)
+    if not is_secret or not text:
+        return text
+    parts = urlsplit(text) if "://" in text else None
+    if parts is None:
+        return MASK
+    # A database address is only secret in its password (and in what follows a "?").
+    host = parts.netloc.rpartition("@")[2]
+    user = parts.netloc.rpartition("@")[0].partition(":")
+    account = user[0] + (f":{MASK}" if user[1] else "") + "@" if user[0] else ""
+    return f"{parts.scheme}://{account}{host}{parts.path}" + (f"?{MASK}" if parts.query else "")
+
+
+def _read(environ: Mapping[str, str], name: str, is_secret: bool) -> tuple[str | None, str]:
+    if environ.get(name):
+        return environ[name], "environment"
+    path = environ.get(name + "_FILE") if is_secret else None
+    if not path:
+        return None, ""
+    try:
+        return Path(path).read_text().strip(), f"file {path}"
+    except (OSError, UnicodeDecodeError) as error:
+        raise _refuse(name + "_FILE", "the path of a readable text file", path) from error
+
+
+def unknown_names(environ: Mapping[str, str]) -> list[str]:
+    """SLIPWAY_ names that mean nothing here: most likely misspelt, so they are shown."""
+    known = {env_name(spec.name) for spec in setting_fields()}
+    known |= {env_name(s.name) + "_FILE" for s in setting_fields() if s.metadata["secret"]}
+    return sorted(n for n in environ if n.startswith("SLIPWAY_") and n not in known)
+
+
+def _kept_key(path: Path) -> str:
+    """Read the kept key, or make it once; two processes at a first start agree on one."""
+    if not path.exists():
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_urlsafe(48))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(fresh, path)  # fails when somebody else was first: theirs counts
+        except FileExistsError:
+            pass
+        finally:
+            fresh.unlink()
+    return path.read_text().strip()

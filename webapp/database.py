@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the region's database is opened and brought to its newest shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+
+from webapp.config import ROOT, Settings
+from webapp.errors import Problem
+
+BUSY_TIMEOUT_MS = 15_000
+
+
+class DatabaseProblem(Problem):
+    """The database is not there, or not of the shape that this code needs."""
+
+    code = "database"
+
+
+def engine_options(settings: Settings, threads: int) -> dict[str, Any]:
+    """Options for create_engine: one connection a thread, since threads wait otherwise."""
+    if settings.database_url.startswith("sqlite"):
+        return {"pool_size": threads, "max_overflow": 4}
+    return {"pool_size": threads, "max_overflow": 4, "pool_pre_ping": True}
+
+
+def prepare_engine(engine: Engine) -> None:
+    """Set what every SQLite connection needs; PostgreSQL needs nothing.
+
+    WAL lets readers go on while one process writes. Foreign keys are off by
+    default in SQLite. NORMAL loses at most the last commits in a power cut and
+    corrupts nothing; a file whose row was lost is adopted again by its hash.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: DBAPIConnection, _record: Any) -> None:
+        cursor = connection.cursor()
+        for pragma in (
+            f"busy_timeout={BUSY_TIMEOUT_MS}",
+            "journal_mode=WAL",
+            "foreign_keys=ON",
+            "synchronous=NORMAL",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+
+def alembic_config(engine: Engine) -> Config:
+    """Alembic's configuration without an ini file: everything is known here."""
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "migrations"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["engine"] = engine
+    return config
+
+
+def upgrade(engine: Engine, revision: str = "head") -> None:
+    """Run the migrations up to a revision."""
+    command.upgrade(alembic_config(engine), revision)
+
+
+def downgrade(engine: Engine, revision: str) -> None:
+    """Run the migrations down to a revision ("base" for none)."""
+    command.downgrade(alembic_config(engine), revision)
+
+
+def check_revision(engine: Engine) -> None:
+    """Refuse to work on a database of another shape.
+
+    Raises DatabaseProblem that says which command mends it.
+    """
+    head = ScriptDirectory.from_config(alembic_config(engine)).get_current_head()
+    with engine.connect() as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+    if current != head:
+        raise DatabaseProblem(
+            "The database has another shape than this version of Slipway needs.",
+            code="database-revision",
+            where=engine.url.render_as_string(hide_password=True),
+            expected=f"revision {head}",
+            got=f"revision {current or 'none'}",
+            next_step="Run `slipway db upgrade`.",
+        )

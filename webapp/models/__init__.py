@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The region's database: tables and their invariants, one module a subject."""
+
+from webapp.models.accounts import APIKey, LoginSession, LoginThrottle, Role, User
+from webapp.models.base import Base, utcnow
+from webapp.models.events import Event, Publication, Setting
+from webapp.models.resources import Blob, BootResource, ResourceFile, ResourceSet, ResourceType
+from webapp.models.runs import (
+    ACTIVE_STATES,
+    FileTransfer,
+    ImportFailure,
+    ImportRun,
+    RunState,
+    TransferState,
+)
+from webapp.models.sources import (
+    BootSource,
+    BootSourceCache,
+    BootSourceSelection,
+    StreamDocument,
+)
+
+__all__ = [
+    "ACTIVE_STATES",
+    "APIKey",
+    "Base",
+    "Blob",
+    "BootResource",
+    "BootSource",
+    "BootSourceCache",
+    "BootSourceSelection",
+    "Event",
+    "FileTransfer",
+    "ImportFailure",
+    "ImportRun",
+    "LoginSession",
+    "LoginThrottle",
+    "Publication",
+    "ResourceFile",
+    "ResourceSet",
+    "ResourceType",
+    "Role",
+    "RunState",
+    "Setting",
+    "StreamDocument",
+    "TransferState",
+    "User",
+    "utcnow",
+]

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images as we hold them: boot resource, resource set, resource file, blob."""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from webapp.models.base import Base, utcnow
+
+
+class ResourceType(enum.StrEnum):
+    """Where a boot resource came from; MAAS prints these words capitalised."""
+
+    SYNCED = "synced"
+    UPLOADED = "uploaded"
+
+
+class BootResource(Base):
+    """One image we hold: ``os/release`` for ``arch/subarch`` (spec maas-images 1.1, 1.9).
+
+    ``subarch`` carries a non-generic kernel flavour (``ga-24.04-lowlatency``).
+    ``current_set_id`` is the publication: machines get that set and no other
+    until this one column changes.
+    """
+
+    __tablename__ = "boot_resource"
+    __table_args__ = (UniqueConstraint("name", "architecture"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    rtype: Mapped[str] = mapped_column(default=ResourceType.SYNCED)
+    name: Mapped[str]
+    architecture: Mapped[str]
+    os: Mapped[str] = mapped_column(index=True)
+    release: Mapped[str]
+    arch: Mapped[str]
+    subarch: Mapped[str]
+    kflavor: Mapped[str] = mapped_column(default="")
+    title: Mapped[str] = mapped_column(default="")
+    bootloader_type: Mapped[str] = mapped_column(default="")
+    base_image: Mapped[str] = mapped_column(default="")
+    is_rolling: Mapped[bool] = mapped_column(default=False)
+    subarches: Mapped[list[str]] = mapped_column(default=list)
+    answers_to: Mapped[list[str]] = mapped_column(default=list)
+    source_id: Mapped[int | None] = mapped_column(
+        ForeignKey("boot_source.id", ondelete="SET NULL"), index=True
+    )
+    current_set_id: Mapped[int | None] = mapped_column(
+        ForeignKey("resource_set.id", ondelete="SET NULL", use_alter=True), index=True
+    )
+    gone_since: Mapped[datetime | None]  # upstream stopped offering it
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    updated_at: Mapped[datetime] = mapped_column(default=utcnow, onupdate=utcnow)
+
+    sets: Mapped[list[ResourceSet]] = relationship(
+        back_populates="resource",
+        cascade="all, delete-orphan",
+        passive_deletes=True,
+        foreign_keys="ResourceSet.resource_id",
+    )
+    current_set: Mapped[ResourceSet | None] = relationship(
+        foreign_keys=[current_set_id], post_update=True
+    )
+
+
+class ResourceSet(Base):
+    """One version of a boot resource with its label.
+
+    ``completed_at`` is set in the transaction that saw all its blobs ready;
+    ``retired_at`` when a successor took its place: it is no longer listed, but
+    machines that pinned it may finish until the grace time is over.
+    """
+
+    __tablename__ = "resource_set"
+    __table_args__ = (UniqueConstraint("resource_id", "version", "label"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    resource_id: Mapped[int] = mapped_column(
+        ForeignKey("boot_resource.id", ondelete="CASCADE"), index=True
+    )
+    version: Mapped[str]
+    label: Mapped[str]
+    is_unsigned: Mapped[bool] = mapped_column(default=False)
+    signer_fingerprint: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    completed_at: Mapped[datetime | None]
+    retired_at: Mapped[datetime | None]
+
+    resource: Mapped[BootResource] = relationship(back_populates="sets", foreign_keys=[resource_id])
+    files: Mapped[list[ResourceFile]] = relationship(
+        back_populates="resource_set", cascade="all, delete-orphan", passive_deletes=True
+    )
+
+
+class ResourceFile(Base):
+    """A named file of a set; its bytes are the blob with the same sha256."""
+
+    __tablename__ = "resource_file"
+    __table_args__ = (UniqueConstraint("set_id", "filename"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    set_id: Mapped[int] = mapped_column(
+        ForeignKey("resource_set.id", ondelete="CASCADE"), index=True
+    )
+    blob_id: Mapped[int] = mapped_column(ForeignKey("blob.id", ondelete="RESTRICT"), index=True)
+    filename: Mapped[str]
+    ftype: Mapped[str]
+    extra: Mapped[dict[str, Any]] = mapped_column(default=dict)  # kpackage, src_package ...
+
+    resource_set: Mapped[ResourceSet] = relationship(back_populates="files")
+    blob: Mapped[Blob] = relationship(back_populates="files")
+
+
+class Blob(Base):
+    """Bytes stored once, by sha256. Only a ready one may be named by a published set.
+
+    State is one of ``wanted`` (nothing or a part is there), ``ready`` (whole and
+    verified) and ``bad`` (found damaged; never served).
+    """
+
+    __tablename__ = "blob"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(unique=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    state: Mapped[str] = mapped_column(default="wanted", index=True)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    verified_at: Mapped[datetime | None]
+
+    files: Mapped[list[ResourceFile]] = relationship(back_populates="blob")

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Import runs: the table is the queue, the lease is the lock."""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+
+from sqlalchemy import BigInteger, ForeignKey, Index, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from webapp.models.base import Base, utcnow
+
+
+class RunState(enum.StrEnum):
+    """queued -> running -> one of the ended states."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"  # everything wanted is stored
+    PARTIAL = "partial"  # some of it failed, the rest is stored
+    FAILED = "failed"  # nothing could be done
+    STOPPED = "stopped"
+
+
+ACTIVE_STATES = (RunState.QUEUED, RunState.RUNNING)
+
+
+class ImportRun(Base):
+    """One pass over all sources. The row is the truth, huey only wakes the worker.
+
+    A run is claimed by one conditional UPDATE; its worker renews ``lease_until``
+    with every progress write and reads ``is_cancelled`` there. The two partial
+    unique indexes make a second running or queued row impossible.
+    """
+
+    __tablename__ = "import_run"
+    __table_args__ = (
+        Index(
+            "uq_import_run_running",
+            "state",
+            unique=True,
+            sqlite_where=text("state = 'running'"),
+            postgresql_where=text("state = 'running'"),
+        ),
+        Index(
+            "uq_import_run_queued",
+            "state",
+            unique=True,
+            sqlite_where=text("state = 'queued'"),
+            postgresql_where=text("state = 'queued'"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    state: Mapped[str] = mapped_column(default=RunState.QUEUED)
+    trigger: Mapped[str] = mapped_column(default="manual")  # manual, schedule, start
+    requested_by: Mapped[str] = mapped_column(default="")
+    phase: Mapped[str] = mapped_column(default="")  # refreshing, planning, downloading, publishing
+    lease_owner: Mapped[str] = mapped_column(default="")
+    lease_until: Mapped[datetime | None]
+    is_cancelled: Mapped[bool] = mapped_column(default=False)
+    queued_at: Mapped[datetime] = mapped_column(default=utcnow)
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    bytes_total: Mapped[int] = mapped_column(BigInteger, default=0)
+    bytes_done: Mapped[int] = mapped_column(BigInteger, default=0)  # never falls, never > total
+    bytes_per_s: Mapped[int] = mapped_column(BigInteger, default=0)
+    sets_published: Mapped[int] = mapped_column(default=0)
+    sets_retired: Mapped[int] = mapped_column(default=0)
+    summary: Mapped[str] = mapped_column(default="")
+
+    transfers: Mapped[list[FileTransfer]] = relationship(
+        back_populates="run", cascade="all, delete-orphan", passive_deletes=True
+    )
+    failures: Mapped[list[ImportFailure]] = relationship(
+        back_populates="run", cascade="all, delete-orphan", passive_deletes=True
+    )
+
+
+class TransferState(enum.StrEnum):
+    """The life of one file in one run."""
+
+    WAITING = "waiting"
+    DOWNLOADING = "downloading"
+    VERIFYING = "verifying"
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+class FileTransfer(Base):
+    """One blob that a run has to fetch, with its progress in bytes.
+
+    ``image`` and ``architecture`` name the first image that wants it, as people
+    read it: "ubuntu/noble" and "amd64/ga-24.04".
+    """
+
+    __tablename__ = "file_transfer"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("import_run.id", ondelete="CASCADE"), index=True)
+    source_id: Mapped[int | None] = mapped_column(
+        ForeignKey("boot_source.id", ondelete="SET NULL"), index=True
+    )
+    blob_id: Mapped[int | None] = mapped_column(
+        ForeignKey("blob.id", ondelete="SET NULL"), index=True
+    )
+    image: Mapped[str]
+    architecture: Mapped[str]
+    version: Mapped[str]
+    filename: Mapped[str]
+    path: Mapped[str]  # below the source's root
+    sha256: Mapped[str]
+    size: Mapped[int] = mapped_column(BigInteger)
+    state: Mapped[str] = mapped_column(default=TransferState.WAITING)
+    bytes_done: Mapped[int] = mapped_column(BigInteger, default=0)
+    bytes_per_s: Mapped[int] = mapped_column(BigInteger, default=0)
+    retries: Mapped[int] = mapped_column(default=0)
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    run: Mapped[ImportRun] = relationship(back_populates="transfers")
+
+
+class ImportFailure(Base):
+    """One typed failure of a run: errors.Problem as a row."""
+
+    __tablename__ = "import_failure"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("import_run.id", ondelete="CASCADE"), index=True)
+    source_id: Mapped[int | None] = mapped_column(
+        ForeignKey("boot_source.id", ondelete="SET NULL"), index=True
+    )
+    source_url: Mapped[str] = mapped_column(default="")
+    image: Mapped[str] = mapped_column(default="")
+    architecture: Mapped[str] = mapped_column(default="")
+    filename: Mapped[str] = mapped_column(default="")
+    code: Mapped[str]
+    what: Mapped[str]
+    where: Mapped[str] = mapped_column(default="")
+    expected: Mapped[str] = mapped_column(default="")
+    got: Mapped[str] = mapped_column(default="")
+    next_step: Mapped[str] = mapped_column(default="")
+    at: Mapped[datetime] = mapped_column(default=utcnow)
+
+    run: Mapped[ImportRun] = relationship(back_populates="failures")

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boot sources, the signed documents they gave us, what they offer, what is selected."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, LargeBinary, UniqueConstraint
+from sqlalchemy.orm import Mapped, deferred, mapped_column, relationship
+
+from webapp.models.base import Base, utcnow
+
+
+class BootSource(Base):
+    """A simplestreams mirror: URL, keyring, priority (spec maas-images 1.3).
+
+    Exactly one of ``keyring_filename`` and ``keyring_data`` is set, unless
+    ``is_unsigned`` was consented to. The ``error_*`` columns are the outcome of
+    the last refresh only and are cleared by the next good one, so that no
+    error outlives its cause (LP 1890262).
+    """
+
+    __tablename__ = "boot_source"
+    __table_args__ = (
+        CheckConstraint(
+            "is_unsigned OR ((keyring_filename = '') <> (keyring_data IS NULL))",
+            name="one_keyring",
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    url: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str] = mapped_column(default="")
+    priority: Mapped[int] = mapped_column(default=0)  # the higher one wins
+    is_enabled: Mapped[bool] = mapped_column(default=True)
+    keyring_filename: Mapped[str] = mapped_column(default="")
+    keyring_data: Mapped[bytes | None] = mapped_column(LargeBinary)
+    is_unsigned: Mapped[bool] = mapped_column(default=False)
+
+    proxy_url: Mapped[str] = mapped_column(default="")
+    ca_file: Mapped[str] = mapped_column(default="")
+    auth_kind: Mapped[str] = mapped_column(default="none")  # none, basic, bearer
+    auth_username: Mapped[str] = mapped_column(default="")
+    auth_secret: Mapped[str] = mapped_column(default="")  # encrypted, see services.secrets
+
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    updated_at: Mapped[datetime] = mapped_column(default=utcnow, onupdate=utcnow)
+    checked_at: Mapped[datetime | None]  # last refresh that was tried
+    refreshed_at: Mapped[datetime | None]  # last refresh that succeeded
+    index_updated_at: Mapped[datetime | None]  # what the index itself says
+    signed_at: Mapped[datetime | None]
+    signer_fingerprint: Mapped[str] = mapped_column(default="")
+
+    error_code: Mapped[str] = mapped_column(default="")
+    error_what: Mapped[str] = mapped_column(default="")
+    error_where: Mapped[str] = mapped_column(default="")
+    error_expected: Mapped[str] = mapped_column(default="")
+    error_got: Mapped[str] = mapped_column(default="")
+    error_next_step: Mapped[str] = mapped_column(default="")
+
+    selections: Mapped[list[BootSourceSelection]] = relationship(
+        back_populates="source", cascade="all, delete-orphan", passive_deletes=True
+    )
+    documents: Mapped[list[StreamDocument]] = relationship(
+        back_populates="source", cascade="all, delete-orphan", passive_deletes=True
+    )
+
+
+class StreamDocument(Base):
+    """A metadata file exactly as it was signed, with what a conditional GET needs.
+
+    ``updated_at`` is the document's own claim and never goes back (spec
+    trust-and-reliability 2.1); the bytes are kept to re-publish and to prove.
+    """
+
+    __tablename__ = "stream_document"
+    __table_args__ = (UniqueConstraint("source_id", "path"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    source_id: Mapped[int] = mapped_column(
+        ForeignKey("boot_source.id", ondelete="CASCADE"), index=True
+    )
+    path: Mapped[str]  # below the source's root, e.g. streams/v1/index.sjson
+    content_id: Mapped[str] = mapped_column(default="")  # "" for the index
+    content: Mapped[bytes] = deferred(mapped_column(LargeBinary))
+    sha256: Mapped[str]
+    etag: Mapped[str] = mapped_column(default="")
+    last_modified: Mapped[str] = mapped_column(default="")
+    updated_at: Mapped[datetime | None]
+    signed_at: Mapped[datetime | None]
+    signer_fingerprint: Mapped[str] = mapped_column(default="")
+    fetched_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+    source: Mapped[BootSource] = relationship(back_populates="documents")
+
+
+class BootSourceCache(Base):
+    """One product that a source offers: its newest version with all its items.
+
+    ``subarch`` is the product's own; ``answers_to`` are the names that a
+    machine may ask for and that this product serves (spec maas-images 1.7).
+    ``items`` are the files worth storing, as ``streams.mapping.Item.as_dict``.
+    """
+
+    __tablename__ = "boot_source_cache"
+    __table_args__ = (
+        UniqueConstraint("source_id", "os", "arch", "subarch", "release", "kflavor", "label"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    source_id: Mapped[int] = mapped_column(
+        ForeignKey("boot_source.id", ondelete="CASCADE"), index=True
+    )
+    product: Mapped[str]
+    os: Mapped[str] = mapped_column(index=True)
+    arch: Mapped[str]
+    subarch: Mapped[str]
+    release: Mapped[str]
+    kflavor: Mapped[str] = mapped_column(default="")
+    label: Mapped[str] = mapped_column(default="")
+    version: Mapped[str]  # serial of the newest version
+    size: Mapped[int] = mapped_column(BigInteger)
+    title: Mapped[str] = mapped_column(default="")
+    release_title: Mapped[str] = mapped_column(default="")
+    release_codename: Mapped[str] = mapped_column(default="")
+    release_version: Mapped[str] = mapped_column(default="")  # "24.04"
+    support_eol: Mapped[date | None]
+    support_esm_eol: Mapped[date | None]
+    bootloader_type: Mapped[str] = mapped_column(default="")
+    is_rolling: Mapped[bool] = mapped_column(default=False)
+    subarches: Mapped[list[str]] = mapped_column(default=list)
+    answers_to: Mapped[list[str]] = mapped_column(default=list)
+    items: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
+
+
+class BootSourceSelection(Base):
+    """What an administrator wants from a source (spec maas-images 1.6)."""
+
+    __tablename__ = "boot_source_selection"
+    __table_args__ = (UniqueConstraint("source_id", "os", "release"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    source_id: Mapped[int] = mapped_column(
+        ForeignKey("boot_source.id", ondelete="CASCADE"), index=True
+    )
+    os: Mapped[str]
+    release: Mapped[str]
+    arches: Mapped[list[str]] = mapped_column(default=lambda: ["*"])
+    subarches: Mapped[list[str]] = mapped_column(default=lambda: ["*"])
+    labels: Mapped[list[str]] = mapped_column(default=lambda: ["*"])
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    updated_at: Mapped[datetime] = mapped_column(default=utcnow, onupdate=utcnow)
+
+    source: Mapped[BootSource] = relationship(back_populates="selections")
