@@ -58,3 +58,33 @@ class Problem(Exception):
         if self.next_step:
             parts.append(f"Next: {self.next_step}")
         return " ".join(parts)
+
+
+class InvalidFields(Problem):
+    """Input that a form or an API call must correct, field by field.
+
+    fields: field name -> messages; ``__all__`` holds what is about several
+    fields at once (the name that REST 2.0 uses, spec api section 5).
+    """
+
+    code = "invalid-fields"
+
+    def __init__(self, fields: dict[str, list[str]]) -> None:
+        names = ", ".join(sorted(fields))
+        super().__init__(
+            "Some values cannot be used: " + " ".join(m for ms in fields.values() for m in ms),
+            where=names,
+        )
+        self.fields = fields
+
+
+class NotFound(Problem):
+    """There is no such thing (any more)."""
+
+    code = "not-found"
+
+
+class Conflict(Problem):
+    """It cannot be done in the present state."""
+
+    code = "conflict"

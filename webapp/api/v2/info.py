@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``version/``: what stock clients ask first."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from webapp.api.v2.dispatch import Action, Call, Resource, as_json
+
+# The API that is spoken, not our own release: clients compare it (spec api, section 3).
+API_VERSION = "2.9.2"
+
+
+def read_version(call: Call) -> Response:
+    """Read version and capabilities."""
+    return as_json({"version": API_VERSION, "subversion": "", "capabilities": []})
+
+
+RESOURCES = (
+    Resource("VersionHandler", "/version/", (Action("read", "GET", read_version, role=None),)),
+)
