@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a boot source offers, as values: the outcome of ``mapping.map_products``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One file worth storing.
+
+    filename: the name it is served under (spec maas-images 1.16), unique in its offer.
+    path: where the mirror keeps it, below the source's root.
+    extra: kpackage, kparams and src_* where the stream gives them (1.9).
+    """
+
+    filename: str
+    ftype: str
+    path: str
+    size: int
+    sha256: str
+    extra: dict[str, str] = field(default_factory=dict, hash=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The item as JSON keeps it in the boot source cache."""
+        return {
+            "filename": self.filename,
+            "ftype": self.ftype,
+            "path": self.path,
+            "size": self.size,
+            "sha256": self.sha256,
+            "extra": dict(self.extra),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Item:
+        """The item that ``as_dict`` was made from."""
+        return cls(
+            filename=data["filename"],
+            ftype=data["ftype"],
+            path=data["path"],
+            size=data["size"],
+            sha256=data["sha256"],
+            extra=dict(data["extra"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One product of a source: its newest storable version with all its files.
+
+    The fields are the columns of the boot source cache. ``os``/``release`` and
+    ``arch``/``subarch`` name the boot resource (1.9), the kernel flavour is part
+    of ``subarch``. ``subarches`` is what the stream claims; ``answers_to`` is
+    what this product serves once all claims are settled, own name first (1.7).
+    """
+
+    product: str
+    os: str
+    arch: str
+    subarch: str
+    release: str
+    kflavor: str
+    label: str
+    version: str
+    size: int  # bytes, each distinct file once
+    title: str
+    release_title: str
+    release_codename: str
+    release_version: str
+    support_eol: date | None
+    support_esm_eol: date | None
+    bootloader_type: str
+    is_rolling: bool
+    subarches: tuple[str, ...]
+    answers_to: tuple[str, ...]
+    items: tuple[Item, ...]
+
+    def as_columns(self) -> dict[str, Any]:
+        """The offer as keyword arguments of a boot source cache row."""
+        columns = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        columns["subarches"] = list(self.subarches)
+        columns["answers_to"] = list(self.answers_to)
+        columns["items"] = [item.as_dict() for item in self.items]
+        return columns
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A product, or one version of it, that is not offered, and why.
+
+    version: "" when it is the whole product; otherwise a build that was passed
+    over although the product itself is offered from an older one.
+    """
+
+    product: str
+    reason: str
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """A publisher's notice of a new MAAS (spec 1.21). The message is a stranger's HTML."""
+
+    product: str
+    version: str  # of the notice itself
+    maas_version: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """All that some products documents offer, in product-name order."""
+
+    offers: tuple[Offer, ...]
+    skipped: tuple[Skipped, ...]
+    notifications: tuple[Notification, ...] = ()
