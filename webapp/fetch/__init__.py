@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HTTP for boot sources: capped, timed, resumed; redirects and addresses under rule.
+
+Nothing of the process environment is used (proxies, .netrc, CA variables).
+"""
+
+from webapp.fetch.client import Fetcher
+from webapp.fetch.model import (
+    Fetched,
+    FetchProblem,
+    Head,
+    Limits,
+    NotModified,
+    Route,
+    Stopped,
+)
+
+__all__ = [
+    "FetchProblem",
+    "Fetched",
+    "Fetcher",
+    "Head",
+    "Limits",
+    "NotModified",
+    "Route",
+    "Stopped",
+]
