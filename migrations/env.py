@@ -7,9 +7,17 @@ from alembic import context
 from sqlalchemy import MetaData, text
 
 from webapp.models import Base
+from webapp.models.base import UTCDateTime
 from webapp.storage.database import storage_metadata
 
 TARGET: list[MetaData] = [Base.metadata, storage_metadata]
+
+
+def render_item(kind: str, item: object, _context: object) -> str | bool:
+    """Write our time type as what it is in the database: migrations import nothing of ours."""
+    if kind == "type" and isinstance(item, UTCDateTime):
+        return "sa.DateTime(timezone=True)"
+    return False
 
 
 def run() -> None:
@@ -29,6 +37,7 @@ def run() -> None:
             target_metadata=TARGET,
             render_as_batch=True,
             compare_type=True,
+            render_item=render_item,
             transactional_ddl=True,
         )
         with context.begin_transaction():
