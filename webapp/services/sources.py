@@ -312,7 +312,9 @@ def _store_snapshot(source_id: int, stamp: datetime, snapshot: Snapshot) -> None
             )
             for document in snapshot.documents
         )
-        db.session.add_all(cache_row(source_id, offer) for offer in snapshot.offers)
+        db.session.add_all(
+            BootSourceCache(source_id=source_id, **offer.as_columns()) for offer in snapshot.offers
+        )
         health |= {
             "index_updated_at": snapshot.index_updated_at,
             "signed_at": snapshot.signed_at,
@@ -320,15 +322,6 @@ def _store_snapshot(source_id: int, stamp: datetime, snapshot: Snapshot) -> None
         }
     _write_health(source_id, health)
     db.session.commit()
-
-
-def cache_row(source_id: int, offer: Offer) -> BootSourceCache:
-    """An offer as a row of the catalogue."""
-    values = {f.name: getattr(offer, f.name) for f in fields(Offer)}
-    values["items"] = [item.as_dict() for item in offer.items]
-    values["subarches"] = list(offer.subarches)
-    values["answers_to"] = list(offer.answers_to)
-    return BootSourceCache(source_id=source_id, **values)
 
 
 def _note_problem(source_id: int, problem: Problem) -> None:
