@@ -1,0 +1,74 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Install the system packages that a purpose needs, when they are missing and may be installed.
+#
+#   deploy/install-packages.sh run     gpg and gpgv: what Slipway runs with
+#   deploy/install-packages.sh test    run, Chromium, PostgreSQL, nginx: what the tests drive
+#   deploy/install-packages.sh bench   run, nginx, curl, openssl, wrk: what the benchmarks compare with
+#
+# Nothing is done when all is there. It installs as root or through `sudo -n`, by apt-get only;
+# otherwise, or with INSTALL=no, it prints the exact command and exits 1.
+set -eu
+
+purpose=${1:-run}
+missing=""
+
+need() { # need COMMAND PACKAGE
+    command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
+}
+
+has_postgres() {
+    command -v initdb >/dev/null 2>&1 && return 0
+    for found in /usr/lib/postgresql/*/bin/initdb; do
+        [ -x "$found" ] && return 0
+    done
+    return 1
+}
+
+PATH=$PATH:/usr/sbin:/sbin
+need gpg gnupg
+need gpgv gpgv
+case $purpose in
+run) ;;
+test)
+    [ -x "${CHROMIUM:-}" ] || need chromium chromium
+    has_postgres || missing="$missing postgresql"
+    need nginx nginx-light
+    ;;
+bench)
+    need nginx nginx-light
+    need curl curl
+    need openssl openssl
+    need wrk wrk
+    ;;
+*)
+    echo "install-packages.sh: unknown purpose '$purpose': run, test or bench" >&2
+    exit 2
+    ;;
+esac
+[ -n "$missing" ] || exit 0
+
+install="apt-get install -y --no-install-recommends$missing"
+sudo=""
+if [ "${INSTALL:-yes}" = yes ] && command -v apt-get >/dev/null 2>&1; then
+    if [ "$(id -u)" -eq 0 ]; then
+        allowed=yes
+    elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
+        allowed=yes sudo="sudo -n"
+    fi
+fi
+if [ -z "${allowed:-}" ]; then
+    echo "Missing for '$purpose':$missing" >&2
+    echo "Next: run  sudo sh -c 'apt-get update && $install'  and start again." >&2
+    exit 1
+fi
+
+echo "Installing for '$purpose':$missing"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+if ! { $sudo env DEBIAN_FRONTEND=noninteractive apt-get update -qq &&
+    $sudo env DEBIAN_FRONTEND=noninteractive $install -qq; } >"$log" 2>&1 </dev/null; then
+    tail -n 20 "$log" >&2
+    echo "install-packages.sh: '$install' failed; its last lines are above." >&2
+    exit 1
+fi
