@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+"""simplestreams and trust: verify, parse, map and filter what a boot source says.
+
+A leaf: nothing in here knows Flask, the database or the network.
+"""
