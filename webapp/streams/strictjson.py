@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parse JSON as I-JSON (RFC 7493) asks for, with limits, so that it means one thing only."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from webapp.streams import sniff
+from webapp.streams.errors import DocumentProblem
+
+MAX_DEPTH = 32
+MAX_VALUES = 2_000_000
+# The bounds of a BIGINT column; the largest size a stream names is far below.
+MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_LONGEST_INTEGER = len(str(MIN_INTEGER))
+_WORDS = {
+    "not-json": "The document is not JSON.",
+    "not-utf8": "The document is not plain UTF-8.",
+    "duplicate-key": "The document names a key twice, so it could be read in two ways.",
+    "too-deep": "The document is nested too deeply.",
+    "too-many-values": "The document holds too many values.",
+    "bad-number": "The document holds a number that cannot be used.",
+    "bad-text": "The document holds text that cannot be stored.",
+}
+
+
+def loads(payload: bytes, *, what: str, max_depth: int = MAX_DEPTH) -> Any:
+    """Parse one JSON text; ``what`` names the document in a problem.
+
+    Beyond what JSON's grammar refuses: bytes that are not UTF-8, a byte order
+    mark, a key twice in one object, NaN and Infinity (also as 1e999), integers
+    beyond 64 bits, text that no database or terminal can hold (U+0000 and lone
+    surrogates), nesting deeper than max_depth and more than MAX_VALUES values.
+    Raises DocumentProblem and nothing else.
+    """
+    parser = _Parser(what)
+    value = parser.parse(payload)
+    parser.check_tree(value, max_depth, has_escapes=b"\\u" in payload)
+    return value
+
+
+class _Parser:
+    """The hooks of one parse; they only add the document's name to each refusal."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def parse(self, payload: bytes) -> Any:
+        # A value starts after one of these, so this bounds the memory of the
+        # result before any of it is built. Those inside strings count, too.
+        values = payload.count(b",") + payload.count(b"[") + payload.count(b"{")
+        if values > MAX_VALUES:
+            self._refuse("too-many-values", f"at most {MAX_VALUES} values", f"up to {values}")
+        if payload.startswith(b"\xef\xbb\xbf"):
+            self._refuse("not-utf8", "UTF-8 without a byte order mark", "a byte order mark")
+        try:
+            text = payload.decode("utf-8")
+        except UnicodeDecodeError as error:
+            self._refuse("not-utf8", "UTF-8", f"another byte at offset {error.start}")
+        try:
+            return json.loads(
+                text,
+                object_pairs_hook=self._object,
+                parse_int=self._integer,
+                parse_float=self._float,
+                parse_constant=self._constant,
+            )
+        except json.JSONDecodeError as error:
+            looks = sniff.describe(payload)
+            place = f"{error.msg} at line {error.lineno} column {error.colno}"
+            got = place if looks in (sniff.JSON, "plain text") else looks
+            self._refuse("not-json", "one JSON document", got)
+        except RecursionError:
+            self._refuse("too-deep", "a flat document", "thousands of levels")
+
+    def check_tree(self, root: Any, max_depth: int, *, has_escapes: bool) -> None:
+        """Walk the tree level by level: its depth, and text that only an escape can smuggle in."""
+        level = [root]
+        depth = 0
+        while level:
+            below: list[Any] = []
+            for node in level:
+                if isinstance(node, dict | list):
+                    if depth == max_depth:
+                        self._refuse("too-deep", f"at most {max_depth} levels", "more")
+                    below.extend(node.values() if isinstance(node, dict) else node)
+                    if has_escapes and isinstance(node, dict):
+                        self._check_texts(node)
+                elif has_escapes and isinstance(node, str):
+                    self._check_texts([node])
+            level = below
+            depth += 1
+
+    def _check_texts(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            if "\0" in text or _SURROGATE.search(text):
+                self._refuse("bad-text", "Unicode text", "U+0000 or half of a surrogate pair")
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            seen: set[str] = set()
+            for name, _ in pairs:
+                if name in seen:
+                    self._refuse("duplicate-key", "each key once", f"{_shown(name)} twice")
+                seen.add(name)
+        return found
+
+    def _integer(self, digits: str) -> int:
+        if len(digits) <= _LONGEST_INTEGER and MIN_INTEGER <= int(digits) <= MAX_INTEGER:
+            return int(digits)
+        self._refuse("bad-number", "an integer of at most 64 bits", _shown(digits))
+
+    def _float(self, digits: str) -> float:
+        number = float(digits)
+        if not math.isfinite(number):
+            self._refuse("bad-number", "a finite number", _shown(digits))
+        return number
+
+    def _constant(self, word: str) -> NoReturn:
+        self._refuse("bad-number", "a number", word)
+
+    def _refuse(self, code: str, expected: str, got: str) -> NoReturn:
+        raise DocumentProblem(
+            _WORDS[code],
+            code=f"document-{code}",
+            where=self._what,
+            expected=expected,
+            got=got,
+            next_step="Check that this is the address of a stream; if it is, tell its publisher.",
+        ) from None
+
+
+def _shown(text: str) -> str:
+    """A stranger's text for an error: short, and only printable ASCII."""
+    return ascii(text if len(text) <= 60 else text[:60] + "...")
