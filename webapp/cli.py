@@ -225,3 +225,7 @@ def status(as_json: bool) -> None:
     from webapp.cli_text import print_status
 
     print_status(report)
+
+
+if __name__ == "__main__":
+    main()

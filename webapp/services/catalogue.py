@@ -18,11 +18,9 @@ from webapp.extensions import db
 from webapp.models import Blob, BootResource, BootSource, BootSourceCache
 from webapp.services import selections
 from webapp.services.selections import Pick
-from webapp.streams.osnames import is_lts, os_title
+from webapp.streams.osnames import is_lts, order_key, os_title
 
 ARCH_ORDER = ("amd64", "arm64", "armhf", "i386", "ppc64el", "s390x", "riscv64")
-# What comes along by itself and is never ticked (spec maas-images 1.3).
-IMPLICIT_LABEL = "bootloader_type"
 
 
 @dataclass(frozen=True)
@@ -170,12 +168,13 @@ def picture(
     )
     for row in rows:
         groups[row.os, row.release][row.arch][row.source_id].append(row)
+    samples = {key: next(iter(arches.values())) for key, arches in groups.items()}
     releases = [
-        _release(os, release, arches, source_names, ticked, ready, stored, today)
-        for (os, release), arches in groups.items()
+        _release(*key, groups[key], source_names, ticked, ready, stored, today)
+        for key in sorted(groups, key=lambda key: order_key(next(iter(samples[key].values()))[0]))
     ]
-    ubuntu = sorted((r for r in releases if r.os == "ubuntu"), key=_newest_first)
-    others = sorted((r for r in releases if r.os != "ubuntu"), key=lambda r: (r.os, r.title))
+    ubuntu = [release for release in releases if release.os == "ubuntu"]
+    others = [release for release in releases if release.os != "ubuntu"]
     used = {arch for release in ubuntu for arch in release.boxes}
     known = [arch for arch in ARCH_ORDER if arch in used]
     return Picture(
@@ -253,12 +252,3 @@ def _release(
         is_past_eol=eol is not None and eol < today,
         boxes=boxes,
     )
-
-
-def _newest_first(release: Release) -> tuple[bool, list[int], str]:
-    digits = [-int(part) for part in release.title.split() for part in _numbers(part)]
-    return (not release.is_lts, digits, release.release)
-
-
-def _numbers(text: str) -> list[str]:
-    return [part for part in text.split(".") if part.isdigit()]
