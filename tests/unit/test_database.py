@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs on SQLite and PostgreSQL, whatever DB= says: migrations must work on both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, create_engine, inspect, select, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from webapp import database
+from webapp.models import (
+    APIKey,
+    Base,
+    Blob,
+    BootResource,
+    BootSource,
+    BootSourceCache,
+    BootSourceSelection,
+    Event,
+    FileTransfer,
+    ImportFailure,
+    ImportRun,
+    LoginSession,
+    LoginThrottle,
+    Publication,
+    ResourceFile,
+    ResourceSet,
+    RunState,
+    Setting,
+    StreamDocument,
+    User,
+    utcnow,
+)
+from webapp.storage.database import storage_metadata
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    if request.param == "sqlite":
+        made = create_engine(f"sqlite:///{tmp_path}/walk.db")
+        database.prepare_engine(made)
+        yield made
+        made.dispose()
+        return
+    server = create_engine(request.getfixturevalue("postgres_url"), isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.execute(text("DROP DATABASE IF EXISTS migration_walk"))
+        connection.execute(text("CREATE DATABASE migration_walk"))
+    made = create_engine(server.url.set(database="migration_walk"))
+    yield made
+    made.dispose()
+    with server.connect() as connection:
+        connection.execute(text("DROP DATABASE migration_walk"))
+    server.dispose()
+
+
+def fill(engine: Engine) -> dict[str, int]:
+    with Session(engine) as session:
+        source = BootSource(url="http://mirror/", keyring_filename="/k.gpg")
+        source.selections.append(BootSourceSelection(os="ubuntu", release="noble"))
+        source.documents.append(
+            StreamDocument(path="streams/v1/index.sjson", content=b"x", sha256="0" * 64)
+        )
+        session.add(source)
+        session.flush()
+        session.add(
+            BootSourceCache(
+                source_id=source.id, product="p", os="ubuntu", arch="amd64", subarch="ga-24.04",
+                release="noble", label="stable", version="20240821", size=7,
+            )  # fmt: skip
+        )
+        resource = BootResource(
+            name="ubuntu/noble", architecture="amd64/ga-24.04", os="ubuntu", release="noble",
+            arch="amd64", subarch="ga-24.04", source_id=source.id,
+        )  # fmt: skip
+        blob = Blob(sha256="1" * 64, size=7, state="ready")
+        version = ResourceSet(version="20240821", label="stable", completed_at=utcnow())
+        version.files.append(ResourceFile(filename="squashfs", ftype="squashfs", blob=blob))
+        resource.sets.append(version)
+        session.add(resource)
+        session.flush()
+        resource.current_set_id = version.id
+        run = ImportRun(state=RunState.RUNNING)
+        run.transfers.append(
+            FileTransfer(
+                image="ubuntu/noble", architecture="amd64/ga-24.04", version="20240821",
+                filename="squashfs", path="p", sha256="1" * 64, size=7,
+            )  # fmt: skip
+        )
+        run.failures.append(ImportFailure(code="hash-mismatch", what="wrong"))
+        user = User(username="ada", password_hash="x")
+        user.sessions.append(LoginSession(token_hash="t"))
+        user.api_keys.append(APIKey(consumer_key="c", token_key="t", secret_hash="s"))
+        session.add_all([run, user, Event(kind="a.b"), Setting(key="k", value=[1])])
+        session.add_all([Publication(id=1), LoginThrottle(key="k", tokens=1.0)])
+        session.commit()
+    return counts(engine)
+
+
+def counts(engine: Engine) -> dict[str, int]:
+    tables = [*Base.metadata.tables.values(), *storage_metadata.tables.values()]
+    with engine.connect() as connection:
+        return {t.name: len(connection.execute(select(t)).all()) for t in tables}
+
+
+def test_every_migration_walks_up_and_down_with_data_in_the_tables(engine: Engine) -> None:
+    script = ScriptDirectory.from_config(database.alembic_config(engine))
+    revisions = [r.revision for r in script.walk_revisions()][::-1]
+    for revision in revisions:
+        database.upgrade(engine, revision)
+    before = fill(engine)
+    assert all(before[t.name] for t in Base.metadata.tables.values())
+    for revision in reversed(revisions[:-1]):
+        database.downgrade(engine, revision)
+    for revision in revisions:
+        database.upgrade(engine, revision)
+    assert counts(engine) == before
+    database.downgrade(engine, "base")
+    assert set(inspect(engine).get_table_names()) <= {"alembic_version"}
+    database.upgrade(engine)
+
+
+def test_models_and_migrations_agree(engine: Engine) -> None:
+    database.upgrade(engine)
+    command.check(database.alembic_config(engine))
+
+
+def test_an_old_database_is_refused_with_the_command_that_mends_it(engine: Engine) -> None:
+    with pytest.raises(database.DatabaseProblem) as caught:
+        database.check_revision(engine)
+    assert "slipway db upgrade" in caught.value.next_step
+    database.upgrade(engine)
+    database.check_revision(engine)
+
+
+def test_a_second_running_import_is_impossible(engine: Engine) -> None:
+    database.upgrade(engine)
+    with Session(engine) as session:
+        session.add_all([ImportRun(state="running"), ImportRun(state="queued")])
+        session.add_all([ImportRun(state="succeeded"), ImportRun(state="succeeded")])
+        session.commit()
+        session.add(ImportRun(state="running"))
+        with pytest.raises(IntegrityError):
+            session.commit()
+
+
+@pytest.mark.parametrize(
+    ("filename", "data", "unsigned"), [("", None, False), ("/k", b"k", False)]
+)
+def test_a_source_has_exactly_one_keyring(
+    engine: Engine, filename: str, data: bytes | None, unsigned: bool
+) -> None:
+    database.upgrade(engine)
+    with Session(engine) as session:
+        session.add(
+            BootSource(
+                url="http://m/", keyring_filename=filename, keyring_data=data,
+                is_unsigned=unsigned,
+            )  # fmt: skip
+        )
+        with pytest.raises(IntegrityError):
+            session.commit()
+
+
+def test_a_blob_in_use_cannot_be_deleted(engine: Engine) -> None:
+    database.upgrade(engine)
+    fill(engine)
+    with Session(engine) as session:
+        session.delete(session.scalars(select(Blob)).one())
+        with pytest.raises((IntegrityError, AssertionError)):
+            session.commit()
+
+
+def test_times_come_back_aware_and_naive_ones_are_refused(engine: Engine) -> None:
+    database.upgrade(engine)
+    with Session(engine) as session:
+        session.add(Event(kind="a.b"))
+        session.commit()
+        event = session.scalars(select(Event)).one()
+        assert event.at.utcoffset() is not None
+        event.at = event.at.replace(tzinfo=None)
+        with pytest.raises(Exception, match="naive"):
+            session.commit()
