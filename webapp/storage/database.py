@@ -1,56 +1,189 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Blobs in the region's own database."""
+"""Blobs in the region's own database, in rows of bounded size (SQLite, PostgreSQL)."""
 
 from __future__ import annotations
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ForeignKey,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    text,
-)
+import hashlib
+import secrets
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
 
-storage_metadata = MetaData(
-    naming_convention={
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+from sqlalchemy import Connection, Engine, Row, exc, insert, select, update
 
-# A replaced or deleted blob becomes "gone" in one short statement and its rows
-# go away in batches later; so more than one gone row per digest may exist.
-_LIVE = text("state <> 'gone'")
+from webapp.storage.base import BlobStat, Partial, checked_digest, checked_size
+from webapp.storage.errors import BlobBusy, BlobMissing, StoreFull
+from webapp.storage.leases import LEASE_S, is_dead, new_owner
+from webapp.storage.rows import RowReader, RowWriter
+from webapp.storage.tables import STORE_UNCOMPRESSED, blob_store, storage_metadata
+from webapp.storage.transactions import Transactions
 
-blob_store = Table(
-    "blob_store",
-    storage_metadata,
-    Column("id", Integer, primary_key=True),
-    Column("sha256", String(64), nullable=False),
-    Column("size", BigInteger, nullable=False),
-    Column("state", String(8), nullable=False),  # partial, ready, gone
-    Column("received", BigInteger, nullable=False),
-    Column("owner", String(160), nullable=False),  # "" when nobody writes it
-    Column("touched_at", BigInteger, nullable=False),  # Unix time by the database's clock
-    Index(
-        "uq_blob_store_sha256_state",
-        "sha256",
-        "state",
-        unique=True,
-        sqlite_where=_LIVE,
-        postgresql_where=_LIVE,
-    ),
-)
+__all__ = ["STORE_UNCOMPRESSED", "DatabaseStore", "storage_metadata"]
 
-blob_chunk = Table(
-    "blob_chunk",
-    storage_metadata,
-    Column("blob_id", ForeignKey("blob_store.id", ondelete="CASCADE"), primary_key=True),
-    Column("start", BigInteger, primary_key=True, autoincrement=False),
-    Column("data", LargeBinary, nullable=False),
-)
+_PAGE = 1000  # digests in one query
+
+
+class DatabaseStore:
+    """Keeps each blob in rows of the tables in tables.py. See base.BlobStore."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._database = Transactions(engine)
+
+    def check(self) -> None:
+        """Take the write lock and give it back; see base.BlobStore."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(blob_store).where(blob_store.c.id == -1).values(owner=blob_store.c.owner)
+            )
+        if self._database.free_bytes() == 0:
+            raise StoreFull(self._database.where, needed=1, free=0)
+        self._database.sweep()
+
+    def stat(self, sha256: str) -> BlobStat | None:
+        """Size of a whole blob; see base.BlobStore."""
+        found = self._ready(sha256)
+        return BlobStat(sha256, found[1]) if found else None
+
+    def writer(self, sha256: str, size: int) -> RowWriter:
+        """Start or resume a blob; see base.BlobStore."""
+        owner = new_owner()
+        blob_id = self._claim(checked_digest(sha256), checked_size(size), owner)
+        return RowWriter(self._database, sha256, size, blob_id, owner)
+
+    def open(self, sha256: str) -> RowReader:
+        """Open a whole blob; see base.BlobStore."""
+        found = self._ready(sha256)
+        if not found:
+            raise BlobMissing(sha256)
+        blob_id, size = found
+        return RowReader(self._database, sha256, blob_id, size)
+
+    def delete(self, sha256: str) -> None:
+        """Remove a whole blob; readers that are not through get BlobMissing."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(blob_store)
+                .where(blob_store.c.sha256 == checked_digest(sha256))
+                .where(blob_store.c.state == "ready")
+                .values(state="gone")
+            )
+        self._database.sweep()
+
+    def partials(self) -> Iterator[Partial]:
+        """All unfinished blobs; see base.BlobStore."""
+        for row in self._database.rows(
+            select(blob_store.c.sha256, blob_store.c.received, blob_store.c.touched_at)
+            .where(blob_store.c.state == "partial")
+            .order_by(blob_store.c.sha256)
+        ):
+            yield Partial(row.sha256, row.received, datetime.fromtimestamp(row.touched_at, UTC))
+
+    def drop_partial(self, sha256: str) -> None:
+        """Remove a partial; see base.BlobStore."""
+        row = self._free_partial(checked_digest(sha256))
+        if row is None:
+            return
+        with self._database.write() as connection:
+            _take(connection, sha256, row, state="gone", owner="")
+        self._database.sweep()
+
+    def digests(self) -> Iterator[str]:
+        """The digests of all whole blobs; see base.BlobStore."""
+        last = ""
+        while True:
+            page = self._database.rows(
+                select(blob_store.c.sha256)
+                .where(blob_store.c.state == "ready", blob_store.c.sha256 > last)
+                .order_by(blob_store.c.sha256)
+                .limit(_PAGE)
+            )
+            yield from (row.sha256 for row in page)
+            if len(page) < _PAGE:
+                return
+            last = page[-1].sha256
+
+    def free_bytes(self) -> int | None:
+        """Room for more, None on PostgreSQL; see Transactions.free_bytes."""
+        return self._database.free_bytes()
+
+    def verify(self, sha256: str) -> bool:
+        """Hash the rows; see base.BlobStore."""
+        found = hashlib.sha256()
+        with self.open(sha256) as reader:
+            for piece in reader.chunks():
+                found.update(piece)
+        return found.hexdigest() == sha256
+
+    def relative_path(self, sha256: str) -> None:
+        """There is no file."""
+        return None
+
+    def _ready(self, sha256: str) -> tuple[int, int] | None:
+        found = self._database.rows(
+            select(blob_store.c.id, blob_store.c.size).where(
+                blob_store.c.sha256 == checked_digest(sha256), blob_store.c.state == "ready"
+            )
+        )
+        return (found[0].id, found[0].size) if found else None
+
+    def _free_partial(self, sha256: str) -> Row[Any] | None:
+        """The partial of a digest as it is now; BlobBusy while somebody writes it."""
+        age = (self._database.now - blob_store.c.touched_at).label("age")
+        found = self._database.rows(
+            select(blob_store, age).where(
+                blob_store.c.sha256 == sha256, blob_store.c.state == "partial"
+            )
+        )
+        if not found:
+            return None
+        row = found[0]
+        if row.owner and row.age < LEASE_S and not is_dead(row.owner):
+            raise BlobBusy(sha256)
+        return row
+
+    def _claim(self, sha256: str, size: int, owner: str) -> int:
+        """Make the partial ours, or make a new one; returns its id."""
+        row = self._free_partial(sha256)
+        with self._database.write(needed=size) as connection:
+            if row is not None:
+                if row.received <= size:
+                    now = self._database.now
+                    _take(connection, sha256, row, owner=owner, size=size, touched_at=now)
+                    return int(row.id)
+                _take(connection, sha256, row, state="gone", owner="")
+            return self._insert(connection, sha256, size, owner)
+
+    def _insert(self, connection: Connection, sha256: str, size: int, owner: str) -> int:
+        blob_id = secrets.randbits(63)
+        try:
+            connection.execute(
+                insert(blob_store).values(
+                    id=blob_id,
+                    sha256=sha256,
+                    size=size,
+                    state="partial",
+                    received=0,
+                    owner=owner,
+                    touched_at=self._database.now,
+                )
+            )
+        except exc.IntegrityError:
+            raise BlobBusy(sha256) from None  # somebody was faster
+        return blob_id
+
+
+def _take(connection: Connection, sha256: str, row: Row[Any], **values: Any) -> None:
+    """Change a partial if it is still as it was seen; BlobBusy otherwise."""
+    found = connection.execute(
+        update(blob_store)
+        .where(
+            blob_store.c.id == row.id,
+            blob_store.c.state == "partial",
+            blob_store.c.owner == row.owner,
+            blob_store.c.received == row.received,
+            blob_store.c.touched_at == row.touched_at,
+        )
+        .values(**values)
+    )
+    if found.rowcount != 1:
+        raise BlobBusy(sha256)

@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from pathlib import Path
+
 from webapp.errors import Problem
 
 
@@ -72,3 +76,61 @@ class BlobMismatch(StoreProblem):
     """
 
     code = "blob-mismatch"
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_NEXT = {
+    errno.ENOENT: "Mount the volume or create the folder, then start again.",
+    errno.EACCES: "Give the user that Slipway runs as the right to read and write it.",
+    errno.EPERM: "Give the user that Slipway runs as the right to read and write it.",
+    errno.EROFS: "Mount the volume for writing.",
+    errno.EIO: "Check the disk (its kernel messages name the fault) and its cables.",
+}
+
+
+def problem_of(error: OSError, root: Path, *, needed: int = 0) -> StoreProblem:
+    """Turn what the operating system said into words: StoreFull or StoreUnusable."""
+    if error.errno in _FULL:
+        return StoreFull(str(root), needed=needed, free=free_of(root))
+    return StoreUnusable(
+        "The store's folder cannot be used.",
+        where=str(error.filename or root),
+        expected="a folder that can be read and written",
+        got=error.strerror or str(error),
+        next_step=_NEXT.get(error.errno or 0, "Check the folder and the disk it lies on."),
+    )
+
+
+def free_of(folder: Path) -> int | None:
+    """Bytes that an ordinary user may still write below a folder; None when unknown."""
+    try:
+        state = os.statvfs(folder)
+    except OSError:
+        return None
+    return state.f_bavail * state.f_frsize
+
+
+def too_long(sha256: str, size: int, got: int) -> BlobMismatch:
+    """More bytes came than the blob has."""
+    return _mismatch(sha256, "blob-too-long", f"{size} bytes", f"{got} bytes or more")
+
+
+def too_short(sha256: str, size: int, got: int) -> BlobMismatch:
+    """The bytes ended before the blob did."""
+    return _mismatch(sha256, "blob-too-short", f"{size} bytes", f"{got} bytes")
+
+
+def wrong_hash(sha256: str, got: str) -> BlobMismatch:
+    """As many bytes as promised, but other ones."""
+    return _mismatch(sha256, "blob-wrong-hash", f"sha256 {sha256}", f"sha256 {got}")
+
+
+def _mismatch(sha256: str, code: str, expected: str, got: str) -> BlobMismatch:
+    return BlobMismatch(
+        "The bytes are not those that were promised.",
+        code=code,
+        where=f"sha256 {sha256}",
+        expected=expected,
+        got=got,
+        next_step="Try again; if it stays so, the source is damaged or lies.",
+    )

@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One blob as a file: how it is written and read."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from webapp.storage.base import CHUNK, checked_range
+from webapp.storage.errors import (
+    BlobBusy,
+    StoreFull,
+    StoreProblem,
+    free_of,
+    problem_of,
+    too_long,
+    too_short,
+    wrong_hash,
+)
+from webapp.storage.layout import Layout
+
+# Bytes after which the kernel is asked to start writing them to the disk. Without
+# it everything waits for the fsync at the end, which then takes a third of the time.
+WRITEBACK = 8 << 20
+
+
+class FileWriter:
+    """Append to ``partial/<digest>.part`` under its lock; see base.BlobWriter."""
+
+    def __init__(self, layout: Layout, sha256: str, size: int) -> None:
+        self.sha256 = sha256
+        self.size = size
+        self._layout = layout
+        self._path = layout.partial(sha256)
+        self._hash = hashlib.sha256()
+        self._offset = 0
+        self._sent = 0  # bytes that the kernel was asked to write to the disk
+        self._fd = -1
+        try:
+            self._fd = _locked(self._path, sha256, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+            self._resume()
+        except OSError as error:
+            self.close()
+            raise problem_of(error, layout.root, needed=size) from error
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def offset(self) -> int:
+        """Bytes in the file, all of them hashed."""
+        return self._offset
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append bytes; one system call and one hash update for each call, no copy."""
+        self._demand_open()
+        view = memoryview(data).cast("B")
+        if len(view) > self.size - self._offset:
+            raise too_long(self.sha256, self.size, self._offset + len(view))
+        try:
+            while view:
+                done = os.write(self._fd, view)
+                self._hash.update(view[:done])
+                self._offset += done
+                view = view[done:]
+            self._start_writeback()
+        except OSError as error:
+            raise self._problem(error) from error
+
+    def flush(self) -> None:
+        """Nothing is held back here: what was written survives the process already."""
+        self._demand_open()
+
+    def commit(self) -> None:
+        """Check, fsync, rename over the blob's name, fsync the folder.
+
+        After a failed fsync the kernel may have thrown the bytes away and yet
+        show them until it forgets: such a partial cannot be trusted and goes.
+        When only the folder's fsync fails, the whole blob may be visible already.
+        """
+        self._demand_open()
+        if self._offset != self.size:
+            raise too_short(self.sha256, self.size, self._offset)
+        if self._hash.hexdigest() != self.sha256:
+            self.discard()
+            raise wrong_hash(self.sha256, self._hash.hexdigest())
+        try:
+            os.fsync(self._fd)
+        except OSError as error:
+            self.discard()
+            raise problem_of(error, self._layout.root, needed=self.size) from error
+        target = self._layout.blob(self.sha256)
+        try:
+            self._rename(target)
+            self._release()  # the name of the partial is free for others from here on
+            fsync_folder(target.parent)
+        except OSError as error:
+            raise self._problem(error) from error
+
+    def close(self) -> None:
+        """Keep what is there, unlock; an empty partial is worth nothing and goes."""
+        if self._fd >= 0 and self._offset == 0 and os.fstat(self._fd).st_size == 0:
+            self.discard()
+        self._release()
+
+    def discard(self) -> None:
+        """Remove the partial while its lock is still held, then unlock."""
+        if self._fd >= 0:
+            with suppress(OSError):  # a leftover is found by partials() and dropped later
+                self._path.unlink()
+        self._release()
+
+    def __enter__(self) -> Self:
+        """Nothing to do: the constructor opened it."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close; what was not committed stays a partial."""
+        self.close()
+
+    def _resume(self) -> None:
+        received = os.fstat(self._fd).st_size
+        if received > self.size:
+            os.ftruncate(self._fd, 0)
+            received = 0
+        needed, free = self.size - received, free_of(self._layout.root)
+        if free is not None and needed > free:
+            raise StoreFull(str(self._layout.root), needed=needed, free=free)
+        buffer = memoryview(bytearray(min(CHUNK, received)))
+        while self._offset < received:
+            done = os.preadv(self._fd, [buffer], self._offset)
+            if done == 0:
+                raise OSError(0, "the file became shorter while it was read", str(self._path))
+            self._hash.update(buffer[:done])
+            self._offset += done
+        self._sent = self._offset
+
+    def _start_writeback(self) -> None:
+        # DONTNEED makes Linux start writing dirty pages without waiting for them;
+        # they stay readable, since only pages that are clean already are dropped.
+        waiting = self._offset - self._sent
+        if waiting >= WRITEBACK:
+            os.posix_fadvise(self._fd, self._sent, waiting, os.POSIX_FADV_DONTNEED)
+            self._sent = self._offset
+
+    def _rename(self, target: Path) -> None:
+        try:
+            os.rename(self._path, target)
+        except FileNotFoundError:
+            target.parent.mkdir(mode=0o750, exist_ok=True)
+            fsync_folder(self._layout.blobs)
+            os.rename(self._path, target)
+
+    def _problem(self, error: OSError) -> StoreProblem:
+        return problem_of(error, self._layout.root, needed=self.size - self._offset)
+
+    def _demand_open(self) -> None:
+        if self._fd < 0:
+            raise ValueError("the writer is closed")
+
+    def _release(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+class FileReader:
+    """Read a blob's file by position; see base.BlobReader."""
+
+    def __init__(self, path: Path, sha256: str) -> None:
+        self._path = path
+        self._sha256 = sha256
+        self._fd = open_file(path, os.O_RDONLY)
+        self.size = os.fstat(self._fd).st_size
+        os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+
+    def fileno(self) -> int:
+        """The descriptor; it lives as long as the reader."""
+        if self._fd < 0:
+            raise ValueError("the reader is closed")
+        return self._fd
+
+    def chunks(
+        self, start: int = 0, stop: int | None = None, chunk: int = CHUNK
+    ) -> Iterator[bytes]:
+        """Yield a range; see base.BlobReader."""
+        start, stop = checked_range(self.size, start, stop, chunk)
+        return self._read(start, stop, chunk)
+
+    def _read(self, start: int, stop: int, chunk: int) -> Iterator[bytes]:
+        while start < stop:
+            try:
+                piece = os.pread(self.fileno(), min(chunk, stop - start), start)
+            except OSError as error:
+                raise problem_of(error, self._path) from error
+            if not piece:
+                raise too_short(self._sha256, self.size, start)
+            yield piece
+            start += len(piece)
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        """Nothing to do: it is open."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+
+def open_file(path: Path, flags: int, mode: int = 0o640) -> int:
+    """Open a regular file that is no link; raises OSError for anything else."""
+    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, mode)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(0, "not a regular file", str(path))
+    return fd
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def remove_partial(path: Path, sha256: str) -> None:
+    """Remove a partial that nobody writes; raises BlobBusy, OSError."""
+    try:
+        fd = _locked(path, sha256, os.O_RDWR)
+    except FileNotFoundError:
+        return
+    try:
+        path.unlink()
+    finally:
+        os.close(fd)
+
+
+def _locked(path: Path, sha256: str, flags: int) -> int:
+    """Open a partial and lock it.
+
+    Between our open and our lock its last holder may have renamed or removed
+    it; then the lock is on a file without that name and we look again.
+    """
+    while True:
+        fd = open_file(path, flags)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _has_name(fd, path):
+                return fd
+        except BlockingIOError:
+            os.close(fd)
+            raise BlobBusy(sha256) from None
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+
+
+def _has_name(fd: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path, follow_symlinks=False))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Blobs as files, in the tree that layout.py describes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from webapp.storage.base import BlobStat, Partial, checked_digest, checked_size
+from webapp.storage.errors import BlobMissing, StoreUnusable, free_of, problem_of
+from webapp.storage.files import FileReader, FileWriter, fsync_folder, open_file, remove_partial
+from webapp.storage.layout import MARKER_TEXT, Layout
+
+
+class FilesystemStore:
+    """Keeps each blob in a file; needs nothing but one folder. See base.BlobStore."""
+
+    def __init__(self, root: Path) -> None:
+        self._layout = Layout(root)
+
+    def prepare(self, *, create: bool) -> None:
+        """Make the tree where it is missing; with ``create`` also the folder itself.
+
+        A folder that holds somebody else's ``sha256`` or ``partial`` is refused.
+        Raises StoreUnusable, StoreFull.
+        """
+        layout = self._layout
+        with self._reporting():
+            if not layout.marker.is_file():
+                self._mark(create)
+            for folder in (layout.blobs, layout.partials):
+                if not folder.is_dir():
+                    folder.mkdir(mode=0o750, exist_ok=True)
+                    fsync_folder(layout.root)
+
+    def check(self) -> None:
+        """Write, fsync and remove a small file; see base.BlobStore."""
+        layout = self._layout
+        with self._reporting(needed=len(MARKER_TEXT)):
+            self._demand_marker()
+            if layout.blobs.stat().st_dev != layout.partials.stat().st_dev:
+                raise StoreUnusable(
+                    "The folders of the store lie on two file systems.",
+                    where=str(layout.root),
+                    expected="sha256 and partial on one, so that a rename can publish a blob",
+                    got="two",
+                    next_step="Mount one volume on the store's folder, not inside of it.",
+                )
+            try:
+                fd = open_file(layout.probe, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+                try:
+                    os.write(fd, MARKER_TEXT.encode())
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+            finally:
+                # Another process may check at the same time and be faster.
+                layout.probe.unlink(missing_ok=True)
+
+    def stat(self, sha256: str) -> BlobStat | None:
+        """Size of a whole blob; see base.BlobStore."""
+        with self._reporting():
+            try:
+                state = os.lstat(self._layout.blob(sha256))
+            except FileNotFoundError:
+                self._demand_marker()
+                return None
+        return BlobStat(sha256, state.st_size) if stat.S_ISREG(state.st_mode) else None
+
+    def writer(self, sha256: str, size: int) -> FileWriter:
+        """Start or resume a blob; see base.BlobStore."""
+        with self._reporting():
+            self._demand_marker()
+        return FileWriter(self._layout, checked_digest(sha256), checked_size(size))
+
+    def open(self, sha256: str) -> FileReader:
+        """Open a whole blob; see base.BlobStore."""
+        with self._reporting():
+            try:
+                return FileReader(self._layout.blob(sha256), sha256)
+            except FileNotFoundError:
+                self._demand_marker()
+                raise BlobMissing(sha256) from None
+
+    def delete(self, sha256: str) -> None:
+        """Remove a whole blob; see base.BlobStore.
+
+        Readers that have it open read on. The folder is not fsynced: a blob that
+        comes back after a power cut is whole and is found by ``digests``.
+        """
+        with self._reporting():
+            try:
+                self._layout.blob(sha256).unlink()
+            except FileNotFoundError:
+                self._demand_marker()
+
+    def partials(self) -> Iterator[Partial]:
+        """All unfinished blobs; see base.BlobStore."""
+        with self._reporting():
+            names = os.listdir(self._layout.partials)
+        for name in sorted(names):
+            sha256 = self._layout.digest_of_partial(name)
+            if sha256 is None:
+                continue
+            with self._reporting():
+                try:
+                    state = os.lstat(self._layout.partials / name)
+                except FileNotFoundError:
+                    continue  # committed or dropped since the names were read
+            if stat.S_ISREG(state.st_mode):
+                touched_at = datetime.fromtimestamp(state.st_mtime, UTC)
+                yield Partial(sha256, state.st_size, touched_at)
+
+    def drop_partial(self, sha256: str) -> None:
+        """Remove a partial; see base.BlobStore."""
+        with self._reporting():
+            remove_partial(self._layout.partial(sha256), sha256)
+
+    def digests(self) -> Iterator[str]:
+        """The digests of all whole blobs; see base.BlobStore."""
+        layout = self._layout
+        with self._reporting():
+            self._demand_marker()
+            folders = layout.blob_folders(os.listdir(layout.blobs))
+        for folder in folders:
+            with self._reporting():
+                names = self._digests_in(folder)
+            yield from names
+
+    def free_bytes(self) -> int | None:
+        """What the file system still gives to an ordinary user."""
+        return free_of(self._layout.root)
+
+    def verify(self, sha256: str) -> bool:
+        """Hash the file; see base.BlobStore."""
+        found = hashlib.sha256()
+        with self.open(sha256) as reader:
+            for piece in reader.chunks():
+                found.update(piece)
+        return found.hexdigest() == sha256
+
+    def relative_path(self, sha256: str) -> str:
+        """Path below the store's folder; see base.BlobStore."""
+        return self._layout.relative(sha256)
+
+    def _digests_in(self, folder: Path) -> list[str]:
+        try:
+            with os.scandir(folder) as entries:
+                return sorted(
+                    entry.name
+                    for entry in entries
+                    if self._layout.is_blob(folder, entry.name)
+                    and entry.is_file(follow_symlinks=False)
+                )
+        except NotADirectoryError:
+            return []  # a foreign file with a name like a folder of ours
+
+    def _mark(self, create: bool) -> None:
+        layout = self._layout
+        if not create:
+            self._demand_marker()
+        # Another process may be at the same step: it marks first and makes folders
+        # after, so folders without a marker, looked at in this order, are not ours.
+        foreign = [f for f in (layout.blobs, layout.partials) if os.path.lexists(f)]
+        if foreign and not layout.marker.is_file():
+            raise StoreUnusable(
+                "The store's folder is used by something else.",
+                code="store-foreign",
+                where=str(layout.root),
+                expected=f"an empty folder, or one with our {layout.marker.name} file",
+                got=f"{foreign[0].name} without it",
+                next_step="Choose another folder; if these are Slipway's blobs, "
+                f"restore or make an empty file {layout.marker.name} there.",
+            )
+        layout.root.mkdir(mode=0o750, exist_ok=True)
+        with suppress(FileExistsError):
+            fd = open_file(layout.marker, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            try:
+                os.write(fd, MARKER_TEXT.encode())
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        fsync_folder(layout.root)
+        fsync_folder(layout.root.parent)
+
+    def _demand_marker(self) -> None:
+        """Tell "that blob is not there" from "the whole volume is not there"."""
+        if not self._layout.marker.is_file():
+            raise StoreUnusable(
+                "The store's folder is not there.",
+                code="store-missing",
+                where=str(self._layout.root),
+                expected=f"our {self._layout.marker.name} file in it",
+                got="none",
+                next_step="Mount its volume, or point SLIPWAY_STORE_DIR to the right folder.",
+            )
+
+    @contextmanager
+    def _reporting(self, needed: int = 0) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise problem_of(error, self._layout.root, needed=needed) from error

@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One blob as rows: how it is written and read, a short transaction for each row."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Connection, insert, select, update
+
+from webapp.storage.base import CHUNK, checked_range
+from webapp.storage.errors import (
+    BlobBusy,
+    BlobMissing,
+    StoreFull,
+    StoreProblem,
+    too_long,
+    too_short,
+    wrong_hash,
+)
+from webapp.storage.leases import LEASE_S
+from webapp.storage.tables import blob_chunk, blob_store
+from webapp.storage.transactions import Transactions
+
+ROW = 1 << 20  # bytes in a row, the last of a writer apart
+
+
+class RowWriter:
+    """Append rows to the partial that ``owner`` has claimed; see base.BlobWriter."""
+
+    def __init__(
+        self, database: Transactions, sha256: str, size: int, blob_id: int, owner: str
+    ) -> None:
+        self.sha256 = sha256
+        self.size = size
+        self._database = database
+        self._id = blob_id
+        self._owner = owner
+        self._hash = hashlib.sha256()
+        self._stored = 0
+        self._buffer = bytearray()
+        self._is_open = True
+        try:
+            self._resume()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def offset(self) -> int:
+        """Bytes in rows and in the buffer, all of them hashed."""
+        return self._stored + len(self._buffer)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append bytes; a whole row goes to the database without a copy, less is gathered."""
+        self._demand_open()
+        view = memoryview(data).cast("B")
+        if len(view) > self.size - self.offset:
+            raise too_long(self.sha256, self.size, self.offset + len(view))
+        while view:
+            if len(self._buffer) == ROW:
+                self.flush()
+            piece = view[: ROW - len(self._buffer)]
+            if len(piece) == ROW:
+                self._append(piece)
+            else:
+                self._buffer += piece
+            self._hash.update(piece)
+            view = view[len(piece) :]
+
+    def flush(self) -> None:
+        """Store what was gathered, in a row that may be short."""
+        self._demand_open()
+        if self._buffer:
+            self._append(self._buffer)
+            self._buffer = bytearray()
+
+    def commit(self) -> None:
+        """Check, then take the place of a ready copy in one durable transaction."""
+        self._demand_open()
+        if self.offset != self.size:
+            raise too_short(self.sha256, self.size, self.offset)
+        if self._hash.hexdigest() != self.sha256:
+            self.discard()
+            raise wrong_hash(self.sha256, self._hash.hexdigest())
+        self.flush()
+        with self._database.write_durable(needed=1) as connection:
+            connection.execute(
+                update(blob_store)
+                .where(blob_store.c.sha256 == self.sha256, blob_store.c.state == "ready")
+                .values(state="gone")
+            )
+            self._change(connection, state="ready", owner="")
+        self._is_open = False
+        with suppress(StoreProblem):  # it is committed; rows of an old copy can wait
+            self._database.sweep()
+
+    def close(self) -> None:
+        """Store what was gathered, give the lease back.
+
+        Closing happens on the way out of other trouble and must not hide it.
+        What cannot be stored now is fetched again; a lease that cannot be given
+        back runs out.
+        """
+        if not self._is_open:
+            return
+        with suppress(StoreProblem):
+            self.flush()
+        if self._stored == 0:
+            self.discard()
+            return
+        self._is_open = False
+        with suppress(StoreProblem), self._database.write() as connection:
+            self._change(connection, owner="")
+
+    def discard(self) -> None:
+        """Let the partial be gone, then remove its rows."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        with suppress(StoreProblem):  # what is left is swept later, or found by partials()
+            with self._database.write() as connection:
+                self._change(connection, state="gone", owner="")
+            self._database.sweep()
+
+    def __enter__(self) -> Self:
+        """Nothing to do: the constructor opened it."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close; what was not committed stays a partial."""
+        self.close()
+
+    def _append(self, data: memoryview | bytearray) -> None:
+        stored = self._stored + len(data)
+        with self._database.write(needed=self.size - self._stored) as connection:
+            self._change(connection, received=stored)
+            connection.execute(
+                insert(blob_chunk), {"blob_id": self._id, "start": self._stored, "data": data}
+            )
+        self._stored = stored
+
+    def _change(self, connection: Connection, **values: Any) -> None:
+        """Change our row, which renews the lease; BlobBusy when it is ours no more.
+
+        It comes first in its transaction, so that SQLite takes the write lock at
+        once and the bytes are only sent when they are wanted.
+        """
+        found = connection.execute(
+            update(blob_store)
+            .where(
+                blob_store.c.id == self._id,
+                blob_store.c.owner == self._owner,
+                blob_store.c.state == "partial",
+                blob_store.c.received == self._stored,
+            )
+            .values(touched_at=self._database.now, **values)
+        )
+        if found.rowcount != 1:
+            raise BlobBusy(self.sha256)
+
+    def _resume(self) -> None:
+        row = self._database.rows(select(blob_store.c.received).where(blob_store.c.id == self._id))[
+            0
+        ]
+        self._stored = row.received
+        needed, free = self.size - self._stored, self._database.free_bytes()
+        if free is not None and needed > free:
+            raise StoreFull(self._database.where, needed=needed, free=free)
+        renewed = time.monotonic()
+        for piece in RowReader(self._database, self.sha256, self._id, self._stored).chunks():
+            self._hash.update(piece)
+            if time.monotonic() - renewed > LEASE_S / 4:
+                with self._database.write() as connection:
+                    self._change(connection)
+                renewed = time.monotonic()
+
+    def _demand_open(self) -> None:
+        if not self._is_open:
+            raise ValueError("the writer is closed")
+
+
+class RowReader:
+    """Read a blob row by row, without a transaction in between; see base.BlobReader."""
+
+    def __init__(self, database: Transactions, sha256: str, blob_id: int, size: int) -> None:
+        self.size = size
+        self._database = database
+        self._sha256 = sha256
+        self._id = blob_id
+        self._is_open = True
+
+    def fileno(self) -> None:
+        """There is no file."""
+        return None
+
+    def chunks(
+        self, start: int = 0, stop: int | None = None, chunk: int = CHUNK
+    ) -> Iterator[bytes]:
+        """Yield a range; see base.BlobReader."""
+        start, stop = checked_range(self.size, start, stop, chunk)
+        return self._read(start, stop, chunk)
+
+    def _read(self, start: int, stop: int, chunk: int) -> Iterator[bytes]:
+        while start < stop:
+            row_start, data = self._row_at(start)
+            row_stop = min(stop, row_start + len(data))
+            if row_stop <= start:
+                raise BlobMissing(self._sha256)
+            while start < row_stop:
+                piece = data[start - row_start : min(start + chunk, row_stop) - row_start]
+                yield piece
+                start += len(piece)
+
+    def _row_at(self, position: int) -> tuple[int, bytes]:
+        """The row that begins at or before a position: its start and bytes."""
+        if not self._is_open:
+            raise ValueError("the reader is closed")
+        found = self._database.rows(
+            select(blob_chunk.c.start, blob_chunk.c.data)
+            .where(blob_chunk.c.blob_id == self._id, blob_chunk.c.start <= position)
+            .order_by(blob_chunk.c.start.desc())
+            .limit(1)
+        )
+        if not found:
+            raise BlobMissing(self._sha256)
+        return found[0].start, found[0].data
+
+    def close(self) -> None:
+        """Nothing is held."""
+        self._is_open = False
+
+    def __enter__(self) -> Self:
+        """Nothing to do: it is open."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tables of the database store, apart from the region's models: the store is a leaf."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    event,
+    text,
+)
+
+storage_metadata = MetaData(
+    naming_convention={
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# A replaced or deleted blob becomes "gone" in one short statement and its rows
+# go away in batches later; so more than one gone row per digest may exist.
+_LIVE = text("state <> 'gone'")
+
+blob_store = Table(
+    "blob_store",
+    storage_metadata,
+    # Random and so never used twice: a reader of a deleted blob can then only find
+    # nothing, never the rows of another one.
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("sha256", String(64), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("state", String(8), nullable=False),  # partial, ready, gone
+    Column("received", BigInteger, nullable=False),
+    Column("owner", String(160), nullable=False),  # "" when nobody writes it
+    Column("touched_at", BigInteger, nullable=False),  # Unix time by the database's clock
+    Index(
+        "uq_blob_store_sha256_state",
+        "sha256",
+        "state",
+        unique=True,
+        sqlite_where=_LIVE,
+        postgresql_where=_LIVE,
+    ),
+)
+
+blob_chunk = Table(
+    "blob_chunk",
+    storage_metadata,
+    Column("blob_id", ForeignKey("blob_store.id", ondelete="CASCADE"), primary_key=True),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+# Images are compressed already: trying again costs PostgreSQL half of its speed.
+# Migrations run this after they created the table.
+STORE_UNCOMPRESSED = "ALTER TABLE blob_chunk ALTER COLUMN data SET STORAGE EXTERNAL"
+
+
+@event.listens_for(blob_chunk, "after_create")
+def _tune(_table: Table, connection: Connection, **_options: Any) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(STORE_UNCOMPRESSED))
