@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From stream products to what a source offers (spec maas-images 1.7, 1.9 and 1.13)."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+
+from webapp.streams import documents, gates, osnames
+from webapp.streams.documents import Product, ProductsDocument, Version
+from webapp.streams.offers import Item, Mapped, Notification, Offer, Skipped
+
+__all__ = ["Item", "Mapped", "Notification", "Offer", "Skipped", "map_products"]
+
+# Several of these may make up one version, so they keep the names they came with.
+_ARCHIVES = frozenset({"archive.tar.xz", "bootloader"})
+_EXTRA_KEYS = ("kpackage", "kparams", "src_package", "src_release", "src_version")
+_FORMAT = re.compile(r":v(\d{1,3})\b", re.ASCII)
+
+
+def map_products(parsed: Iterable[ProductsDocument]) -> Mapped:
+    """Say what the documents of one source offer, and of the rest why not.
+
+    Each product is offered in its newest version that holds a file we store.
+    No two offers share the name of a boot resource, and within a release,
+    architecture and label every kernel name belongs to exactly one of them.
+    """
+    offers: list[Offer] = []
+    skipped: list[Skipped] = []
+    notifications: list[Notification] = []
+    products = [product for document in parsed for product in document.products]
+    for product in sorted(products, key=lambda product: product.name):
+        if _is_notice(product):
+            notices = _notifications(product)
+            notifications += notices
+            if not notices:
+                skipped.append(Skipped(product.name, "it is a notice that says nothing"))
+            continue
+        offer = _offer(product, skipped)
+        if offer:
+            offers.append(offer)
+    return Mapped(
+        offers=tuple(_settle_names(_without_doubles(offers, skipped))),
+        skipped=tuple(skipped),
+        notifications=tuple(notifications),
+    )
+
+
+def _is_notice(product: Product) -> bool:
+    return product.fields.get("release") == "notifications" or any(
+        item.notification for version in product.versions[:1] for item in version.items
+    )
+
+
+def _notifications(product: Product) -> list[Notification]:
+    """What the newest version of a notice says."""
+    return [
+        Notification(product.name, notice.version, notice.maas_version, notice.message)
+        for version in product.versions[:1]
+        for item in version.items
+        if (notice := item.notification)
+    ]
+
+
+def _offer(product: Product, skipped: list[Skipped]) -> Offer | None:
+    passed_over: list[Skipped] = []
+    chosen: Version | None = None
+    items: tuple[Item, ...] = ()
+    for version in product.versions:
+        items, refusal = _stored_items(version)
+        if not refusal:
+            chosen = version
+            break
+        passed_over.append(Skipped(product.name, refusal, version.serial))
+    fields = _fields_of(chosen) if chosen else product.fields
+    refusal = _product_refusal(product, fields, passed_over if not chosen else [])
+    if refusal or not chosen:
+        skipped.append(Skipped(product.name, refusal))
+        return None
+    skipped += passed_over
+    return _build(product.name, chosen.serial, fields, items)
+
+
+def _fields_of(version: Version) -> Mapping[str, str]:
+    """What holds for the version as a whole.
+
+    Publishers move a key up when all items agree on it; one who did not has it
+    on each item, so that any item that we store speaks for all.
+    """
+    stored = next(item for item in version.items if not gates.item_refusal(item))
+    return stored.fields
+
+
+def _product_refusal(
+    product: Product, fields: Mapping[str, str], passed_over: Sequence[Skipped]
+) -> str:
+    names = _names(fields)
+    refusal = gates.product_refusal(product.name, names["os"], fields)
+    if refusal:
+        return refusal
+    if not product.versions:
+        return "it has no version"
+    if passed_over:
+        return f"no version of it can be stored; the newest: {passed_over[0].reason}"
+    claims = {f"subarch {name}": name for name in _split(fields.get("subarches", ""))}
+    return gates.segment_refusal({**names, **claims})
+
+
+def _stored_items(version: Version) -> tuple[tuple[Item, ...], str]:
+    """The files of a version that are worth storing, or why there are none."""
+    stored: dict[str, documents.Item] = {}
+    refusals: list[str] = []
+    for item in version.items:
+        refusal = gates.item_refusal(item)
+        if refusal:
+            refusals.append(refusal)
+        else:
+            stored.setdefault(item.path, item)
+    if any(item.ftype == "squashfs" for item in stored.values()):
+        stored = {path: it for path, it in stored.items() if it.ftype != "root-image.gz"}
+    if not stored:
+        return (), "; ".join(dict.fromkeys(refusals)) or "it has no files"
+    named = _with_filenames(stored.values())
+    if len(named) < len(stored):
+        return (), "two of its files would be served under one name"
+    refusal = gates.segment_refusal({f"file {name}": name for name in named})
+    if refusal:
+        return (), refusal
+    return tuple(_item(name, named[name]) for name in sorted(named)), ""
+
+
+def _with_filenames(items: Iterable[documents.Item]) -> dict[str, documents.Item]:
+    """Items by the name that machines ask for (1.16).
+
+    A boot config asks for ``boot-kernel``, whatever the mirror calls the file:
+    the stream's ``boot-kernel.xgene`` is the ``boot-kernel`` of its own subarch,
+    as ``boot-dtb.xgene-mustang`` is its ``boot-dtb``. Boot loader archives, and
+    files that share their type with another one, keep the name in their path.
+    """
+    items = list(items)
+    count = Counter(item.ftype for item in items)
+    named = {}
+    for item in items:
+        keeps_name = item.ftype in _ARCHIVES or count[item.ftype] > 1
+        named[item.path.rsplit("/", 1)[-1] if keeps_name else item.ftype] = item
+    return named
+
+
+def _item(filename: str, item: documents.Item) -> Item:
+    extra = {key: item.fields[key] for key in _EXTRA_KEYS if item.fields.get(key)}
+    return Item(filename, item.ftype, item.path, item.size, item.sha256, extra)
+
+
+def _names(fields: Mapping[str, str]) -> dict[str, str]:
+    """What a boot resource is called: every part becomes a segment of an address."""
+    os = fields.get("os") or "ubuntu"
+    names = {
+        "os": os,
+        "arch": fields.get("arch", ""),
+        "subarch": "generic",
+        "release": fields.get("release", ""),
+        "kflavor": "generic",
+        "label": fields.get("label", ""),
+    }
+    if fields.get("bootloader-type"):
+        names["release"] = fields["bootloader-type"]
+        names["kflavor"] = "bootloader"
+    elif os == "ubuntu-core":
+        if names["release"]:
+            names["release"] += f"-{fields.get('gadget_snap') or 'generic'}"
+        names["kflavor"] = fields.get("kernel_snap") or "generic"
+    else:
+        names["kflavor"] = fields.get("kflavor") or "generic"
+        names["subarch"] = _own_name(fields.get("subarch") or "generic", names["kflavor"])
+    return names
+
+
+def _own_name(subarch: str, kflavor: str) -> str:
+    """The subarch with its kernel flavour, which stands before a final ``-edge``.
+
+    Only kernels are told apart so: ``generic-lpae`` and ``highbank`` are flavours
+    that have a subarch to themselves.
+    """
+    is_kernel = subarch.startswith(("ga-", "hwe-"))
+    if kflavor == "generic" or not is_kernel or f"-{kflavor}-" in f"{subarch}-":
+        return subarch
+    base = subarch.removesuffix("-edge")
+    return f"{base}-{kflavor}{subarch[len(base) :]}"
+
+
+def _build(product: str, serial: str, fields: Mapping[str, str], items: tuple[Item, ...]) -> Offer:
+    names = _names(fields)
+    return Offer(
+        product=product,
+        os=names["os"],
+        arch=names["arch"],
+        subarch=names["subarch"],
+        release=names["release"],
+        kflavor=names["kflavor"],
+        label=names["label"],
+        version=serial,
+        size=sum({item.sha256: item.size for item in items}.values()),
+        title=_title(names, fields),
+        release_title=fields.get("release_title", ""),
+        release_codename=fields.get("release_codename", ""),
+        release_version=fields.get("version", ""),
+        support_eol=_date(fields.get("support_eol", "")),
+        support_esm_eol=_date(fields.get("support_esm_eol", "")),
+        bootloader_type=fields.get("bootloader-type", ""),
+        is_rolling=fields.get("rolling", "").lower() == "true",
+        subarches=_split(fields.get("subarches", "")),
+        answers_to=(),
+        items=items,
+    )
+
+
+def _title(names: Mapping[str, str], fields: Mapping[str, str]) -> str:
+    """System, release and gadget in words (check C4): the stream's where it has both."""
+    if fields.get("bootloader-type"):
+        return osnames.os_title(names["os"])
+    if fields.get("os_title") and fields.get("release_title"):
+        title = f"{fields['os_title']} {fields['release_title']}"
+    else:
+        release = fields.get("release", "")
+        title = osnames.release_title(names["os"], release, fields.get("release_title", ""))
+    return f"{title} {fields.get('gadget_title', '')}".rstrip()
+
+
+def _date(text: str) -> date | None:
+    """A day that is only shown: one that cannot be read is not worth an import."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part for part in map(str.strip, text.split(",")) if part))
+
+
+def _without_doubles(offers: Sequence[Offer], skipped: list[Skipped]) -> list[Offer]:
+    """One offer for each boot resource: the newest product format, else the first by name."""
+    taken: dict[tuple[str, ...], Offer] = {}
+    for offer in sorted(offers, key=lambda offer: -_format_number(offer.product)):
+        name = (offer.os, offer.release, offer.arch, offer.subarch, offer.label)
+        winner = taken.setdefault(name, offer)
+        if winner is not offer:
+            reason = f"{winner.product} is the same image: {'/'.join(name)}"
+            skipped.append(Skipped(offer.product, reason))
+    return sorted(taken.values(), key=lambda offer: offer.product)
+
+
+def _format_number(product: str) -> int:
+    match = _FORMAT.search(product)
+    return int(match[1]) if match else 0
+
+
+def _settle_names(offers: Sequence[Offer]) -> list[Offer]:
+    """Give every kernel name that machines may ask for to one offer (1.7, C17)."""
+    groups: dict[tuple[str, ...], list[Offer]] = defaultdict(list)
+    for offer in offers:
+        groups[offer.os, offer.release, offer.arch, offer.label].append(offer)
+    owners = {key: _owners(group) for key, group in groups.items()}
+    settled = []
+    for offer in offers:
+        owner = owners[offer.os, offer.release, offer.arch, offer.label]
+        wanted = dict.fromkeys((offer.subarch, "generic", *_claims(offer)))
+        answers = tuple(name for name in wanted if owner.get(name) is offer)
+        settled.append(replace(offer, answers_to=answers))
+    return settled
+
+
+def _owners(group: Sequence[Offer]) -> dict[str, Offer]:
+    """Who answers to which name: its own product, else the home of ``generic``, else the first."""
+    owner = {offer.subarch: offer for offer in group}
+    for offer in sorted(group, key=lambda offer: not offer.subarch.startswith("ga-")):
+        if _is_home_of_generic(offer):
+            owner.setdefault("generic", offer)
+    for offer in group:
+        for name in _claims(offer):
+            owner.setdefault(name, offer)
+    return owner
+
+
+def _is_home_of_generic(offer: Offer) -> bool:
+    """Whether this is the kernel that the release came with."""
+    first = {f"ga-{offer.release_version}", f"hwe-{offer.release[0]}"}
+    return offer.subarch in first and "generic" in _claims(offer)
+
+
+def _claims(offer: Offer) -> tuple[str, ...]:
+    """Names an offer would answer to if nobody else did.
+
+    A flavoured kernel stands for nothing but itself (1.16): a machine that asks
+    for ``generic`` must not get a low-latency kernel. The rolling alias names
+    the flavour, so all have it (1.12).
+    """
+    claims = offer.subarches if offer.kflavor == "generic" else ()
+    if offer.is_rolling and offer.subarch.startswith("hwe-"):
+        rest = offer.subarch.split("-")[2:]
+        claims = (*claims, "-".join(["hwe", "rolling", *rest]))
+    return claims
