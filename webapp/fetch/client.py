@@ -3,19 +3,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from ipaddress import IPv4Network, IPv6Network
+import time
+from collections.abc import Callable, Collection, Iterable
+from ipaddress import ip_network
+from typing import Self, TypeVar
 
+from webapp.fetch.addresses import AddressRule
+from webapp.fetch.download import Download
+from webapp.fetch.http import Answer, Requester
 from webapp.fetch.model import Fetched, FetchProblem, Head, Limits, NotModified, Route
+from webapp.fetch.problems import html_problem, short_problem, shown, status_problem
+from webapp.fetch.retry import pause_before_retry, wait
 from webapp.storage.base import BlobWriter
+
+PIECE = 256 << 10  # bytes of metadata read at a time
+# Room for headers (http.client takes 100 of 64 KiB) and the framing of sane chunks.
+OVERHEAD = 8 << 20
+
+_T = TypeVar("_T")
 
 
 class Fetcher:
     """Fetches over one route within limits; threads may share it.
 
     on_wait: told before each pause between two tries (seconds, why).
-    is_stopped: asked at most a few times a second by every request.
-    denied_networks: never connected to, not even when an administrator typed it.
+    is_stopped: asked a few times a second by every request.
+    deny_networks: never connected to, not even when an administrator typed it.
     own_ports: our own listeners; no redirect may lead to them on this machine.
     """
 
@@ -26,20 +39,30 @@ class Fetcher:
         *,
         on_wait: Callable[[float, FetchProblem], None] | None = None,
         is_stopped: Callable[[], bool] | None = None,
-        denied_networks: Sequence[IPv4Network | IPv6Network] = (),
+        deny_networks: Iterable[str] = (),
         own_ports: Collection[int] = (),
     ) -> None:
-        raise NotImplementedError
+        self.limits = limits
+        self._on_wait = on_wait or (lambda seconds, problem: None)
+        self._is_stopped = is_stopped or (lambda: False)
+        networks = tuple(ip_network(text, strict=False) for text in deny_networks)
+        self._requester = Requester(route, limits, AddressRule(networks, frozenset(own_ports)))
 
     def metadata(
         self, url: str, *, etag: str = "", last_modified: str = ""
     ) -> Fetched | NotModified:
-        """Fetch a whole document of at most ``limits.metadata_bytes``."""
-        raise NotImplementedError
+        """Fetch a whole document of at most ``limits.metadata_bytes``.
+
+        With the validators of a known copy the answer may be NotModified.
+        Raises FetchProblem.
+        """
+        headers = {"If-None-Match": etag, "If-Modified-Since": last_modified}
+        headers = {name: value for name, value in headers.items() if value}
+        return self._tried(url, lambda until: self._metadata(url, headers, until))
 
     def head(self, url: str) -> Head:
-        """Ask about a file; any final status is an answer, not an error."""
-        raise NotImplementedError
+        """Ask about a file; a final status is an answer unless it is temporary."""
+        return self._tried(url, lambda until: self._head(url, until))
 
     def download(
         self,
@@ -60,8 +83,111 @@ class Fetcher:
         file starts over). on_retry: told why before each further try.
         Raises FetchProblem (Stopped when asked to stop) and the store's problems.
         """
-        raise NotImplementedError
+        mine = is_stopped or (lambda: False)
+        Download(
+            self._requester,
+            url,
+            open_writer,
+            size=size,
+            on_bytes=on_bytes or (lambda received: None),
+            on_retry=on_retry or (lambda problem: None),
+            on_wait=self._on_wait,
+            is_stopped=lambda: mine() or self._is_stopped(),
+        ).run()
 
     def close(self) -> None:
         """Close all connections."""
-        raise NotImplementedError
+        self._requester.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _tried(self, url: str, attempt: Callable[[float], _T]) -> _T:
+        """Try until it works, it makes no sense, or ``total_metadata_s`` is over."""
+        until = time.monotonic() + self.limits.total_metadata_s
+        failures = 0
+        while True:
+            try:
+                return attempt(until)
+            except FetchProblem as problem:
+                failures += 1
+                pause = pause_before_retry(problem, failures, self.limits)
+                if pause is None or time.monotonic() + pause > until:
+                    raise
+                self._on_wait(pause, problem)
+                wait(pause, self._is_stopped, shown(url))
+
+    def _metadata(self, url: str, headers: dict[str, str], until: float) -> Fetched | NotModified:
+        cap = self.limits.metadata_bytes
+        with self._requester.open(
+            url,
+            headers=headers,
+            is_stopped=self._is_stopped,
+            max_bytes=2 * cap + OVERHEAD,
+            deadline=until,
+        ) as answer:
+            if answer.status == 304 and headers:
+                answer.finish()
+                return NotModified(url=answer.where)
+            if answer.status != 200:
+                raise status_problem(answer.status, answer.where, answer.headers)
+            content = _whole(answer, cap)
+            if content.lstrip()[:1] == b"<":
+                # Neither JSON nor an OpenPGP block starts so.
+                raise html_problem(answer.where, f"{answer.media_type} {len(content)} bytes")
+            answer.finish()
+            return Fetched(
+                content=content,
+                etag=_header(answer, "ETag"),
+                last_modified=_header(answer, "Last-Modified"),
+                url=answer.where,
+            )
+
+    def _head(self, url: str, until: float) -> Head:
+        with self._requester.open(
+            url,
+            method="HEAD",
+            is_stopped=self._is_stopped,
+            max_bytes=OVERHEAD,
+            deadline=until,
+        ) as answer:
+            problem = status_problem(answer.status, answer.where, answer.headers)
+            if problem.is_temporary:
+                raise problem
+            answer.finish()
+            return Head(status=answer.status, size=answer.length)
+
+
+def _whole(answer: Answer, cap: int) -> bytes:
+    """Read a body of at most ``cap`` bytes. Raises FetchProblem."""
+    if answer.length is not None and answer.length > cap:
+        raise _too_large(answer.where, cap, f"{answer.length} bytes declared")
+    content = bytearray()
+    piece = memoryview(bytearray(PIECE))
+    while count := answer.readinto(piece):
+        content += piece[:count]
+        if len(content) > cap:
+            raise _too_large(answer.where, cap, "more")
+    if answer.length is not None and len(content) < answer.length:
+        raise short_problem(answer.where, answer.length, len(content))
+    return bytes(content)
+
+
+def _too_large(where: str, cap: int, got: str) -> FetchProblem:
+    return FetchProblem(
+        "The document is too large.",
+        code="http-too-large",
+        where=where,
+        expected=f"at most {cap} bytes",
+        got=got,
+        next_step="Check the URL; if the document is right, raise the limit in the settings.",
+    )
+
+
+def _header(answer: Answer, name: str) -> str:
+    """A validator to be sent back later; "" when it is too odd to keep."""
+    value = answer.headers.get(name, "").strip()
+    return value if len(value) <= 200 and value.isascii() and value.isprintable() else ""

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One request with its redirects, up to the body."""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from collections.abc import Callable
+from typing import Any, Self
+from urllib.parse import urljoin, urlsplit
+
+import requests
+
+from webapp.fetch.addresses import AddressRule
+from webapp.fetch.model import FetchProblem, Limits, Route
+from webapp.fetch.problems import LIBRARY_ERRORS, checked_url, shown, translate
+from webapp.fetch.transport import new_session
+from webapp.fetch.wire import Call
+
+REDIRECTS = {301, 302, 303, 307, 308}
+PORTS = {"http": 80, "https": 443}
+
+
+class Answer:
+    """An answer whose body is still to be read; a context manager that closes it.
+
+    length: of the body as declared, None when it is not. where: the URL it came
+    from as people may read it.
+    """
+
+    def __init__(self, response: requests.Response, call: Call) -> None:
+        self._response = response
+        self._call = call
+        self.where = call.where
+        self.status = response.status_code
+        self.headers = response.headers
+        declared = response.headers.get("Content-Length", "")
+        is_known = "Transfer-Encoding" not in self.headers and declared.isascii()
+        self.length = int(declared) if is_known and re.fullmatch(r"\d{1,18}", declared) else None
+
+    @property
+    def media_type(self) -> str:
+        """The content type without its parameters; "" when there is no sane one."""
+        text = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        return text if re.fullmatch(r"[\w.+-]{1,40}/[\w.+-]{1,40}", text, re.ASCII) else ""
+
+    def readinto(self, view: memoryview) -> int:
+        """Fill the view; fewer bytes mean that the body ended, be it whole or cut."""
+        try:
+            with self._call.active():
+                # http.client reads straight into our buffer; urllib3's own read
+                # would make and copy a new bytes object for each piece.
+                body: Any = self._response.raw._fp
+                count: int = body.readinto(view)
+        except LIBRARY_ERRORS as error:
+            raise translate(error, self.where) from error
+        return count
+
+    def finish(self) -> None:
+        """Give the connection back for the next request, after the whole body."""
+        self._response.raw.release_conn()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._response.close()
+
+
+class Requester:
+    """Sends requests over one route within limits and under the address rule."""
+
+    def __init__(self, route: Route, limits: Limits, rule: AddressRule) -> None:
+        self.limits = limits
+        self._rule = rule
+        self._is_proxied = bool(route.proxy_url)
+        self._login = _authorization(route)
+        self._session = new_session(route)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._session.close()
+
+    def open(
+        self,
+        url: str,
+        *,
+        is_stopped: Callable[[], bool],
+        max_bytes: int,
+        method: str = "GET",
+        headers: dict[str, str] | None = None,
+        deadline: float | None = None,
+    ) -> Answer:
+        """Send a request, follow its redirects, give the answer with its body unread.
+
+        deadline: for everything with the body, on the monotonic clock; without one
+        the headers alone have ``read_s``. Raises FetchProblem, but not for a status.
+        """
+        home = _origin(checked_url(url))
+        is_home = True
+        call = Call(shown(url), self.limits, self._rule, is_stopped, max_bytes=max_bytes)
+        call.is_proxied = self._is_proxied
+        for _ in range(self.limits.redirects + 1):
+            if self._is_proxied:
+                call.reach = self._rule.check_host(*_host(url), limit=call.limit, where=call.where)
+            call.deadline = deadline or time.monotonic() + self.limits.read_s
+            # Once a redirect led to another origin, credentials are not sent any more.
+            is_home = is_home and _origin(url) == home
+            answer = self._send(call, method, url, headers or {}, is_home)
+            if answer.status not in REDIRECTS:
+                call.deadline = deadline
+                return _plain(answer)
+            with answer:
+                url = _target(answer, url)
+            call.where = shown(url)
+            if call.reach is not None:
+                call.limit = min(call.reach, call.limit if call.limit is not None else call.reach)
+        raise FetchProblem(
+            "The server redirects in circles.",
+            code="http-redirect",
+            where=call.where,
+            expected=f"at most {self.limits.redirects} redirects",
+            got="more",
+            next_step="Enter the final URL, or ask the mirror's operator.",
+        )
+
+    def _send(
+        self, call: Call, method: str, url: str, headers: dict[str, str], is_home: bool
+    ) -> Answer:
+        request = requests.Request(
+            method,
+            url,
+            headers={
+                "User-Agent": "slipway",
+                "Accept": "*/*",
+                "Accept-Encoding": "identity",
+                **({"Authorization": self._login} if self._login and is_home else {}),
+                **headers,
+            },
+        )
+        try:
+            with call.active():
+                response = self._session.send(
+                    request.prepare(),
+                    stream=True,
+                    allow_redirects=False,
+                    timeout=(self.limits.connect_s, self.limits.read_s),
+                    proxies=dict(self._session.proxies),
+                )
+        except LIBRARY_ERRORS as error:
+            raise translate(error, call.where) from error
+        return Answer(response, call)
+
+
+def _authorization(route: Route) -> str:
+    """The header value of a route's credentials. Raises FetchProblem."""
+    if route.auth_kind == "none":
+        return ""
+    if route.auth_kind == "basic" and ":" not in route.username:
+        pair = f"{route.username}:{route.secret}".encode()
+        return "Basic " + base64.b64encode(pair).decode("ascii")
+    if route.auth_kind == "bearer" and re.fullmatch(r"[\x21-\x7e]+", route.secret):
+        return f"Bearer {route.secret}"
+    raise FetchProblem(
+        "The credentials of this source cannot be sent.",
+        code="url-invalid",
+        expected="a user name without a colon and a password, or a token without spaces",
+        next_step="Enter the credentials again.",
+    )
+
+
+def _host(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or PORTS[parts.scheme]
+
+
+def _origin(url: str) -> tuple[str, str, int]:
+    return (urlsplit(url).scheme, *_host(url))
+
+
+def _target(answer: Answer, url: str) -> str:
+    """Where a redirect leads. Raises FetchProblem (http-redirect)."""
+    location = answer.headers.get("Location", "")
+    target = urljoin(url, location.strip()).partition("#")[0]
+    try:
+        checked_url(target)
+    except FetchProblem as problem:
+        raise _bad_redirect(answer.where, problem.got) from problem
+    if not location:
+        raise _bad_redirect(answer.where, "no Location header")
+    if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
+        raise _bad_redirect(answer.where, "a step down from https to http")
+    return target
+
+
+def _bad_redirect(where: str, got: str) -> FetchProblem:
+    return FetchProblem(
+        "The server redirects to where we do not go.",
+        code="http-redirect",
+        where=where,
+        expected="http:// or https:// and never from https down to http",
+        got=got,
+        next_step="Enter the final URL, or ask the mirror's operator.",
+    )
+
+
+def _plain(answer: Answer) -> Answer:
+    """Refuse bytes that would have to be decoded: a small body could become a huge one."""
+    coding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+    transfer = answer.headers.get("Transfer-Encoding", "chunked").strip().lower()
+    if coding in ("", "identity") and transfer == "chunked":
+        return answer
+    with answer:
+        raise FetchProblem(
+            "The server sends the file encoded, though that was not asked for.",
+            code="http-encoding",
+            where=answer.where,
+            expected="the file as it is (Accept-Encoding: identity)",
+            got="Content-Encoding or Transfer-Encoding",
+            next_step="Switch compression off for these files at the mirror or the proxy.",
+        )

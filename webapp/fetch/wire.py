@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sockets that never wait blindly.
+
+http.client and urllib3 wait inside one call for as long as a server likes to
+drip. These sockets wait in short slices and ask the running ``Call`` after
+each one: silence, speed, total time, bytes and the caller's stop are judged
+in one place, for connecting, TLS, headers, chunks and bodies alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import errno
+import os
+import queue
+import select
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, TypeVar
+
+from webapp.fetch.addresses import AddressRule, Reach
+from webapp.fetch.model import FetchProblem, Limits, Stopped
+
+SLICE_S = 0.25
+MAX_ADDRESSES = 8
+
+_T = TypeVar("_T", int, bytes)
+
+
+@dataclass
+class Call:
+    """One request under way: what it may reach and cost.
+
+    limit: see AddressRule.check. deadline: on the monotonic clock. max_bytes:
+    everything received, headers and chunk framing included. reach: where the
+    last answer came from.
+    """
+
+    where: str
+    limits: Limits
+    rule: AddressRule
+    is_stopped: Callable[[], bool]
+    deadline: float | None = None
+    max_bytes: int | None = None
+    limit: Reach | None = None
+    is_proxied: bool = False
+    reach: Reach | None = None
+
+    def __post_init__(self) -> None:
+        self._asked_at = 0.0
+        self._bytes = 0
+        self._window_bytes = 0
+        self._window_s = 0.0
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        """Make this the call that the sockets of this thread ask."""
+        token = _CALL.set(self)
+        try:
+            yield
+        finally:
+            _CALL.reset(token)
+
+    def tick(self) -> None:
+        """Raise Stopped or http-timeout when it is time; cheap to call often."""
+        now = time.monotonic()
+        if now - self._asked_at < SLICE_S:
+            return
+        self._asked_at = now
+        if self.is_stopped():
+            raise Stopped(self.where)
+        if self.deadline is not None and now > self.deadline:
+            raise self.timeout("The server took too long for the whole answer.")
+
+    def silent(self, seconds: float) -> None:
+        """Judge a silence that is still going on."""
+        self.tick()
+        if seconds >= self.limits.read_s:
+            raise self.timeout(f"The server was silent for {self.limits.read_s:g} seconds.")
+
+    def received(self, count: int, seconds: float) -> None:
+        """Judge bytes that came after so many seconds of waiting.
+
+        Only waiting counts, so a slow disk on our side is not the server's fault.
+        """
+        self._bytes += count
+        if self.max_bytes is not None and self._bytes > self.max_bytes:
+            raise FetchProblem(
+                "The server sends without an end.",
+                code="http-too-large",
+                where=self.where,
+                expected=f"at most {self.max_bytes} bytes with headers and framing",
+                got="more",
+                next_step="Ask the mirror's operator, or use another mirror.",
+            )
+        self._window_bytes += count
+        self._window_s += seconds
+        if self._window_s >= self.limits.speed_window_s:
+            speed = self._window_bytes / self._window_s
+            self._window_bytes, self._window_s = 0, 0.0
+            if speed < self.limits.min_bytes_per_s:
+                raise FetchProblem(
+                    "The server is too slow.",
+                    code="http-slow",
+                    where=self.where,
+                    expected=f"at least {self.limits.min_bytes_per_s} bytes a second",
+                    got=f"{speed:.0f} over {self.limits.speed_window_s:g} seconds",
+                    next_step="Try again later or use a nearer mirror.",
+                    is_temporary=True,
+                )
+        self.tick()
+
+    def timeout(self, what: str) -> FetchProblem:
+        """A timeout problem of this call."""
+        return FetchProblem(
+            what,
+            code="http-timeout",
+            where=self.where,
+            next_step="Check the network and the proxy between here and the mirror.",
+            is_temporary=True,
+        )
+
+    def admit(self, address: str, port: int) -> None:
+        """Apply the address rule to where a connection, new or kept alive, leads."""
+        # A proxy was typed by an administrator, and what it connects to was judged before.
+        limit = None if self.is_proxied else self.limit
+        reach = self.rule.check(address, port, limit=limit, where=self.where)
+        if not self.is_proxied:
+            self.reach = reach
+
+
+_CALL: contextvars.ContextVar[Call] = contextvars.ContextVar("call")
+
+
+def current_call() -> Call:
+    """The call of this thread."""
+    return _CALL.get()
+
+
+def _receive(sock: socket.socket, receive: Callable[..., _T], args: tuple[Any, ...]) -> _T:
+    """Receive in slices, asking the running call after each."""
+    call = _CALL.get()
+    started = time.monotonic()
+    if sock.gettimeout() != SLICE_S:
+        sock.settimeout(SLICE_S)
+    while True:
+        try:
+            got = receive(*args)
+        except TimeoutError:
+            call.silent(time.monotonic() - started)
+        else:
+            count = got if isinstance(got, int) else len(got)
+            call.received(count, time.monotonic() - started)
+            return got
+
+
+class GuardedSocket(socket.socket):
+    """A TCP socket that asks the running call."""
+
+    def recv_into(self, *args: Any) -> int:
+        return _receive(self, super().recv_into, args)
+
+    def recv(self, *args: Any) -> bytes:
+        return _receive(self, super().recv, args)
+
+
+class GuardedTLSSocket(ssl.SSLSocket):
+    """A TLS socket that asks the running call, in the handshake as well."""
+
+    def recv_into(self, *args: Any) -> int:
+        return _receive(self, super().recv_into, args)
+
+    def recv(self, *args: Any) -> bytes:
+        return _receive(self, super().recv, args)
+
+    def do_handshake(self, block: bool = False) -> None:
+        """Shake hands within ``connect_s``."""
+        call = _CALL.get()
+        until = time.monotonic() + call.limits.connect_s
+        try:
+            while True:
+                self.settimeout(SLICE_S)
+                try:
+                    return super().do_handshake(block)
+                except TimeoutError:
+                    call.tick()
+                    if time.monotonic() > until:
+                        raise call.timeout("The server does not answer in TLS.") from None
+        except FetchProblem:
+            self.close()
+            raise
+
+
+def connect(host: str, port: int) -> tuple[socket.socket, str]:
+    """Connect to a checked address of host; give the socket and the address.
+
+    Every address that the name has must pass the rule, and exactly those are
+    tried: the name is not looked up again (DNS rebinding).
+    """
+    call = _CALL.get()
+    found = _resolve(host, port, call)
+    for _, address in found:
+        call.admit(str(address[0]), port)
+    last: OSError | None = None
+    for family, address in found[:MAX_ADDRESSES]:
+        sock = GuardedSocket(family, socket.SOCK_STREAM)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _connect_within(sock, address, call)
+        except OSError as error:
+            sock.close()
+            last = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            sock.settimeout(call.limits.connect_s)
+            return sock, str(address[0])
+    if isinstance(last, TimeoutError):
+        raise call.timeout(f"No connection within {call.limits.connect_s:g} seconds.")
+    reason = last.strerror if last and last.strerror else "no address answered"
+    raise FetchProblem(
+        "The server cannot be reached.",
+        code="http-connection",
+        where=call.where,
+        got=reason,
+        next_step="Check the address, and that the server runs and the firewall lets us through.",
+        is_temporary=True,
+    ) from last
+
+
+def _connect_within(sock: socket.socket, address: Any, call: Call) -> None:
+    """Connect in slices; raises TimeoutError after ``connect_s``, or OSError."""
+    until = time.monotonic() + call.limits.connect_s
+    sock.setblocking(False)
+    code = sock.connect_ex(address)
+    if code == errno.EINPROGRESS:
+        poll = select.poll()
+        poll.register(sock, select.POLLOUT)
+        while not poll.poll(SLICE_S * 1000):
+            call.tick()
+            if time.monotonic() > until:
+                raise TimeoutError(errno.ETIMEDOUT, "timed out")
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+def _resolve(host: str, port: int, call: Call) -> list[tuple[int, Any]]:
+    """Look a name up, within ``connect_s``."""
+    with contextlib.suppress(ValueError):
+        ip_address(host)
+        return _lookup(host, port)
+    # The system's resolver cannot be interrupted, so it gets a thread that may be left behind.
+    answers: queue.SimpleQueue[list[tuple[int, Any]]] = queue.SimpleQueue()
+    thread = threading.Thread(
+        target=lambda: answers.put(_lookup(host, port)), name="resolve", daemon=True
+    )
+    thread.start()
+    until = time.monotonic() + call.limits.connect_s
+    while True:
+        try:
+            found = answers.get(timeout=SLICE_S)
+            break
+        except queue.Empty:
+            call.tick()
+            if time.monotonic() > until:
+                raise call.timeout("The name service does not answer.") from None
+    if not found:
+        raise FetchProblem(
+            "The name of the server is not known.",
+            code="http-connection",
+            where=call.where,
+            expected="a name that the name service knows",
+            got=host,
+            next_step="Check the spelling of the URL and this machine's name service.",
+            is_temporary=True,
+        )
+    return found
+
+
+def _lookup(host: str, port: int) -> list[tuple[int, Any]]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return [(family, address) for family, _, _, _, address in found]
