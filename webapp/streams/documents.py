@@ -300,7 +300,7 @@ def _document(payload: bytes, where: str, form: str) -> dict[str, Any]:
 def _notification(value: Any, at: tuple[str, ...]) -> ReleaseNotification:
     notice = checks.mapping(value, "release_notification", at)
     message, maas_version = notice.get("message"), notice.get("maas_version")
-    if type(message) is not str or len(message) > MAX_MESSAGE or not _is_unicode(message):
+    if type(message) is not str or len(message) > MAX_MESSAGE:
         raise checks.wrong_type("message", f"text of at most {MAX_MESSAGE} characters", message, at)
     version = notice.get("version", "")
     if type(version) in (int, float):
@@ -310,11 +310,3 @@ def _notification(value: Any, at: tuple[str, ...]) -> ReleaseNotification:
         maas_version=checks.name_of(maas_version, "maas_version", at),
         message=message,
     )
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

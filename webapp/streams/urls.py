@@ -66,9 +66,9 @@ def normalise(url: str) -> StreamURL:
     elif segments[-3:-1] == ["streams", "v1"]:
         index_path, is_signed = _index(segments[-1])
         segments = segments[:-3]
-    elif segments and _INDEX_NAME.fullmatch(segments[-1]):
+    if segments[-2:] == ["streams", "v1"] or (segments and _INDEX_NAME.fullmatch(segments[-1])):
         raise _invalid(
-            "An index is only looked for in the folder streams/v1",
+            "An index is only looked for in one folder streams/v1 below the root",
             expected="…/streams/v1/index.sjson",
             got=parts.path,
         )
