@@ -3,38 +3,56 @@
 
 from __future__ import annotations
 
+import re
+
 EMPTY = "nothing at all"
+BLANK = "a lot of white space"
+TEXT = "plain text"
+BINARY = "binary data"
 HTML = "an HTML page"
+XML = "an XML document"
 JSON = "JSON without a signature"
-PRIVATE_KEY = "a private key"
+FINGERPRINT = "a key's fingerprint, not the key"
+KEYBOX = "a GnuPG keybox file"
 SIGNED_TEXT = "a clear-signed text"
-
-_UTF8_BOM = b"\xef\xbb\xbf"
-_LOOK_AT = 4096
-
-# The first match wins; all are compared in lower case with the white space gone.
-_BEGINNINGS = (
-    (b"-----begin pgp signed message", SIGNED_TEXT),
-    (b"-----begin pgp signature", "a detached signature"),
-    (b"-----begin pgp message", "an OpenPGP message (signed or encrypted as a whole)"),
-    (b"-----begin pgp public key block", "an OpenPGP public key"),
-    (b"-----begin pgp private key block", PRIVATE_KEY),
-    (b"-----begin openssh private key", PRIVATE_KEY),
-    (b"-----begin certificate", "an X.509 certificate"),
-    (b"ssh-", "an SSH key"),
-    (b"ecdsa-sha2-", "an SSH key"),
-    (b"<!doctype html", HTML),
-    (b"<html", HTML),
-    (b"<?xml", "an XML document"),
-    (b"{", JSON),
-    (b"[", JSON),
-)
+SIGNATURE = "a detached signature"
+MESSAGE = "an OpenPGP message (signed or encrypted as a whole)"
+PUBLIC_KEY = "an OpenPGP public key"
+PRIVATE_KEY = "a private key"
+CERTIFICATE = "an X.509 certificate"
+SSH_KEY = "an SSH key"
 _MAGIC = (
     (b"\x1f\x8b", "gzip data"),
     (b"BZh", "bzip2 data"),
     (b"\xfd7zXZ\x00", "xz data"),
     (b"\x28\xb5\x2f\xfd", "zstd data"),
     (b"PK\x03\x04", "a zip file"),
+)
+
+OPENPGP = frozenset((SIGNED_TEXT, SIGNATURE, MESSAGE, PUBLIC_KEY, PRIVATE_KEY))
+# What no publisher would call a document: something else answered.
+FOREIGN = frozenset((EMPTY, BLANK, BINARY, HTML, XML, CERTIFICATE, *(name for _, name in _MAGIC)))
+
+_UTF8_BOM = b"\xef\xbb\xbf"
+_LOOK_AT = 4096
+_FINGERPRINT = re.compile(rb"(?:0x)?(?:[0-9a-f]\s*){16,64}")
+
+# The first match wins; all are compared in lower case with the white space gone.
+_BEGINNINGS = (
+    (b"-----begin pgp signed message", SIGNED_TEXT),
+    (b"-----begin pgp signature", SIGNATURE),
+    (b"-----begin pgp message", MESSAGE),
+    (b"-----begin pgp public key block", PUBLIC_KEY),
+    (b"-----begin pgp private key block", PRIVATE_KEY),
+    (b"-----begin openssh private key", PRIVATE_KEY),
+    (b"-----begin certificate", CERTIFICATE),
+    (b"ssh-", SSH_KEY),
+    (b"ecdsa-sha2-", SSH_KEY),
+    (b"<!doctype html", HTML),
+    (b"<html", HTML),
+    (b"<?xml", XML),
+    (b"{", JSON),
+    (b"[", JSON),
 )
 
 
@@ -44,10 +62,10 @@ def describe(raw: bytes) -> str:
         if raw.startswith(magic):
             return name
     if raw[8:12] == b"KBXf":
-        return "a GnuPG keybox file"
+        return KEYBOX
     head = raw[:_LOOK_AT].removeprefix(_UTF8_BOM).lstrip().lower()
     if not head:
-        return EMPTY if not raw.strip() else "a lot of white space"
+        return EMPTY if not raw.strip() else BLANK
     for beginning, name in _BEGINNINGS:
         if head.startswith(beginning):
             return name
@@ -55,6 +73,8 @@ def describe(raw: bytes) -> str:
         return PRIVATE_KEY
     if b"<html" in head:
         return HTML
+    if _FINGERPRINT.fullmatch(head):
+        return FINGERPRINT
     if b"\x00" in head or head[0] >= 0x80:
-        return "binary data"
-    return "plain text"
+        return BINARY
+    return TEXT

@@ -73,7 +73,7 @@ class _Parser:
         except json.JSONDecodeError as error:
             looks = sniff.describe(payload)
             place = f"{error.msg} at line {error.lineno} column {error.colno}"
-            got = place if looks in (sniff.JSON, "plain text") else looks
+            got = place if looks in (sniff.JSON, sniff.TEXT) else looks
             self._refuse("not-json", "one JSON document", got)
         except RecursionError:
             self._refuse("too-deep", "a flat document", "thousands of levels")
