@@ -21,10 +21,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any, TypeVar
 
-from webapp.fetch.addresses import AddressRule, Reach
+from webapp.fetch.addresses import AddressRule, Reach, written_address
 from webapp.fetch.model import FetchProblem, Limits, Stopped
 
 SLICE_S = 0.25
@@ -254,9 +253,9 @@ def _connect_within(sock: socket.socket, address: Any, call: Call) -> None:
 
 def _resolve(host: str, port: int, call: Call) -> list[tuple[int, Any]]:
     """Look a name up, within ``connect_s``."""
-    with contextlib.suppress(ValueError):
-        ip_address(host)
-        return _lookup(host, port)
+    literal = written_address(host)
+    if literal is not None:
+        return _lookup(str(literal), port)
     # The system's resolver cannot be interrupted, so it gets a thread that may be left behind.
     answers: queue.SimpleQueue[list[tuple[int, Any]]] = queue.SimpleQueue()
     thread = threading.Thread(
