@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""API keys ``consumer:token:secret``; of the secret only its SHA-256 is stored."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import string
+from collections.abc import Sequence
+from datetime import timedelta
+
+import structlog
+from sqlalchemy import or_, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from webapp.errors import InvalidFields, NotFound
+from webapp.extensions import db
+from webapp.models import APIKey, User, utcnow
+from webapp.services import events
+
+_LETTERS = string.ascii_letters + string.digits
+_SECRET_LENGTH = 43  # 62^43 is more than 2^256
+USED_EVERY = timedelta(minutes=10)
+MAX_KEYS = 50
+
+log = structlog.get_logger(__name__)
+
+
+def create_api_key(user: User, name: str) -> str:
+    """Make a key for a user and return it whole, this one time.
+
+    Raises InvalidFields when the name is too long or the user has too many keys.
+    """
+    name = name.strip()
+    if not name or len(name) > 100 or not name.isprintable():
+        raise InvalidFields({"name": ["Say in 1 to 100 characters what the key is for."]})
+    if len(of_user(user.id)) >= MAX_KEYS:
+        raise InvalidFields({"name": [f"{MAX_KEYS} keys are enough. Revoke one first."]})
+    consumer, token = _random(18), _random(18)
+    secret = _random(_SECRET_LENGTH)
+    key = APIKey(
+        user_id=user.id,
+        name=name,
+        consumer_key=consumer,
+        token_key=token,
+        secret_hash=_hashed(secret),
+    )
+    db.session.add(key)
+    events.record("api_key.added", actor=user.username, subject=name)
+    db.session.commit()
+    return f"{consumer}:{token}:{secret}"
+
+
+def check_api_key(consumer: str, token: str, secret: str) -> User | None:
+    """The active user whose key this is, or None; an unknown key takes as long."""
+    found = None
+    if consumer.isalnum() and token.isalnum():  # ours are; PostgreSQL takes no NUL
+        found = db.session.execute(
+            select(APIKey, User)
+            .join(User)
+            .where(APIKey.consumer_key == consumer, APIKey.token_key == token)
+        ).one_or_none()
+    kept = found[0].secret_hash if found else _hashed("")
+    is_right = hmac.compare_digest(kept, _hashed(secret))
+    if found is None or not is_right or not found[1].is_active:
+        return None
+    key, user = found
+    if key.used_at is None or utcnow() - key.used_at > USED_EVERY:
+        _mark_used(key.id)
+    return user
+
+
+def of_user(user_id: int) -> Sequence[APIKey]:
+    """The keys of a user, the newest first."""
+    return db.session.scalars(
+        select(APIKey).where(APIKey.user_id == user_id).order_by(APIKey.id.desc())
+    ).all()
+
+
+def revoke_api_key(user: User, key_id: int) -> None:
+    """Delete one of a user's own keys; raises NotFound for anybody else's."""
+    key = db.session.get(APIKey, key_id)
+    if key is None or key.user_id != user.id:
+        raise NotFound(
+            "There is no such API key.",
+            where=f"API key {key_id}",
+            next_step="It may have been revoked already; look at the list.",
+        )
+    db.session.delete(key)
+    events.record("api_key.revoked", actor=user.username, subject=key.name)
+    db.session.commit()
+
+
+def _mark_used(key_id: int) -> None:
+    now = utcnow()
+    try:
+        db.session.execute(
+            update(APIKey)
+            .where(
+                APIKey.id == key_id,
+                or_(APIKey.used_at.is_(None), APIKey.used_at < now - USED_EVERY),
+            )
+            .values(used_at=now)
+        )
+        db.session.commit()
+    except SQLAlchemyError as error:
+        # Scripts may still read when nothing can be written any more.
+        db.session.rollback()
+        log.warning("API key not marked as used", error=type(error).__name__)
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(_LETTERS) for _ in range(length))
+
+
+def _hashed(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
