@@ -35,7 +35,8 @@ from webapp.models import (
     TransferState,
     utcnow,
 )
-from webapp.services import events, leases
+from webapp.services import events
+from webapp.storage.leases import is_dead
 
 LEASE_S = 30
 AUTO_IMPORT = "boot_images_auto_import"
@@ -164,7 +165,7 @@ def claim(owner: str) -> ImportRun | None:
     lease = {"lease_owner": owner, "lease_until": now_ + timedelta(seconds=LEASE_S)}
     if held is not None:
         is_over = held.lease_until is None or held.lease_until < now_
-        if not is_over and not leases.is_dead(held.lease_owner):
+        if not is_over and held.lease_owner and not is_dead(held.lease_owner):
             db.session.commit()
             return None
         taking = update(ImportRun).where(
