@@ -20,8 +20,8 @@ MAX_SEGMENT = 255
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _INDEX_NAME = re.compile(r".+(\.sjson|\.json|\.json\.gpg)", re.ASCII)
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
-# Control characters, and the surrogates that JSON escapes can smuggle into a str.
-UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# Control characters, line ends and surrogates, and the marks that make text read backwards.
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 # Nearly every real path matches this at once; the rest is looked at in detail.
 _PLAIN = re.compile(r"(?!\.\.?(?:/|\Z))[\w.~+@=,-]+(?:/(?!\.\.?(?:/|\Z))[\w.~+:@=,-]+)*", re.ASCII)
 

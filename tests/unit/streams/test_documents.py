@@ -1,0 +1,551 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.streams import shapes
+from tests.unit.streams.shapes import Tree
+from webapp.streams import checks, documents
+from webapp.streams.checks import parse_time
+from webapp.streams.documents import (
+    IndexEntry,
+    ProductsDocument,
+    parse_index,
+    parse_products,
+    version_key,
+)
+from webapp.streams.errors import DocumentProblem
+from webapp.streams.mapping import map_products
+
+NOBLE = shapes.kernel("noble", "amd64", "ga-24.04")
+NAME = shapes.ubuntu_name(NOBLE)
+
+
+def noble() -> Tree:
+    return shapes.tree({NAME: shapes.ubuntu(NOBLE)})
+
+
+def parse(tree: Any, where: str = "streams/v1/x.sjson") -> ProductsDocument:
+    return parse_products(shapes.dump(tree), where=where)
+
+
+def at(tree: Tree, *way: str) -> Tree:
+    for step in way:
+        tree = tree[step]
+    return tree
+
+
+def product_of(tree: Tree) -> Tree:
+    return at(tree, "products", NAME)
+
+
+def item_of(tree: Tree, ftype: str = "squashfs") -> Tree:
+    return at(product_of(tree), "versions", "20250717", "items", ftype)
+
+
+# -- what is read
+
+
+def test_index_gives_every_document_in_order() -> None:
+    catalogue = shapes.full_catalogue()
+    index = parse_index(shapes.dump(shapes.index(catalogue)), where="index")
+    assert index.updated == datetime(2025, 7, 24, 8, 2, tzinfo=UTC)
+    assert [entry.content_id for entry in index.entries] == list(catalogue)
+    assert index.entries[0] == IndexEntry(
+        content_id="com.ubuntu.maas:stable:v3:download",
+        path="streams/v1/com.ubuntu.maas:stable:v3:download.sjson",
+        format="products:1.0",
+        datatype="image-ids",
+        products=tuple(sorted(catalogue["com.ubuntu.maas:stable:v3:download"]["products"])),
+        updated=datetime(2025, 7, 24, 8, 1, 47, tzinfo=UTC),
+    )
+
+
+def test_index_entry_needs_no_more_than_a_path() -> None:
+    tree = {"format": "index:1.0", "index": {"x": {"path": "a/b.json"}}, "updated": "2025-07-24"}
+    (entry,) = parse_index(shapes.dump(tree), where="index").entries
+    assert entry == IndexEntry("x", "a/b.json", "", "", (), None)
+
+
+def test_product_is_read_with_its_versions_newest_first() -> None:
+    document = parse(noble())
+    (product,) = document.products
+    assert document.content_id == "com.ubuntu.maas:stable:v3:download"
+    assert document.datatype == "image-ids"
+    assert document.updated == datetime(2025, 7, 24, 8, 1, 47, tzinfo=UTC)
+    assert product.name == NAME
+    assert product.fields["release_codename"] == "Noble Numbat"
+    assert [version.serial for version in product.versions] == ["20250717", "20250710"]
+    squashfs = next(i for i in product.versions[0].items if i.ftype == "squashfs")
+    assert squashfs.path == "noble/amd64/20250717/squashfs"
+    assert squashfs.size == len(squashfs.path)
+    assert len(squashfs.sha256) == 64
+
+
+def test_the_whole_catalogue_is_read() -> None:
+    catalogue = shapes.full_catalogue()
+    parsed = [parse(tree) for tree in catalogue.values()]
+    for tree, document in zip(catalogue.values(), parsed, strict=True):
+        assert [p.name for p in document.products] == list(tree["products"])
+        for product in document.products:
+            versions = tree["products"][product.name]["versions"]
+            assert {v.serial: {i.name for i in v.items} for v in product.versions} == {
+                serial: set(version["items"]) for serial, version in versions.items()
+            }
+    assert sum(len(document.products) for document in parsed) == 253
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [
+        ({"document": "d"}, "d"),
+        ({"document": "d", "product": "p"}, "p"),
+        ({"product": "p", "version": "v"}, "v"),
+        ({"document": "d", "version": "v", "item": "i"}, "i"),
+        ({"product": "p", "item": None}, "p"),
+        ({}, None),
+    ],
+)
+def test_the_more_specific_field_wins(levels: dict[str, str | None], expected: str | None) -> None:
+    tree = noble()
+    targets = {
+        "document": tree,
+        "product": product_of(tree),
+        "version": product_of(tree)["versions"]["20250717"],
+        "item": item_of(tree),
+    }
+    for level, value in levels.items():
+        targets[level]["kparams"] = value
+    version = parse(tree).products[0].versions[0]
+    fields = {item.ftype: item.fields.get("kparams") for item in version.items}
+    assert fields["squashfs"] == expected
+
+
+def test_support_date_on_the_versions_belongs_to_each_of_them() -> None:
+    tree = noble()
+    product = product_of(tree)
+    del product["support_eol"]
+    product["versions"]["20250710"]["support_eol"] = "2029-05-31"
+    product["versions"]["20250717"]["support_eol"] = "2029-06-01"
+    versions = parse(tree).products[0].versions
+    assert [v.fields["support_eol"] for v in versions] == ["2029-06-01", "2029-05-31"]
+
+
+def test_notice_is_read_from_its_item() -> None:
+    (product,) = parse(shapes.tree(shapes.notification())).products
+    ((item,),) = (version.items for version in product.versions)
+    assert item.notification is not None
+    assert item.notification.maas_version == "2.9.0"
+    assert item.notification.version == "1.0"
+    assert item.notification.message == "<strong>New</strong>\n"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: item_of(t, "boot-kernel").pop("kpackage"),
+        lambda t: product_of(t).pop("support_esm_eol"),
+        lambda t: product_of(t).update(release_codename=None),
+        lambda t: product_of(t).update(rolling=True),
+        lambda t: product_of(t).update(unknown={"deep": [1, 2.5, None]}),
+        lambda t: product_of(t).update(description="line\nline"),
+        lambda t: product_of(t).pop("versions"),
+        lambda t: at(product_of(t), "versions", "20250717").pop("items"),
+        lambda t: item_of(t).update(size=0),
+        lambda t: item_of(t).update(size=2**44),
+        lambda t: item_of(t).update(md5="0" * 32),
+        lambda t: at(product_of(t), "versions", "20250717", "items").update(region={"id": "ami-1"}),
+        lambda t: t.update(products={}),
+    ],
+)
+def test_what_is_missing_or_unknown_but_not_needed_is_tolerated(
+    change: Callable[[Tree], Any],
+) -> None:
+    tree = noble()
+    change(tree)
+    map_products([parse(tree)])
+
+
+# -- what is refused
+
+HOSTILE_PATHS = [
+    "",
+    "/etc/passwd",
+    "../../etc/passwd",
+    "noble/../../x",
+    "noble//x",
+    "noble/./x",
+    "noble/",
+    "..",
+    "http://evil.example/x",
+    "file:///etc/passwd",
+    "//evil.example/x",
+    "C:/x",
+    "noble\\x",
+    "noble/%2e%2e/x",
+    "noble/%252e%252e/x",
+    "noble/%2f",
+    "noble/a\x01b",
+    "noble/a\u202eb",
+    "noble/a\r\nb",
+    "noble/" + "a" * 300,
+    "a/" * 1000 + "b",
+]
+BAD_ITEMS = [
+    *[({"path": path}, "document-bad-path") for path in HOSTILE_PATHS],
+    ({"path": None}, "document-wrong-type"),
+    ({"path": 7}, "document-wrong-type"),
+    ({"path": ["a"]}, "document-wrong-type"),
+    ({"size": None}, "document-wrong-type"),
+    ({"size": True}, "document-wrong-type"),
+    ({"size": "7"}, "document-wrong-type"),
+    ({"size": 7.0}, "document-wrong-type"),
+    ({"size": -1}, "document-bad-size"),
+    ({"size": 2**44 + 1}, "document-bad-size"),
+    ({"sha256": None}, "document-wrong-type"),
+    ({"sha256": 7}, "document-wrong-type"),
+    ({"sha256": ""}, "document-bad-digest"),
+    ({"sha256": "a" * 63}, "document-bad-digest"),
+    ({"sha256": "a" * 65}, "document-bad-digest"),
+    ({"sha256": "A" * 64}, "document-bad-digest"),
+    ({"sha256": "g" * 64}, "document-bad-digest"),
+    ({"sha256": "a" * 63 + "\u0661"}, "document-bad-digest"),
+    ({"sha256": "a" * 64 + "\n"}, "document-bad-digest"),
+    ({"ftype": 7}, "document-wrong-type"),
+    ({"ftype": "squash\nfs"}, "document-bad-text"),
+    ({"kpackage": ["linux"]}, "document-wrong-type"),
+    ({"kparams": "x" * 5000}, "document-bad-text"),
+    ({"maas_supported": 2.9}, "document-wrong-type"),
+]
+
+
+@pytest.mark.parametrize(("change", "code"), BAD_ITEMS)
+def test_bad_item_refuses_the_document_and_is_named(change: Tree, code: str) -> None:
+    tree = noble()
+    item_of(tree).update(change)
+    with pytest.raises(DocumentProblem) as caught:
+        parse(tree)
+    assert caught.value.code == code
+    assert caught.value.where == (
+        f"streams/v1/x.sjson, product {NAME}, version 20250717, item squashfs"
+    )
+
+
+@pytest.mark.parametrize("missing", ["path", "size", "sha256"])
+def test_file_that_would_be_stored_needs_path_size_and_digest(missing: str) -> None:
+    tree = noble()
+    del item_of(tree)[missing]
+    with pytest.raises(DocumentProblem) as caught:
+        parse(tree)
+    assert caught.value.code == "document-wrong-type"
+    assert caught.value.what == f'"{missing}" is missing.'
+
+
+def test_one_path_with_two_digests_is_refused() -> None:
+    tree = noble()
+    item_of(tree, "boot-kernel")["path"] = item_of(tree)["path"]
+    with pytest.raises(DocumentProblem) as caught:
+        parse(tree)
+    assert caught.value.code == "document-path-conflict"
+
+
+def product_change(**fields: Any) -> Callable[[Tree], Any]:
+    return lambda tree: product_of(tree).update(fields)
+
+
+BAD_DOCUMENTS: list[tuple[Callable[[Tree], Any], str, str]] = [
+    (lambda t: t.pop("format"), "document-wrong-format", "x"),
+    (lambda t: t.update(format="index:1.0"), "document-wrong-format", "x"),
+    (lambda t: t.update(format=["products:1.0"]), "document-wrong-format", "x"),
+    (lambda t: t.pop("content_id"), "document-wrong-type", "x"),
+    (lambda t: t.update(content_id=""), "document-bad-name", "x"),
+    (lambda t: t.update(content_id="a\nb"), "document-bad-name", "x"),
+    (lambda t: t.pop("updated"), "document-wrong-type", "x"),
+    (lambda t: t.update(updated=20250724), "document-wrong-type", "x"),
+    (lambda t: t.update(updated="yesterday"), "document-bad-time", "x"),
+    (lambda t: t.update(updated="Thu, 32 Jul 2025 08:01:47 +0000"), "document-bad-time", "x"),
+    (lambda t: t.pop("products"), "document-wrong-type", "x"),
+    (lambda t: t.update(products=[]), "document-wrong-type", "x"),
+    (lambda t: t.update(os=5), "document-wrong-type", "x"),
+    (lambda t: t["products"].update({NAME: []}), "document-wrong-type", f"x, product {NAME}"),
+    (lambda t: t["products"].update({"": {}}), "document-bad-name", "x"),
+    (lambda t: t["products"].update({"a\x1b[2J": {}}), "document-bad-name", "x"),
+    (lambda t: t["products"].update({"a" * 600: {}}), "document-bad-name", "x"),
+    (product_change(arch=True), "document-wrong-type", f"x, product {NAME}"),
+    (product_change(subarches=["generic"]), "document-wrong-type", f"x, product {NAME}"),
+    (product_change(release="noble\x1b[2J"), "document-bad-text", f"x, product {NAME}"),
+    (product_change(versions=None), "document-wrong-type", f"x, product {NAME}"),
+    (product_change(versions={"": {}}), "document-bad-name", f"x, product {NAME}"),
+    (product_change(versions={"..": {}}), "document-bad-name", f"x, product {NAME}"),
+    (product_change(versions={"a/b": {}}), "document-bad-name", f"x, product {NAME}"),
+    (product_change(versions={"9" * 5000: {}}), "document-bad-name", f"x, product {NAME}"),
+    (product_change(versions={"1": 1}), "document-wrong-type", f"x, product {NAME}, version 1"),
+    (
+        product_change(versions={"1": {"items": []}}),
+        "document-wrong-type",
+        f"x, product {NAME}, version 1",
+    ),
+    (
+        product_change(versions={"1": {"items": {"i": "i"}}}),
+        "document-wrong-type",
+        f"x, product {NAME}, version 1, item i",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "code", "where"), BAD_DOCUMENTS)
+def test_bad_document_is_refused_where_it_is_bad(
+    change: Callable[[Tree], Any], code: str, where: str
+) -> None:
+    tree = noble()
+    change(tree)
+    with pytest.raises(DocumentProblem) as caught:
+        parse(tree, where="x")
+    assert (caught.value.code, caught.value.where) == (code, where)
+    assert caught.value.next_step
+
+
+@pytest.mark.parametrize("other", [[], "text", 7, None, True])
+def test_document_that_is_no_object_is_refused(other: Any) -> None:
+    for read in (parse_products, parse_index):
+        with pytest.raises(DocumentProblem) as caught:
+            read(shapes.dump(other), where="x")
+        assert caught.value.code == "document-wrong-format"
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"path": "../x.sjson"}, "document-bad-path"),
+        ({"path": "http://evil.example/x.sjson"}, "document-bad-path"),
+        ({"path": None}, "document-wrong-type"),
+        ({"products": {}}, "document-wrong-type"),
+        ({"products": [1]}, "document-wrong-type"),
+        ({"products": [""]}, "document-bad-name"),
+        ({"updated": "soon"}, "document-bad-time"),
+        ({"updated": 0}, "document-wrong-type"),
+        ({"format": 1}, "document-wrong-type"),
+    ],
+)
+def test_bad_index_entry_is_refused_and_named(change: Tree, code: str) -> None:
+    tree = shapes.index({"a:b": shapes.tree({})})
+    tree["index"]["a:b"].update(change)
+    with pytest.raises(DocumentProblem) as caught:
+        parse_index(shapes.dump(tree), where="index.sjson")
+    assert (caught.value.code, caught.value.where) == (code, "index.sjson, entry a:b")
+
+
+@pytest.mark.parametrize(
+    ("limit", "change"),
+    [
+        ("MAX_PRODUCTS", lambda t: None),
+        ("MAX_VERSIONS", lambda t: t["products"].popitem()),
+        ("MAX_ITEMS", lambda t: None),
+        ("MAX_TOTAL_ITEMS", lambda t: None),
+    ],
+)
+def test_more_than_any_real_stream_holds_is_refused(
+    monkeypatch: pytest.MonkeyPatch, limit: str, change: Callable[[Tree], Any]
+) -> None:
+    tree = shapes.tree({NAME: shapes.ubuntu(NOBLE), "another": {}})
+    change(tree)
+    parse(tree)
+    monkeypatch.setattr(documents, limit, 1)
+    with pytest.raises(DocumentProblem) as caught:
+        parse(tree)
+    assert caught.value.code == "document-too-large"
+    assert caught.value.expected == "at most 1"
+
+
+def test_index_of_too_many_entries_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    payload = shapes.dump(shapes.index(shapes.full_catalogue()))
+    monkeypatch.setattr(documents, "MAX_ENTRIES", 5)
+    with pytest.raises(DocumentProblem) as caught:
+        parse_index(payload, where="x")
+    assert caught.value.code == "document-too-large"
+
+
+@pytest.mark.parametrize(
+    "notice",
+    [
+        [],
+        {"maas_version": "2.9.0"},
+        {"message": "m", "maas_version": 2.9},
+        {"message": "m" * 70000, "maas_version": "2.9"},
+        {"message": "m"},
+    ],
+)
+def test_bad_notice_is_refused(notice: Any) -> None:
+    products = shapes.notification()
+    (product,) = products.values()
+    product["versions"]["20201204.0"]["items"]["release_notification"]["release_notification"] = (
+        notice
+    )
+    with pytest.raises(DocumentProblem):
+        shapes.parse(products)
+
+
+# -- times and serials
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Thu, 24 Jul 2025 08:01:47 +0000", datetime(2025, 7, 24, 8, 1, 47)),
+        ("Thu, 24 Jul 2025 10:01:47 +0200", datetime(2025, 7, 24, 8, 1, 47)),
+        ("Thu, 24 Jul 2025 02:31:47 -0530", datetime(2025, 7, 24, 8, 1, 47)),
+        ("24 Jul 2025 08:01:47 GMT", datetime(2025, 7, 24, 8, 1, 47)),
+        ("Tue, 1 Jul 2025 08:01:47 -0000", datetime(2025, 7, 1, 8, 1, 47)),
+        ("2025-07-24T08:01:47Z", datetime(2025, 7, 24, 8, 1, 47)),
+        ("2025-07-24T10:01:47+02:00", datetime(2025, 7, 24, 8, 1, 47)),
+        ("2025-07-24T08:01:47", datetime(2025, 7, 24, 8, 1, 47)),
+        ("2025-07-24 08:01:47.250", datetime(2025, 7, 24, 8, 1, 47, 250000)),
+        ("2025-07-24", datetime(2025, 7, 24)),
+    ],
+)
+def test_times_are_read_as_streams_write_them(text: str, expected: datetime) -> None:
+    assert parse_time(text) == expected.replace(tzinfo=UTC)
+    assert parse_time(text).tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "now",
+        "Thu, 24 Foo 2025 08:01:47 +0000",
+        "Thu, 24 Jul 2025 25:01:47 +0000",
+        "Thu, 24 Jul 2025 08:01:47 +9900",
+        "Thu, 24 Jul 0000 08:01:47 +0000",
+        "Fri, 31 Dec 9999 23:59:59 -0100",
+        "Mon, 1 Jan 0001 00:00:00 +0100",
+        "0001-01-01T00:00:00+01:00",
+        "9999-12-31T23:59:59-01:00",
+        "Thu, 2\u0664 Jul 2025 08:01:47 +0000",
+        "1753344107",
+    ],
+)
+def test_time_that_is_none_is_an_error(text: str) -> None:
+    with pytest.raises(ValueError, match=r".*"):
+        parse_time(text)
+
+
+@pytest.mark.parametrize(
+    "ordered",
+    [
+        ["20240821.9", "20240821.10"],
+        ["20240821", "20240821.1", "20240821.1.1", "20240822"],
+        ["20240604_01", "20240622_01", "20240622_02", "20240622_10"],
+        ["20180807.0", "20210203.0", "20230615.0"],
+        ["9", "10", "99", "100"],
+        ["1.a", "1.b"],
+        ["01", "1", "2"],
+    ],
+)
+def test_serials_are_ordered_as_people_do(ordered: list[str]) -> None:
+    assert sorted(reversed(ordered), key=version_key) == ordered
+
+
+SERIALS = st.text(st.sampled_from("0129a._~+:-"), min_size=1, max_size=8)
+
+
+@given(SERIALS, SERIALS)
+def test_two_serials_are_never_equal(left: str, right: str) -> None:
+    assert (version_key(left) == version_key(right)) == (left == right)
+    assert (version_key(left) < version_key(right)) == (
+        not version_key(right) < version_key(left) and left != right
+    )
+
+
+# -- nothing else is ever raised
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["..", "a/../b", "2.9", "squashfs", "generic", "ubuntu", "2025-07-24"])
+)
+JSON = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.text(max_size=4) | st.sampled_from(["products", "versions", "items", "path"]),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+def outcome(payload: bytes) -> str:
+    try:
+        map_products([parse_products(payload, where="x")])
+    except DocumentProblem as problem:
+        return f"{problem.code}: {problem}"
+    return ""
+
+
+def check_outcome(payload: bytes) -> None:
+    text = outcome(payload)
+    assert not text or (text.startswith("document-") and "\n" not in text)
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_document_or_a_problem(payload: bytes) -> None:
+    check_outcome(payload)
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_any_value_anywhere_is_read_or_a_problem(data: st.DataObject) -> None:
+    tree: Any = copy.deepcopy(data.draw(st.sampled_from(SMALL)))
+    nodes = list(walk(tree))
+    for _ in range(data.draw(st.integers(1, 3))):
+        holder, key = data.draw(st.sampled_from(nodes))
+        match data.draw(st.sampled_from(["replace", "remove", "rename"])):
+            case "replace":
+                holder[key] = data.draw(JSON)
+            case "remove":
+                holder.pop(key, None)
+            case "rename" if key in holder:
+                holder[data.draw(st.text(max_size=5))] = holder.pop(key)
+    check_outcome(json.dumps(tree).encode())
+    with_index = {**tree, "format": "index:1.0", "index": tree.get("products")}
+    with suppress(DocumentProblem):
+        parse_index(json.dumps(with_index).encode(), where="x")
+
+
+SMALL = [
+    noble(),
+    shapes.tree(shapes.centoses()),
+    shapes.tree(shapes.loaders()),
+    shapes.tree(shapes.ubuntu_core()),
+    shapes.tree(shapes.notification()),
+]
+
+
+def walk(tree: Tree) -> Any:
+    for key, value in tree.items():
+        yield tree, key
+        if isinstance(value, dict):
+            yield from walk(value)
+
+
+def test_text_limit_holds_for_names_as_for_fields() -> None:
+    tree = noble()
+    product_of(tree)["release_title"] = "x" * checks.MAX_TEXT
+    tree["products"]["y" * checks.MAX_NAME] = {}
+    assert len(parse(tree).products) == 2
