@@ -3,6 +3,7 @@
 # Install the system packages that a purpose needs, when they are missing and may be installed.
 #
 #   deploy/install-packages.sh run     gpg and gpgv: what Slipway runs with
+#   deploy/install-packages.sh venv    the venv module of the interpreter that PYTHON names
 #   deploy/install-packages.sh test    run, Chromium, PostgreSQL, nginx: what the tests drive
 #   deploy/install-packages.sh bench   run, nginx, curl, openssl, wrk: what the benchmarks compare with
 #
@@ -26,10 +27,18 @@ has_postgres() {
 }
 
 PATH=$PATH:/usr/sbin:/sbin
-need gpg gnupg
-need gpgv gpgv
+case $purpose in
+run | test | bench)
+    need gpg gnupg
+    need gpgv gpgv
+    ;;
+esac
 case $purpose in
 run) ;;
+venv)
+    version=$("${PYTHON:-python3}" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    missing=" python$version-venv"
+    ;;
 test)
     [ -x "${CHROMIUM:-}" ] || need chromium chromium
     has_postgres || missing="$missing postgresql"
@@ -42,7 +51,7 @@ bench)
     need wrk wrk
     ;;
 *)
-    echo "install-packages.sh: unknown purpose '$purpose': run, test or bench" >&2
+    echo "install-packages.sh: unknown purpose '$purpose': run, venv, test or bench" >&2
     exit 2
     ;;
 esac

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make` lists the targets. Variables: PYTHON (interpreter), VENV (folder), DB=postgres (tests),
+# ARGS (more words for pytest or the benchmarks), INSTALL=no (never install system packages).
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+DATA := $(or $(SLIPWAY_DATA_DIR),var)
+ARGS ?=
+LOCKS := requirements.txt requirements-build.txt
+DEV_LOCKS := $(LOCKS) requirements-dev.txt
+CHECKED := webapp tests bench deploy migrations wsgi.py
+UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+      --no-annotate --custom-compile-command 'make lock'
+export DB PYTHON INSTALL
+
+##@ Use
+
+.PHONY: setup
+setup: $(VENV)/.ready packages-run $(DATA)/.migrated ## make .venv, gpg and the database ready
+
+.PHONY: run
+run: setup ## start web (5240), rack (5248) and worker; Ctrl-C stops them
+	@exec $(BIN)/slipway run
+
+.PHONY: demo
+demo: $(VENV)/.ready packages-run ## import from a small signed mirror made here, without the internet
+	@exec $(BIN)/python -m tests.demo $(ARGS)
+
+##@ Check
+
+.PHONY: test
+test: $(VENV)/.ready-dev packages-test lint ## set up, lint and run all tests; DB=postgres: on PostgreSQL
+	@exec $(BIN)/python -m pytest $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/.ready-dev ## ruff and mypy
+	@$(BIN)/ruff check $(wildcard $(CHECKED))
+	@$(BIN)/ruff format --check --quiet $(wildcard $(CHECKED)) || \
+		{ echo "Next: make format"; exit 1; }
+	@$(BIN)/mypy
+
+.PHONY: format
+format: $(VENV)/.ready-dev ## let ruff write the code's layout
+	@$(BIN)/ruff format $(wildcard $(CHECKED))
+	@$(BIN)/ruff check --fix $(wildcard $(CHECKED))
+
+.PHONY: bench
+bench: $(VENV)/.ready-dev packages-bench ## measure against curl and nginx, side by side
+	@exec $(BIN)/python -m bench $(ARGS)
+
+.PHONY: screenshots
+screenshots: $(VENV)/.ready-dev packages-test ## take docs/screenshots anew
+	@exec $(BIN)/python -m tests.screenshots $(ARGS)
+
+##@ Keep
+
+.PHONY: lock
+lock: $(VENV)/.ready-dev ## pin all packages anew, with hashes
+	@test -x $(BIN)/uv || $(BIN)/pip install --quiet uv
+	@$(UV) requirements.in -o requirements.txt
+	@$(UV) requirements-build.in -o requirements-build.txt
+	@$(UV) requirements-dev.in -o requirements-dev.txt
+
+.PHONY: clean
+clean: ## remove what can be made again; never $(DATA)
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find webapp tests bench migrations -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: help
+help: ## show this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {sub(/\$$\(DATA\)/, "$(DATA)", $$2); printf "  make %-12s %s\n", $$1, $$2}' \
+		$(MAKEFILE_LIST)
+
+# -- what the targets stand on
+
+# The stamps hold what was installed for; a change of the pins or of the project installs anew.
+$(VENV)/.ready: $(LOCKS) pyproject.toml deploy/make-venv.sh
+	@deploy/make-venv.sh $(VENV) $(LOCKS)
+	@touch $@
+
+$(VENV)/.ready-dev: $(DEV_LOCKS) pyproject.toml deploy/make-venv.sh
+	@deploy/make-venv.sh $(VENV) $(DEV_LOCKS)
+	@touch $@ $(VENV)/.ready
+
+.PHONY: packages-run packages-test packages-bench
+packages-run packages-test packages-bench: packages-%:
+	@deploy/install-packages.sh $*
+
+# A database that is not the default file is looked at each time, and so is one that is gone.
+ifneq ($(SLIPWAY_DATABASE_URL)$(if $(wildcard $(DATA)/slipway.db),,gone),)
+.PHONY: $(DATA)/.migrated
+endif
+$(DATA)/.migrated: $(VENV)/.ready $(wildcard migrations/versions/*.py)
+	@$(BIN)/slipway db upgrade
+	@touch $@
