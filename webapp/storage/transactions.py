@@ -15,6 +15,7 @@ from sqlalchemy import (
     Row,
     Select,
     delete,
+    event,
     exc,
     literal_column,
     select,
@@ -25,10 +26,15 @@ from webapp.storage.errors import StoreFull, StoreProblem, StoreUnusable, free_o
 from webapp.storage.tables import blob_chunk, blob_store
 
 # Rows removed in one transaction: enough to be quick, few enough to let others write.
-SWEEP_ROWS = 64
+SWEEP_ROWS = 16
 
 _SQLITE_FULL = 13
 _POSTGRES_FULL = "53100"
+
+
+def _ask_for_binary(_connection: Connection, cursor: Any, *_rest: Any) -> None:
+    # psycopg asks for text otherwise, and bytes as hex digits come at a fifth of the speed.
+    cursor.format = 1
 
 
 class Transactions:
@@ -38,6 +44,8 @@ class Transactions:
         self._engine = engine
         self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._is_sqlite = engine.dialect.name == "sqlite"
+        if not self._is_sqlite:
+            event.listen(self._single, "before_cursor_execute", _ask_for_binary)
         self.where = engine.url.render_as_string(hide_password=True)
         # The database's own clock: the machines that share it need not agree on theirs.
         self.now: ColumnElement[int] = literal_column(
