@@ -224,12 +224,13 @@ def connect(host: str, port: int) -> tuple[socket.socket, str]:
     if isinstance(last, TimeoutError):
         raise call.timeout(f"No connection within {call.limits.connect_s:g} seconds.")
     reason = last.strerror if last and last.strerror else "no address answered"
+    whom = "proxy" if call.is_proxied else "server"
     raise FetchProblem(
-        "The server cannot be reached.",
-        code="http-connection",
+        f"The {whom} cannot be reached.",
+        code="http-proxy" if call.is_proxied else "http-connection",
         where=call.where,
         got=reason,
-        next_step="Check the address, and that the server runs and the firewall lets us through.",
+        next_step=f"Check the {whom}'s address, that it runs, and the firewall between.",
         is_temporary=True,
     ) from last
 
