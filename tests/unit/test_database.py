@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, inspect, select, text
+from sqlalchemy import Engine, create_engine, inspect, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -39,25 +38,15 @@ from webapp.models import (
 )
 from webapp.storage.database import storage_metadata
 
+pytestmark = pytest.mark.both_databases
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    if request.param == "sqlite":
-        made = create_engine(f"sqlite:///{tmp_path}/walk.db")
-        database.prepare_engine(made)
-        yield made
-        made.dispose()
-        return
-    server = create_engine(request.getfixturevalue("postgres_url"), isolation_level="AUTOCOMMIT")
-    with server.connect() as connection:
-        connection.execute(text("DROP DATABASE IF EXISTS migration_walk"))
-        connection.execute(text("CREATE DATABASE migration_walk"))
-    made = create_engine(server.url.set(database="migration_walk"))
+
+@pytest.fixture
+def engine(empty_database_url: str) -> Iterator[Engine]:
+    made = create_engine(empty_database_url)
+    database.prepare_engine(made)
     yield made
     made.dispose()
-    with server.connect() as connection:
-        connection.execute(text("DROP DATABASE migration_walk"))
-    server.dispose()
 
 
 def fill(engine: Engine) -> dict[str, int]:
@@ -71,14 +60,26 @@ def fill(engine: Engine) -> dict[str, int]:
         session.flush()
         session.add(
             BootSourceCache(
-                source_id=source.id, product="p", os="ubuntu", arch="amd64", subarch="ga-24.04",
-                release="noble", label="stable", version="20240821", size=7,
-            )  # fmt: skip
+                source_id=source.id,
+                product="p",
+                os="ubuntu",
+                arch="amd64",
+                subarch="ga-24.04",
+                release="noble",
+                label="stable",
+                version="20240821",
+                size=7,
+            )
         )
         resource = BootResource(
-            name="ubuntu/noble", architecture="amd64/ga-24.04", os="ubuntu", release="noble",
-            arch="amd64", subarch="ga-24.04", source_id=source.id,
-        )  # fmt: skip
+            name="ubuntu/noble",
+            architecture="amd64/ga-24.04",
+            os="ubuntu",
+            release="noble",
+            arch="amd64",
+            subarch="ga-24.04",
+            source_id=source.id,
+        )
         blob = Blob(sha256="1" * 64, size=7, state="ready")
         version = ResourceSet(version="20240821", label="stable", completed_at=utcnow())
         version.files.append(ResourceFile(filename="squashfs", ftype="squashfs", blob=blob))
@@ -89,9 +90,14 @@ def fill(engine: Engine) -> dict[str, int]:
         run = ImportRun(state=RunState.RUNNING)
         run.transfers.append(
             FileTransfer(
-                image="ubuntu/noble", architecture="amd64/ga-24.04", version="20240821",
-                filename="squashfs", path="p", sha256="1" * 64, size=7,
-            )  # fmt: skip
+                image="ubuntu/noble",
+                architecture="amd64/ga-24.04",
+                version="20240821",
+                filename="squashfs",
+                path="p",
+                sha256="1" * 64,
+                size=7,
+            )
         )
         run.failures.append(ImportFailure(code="hash-mismatch", what="wrong"))
         user = User(username="ada", password_hash="x")
@@ -150,9 +156,7 @@ def test_a_second_running_import_is_impossible(engine: Engine) -> None:
             session.commit()
 
 
-@pytest.mark.parametrize(
-    ("filename", "data", "unsigned"), [("", None, False), ("/k", b"k", False)]
-)
+@pytest.mark.parametrize(("filename", "data", "unsigned"), [("", None, False), ("/k", b"k", False)])
 def test_a_source_has_exactly_one_keyring(
     engine: Engine, filename: str, data: bytes | None, unsigned: bool
 ) -> None:
@@ -160,9 +164,11 @@ def test_a_source_has_exactly_one_keyring(
     with Session(engine) as session:
         session.add(
             BootSource(
-                url="http://m/", keyring_filename=filename, keyring_data=data,
+                url="http://m/",
+                keyring_filename=filename,
+                keyring_data=data,
                 is_unsigned=unsigned,
-            )  # fmt: skip
+            )
         )
         with pytest.raises(IntegrityError):
             session.commit()

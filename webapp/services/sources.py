@@ -270,6 +270,12 @@ def refresh_unread() -> int:
     return len(unread)
 
 
+def mark_unread(source: BootSource) -> None:
+    """Have the worker read the source at its next look."""
+    _write_health(source.id, {"checked_at": None})
+    db.session.commit()
+
+
 def problem_of(source: BootSource) -> Problem | None:
     """What the last refresh failed with, as it was raised; None when it went well."""
     if not source.error_code:

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from tests import factories
+from webapp.errors import InvalidFields, NotFound
+from webapp.extensions import db
+from webapp.models import BootSource, BootSourceSelection, Event
+from webapp.services import selections
+from webapp.services.selections import Pick
+from webapp.streams.filters import Wanted
+
+pytestmark = pytest.mark.usefixtures("region")
+ANY = ("*",)
+
+
+@pytest.fixture
+def source(region: Flask) -> BootSource:
+    made = factories.boot_source()
+    for arch in ("amd64", "arm64"):
+        factories.cache_entry(made, arch=arch)
+    factories.cache_entry(made, release="jammy", product="jammy")
+    return made
+
+
+def wanted(release: str = "noble", arches: tuple[str, ...] = ("amd64",)) -> Wanted:
+    return Wanted(os="ubuntu", release=release, arches=arches, subarches=ANY, labels=ANY)
+
+
+def stored() -> dict[str, list[str]]:
+    db.session.expire_all()
+    return {row.release: row.arches for row in db.session.scalars(select(BootSourceSelection))}
+
+
+def test_a_selection_is_saved_with_an_event(source: BootSource) -> None:
+    selections.add(source, wanted(), "ada")
+    assert stored() == {"noble": ["amd64"]}
+    event = db.session.scalars(select(Event).where(Event.kind == "selection.added")).one()
+    assert (event.actor, event.subject) == ("ada", "ubuntu/noble")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"os": "ubunto"}, "os"),
+        ({"release": "nobel"}, "os"),
+        ({"arches": ("amd46",)}, "arches"),
+        ({"subarches": ("ga-99.99",)}, "subarches"),
+        ({"labels": ("weekly",)}, "labels"),
+    ],
+)
+def test_what_the_source_does_not_offer_is_refused_by_field(
+    source: BootSource, change: dict[str, object], field: str
+) -> None:
+    values = {
+        "os": "ubuntu", "release": "noble", "arches": ANY, "subarches": ANY, "labels": ANY,
+    } | change  # fmt: skip
+    with pytest.raises(InvalidFields) as caught:
+        selections.add(source, Wanted(**values), "ada")  # type: ignore[arg-type]
+    assert list(caught.value.fields) == [field]
+    assert stored() == {}
+
+
+def test_one_release_is_selected_once(source: BootSource) -> None:
+    selections.add(source, wanted(), "ada")
+    with pytest.raises(InvalidFields) as caught:
+        selections.add(source, wanted(arches=("arm64",)), "ada")
+    assert list(caught.value.fields) == ["__all__"]
+
+
+def test_a_selection_of_another_source_is_not_found(source: BootSource) -> None:
+    row = selections.add(source, wanted(), "ada")
+    other = factories.boot_source()
+    with pytest.raises(NotFound):
+        selections.get(other.id, row.id)
+
+
+def test_boxes_replace_what_the_page_showed_and_nothing_else(source: BootSource) -> None:
+    other = factories.boot_source()
+    factories.cache_entry(other, release="focal")
+    factories.selection(other, release="focal")
+    selections.add(source, wanted("jammy"), "ada")
+    noble = {Pick(source.id, "ubuntu", "noble", arch) for arch in ("amd64", "arm64")}
+    jammy = Pick(source.id, "ubuntu", "jammy", "amd64")
+    assert selections.replace_picks(noble | {jammy}, noble, "ada")
+    assert stored() == {"focal": ["amd64"], "noble": ["amd64", "arm64"]}
+    assert not selections.replace_picks(noble | {jammy}, noble, "ada")
+
+
+def test_every_architecture_stays_every_architecture_while_all_are_ticked(
+    source: BootSource,
+) -> None:
+    selections.add(source, wanted(arches=ANY), "ada")
+    both = {Pick(source.id, "ubuntu", "noble", arch) for arch in ("amd64", "arm64")}
+    assert selections.picks() == both
+    selections.replace_picks(both, both, "ada")
+    assert stored() == {"noble": ["*"]}
+    one = Pick(source.id, "ubuntu", "noble", "arm64")
+    selections.replace_picks(both, {one}, "ada")
+    assert stored() == {"noble": ["arm64"]}
+
+
+def test_boxes_that_the_page_never_showed_cannot_be_ticked(source: BootSource) -> None:
+    shown = {Pick(source.id, "ubuntu", "noble", "amd64")}
+    forged = Pick(source.id, "ubuntu", "noble", "sparc")
+    assert not selections.replace_picks(shown, {forged}, "ada")
+    assert stored() == {}
