@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from webapp.streams.documents import STORED_FTYPES, Item
 
@@ -49,9 +49,9 @@ def _loader_refusal(marks: str, os: str, firmware: str, arch: str) -> str:
     return ""
 
 
-def segment_refusal(values: Mapping[str, str]) -> str:
-    """Why a product cannot be addressed under these names, "" when it can."""
-    for what, value in values.items():
+def segment_refusal(names: Iterable[tuple[str, str]]) -> str:
+    """Why these names, each with what it is, cannot be part of an address; "" when they can."""
+    for what, value in names:
         if not value:
             return f"it has no {what}"
         if not _SEGMENT.fullmatch(value):

@@ -105,8 +105,8 @@ def _product_refusal(
         return "it has no version"
     if passed_over:
         return f"no version of it can be stored; the newest: {passed_over[0].reason}"
-    claims = {f"subarch {name}": name for name in _split(fields.get("subarches", ""))}
-    return gates.segment_refusal({**names, **claims})
+    claims = [("subarch", name) for name in _split(fields.get("subarches", ""))]
+    return gates.segment_refusal([*names.items(), *claims])
 
 
 def _stored_items(version: Version) -> tuple[tuple[Item, ...], str]:
@@ -126,7 +126,7 @@ def _stored_items(version: Version) -> tuple[tuple[Item, ...], str]:
     named = _with_filenames(stored.values())
     if len(named) < len(stored):
         return (), "two of its files would be served under one name"
-    refusal = gates.segment_refusal({f"file {name}": name for name in named})
+    refusal = gates.segment_refusal(("file", name) for name in named)
     if refusal:
         return (), refusal
     return tuple(_item(name, named[name]) for name in sorted(named)), ""

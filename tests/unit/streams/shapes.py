@@ -231,6 +231,10 @@ def full_catalogue() -> dict[str, Tree]:
     return {content_id: tree(products, content_id) for content_id, products in every.items()}
 
 
+def parsed_catalogue() -> list[ProductsDocument]:
+    return [parse_products(dump(one), where=name) for name, one in full_catalogue().items()]
+
+
 def index(documents: Mapping[str, Tree]) -> Tree:
     return {
         "format": "index:1.0",
