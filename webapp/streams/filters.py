@@ -135,7 +135,7 @@ def check_selection(wanted: Wanted, offers: Iterable[Offered]) -> dict[str, list
         ("subarches", wanted.subarches, {name for o in about for name in o.answers_to}),
         ("labels", wanted.labels, {o.label for o in about}),
     ):
-        found = _list_errors(listed, known)
+        found = _list_errors(wanted, listed, known)
         if found:
             errors[key] = found
     if not errors and not any(not _flaw(offer, wanted) for offer in about):
@@ -154,17 +154,17 @@ def _unknown_release(wanted: Wanted, offers: Sequence[Offered]) -> str:
         guess = _did_you_mean(wanted.release, releases)
     else:
         guess = _did_you_mean(wanted.os, {offer.os for offer in images})
-    return f"This source does not offer {_name(wanted)}.{guess}"
+    return f'This source does not offer "{_name(wanted)}".{guess}'
 
 
-def _list_errors(listed: Sequence[str], known: set[str]) -> list[str]:
+def _list_errors(wanted: Wanted, listed: Sequence[str], known: set[str]) -> list[str]:
     if not listed:
         return [f'An empty list matches nothing: name some, or "{ANY}" for all.']
     unknown = [value for value in dict.fromkeys(listed) if value != ANY and value not in known]
     errors = []
     for number, value in enumerate(unknown):
         guess = _did_you_mean(value, known) if number < MAX_SUGGESTED else ""
-        errors.append(f'This source does not offer "{value[:_MAX_COMPARED]}" for it.{guess}')
+        errors.append(f'Not on offer for {_name(wanted)}: "{value[:_MAX_COMPARED]}".{guess}')
     return errors
 
 
@@ -177,7 +177,7 @@ def _did_you_mean(value: str, known: Iterable[str]) -> str:
 
 def _name(wanted: Wanted) -> str:
     name = f"{wanted.os}/{wanted.release}" if wanted.os else wanted.release
-    return f'"{name[:_MAX_COMPARED]}"'
+    return name[: 2 * _MAX_COMPARED]
 
 
 def _and(values: Sequence[str]) -> str:
