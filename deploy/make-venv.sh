@@ -22,7 +22,7 @@ find_python() {
             return
         fi
     done
-    found=$("${PYTHON:-python3}" --version 2>&1 || true)
+    found=$("${PYTHON:-python3}" --version 2>&1 | head -n 1)
     echo "Slipway needs Python 3.11 or later; found: ${found:-none}." >&2
     echo "Next: run  sudo apt-get install -y python3.11 python3.11-venv  (or a later one)" >&2
     echo "      and start again; PYTHON=/path/to/python names another interpreter." >&2
