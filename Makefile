@@ -29,7 +29,7 @@ run: setup ## start web (5240), rack (5248) and worker; Ctrl-C stops them
 
 .PHONY: demo
 demo: $(VENV)/.ready packages-run ## import from a small signed mirror made here, without the internet
-	@exec $(BIN)/python -m tests.demo $(ARGS)
+	@exec $(BIN)/python deploy/demo.py $(ARGS)
 
 ##@ Check
 
