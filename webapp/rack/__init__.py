@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What machines fetch: GET and HEAD of published files, and nothing else."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from flask import Flask
+
+from webapp.extensions import db, settings, store
+from webapp.rack.events import Recorder
+from webapp.rack.files import Files
+from webapp.services.serving import PublishedMap, record_fetches
+
+
+def register(app: Flask) -> None:
+    """Make the app answer machines; ``app.extensions["slipway.rack"]`` is the Files."""
+    with app.app_context():
+        known = settings()
+        files = Files(
+            PublishedMap(db.engine, known.retire_grace),
+            store(),
+            Recorder(partial(record_fetches, db.engine)),
+            accel_prefix=known.accel_prefix,
+            trusted_proxies=known.trusted_proxies,
+        )
+    app.extensions["slipway.rack"] = files
+    app.wsgi_app = files  # type: ignore[method-assign]

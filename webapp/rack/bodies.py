@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bodies that know how many of their bytes went out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+
+class StreamBody:
+    """Chunks in bounded memory, for stores without files and for small files."""
+
+    def __init__(
+        self,
+        chunks: Iterator[bytes],
+        length: int,
+        cut: Callable[[], None],
+        done: Callable[[int], None],
+    ) -> None:
+        self._chunks = chunks
+        self._length = length
+        self._cut = cut
+        self._done = done
+        self._sent = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        chunk = next(self._chunks)
+        self._sent += len(chunk)
+        return chunk
+
+    def close(self) -> None:
+        """Called by the server when the answer ended, well or not."""
+        if self._sent < self._length:
+            self._cut()
+        self._done(self._sent)
+
+
+class FileBody:
+    """``file[start:stop]`` as ``wsgi.file_wrapper`` takes it: sent by the kernel.
+
+    gunicorn sends from the descriptor's position; ``socket.sendfile`` then
+    seeks to where it stopped, which tells how much went out even when the
+    client left. ``read`` is for a server that cannot send files.
+    """
+
+    def __init__(
+        self,
+        handle: int,
+        start: int,
+        stop: int,
+        cut: Callable[[], None],
+        done: Callable[[int], None],
+    ) -> None:
+        self._handle = handle
+        self._start = start
+        self._stop = stop
+        self._cut = cut
+        self._done = done
+        self._position = os.lseek(handle, start, os.SEEK_SET)
+
+    def fileno(self) -> int:
+        return self._handle
+
+    def read(self, size: int) -> bytes:
+        data = os.read(self._handle, min(size, self._stop - self._position))
+        self._position += len(data)
+        return data
+
+    def seek(self, position: int) -> None:
+        self._position = os.lseek(self._handle, position, os.SEEK_SET)
+
+    def close(self) -> None:
+        """Called by the server when the answer ended, well or not."""
+        if self._position < self._stop:
+            self._cut()
+        self._done(self._position - self._start)

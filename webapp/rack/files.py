@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole rack port as one WSGI callable: published files, and nothing else.
+
+Machines ask in storms, so a request is answered without building a Flask
+request: one look-up in the published map, one open file, one sendfile. No
+path of the file system is ever made from a URL.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from webapp.rack.bodies import FileBody, StreamBody
+from webapp.rack.conditions import Decision, Facts, decide
+from webapp.rack.events import Recorder
+from webapp.services.published import Located
+from webapp.services.serving import NamesUnread, PublishedMap
+from webapp.storage.base import BlobReader, BlobStore
+from webapp.storage.errors import StoreProblem
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
+
+Environ = dict[str, Any]
+Headers = list[tuple[str, str]]
+
+PREFIX = "/images/"
+SMALL = 64 << 10  # bytes up to which reading a file is cheaper than sendfile
+RETRY_AFTER_S = "5"
+
+_STATUS = {
+    200: "200 OK",
+    206: "206 Partial Content",
+    304: "304 Not Modified",
+    404: "404 Not Found",
+    405: "405 Method Not Allowed",
+    412: "412 Precondition Failed",
+    416: "416 Range Not Satisfiable",
+    503: "503 Service Unavailable",
+}
+_SELF_ANSWERED = frozenset({"HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE"})
+
+
+class Files:
+    """Answers GET and HEAD of published names."""
+
+    def __init__(
+        self,
+        published: PublishedMap,
+        store: BlobStore,
+        recorder: Recorder,
+        *,
+        accel_prefix: str = "",
+        trusted_proxies: int = 0,
+    ) -> None:
+        self.published = published
+        self.recorder = recorder
+        self._store = store
+        self._accel_prefix = accel_prefix
+        self._trusted_proxies = trusted_proxies
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request (PEP 3333)."""
+        request = _Request(environ, start_response, self._actor(environ))
+        if request.method not in ("GET", "HEAD"):
+            return request.say(405, "Only GET and HEAD.", [("Allow", "GET, HEAD")])
+        if not request.path.startswith(PREFIX):
+            return request.say(404, "There is nothing here.")
+        try:
+            found = self.published.locate(request.name)
+            if found is None:
+                return request.say(404, "No image of this name is published.")
+            answer = self._answer(request, found)
+            return self._answer_again(request, found) if answer is None else answer
+        except NamesUnread as problem:
+            return request.say(503, problem.what, [("Retry-After", RETRY_AFTER_S)])
+
+    def _answer(self, request: _Request, found: Located) -> Iterable[bytes] | None:
+        """Answer with the bytes found; None when the store does not have them."""
+        etag = f'"{found.sha256}"'
+        facts = Facts(found.size, etag, found.modified, found.is_date_strong)
+        decision = decide(request.method, request.environ, facts)
+        headers = _validators(found, etag)
+        if decision.status == 304:
+            request.start(304, headers)
+            return ()
+        if decision.status == 412:
+            return request.say(412, "The file is another one by now.", headers)
+        if decision.status == 416:
+            unsatisfied = [("Content-Range", f"bytes */{found.size}")]
+            return request.say(416, f"The file has {found.size} bytes.", headers + unsatisfied)
+        headers += _content(found, decision)
+        if self._accel_prefix and request.method == "GET":
+            answer = self._hand_over(request, found, decision, headers)
+            if answer is not None:
+                return answer
+        reader = self._open(found)
+        if reader is None:
+            return None
+        if request.method == "HEAD":
+            reader.close()
+            request.start(200, headers)
+            return ()
+        return self._send(request, found, decision, headers, reader)
+
+    def _answer_again(self, request: _Request, found: Located) -> Iterable[bytes]:
+        """Decide what it means that named bytes are not in the store.
+
+        Either the name stopped meaning them within the last second, or we lost them.
+        """
+        now_found = self.published.names(look=True).locate(request.name)
+        if now_found is None:
+            return request.say(404, "No image of this name is published.")
+        answer = self._answer(request, now_found) if now_found != found else None
+        if answer is not None:
+            return answer
+        path, version = request.name, now_found.version
+        self.recorder.add("image.unavailable", request.actor, path, version, 503, 0)
+        return request.say(
+            503, "The file is damaged or missing here.", [("Retry-After", RETRY_AFTER_S)]
+        )
+
+    def _open(self, found: Located) -> BlobReader | None:
+        """Open the bytes of a name, whole or not at all."""
+        if not found.is_ready:
+            return None
+        try:
+            reader = self._store.open(found.sha256)
+        except StoreProblem:
+            return None
+        if reader.size != found.size:
+            reader.close()
+            return None
+        return reader
+
+    def _send(
+        self,
+        request: _Request,
+        found: Located,
+        decision: Decision,
+        headers: Headers,
+        reader: BlobReader,
+    ) -> Iterable[bytes] | None:
+        length = decision.stop - decision.start
+        handle = reader.fileno()
+
+        def done(sent: int) -> None:
+            reader.close()
+            self._delivered(request, found, decision, sent)
+
+        if handle is not None and length <= SMALL:
+            data = os.pread(handle, length, decision.start)
+            if len(data) != length:
+                reader.close()
+                return None
+            request.start(decision.status, headers)
+            return StreamBody(iter((data,)), length, request.cut, done)
+        request.start(decision.status, headers)
+        wrapper = request.environ.get("wsgi.file_wrapper")
+        if handle is not None and wrapper is not None:
+            body = FileBody(handle, decision.start, decision.stop, request.cut, done)
+            sent_file: Iterable[bytes] = wrapper(body, 1 << 20)
+            return sent_file
+        chunks = reader.chunks(decision.start, decision.stop)
+        return StreamBody(chunks, length, request.cut, done)
+
+    def _hand_over(
+        self, request: _Request, found: Located, decision: Decision, headers: Headers
+    ) -> Iterable[bytes] | None:
+        """Let nginx send the file, ranges included; None when that cannot be.
+
+        nginx does not know our ETag while it looks at If-Match, so those few
+        requests are answered by ourselves. The promised length stays in the
+        header: a client that came here past nginx sees a cut body, not an empty file.
+        """
+        path = self._store.relative_path(found.sha256)
+        if path is None or not _SELF_ANSWERED.isdisjoint(request.environ):
+            return None
+        stat = self._store.stat(found.sha256) if found.is_ready else None
+        if stat is None or stat.size != found.size:
+            return None
+        whole = _validators(found, f'"{found.sha256}"') + _content(
+            found, Decision(200, 0, found.size)
+        )
+        whole.append(("X-Accel-Redirect", quote(self._accel_prefix + path)))
+        request.start(200, whole)
+        self._delivered(request, found, decision, decision.stop - decision.start)
+        return StreamBody(iter(()), found.size, request.cut, lambda sent: None)
+
+    def _delivered(self, request: _Request, found: Located, decision: Decision, sent: int) -> None:
+        name, version = request.name, found.version
+        self.recorder.add("image.fetched", request.actor, name, version, decision.status, sent)
+
+    def _actor(self, environ: Environ) -> str:
+        """The machine's address; behind trusted proxies the one that the outermost saw."""
+        peer: str = environ.get("REMOTE_ADDR", "")
+        if not self._trusted_proxies:
+            return peer
+        hops = [hop.strip() for hop in environ.get("HTTP_X_FORWARDED_FOR", "").split(",")]
+        if len(hops) < self._trusted_proxies:
+            return peer
+        try:
+            return str(ipaddress.ip_address(hops[-self._trusted_proxies]))
+        except ValueError:
+            return peer
+
+
+class _Request:
+    """The few things of a WSGI request that an answer needs."""
+
+    __slots__ = ("_start_response", "actor", "environ", "method", "path")
+
+    def __init__(self, environ: Environ, start_response: StartResponse, actor: str) -> None:
+        self.environ = environ
+        self.method: str = environ["REQUEST_METHOD"]
+        self.path: str = environ.get("PATH_INFO", "")
+        self.actor = actor
+        self._start_response = start_response
+
+    @property
+    def name(self) -> str:
+        return self.path[len(PREFIX) :]
+
+    def start(self, status: int, headers: Headers) -> None:
+        self._start_response(_STATUS[status], headers)
+
+    def say(self, status: int, line: str, headers: Headers | None = None) -> Iterable[bytes]:
+        """Answer with one line of text."""
+        text = (line + "\n").encode()
+        plain = [
+            ("Content-Type", "text/plain; charset=utf-8"),
+            ("Content-Length", str(len(text))),
+            ("X-Content-Type-Options", "nosniff"),
+        ]
+        self.start(status, plain + (headers or []))
+        return (text,) if self.method != "HEAD" else ()
+
+    def cut(self) -> None:
+        """Break the connection, so that a short body is never taken for a whole one."""
+        sock = self.environ.get("gunicorn.socket")
+        if sock is not None:
+            try:
+                sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # the client is gone already
+
+
+def _validators(found: Located, etag: str) -> Headers:
+    """What a 304 repeats (RFC 9110 15.4.5) and every other answer has as well."""
+    headers = [
+        ("ETag", etag),
+        ("Last-Modified", found.last_modified),
+        ("X-Slipway-Version", found.version),
+    ]
+    if found.is_pinned:
+        headers.append(("Cache-Control", "public, max-age=31536000, immutable"))
+    else:
+        headers.append(("Cache-Control", "no-cache"))
+        headers.append(("Content-Location", PREFIX + found.pinned_path))
+    return headers
+
+
+def _content(found: Located, decision: Decision) -> Headers:
+    headers = [
+        ("Content-Type", "application/octet-stream"),
+        ("Content-Length", str(decision.stop - decision.start)),
+        ("Accept-Ranges", "bytes"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+    if decision.status == 206:
+        headers.append(
+            ("Content-Range", f"bytes {decision.start}-{decision.stop - 1}/{found.size}")
+        )
+    return headers

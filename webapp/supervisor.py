@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``slipway run``: web, rack and worker as children of one process that keeps them alive.
+
+Children are forks: what is imported once serves all three, which halves the
+time until the first page answers. The supervisor itself has no thread and no
+open database when it forks. The listening sockets belong to it, so machines
+wait instead of being refused while a plane is started again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from webapp import Plane, create_app, database, logs
+from webapp.config import Settings
+from webapp.errors import Problem
+from webapp.extensions import db
+
+log = structlog.get_logger(__name__)
+
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+WATCHED = {*STOPPING, signal.SIGCHLD}
+STOP_S = 40.0  # a child that did not stop by then is killed
+CALM_S = 60.0  # a child that lived so long starts again at once
+LONGEST_DELAY_S = 30.0
+PR_SET_PDEATHSIG = 1
+
+Mask = set[int | signal.Signals]
+
+
+def supervise(settings: Settings) -> int:
+    """Start everything and keep it running until a signal; returns the exit code."""
+    from webapp import jobs, serve
+
+    settings = settings.prepared()
+    logs.configure(settings)
+    planes: tuple[Plane, ...] = ("web", "rack")
+    listeners = {plane: serve.listen(plane, settings) for plane in planes}
+    setup_code = prepare(settings)
+    _import_planes()
+
+    def run(plane: Plane) -> None:
+        for name, listener in listeners.items():
+            if name != plane:
+                listener.close()
+        serve.run_plane(plane, settings, listeners[plane])
+
+    def work() -> None:
+        for listener in listeners.values():
+            listener.close()
+        jobs.run_worker(create_app(settings, plane="none"))
+
+    children = [
+        Child("web", lambda: run("web")),
+        Child("rack", lambda: run("rack")),
+        Child("worker", work),
+    ]
+    knocks = [Knock(listener) for listener in listeners.values()]
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+    try:
+        for child in children:
+            child.start(mask)
+        is_ready = False
+        while True:
+            caught = signal.sigtimedwait(WATCHED, _pause(children, is_ready))
+            if caught is not None and caught.si_signo in STOPPING:
+                return _stop(children)
+            for child in children:
+                child.tend(mask)
+            if not is_ready and all(knock.is_answered() for knock in knocks):
+                is_ready = True
+                _announce(settings, setup_code)
+    finally:
+        for child in children:
+            child.kill()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def prepare(settings: Settings) -> str | None:
+    """Bring the database to its newest shape; the setup code while there is no user."""
+    from webapp.services import accounts
+    from webapp.services.first_start import ensure_defaults
+
+    with create_app(settings, plane="none").app_context():
+        database.upgrade(db.engine)
+        ensure_defaults(settings)
+        code = accounts.ensure_setup_code()
+        db.session.remove()
+        db.engine.dispose()
+    return code
+
+
+def _import_planes() -> None:
+    import webapp.api
+    import webapp.rack
+    import webapp.web  # noqa: F401
+
+
+def _pause(children: list[Child], is_ready: bool) -> float:
+    """Seconds until somebody has to be looked at; a signal comes earlier by itself."""
+    if not is_ready:
+        return 0.03
+    return min(child.seconds_to_start() for child in children)
+
+
+def _announce(settings: Settings, setup_code: str | None) -> None:
+    web = settings.public_url or _url(settings.web_bind)
+    print(f"Slipway is ready: {web}", flush=True)
+    print(f"Machines fetch from {settings.rack_url or _url(settings.rack_bind)}images/", flush=True)
+    if setup_code:
+        print("Create the first administrator, once, with this link:", flush=True)
+        print(f"  {web}setup?code={setup_code}", flush=True)
+
+
+def _url(bind: str) -> str:
+    host, _, port = bind.rpartition(":")
+    return f"http://{'localhost' if host in ('0.0.0.0', '[::]') else host}:{port}/"  # noqa: S104
+
+
+def _stop(children: list[Child]) -> int:
+    """Stop all children in good order; a second signal, or time running out, kills them."""
+    print("Stopping; Ctrl-C once more stops at once.", flush=True)
+    deadline = time.monotonic() + STOP_S
+    for child in children:
+        child.terminate()
+    while any(child.is_running() for child in children):
+        left = deadline - time.monotonic()
+        caught = signal.sigtimedwait(WATCHED, min(1.0, left)) if left > 0 else None
+        if left <= 0 or (caught is not None and caught.si_signo in STOPPING):
+            slow = [child.name for child in children if child.is_running()]
+            print(f"Killed {', '.join(slow)}.", flush=True)
+            return 1
+    print("Stopped.", flush=True)
+    return 0
+
+
+@dataclass
+class Child:
+    """One process that is started again when it ends, later each time it fails early."""
+
+    name: str
+    run: Callable[[], None]
+    pid: int = 0
+    started_at: float = 0.0
+    start_at: float = 0.0
+    failures: int = 0
+
+    def start(self, mask: Mask) -> None:
+        """Fork; the child never returns from here."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        parent = os.getpid()
+        self.pid = os.fork()
+        self.started_at = time.monotonic()
+        if self.pid == 0:
+            _be_a_child(self.name, self.run, parent, mask)
+
+    def is_running(self) -> bool:
+        """Whether the process is there; collects it when it ended."""
+        if self.pid and os.waitpid(self.pid, os.WNOHANG)[0]:
+            self.pid = 0
+        return self.pid != 0
+
+    def tend(self, mask: Mask) -> None:
+        """Notice that it ended, start it again when its time has come."""
+        now = time.monotonic()
+        if self.pid:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if not pid:
+                return
+            self.pid = 0
+            self.failures = 0 if now - self.started_at >= CALM_S else self.failures + 1
+            delay = min(LONGEST_DELAY_S, 2.0 ** (self.failures - 2)) if self.failures else 0.0
+            self.start_at = now + delay
+            code = os.waitstatus_to_exitcode(status)
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+            log.warning(f"{self.name} {how}; it starts again", in_s=round(delay, 1))
+        if now >= self.start_at:
+            self.start(mask)
+
+    def seconds_to_start(self) -> float:
+        """How long nothing is to be done for it."""
+        return 3600.0 if self.pid else max(0.0, self.start_at - time.monotonic())
+
+    def terminate(self) -> None:
+        """Ask it to stop."""
+        if self.pid:
+            os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it and whatever it started."""
+        if self.is_running():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            self.pid = 0
+
+
+def _be_a_child(name: str, run: Callable[[], None], parent: int, mask: Mask) -> None:
+    """Run in a fork and leave without returning to the supervisor's code.
+
+    A group of its own keeps Ctrl-C in a terminal with the supervisor. The
+    kernel sends SIGTERM when the supervisor dies, even by kill -9.
+    """
+    code = 1
+    try:
+        os.setpgid(0, 0)
+        libc = ctypes.CDLL(None)
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(0)  # it died before we could ask for the signal
+        for number in WATCHED:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        run()
+        code = 0
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else 1
+    except Problem as problem:
+        log.error(f"{name} could not start", problem=str(problem))
+    except BaseException:
+        log.exception(f"{name} failed")
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+class Knock:
+    """One request to a plane, to know when it answers; waits for nothing."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._address = _loopback(listener.getsockname())
+        self._family = listener.family
+        self._socket: socket.socket | None = None
+        self._answered = False
+
+    def is_answered(self) -> bool:
+        """Whether the plane has answered so far."""
+        if self._answered:
+            return True
+        try:
+            if self._socket is None:
+                self._socket = socket.socket(self._family, socket.SOCK_STREAM)
+                self._socket.connect(self._address)
+                self._socket.send(b"HEAD / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            if select.select([self._socket], [], [], 0)[0]:
+                self._answered = bool(self._socket.recv(1))
+                self._close()
+        except OSError:
+            self._close()
+        return self._answered
+
+    def _close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+def _loopback(address: tuple[str, int]) -> tuple[str, int]:
+    wildcards = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+    return wildcards.get(address[0], address[0]), address[1]
