@@ -244,7 +244,6 @@ class MirrorHandler(BaseHTTPRequestHandler):
             linger = struct.pack("ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             # socketserver would send an orderly FIN first; a closed socket cannot.
-            self.rfile.close()
             self.connection.close()
             raise Broken("reset")
         raise Broken("cut")

@@ -34,12 +34,15 @@ def test_every_document_verifies_and_is_what_the_index_names(made: Mirror) -> No
     assert index["format"] == "index:1.0"
     assert set(index["index"]) == set(made.documents)
     for content_id, entry in index["index"].items():
+        assert entry["path"] == f"streams/v1/{content_id}.sjson"
         document = verified(made, Path(entry["path"]).stem)
         assert document["content_id"] == content_id
         assert sorted(document["products"]) == entry["products"]
 
 
 def test_detached_signatures_verify_too(made: Mirror) -> None:
+    index = json.loads((made.stream / "streams" / "v1" / "index.json").read_bytes())
+    assert {Path(entry["path"]).suffix for entry in index["index"].values()} == {".json"}
     for path in sorted((made.stream / "streams" / "v1").glob("*.json")):
         signature = path.with_name(path.name + ".gpg")
         command = ["gpgv", "--keyring", str(made.keyring), "-", str(path)]

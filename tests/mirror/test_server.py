@@ -20,10 +20,12 @@ CONTENT = b"".join(hashlib.sha256(b"%d" % n).digest() for n in range(8000))
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[MirrorServer]:
-    tmp_path.joinpath("sub").mkdir()
-    tmp_path.joinpath("sub", "image").write_bytes(CONTENT)
-    tmp_path.joinpath("other").write_bytes(b"other")
-    with MirrorServer(tmp_path) as running:
+    root = tmp_path / "www"
+    root.joinpath("sub").mkdir(parents=True)
+    root.joinpath("sub", "image").write_bytes(CONTENT)
+    root.joinpath("other").write_bytes(b"other")
+    tmp_path.joinpath("outside").write_bytes(b"outside")
+    with MirrorServer(root) as running:
         yield running
 
 
@@ -124,7 +126,9 @@ def test_one_connection_serves_many_requests(server: MirrorServer, http: request
     assert server.peak_connections == 1
 
 
-@pytest.mark.parametrize("path", ["missing", "sub", "", "%2e%2e/other", "a\0b", "x" * 5000])
+@pytest.mark.parametrize(
+    "path", ["missing", "sub", "", "%2e%2e/outside", "sub/..%2f..%2foutside", "a\0b", "x" * 5000]
+)
 def test_what_is_no_file_is_404(server: MirrorServer, http: requests.Session, path: str) -> None:
     assert http.get(server.url + path.replace("\0", "%00")).status_code == 404
 
@@ -261,7 +265,10 @@ def test_a_stopped_server_leaves_no_connection(tmp_path: Path) -> None:
         client.sendall(b"GET /file HTTP/1.1\r\nHost: x\r\n\r\n")
         while b"\r\n\r\n" not in client.recv(1 << 16):
             pass
-    with client:
-        while client.recv(1 << 16):
+        idle = socket.create_connection(("127.0.0.1", port), 10)
+        idle.sendall(b"HEAD /file HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert idle.recv(15) == b"HTTP/1.1 200 OK"
+    with client, idle:
+        while client.recv(1 << 16) or idle.recv(1 << 16):
             pass
     assert running.listener.connections == set()
