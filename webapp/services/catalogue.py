@@ -18,6 +18,7 @@ from webapp.extensions import db
 from webapp.models import Blob, BootResource, BootSource, BootSourceCache
 from webapp.services import selections
 from webapp.services.selections import Pick
+from webapp.streams.documents import version_key
 from webapp.streams.osnames import is_lts, order_key, os_title
 
 ARCH_ORDER = ("amd64", "arm64", "armhf", "i386", "ppc64el", "s390x", "riscv64")
@@ -232,7 +233,7 @@ def _release(
             pick=pick,
             is_ticked=pick in ticked,
             is_stored=(os, release, arch) in stored,
-            version=max(row.version for row in by_source[chosen]),
+            version=max((row.version for row in by_source[chosen]), key=version_key),
             size=sum(digests.values()),
             new_size=sum(size for d, size in digests.items() if d not in ready),
             source_name=source_names[chosen],

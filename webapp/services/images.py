@@ -32,6 +32,7 @@ from webapp.models import (
     TransferState,
 )
 from webapp.services.catalogue import Picture
+from webapp.streams.documents import version_key
 
 
 class Status(enum.StrEnum):
@@ -168,7 +169,7 @@ def _stored_image(
         arch=first.arch,
         title=first.title or first.name,
         kernels=tuple(r.subarch for r in group),
-        version=max((s.version for s in sets), default=""),
+        version=max((s.version for s in sets), key=version_key, default=""),
         label=sets[0].label if sets else "",
         size=sum(files.values()),
         status=status,

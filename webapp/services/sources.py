@@ -383,9 +383,7 @@ def _checked_url(url: str, source_id: int | None, problems: dict[str, list[str]]
     except Problem as problem:
         problems["url"] = ["Enter a valid URL.", problem.what]
         return ""
-    # The root is what people know; another index name stays part of the address.
-    is_usual = normal.index_path == "streams/v1/index.sjson"
-    address = normal.root if is_usual else normal.root + normal.index_path
+    address = normal.url
     if len(address) > MAX_URL:
         problems["url"] = [f"Ensure this value has at most {MAX_URL} characters."]
         return ""
