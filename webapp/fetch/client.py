@@ -60,9 +60,12 @@ class Fetcher:
         headers = {name: value for name, value in headers.items() if value}
         return self._tried(url, lambda until: self._metadata(url, headers, until))
 
-    def head(self, url: str) -> Head:
-        """Ask about a file; a final status is an answer unless it is temporary."""
-        return self._tried(url, lambda until: self._head(url, until))
+    def head(self, url: str, *, total_s: float | None = None) -> Head:
+        """Ask about a file; a final status is an answer unless it is temporary.
+
+        total_s: how long it may take, ``limits.total_metadata_s`` when left out.
+        """
+        return self._tried(url, lambda until: self._head(url, until), total_s)
 
     def download(
         self,
@@ -105,9 +108,9 @@ class Fetcher:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _tried(self, url: str, attempt: Callable[[float], _T]) -> _T:
-        """Try until it works, it makes no sense, or ``total_metadata_s`` is over."""
-        until = time.monotonic() + self.limits.total_metadata_s
+    def _tried(self, url: str, attempt: Callable[[float], _T], total_s: float | None = None) -> _T:
+        """Try until it works, it makes no sense, or the time is over."""
+        until = time.monotonic() + (total_s or self.limits.total_metadata_s)
         failures = 0
         while True:
             try:

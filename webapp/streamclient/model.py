@@ -1,19 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read a boot source's stream: fetch, verify, parse, and never go back in time."""
+"""A stream as values: where it is, what was known of it, what was read."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from webapp.errors import Problem
-from webapp.fetch import Fetcher
+from webapp.streams.documents import ProductsDocument
 from webapp.streams.keyrings import KeyInfo, Keyring
-from webapp.streams.mapping import Offer, Skipped
+from webapp.streams.offers import Notification, Offer, Skipped
 from webapp.streams.urls import StreamURL
-
-STALE_DAYS = 14
 
 
 @dataclass(frozen=True)
@@ -22,6 +19,19 @@ class StreamSource:
 
     url: StreamURL
     keyring: Keyring | None
+
+    def document_path(self, path: str) -> str:
+        """The path of the form of a document that can be trusted as far as the source is.
+
+        ``.sjson`` holds text and signature in one, so that they cannot be of two
+        updates; an index that names the bare ``.json`` means its signed twin, which
+        is published beside it. Without a keyring only the bare one can be read.
+        """
+        for suffix in (".sjson", ".json.gpg", ".json"):
+            if path.endswith(suffix):
+                stem = path.removesuffix(suffix)
+                return stem + (".json" if self.keyring is None else ".sjson")
+        return path
 
 
 @dataclass(frozen=True)
@@ -58,32 +68,20 @@ class SignedDocument:
 class Snapshot:
     """One consistent state of a stream.
 
-    is_unchanged: the index is the known one; then ``documents`` and ``offers``
-    are empty, since the caller has them already. warnings say what is odd but
-    no reason to refuse.
+    is_unchanged: the index is the known one; then documents, parsed, offers,
+    skipped and notifications are empty, since the caller has them already.
+    documents: the index first. parsed: the products documents in the same order.
+    warnings: what is odd but no reason to refuse.
     """
 
     is_unchanged: bool
     documents: tuple[SignedDocument, ...]
     offers: tuple[Offer, ...]
     skipped: tuple[Skipped, ...]
-    index_updated_at: datetime | None
+    index_updated_at: datetime
     signed_at: datetime | None
     fingerprint: str
     warnings: tuple[Problem, ...]
     keys: tuple[KeyInfo, ...]
-
-
-def read_stream(
-    source: StreamSource,
-    fetcher: Fetcher,
-    known: Mapping[str, KnownDocument],
-    *,
-    stale_days: int = STALE_DAYS,
-    now: datetime | None = None,
-) -> Snapshot:
-    """Read the whole stream, or say that it is the known one.
-
-    Raises FetchProblem, SignatureProblem, DocumentProblem; nothing is half read.
-    """
-    raise NotImplementedError
+    notifications: tuple[Notification, ...] = ()
+    parsed: tuple[ProductsDocument, ...] = ()

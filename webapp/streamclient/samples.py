@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Does a mirror have the files that its index lists? (check S19; a filtered copy has not)"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from webapp.errors import Problem
+from webapp.fetch import Fetcher, FetchProblem
+from webapp.streamclient.model import StreamSource
+from webapp.streams.offers import Item, Offer
+from webapp.streams.urls import join
+
+SAMPLE = 40
+SECONDS = 15.0
+WORKERS = 4
+SHOWN_PATHS = 10
+GONE = {404, 410}
+THERE = {200, 203}
+
+
+@dataclass(frozen=True)
+class ItemCheck:
+    """What a sample of HEAD requests found; paths are below the source's root.
+
+    asked: how many files were answered for. missing: 404. other_size: there, with
+    another size than the signed one.
+    """
+
+    asked: int
+    missing: tuple[str, ...]
+    other_size: tuple[str, ...]
+
+    @property
+    def problem(self) -> Problem | None:
+        """The finding as a warning, None when all is well."""
+        bad = [*self.missing, *self.other_size]
+        if not bad:
+            return None
+        rest = f" and {len(bad) - SHOWN_PATHS} more" if len(bad) > SHOWN_PATHS else ""
+        return Problem(
+            f"The mirror lists files that it does not have: of {self.asked} looked at, "
+            f"{len(self.missing)} are missing and {len(self.other_size)} have another size.",
+            code="stream-incomplete",
+            where=", ".join(bad[:SHOWN_PATHS]) + rest,
+            expected="every listed file",
+            got=f"{self.asked - len(bad)} of {self.asked}",
+            next_step="A filtered mirror keeps the whole signed index. Select only what it "
+            "holds, or use a complete mirror.",
+        )
+
+
+def check_items(
+    source: StreamSource,
+    offers: Sequence[Offer],
+    fetcher: Fetcher,
+    *,
+    sample: int = SAMPLE,
+    seconds: float = SECONDS,
+) -> ItemCheck:
+    """Ask for some files of a stream, without fetching them.
+
+    At most one file of an offer and ``sample`` in all, spread evenly over the
+    offers; whoever was not asked within ``seconds`` is left out. A file about
+    which nothing can be learnt (HEAD not allowed, server trouble) counts as none.
+    """
+    chosen = _spread(offers, sample)
+    until = time.monotonic() + seconds
+
+    def ask(item: Item) -> tuple[Item, str]:
+        left = until - time.monotonic()
+        if left <= 0:
+            return item, ""
+        try:
+            head = fetcher.head(join(source.url.root, item.path), total_s=left)
+        except FetchProblem:
+            return item, ""
+        if head.status in GONE:
+            return item, "missing"
+        if head.status not in THERE:
+            return item, ""
+        return item, "there" if head.size in (None, item.size) else "other size"
+
+    with ThreadPoolExecutor(WORKERS, thread_name_prefix="sample") as pool:
+        answers = list(pool.map(ask, chosen))
+    return ItemCheck(
+        asked=sum(1 for _, found in answers if found),
+        missing=tuple(item.path for item, found in answers if found == "missing"),
+        other_size=tuple(item.path for item, found in answers if found == "other size"),
+    )
+
+
+def _spread(offers: Sequence[Offer], sample: int) -> list[Item]:
+    """One file of each of ``sample`` offers, from the first to the last."""
+    having = [offer for offer in offers if offer.items]
+    count = min(sample, len(having))
+    # The largest file is the one that filters are about.
+    return [
+        max(having[n * len(having) // count].items, key=lambda item: item.size)
+        for n in range(count)
+    ]
