@@ -32,8 +32,8 @@ _BEGIN_SIGNATURE = re.compile(rb"-----BEGIN PGP SIGNATURE-----\r?\n")
 _END_SIGNATURE = b"-----END PGP SIGNATURE-----"
 _ASK = "Ask the publisher for a plain clear-signed document (gpg --clearsign)."
 _UNSIGNED = (
-    "Use the signed document (.sjson). Where a mirror has none, its source can be marked as unsigned, "
-    "which means that nobody vouches for its images."
+    "Use the signed document (.sjson). Where a mirror has none, its source can be marked as "
+    "unsigned, which means that nobody vouches for its images."
 )
 _CHECK = "Check the address, and whether a proxy or a sign-in page answers instead of the mirror."
 _OTHER = {

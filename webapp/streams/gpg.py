@@ -34,12 +34,11 @@ class Status:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished gpg or gpgv said; ``log`` is for people only, never judged."""
+    """What a finished gpg or gpgv said. Its log is for people and left out on purpose."""
 
     returncode: int
     output: bytes
     statuses: tuple[Status, ...]
-    log: str
 
 
 @contextmanager
@@ -68,7 +67,6 @@ def run(
     *arguments: str,
     home: Path,
     stdin: bytes,
-    timeout_s: float = TIMEOUT_S,
 ) -> Outcome:
     """Run one command to its end; every exit code is an Outcome, for the caller to judge.
 
@@ -90,11 +88,12 @@ def run(
             done = subprocess.run(
                 command,
                 input=stdin,
-                capture_output=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
                 pass_fds=(status_file.fileno(),),
                 env=environment,
                 cwd=home,
-                timeout=timeout_s,
+                timeout=TIMEOUT_S,
                 check=False,
             )
             status_file.seek(0)
@@ -111,19 +110,15 @@ def run(
         raise GpgProblem(
             f"The program {program} did not finish in time and was stopped.",
             code="gpg-timeout",
-            expected=f"an answer within {timeout_s:g} seconds",
+            expected=f"an answer within {TIMEOUT_S:g} seconds",
             got="none",
             next_step="Try again; when it stays so, the document or the keyring is suspect.",
         ) from None
     except OSError as error:
-        raise GpgProblem(
-            f"The program {program} could not be run.",
-            expected="gpg that runs and a temporary folder with room",
-            got=error.strerror or type(error).__name__,
-            next_step="Check the free space of the temporary folder and the limits on processes.",
-        ) from None
-    log = done.stderr.decode("utf-8", "replace")
-    return Outcome(done.returncode, done.stdout, statuses, log)
+        raise _failed(program, error.strerror or type(error).__name__) from None
+    if done.returncode < 0:
+        raise _failed(program, f"stopped by signal {-done.returncode}")
+    return Outcome(done.returncode, done.stdout, statuses)
 
 
 def parse_statuses(raw: bytes) -> tuple[Status, ...]:
@@ -140,10 +135,14 @@ def parse_statuses(raw: bytes) -> tuple[Status, ...]:
     return tuple(found)
 
 
-def _no_room(error: OSError) -> GpgProblem:
+def _failed(program: str, got: str) -> GpgProblem:
     return GpgProblem(
-        "The private folder for gpg could not be written.",
-        expected="a temporary folder with room",
-        got=error.strerror or type(error).__name__,
-        next_step="Free space in the temporary folder (TMPDIR, usually /tmp) and try again.",
+        f"The program {program} could not do its work.",
+        expected="gpg that runs, and a temporary folder with room",
+        got=got,
+        next_step="Check the free space of the temporary folder (TMPDIR), memory and limits.",
     )
+
+
+def _no_room(error: OSError) -> GpgProblem:
+    return _failed("gpg", error.strerror or type(error).__name__)

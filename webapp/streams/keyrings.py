@@ -17,6 +17,7 @@ _NAMES = {"1": "rsa", "3": "rsa", "17": "dsa"}  # RFC 4880 9.1; the others have 
 TROUBLES = {
     "key-revoked": "it was revoked by its owner",
     "key-expired": "it has expired",
+    "key-in-future": "it was made in the future, as this machine's clock has it",
     "key-invalid": "its own signatures do not hold",
     "key-weak": "it is too short to be safe",
     "key-cannot-sign": "it is not for signing",
@@ -62,6 +63,8 @@ class KeyInfo:
             return "key-revoked"
         if self.is_expired or (self.expires_at is not None and self.expires_at <= now):
             return "key-expired"
+        if self.created_at > now:
+            return "key-in-future"
         if not self.is_valid:
             return "key-invalid"
         for name, shortest in _SHORTEST_KEY.items():
@@ -121,8 +124,8 @@ def load_keyring(data: bytes, *, now: datetime | None = None) -> Keyring:
 
     Text around armored blocks is ignored, as people paste it along. Raises
     KeyringProblem: keyring-too-large, keyring-empty, keyring-private,
-    keyring-not-a-key, keyring-damaged, and for the reason why no key counts
-    key-expired, key-revoked, key-weak, key-invalid or key-cannot-sign;
+    keyring-not-a-key, keyring-damaged, keyring-not-understood, and for the reason why no key counts
+    key-expired, key-revoked, key-in-future, key-weak, key-invalid or key-cannot-sign;
     GpgProblem when gpg itself fails.
     """
     now = now or datetime.now(UTC)
@@ -130,7 +133,13 @@ def load_keyring(data: bytes, *, now: datetime | None = None) -> Keyring:
     keys = _inspect(binary)
     troubles = [key.signing_trouble(now) for key in keys]
     if not keys:
-        raise _damaged("no key that gpg understands")
+        raise KeyringProblem(
+            "gpg on this machine understands no key in the keyring.",
+            code="keyring-not-understood",
+            expected="OpenPGP keys of version 4",
+            got="keys of another version",
+            next_step="Ask the publisher for a key of version 4, or install a newer gpg.",
+        )
     if "" not in troubles:
         raise _unusable(keys[-1], troubles[-1])
     return Keyring(binary=binary, keys=keys)
@@ -279,8 +288,15 @@ def _unusable(key: KeyInfo, code: str) -> KeyringProblem:
         code=code,
         expected="a key that can sign now",
         got=describe_key(key),
-        next_step="Get the publisher's current key from a place you trust, and use that.",
+        next_step=step_for(code),
     )
+
+
+def step_for(code: str) -> str:
+    """What to do about a key's trouble."""
+    if code == "key-in-future":
+        return "Check the clock of this machine first; when it is right, tell the publisher."
+    return "Get the publisher's current key from a place you trust, and use that."
 
 
 def describe_key(key: KeyInfo) -> str:

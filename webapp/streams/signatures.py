@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 from webapp.streams import cleartext, gpg
 from webapp.streams.errors import SignatureProblem
-from webapp.streams.keyrings import TROUBLES, Keyring, describe_key
+from webapp.streams.keyrings import TROUBLES, KeyInfo, Keyring, describe_key, step_for
 
 MAX_BYTES = 64 << 20
 MAX_AHEAD = timedelta(days=1)  # clocks differ, but not by more than that
@@ -25,6 +25,7 @@ _WEAK_HASHES = {"1": "MD5", "2": "SHA-1", "3": "RIPEMD-160", "11": "SHA-224"}
 _BINARY, _TEXT = "00", "01"  # signature types, RFC 4880 5.2.1
 _MISSING_KEY = "9"  # why ERRSIG could not check, gpg's doc/DETAILS
 
+_SHOWN = 8  # fingerprints in one message
 _VERDICTS = frozenset(("GOODSIG", "BADSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG", "ERRSIG"))
 _ALARMS = frozenset(("BADARMOR", "NODATA", "UNEXPECTED", "ERROR", "FAILURE"))
 _SUSPECT = "Try again; when it stays so, do not use this mirror until its publisher explains it."
@@ -46,7 +47,7 @@ _WORDS = {
         "Check the clock of this machine first; when it is right, tell the publisher.",
     ),
     **{
-        code: (f"The key that signed does not count: {why}.", _NEW_KEY)
+        code: (f"The key that signed does not count: {why}.", step_for(code))
         for code, why in TROUBLES.items()
     },
 }
@@ -137,7 +138,7 @@ def read_claims(statuses: Sequence[gpg.Status]) -> list[Claim]:
     claims: list[Claim] = []
     for status in statuses:
         if status.keyword in _VERDICTS:
-            claims.append(Claim(status.keyword, status.arguments))
+            claims.append(Claim(status.keyword, status.arguments or ("?",)))
         elif status.keyword == "VALIDSIG" and claims and not claims[-1].valid:
             last = claims[-1]
             claims[-1] = Claim(last.verdict, last.arguments, status.arguments)
@@ -170,11 +171,7 @@ def _judge(
     ours = [claim for claim in claims if not claim.is_unknown(keyring)]
     good = [_check(claim, keyring, what, now, sig_type) for claim in ours]
     if claims and not ours:
-        signers = ", ".join(sorted({claim.signer for claim in claims}))
-        trusted = ", ".join(keyring.fingerprints[:8])
-        raise _problem(
-            "signature-unknown-key", what, f"a signature by {trusted}", f"one by {signers}"
-        )
+        raise _unknown(", ".join(sorted({claim.signer for claim in claims})), keyring, what)
     alarms = {status.keyword for status in outcome.statuses} & _ALARMS
     texts = sum(status.keyword == "PLAINTEXT" for status in outcome.statuses)
     # gpgv ends with 2 for an unknown key, too, however good the other signature is.
@@ -192,25 +189,22 @@ def _check(
 
     Raises SignatureProblem for any other.
     """
-    if claim.verdict in _BAD_VERDICTS:
-        raise _problem(
-            _BAD_VERDICTS[claim.verdict], what, "a good signature", f"one by {claim.signer}"
-        )
-    if claim.verdict == "ERRSIG" or len(claim.valid) < 10:
-        _check_hash(claim.arguments[2:3], what)
-        raise _problem("signature-unreadable", what, "a good signature", f"one by {claim.signer}")
     found = keyring.find(claim.signer)
-    if found is None or not claim.signer.endswith(claim.arguments[0]):
-        trusted = ", ".join(keyring.fingerprints[:8])
-        raise _problem(
-            "signature-unknown-key", what, f"a signature by {trusted}", f"one by {claim.signer}"
-        )
-    for key in found:
-        if code := key.trouble(now):
-            raise _problem(code, what, "a key that counts now", describe_key(key))
-    primary, signer = found
-    if not signer.can_sign:
-        raise _problem("key-cannot-sign", what, "a key for signing", describe_key(signer))
+    if claim.verdict in _BAD_VERDICTS:
+        code = _BAD_VERDICTS[claim.verdict]
+        by = describe_key(found[1]) if found else claim.signer
+        raise _problem(code, what, "a good signature", f"one by {by}")
+    for key in found or ():
+        _check_key(key, what, now)
+    if claim.verdict == "ERRSIG":
+        _check_hash(claim.arguments[2:3], what)
+    if claim.verdict != "GOODSIG" or len(claim.valid) < 10:
+        raise _problem("signature-unreadable", what, "a good signature", f"one by {claim.signer}")
+    names_agree = claim.signer.endswith(claim.arguments[0])
+    if found is None or not names_agree or claim.valid[9] != found[0].fingerprint:
+        raise _unknown(claim.signer, keyring, what)
+    if not found[1].can_sign:
+        raise _problem("key-cannot-sign", what, "a key for signing", describe_key(found[1]))
     _check_hash(claim.valid[7:8], what)
     if claim.valid[8] != sig_type:
         raise _problem("signature-wrong-type", what, f"type {sig_type}", f"type {claim.valid[8]}")
@@ -221,7 +215,19 @@ def _check(
     if claim.valid[3] != "0" and _time(claim.valid[3]) <= now:
         ended = f"one that ended {_time(claim.valid[3]):%Y-%m-%d %H:%M} UTC"
         raise _problem("signature-expired", what, "a signature that counts now", ended)
-    return primary.fingerprint, signed_at
+    return found[0].fingerprint, signed_at
+
+
+def _unknown(signers: str, keyring: Keyring, what: str) -> SignatureProblem:
+    trusted = ", ".join(keyring.fingerprints[:_SHOWN])
+    if len(keyring.keys) > _SHOWN:
+        trusted += f" or {len(keyring.keys) - _SHOWN} others"
+    return _problem("signature-unknown-key", what, f"a signature by {trusted}", f"one by {signers}")
+
+
+def _check_key(key: KeyInfo, what: str, now: datetime) -> None:
+    if code := key.trouble(now):
+        raise _problem(code, what, "a key that counts now", describe_key(key))
 
 
 def _check_hash(field: tuple[str, ...], what: str) -> None:

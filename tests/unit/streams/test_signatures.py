@@ -1,0 +1,423 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests import signed_cases as cases
+from tests.signed import clearsign, dearmor, detach, keyring_of, new_key, opaque
+from tests.signed_cases import BAD, EVIL, GOOD, PAYLOAD, Case, good, publisher, rsa, stranger
+from webapp.streams import gpg
+from webapp.streams.errors import GpgProblem, KeyringProblem, SignatureProblem
+from webapp.streams.keyrings import Keyring, load_keyring
+from webapp.streams.signatures import verify_clearsigned, verify_detached
+from webapp.streams.verify import verify_file
+
+
+@pytest.fixture(scope="module")
+def keyring() -> Keyring:
+    return load_keyring(publisher().public)
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    # Not tmp_path: gpg-agent, if one were started, could not bind in a path so long.
+    folder = Path(tempfile.mkdtemp(prefix="st", dir="/tmp"))
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def fake_gpgv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    def install(script: str) -> None:
+        program = tmp_path / "gpgv"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    return install
+
+
+def refusal(call: Callable[[], object]) -> SignatureProblem:
+    with pytest.raises(SignatureProblem) as refused:
+        call()
+    return refused.value
+
+
+def test_there_are_more_documents_than_the_promise_names() -> None:
+    names = [case.name for case in GOOD + BAD]
+
+    assert len(BAD) >= 57
+    assert len(GOOD) >= 4
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("case", GOOD, ids=lambda case: case.name)
+def test_good_document_is_accepted_with_exactly_its_text(case: Case) -> None:
+    keyring = load_keyring(case.keyring())
+
+    verified = verify_clearsigned(case.make(), keyring, what="index.sjson")
+
+    assert verified.payload == case.payload
+    assert verified.fingerprint in keyring.fingerprints
+
+
+@pytest.mark.parametrize("case", BAD, ids=lambda case: case.name)
+def test_bad_document_is_refused_for_its_reason(case: Case) -> None:
+    keyring = load_keyring(case.keyring())
+    raw = case.make()
+
+    problem = refusal(lambda: verify_clearsigned(raw, keyring, what="index.sjson"))
+
+    assert problem.code == case.code
+    assert problem.where == "index.sjson"
+    assert all((problem.what, problem.expected, problem.got, problem.next_step))
+    assert EVIL.decode() not in str(problem)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_damage_anywhere_is_refused_or_leaves_the_signed_text_alone(data: st.DataObject) -> None:
+    raw = good()
+    start = data.draw(st.integers(0, len(raw)))
+    length = data.draw(st.sampled_from((0, 1, 1, 2, 30)))
+    put = data.draw(st.one_of(st.binary(max_size=3), st.sampled_from((b"\n", b"-", b" ", b"\n\n"))))
+
+    try:
+        verified = verify_clearsigned(
+            raw[:start] + put + raw[start + length :], load_keyring(publisher().public), what="x"
+        )
+    except SignatureProblem:
+        return
+
+    assert [line.rstrip() for line in verified.payload.split(b"\n")] == PAYLOAD.split(b"\n")
+
+
+def test_wrong_key_names_who_signed_and_who_is_trusted(keyring: Keyring) -> None:
+    problem = refusal(lambda: verify_clearsigned(cases.forged(), keyring, what="x"))
+
+    assert stranger().fingerprint in problem.got
+    assert publisher().fingerprint in problem.expected
+
+
+def test_date_and_primary_fingerprint_are_those_of_the_signature() -> None:
+    at = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=2)
+    key = new_key(subkey="good")
+
+    verified = verify_clearsigned(
+        clearsign(key, PAYLOAD, at=at), load_keyring(key.public), what="x"
+    )
+
+    assert verified.signed_at == at
+    assert verified.fingerprint == key.fingerprint != key.subkey_fingerprint
+
+
+def test_key_and_signature_count_until_the_moment_they_end() -> None:
+    now = datetime.now(UTC)
+    ending_key = new_key("Ending <ending@example.test>", expires="2d")
+    ending_signature = clearsign(publisher(), PAYLOAD, options=["--default-sig-expire", "2d"])
+    for raw, key, code in (
+        (clearsign(ending_key, PAYLOAD), ending_key, "key-expired"),
+        (ending_signature, publisher(), "signature-expired"),
+    ):
+        ring = load_keyring(key.public)
+
+        verify_clearsigned(raw, ring, what="x", now=now + timedelta(days=1))
+        problem = refusal(
+            lambda raw=raw, ring=ring: verify_clearsigned(
+                raw, ring, what="x", now=now + timedelta(days=3)
+            )
+        )
+
+        assert problem.code == code
+
+
+def test_size_is_checked_before_anything_else(keyring: Keyring) -> None:
+    problem = refusal(
+        lambda: verify_clearsigned(good(), keyring, what="x", max_bytes=len(good()) - 1)
+    )
+
+    assert problem.code == "signature-too-large"
+
+
+# -- detached signatures
+
+DETACHED_BAD = {
+    "another document": ("signature-bad", lambda: detach(publisher(), b"{}\n")),
+    "signed with its own line endings": (
+        "signature-bad",
+        lambda: detach(publisher(), PAYLOAD.replace(b"\n", b"\r\n")),
+    ),
+    "text mode": (
+        "signature-wrong-type",
+        lambda: detach(publisher(), PAYLOAD, options=["--armor", "--textmode"]),
+    ),
+    "unknown key": ("signature-unknown-key", lambda: detach(stranger(), PAYLOAD)),
+    "SHA-1": ("signature-weak-hash", lambda: detach(rsa(), PAYLOAD, digest="SHA1")),
+    "in the future": (
+        "signature-in-future",
+        lambda: detach(publisher(), PAYLOAD, at=cases.NOW + timedelta(days=9)),
+    ),
+    "nothing": ("signature-not-a-document", lambda: b""),
+    "sign-in page": ("signature-not-a-document", lambda: cases.LOGIN_PAGE),
+    "the signed document": ("signature-wrong-kind", good),
+    "public key": ("signature-wrong-kind", lambda: publisher().public_armored),
+    "binary public key": ("signature-malformed", lambda: publisher().public),
+    "signed message": ("signature-malformed", lambda: opaque(publisher(), EVIL, options=())),
+    "cut off": ("signature-cut-off", lambda: detach(publisher(), PAYLOAD)[:-50]),
+    "text after": ("signature-malformed", lambda: detach(publisher(), PAYLOAD) + b"x"),
+    "two of them": ("signature-malformed", lambda: detach(publisher(), PAYLOAD) * 2),
+    "endless": ("signature-malformed", lambda: bytes([0x88, 0]) * 40_000),
+    "empty packets": ("signature-malformed", lambda: bytes([0x88, 0]) * 40),
+    "good beside a bad one": (
+        "signature-bad",
+        lambda: dearmor(detach(publisher(), PAYLOAD)) + dearmor(detach(publisher(), b"x")),
+    ),
+}
+
+
+@pytest.mark.parametrize("options", [(), ("--armor",)])
+@pytest.mark.parametrize("text", [PAYLOAD, b"", b"\0\xff\r\n" * 30_000, b"x" * 30_000])
+def test_detached_signature_vouches_for_exactly_the_bytes(
+    options: tuple[str, ...], text: bytes, keyring: Keyring
+) -> None:
+    signature = detach(publisher(), text, options=options)
+
+    verified = verify_detached(text, signature, keyring, what="x")
+
+    assert verified.payload == text
+    assert refusal(lambda: verify_detached(text + b"\n", signature, keyring, what="x")).code == (
+        "signature-bad"
+    )
+
+
+@pytest.mark.parametrize("name", DETACHED_BAD)
+def test_bad_detached_signature_is_refused_for_its_reason(name: str) -> None:
+    code, make = DETACHED_BAD[name]
+    keyring = load_keyring(keyring_of(publisher(), rsa()))
+
+    problem = refusal(lambda: verify_detached(PAYLOAD, make(), keyring, what="x"))
+
+    assert problem.code == code
+    assert all((problem.what, problem.expected, problem.got, problem.next_step))
+
+
+def test_detached_document_is_bounded(keyring: Keyring) -> None:
+    problem = refusal(lambda: verify_detached(b"xx", b"", keyring, what="x", max_bytes=1))
+
+    assert problem.code == "signature-too-large"
+
+
+# -- files
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("ring").write_bytes(publisher().public_armored)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["--output=ring", "-", "a\nb", "$(touch x)", "é", "-&3"])
+def test_file_of_any_name_is_only_data(folder: Path, name: str) -> None:
+    Path(name).write_bytes(good())
+    Path("unsigned").write_bytes(PAYLOAD)
+    Path(name + ".sig").write_bytes(detach(publisher(), PAYLOAD))
+    before = sorted(os.listdir())
+
+    assert verify_file(name, "ring").payload == PAYLOAD
+    assert verify_file("unsigned", "ring", name + ".sig").payload == PAYLOAD
+    assert sorted(os.listdir()) == before
+
+
+def test_link_to_a_file_is_followed(folder: Path) -> None:
+    Path("real").write_bytes(good())
+    Path("link").symlink_to("real")
+
+    assert verify_file("link", "ring").payload == PAYLOAD
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("fifo", "not-regular"),
+        (".", "not-regular"),
+        ("/dev/zero", "not-regular"),
+        ("huge", "too-large"),
+        ("none", "missing"),
+        ("good/x", "unreadable"),
+        ("a\0b", "unreadable"),
+    ],
+)
+def test_odd_file_is_refused_and_never_waited_for(folder: Path, name: str, reason: str) -> None:
+    os.mkfifo("fifo")
+    Path("good").write_bytes(good())
+    with open("huge", "wb") as huge:
+        huge.truncate(1 << 40)
+
+    as_document = refusal(lambda: verify_file(name, "ring"))
+    as_signature = refusal(lambda: verify_file("good", "ring", name))
+    with pytest.raises(KeyringProblem) as as_keyring:
+        verify_file("good", name)
+
+    assert as_document.code == f"document-{reason}"
+    assert as_signature.code == f"signature-file-{reason}"
+    assert as_keyring.value.code == f"keyring-{reason}"
+    assert as_document.where == as_keyring.value.where == name
+    assert as_document.next_step
+
+
+# -- gpg itself
+
+
+def test_nothing_of_the_users_own_gpg_is_read(
+    keyring: Keyring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / ".gnupg"
+    home.mkdir(mode=0o700)
+    for name in ("gpg.conf", "gpgv.conf", "common.conf", "gpg-agent.conf"):
+        (home / name).write_text("no-such-option\n")
+    for name in ("trustedkeys.gpg", "pubring.gpg"):
+        (home / name).write_bytes(stranger().public)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GNUPGHOME", str(home))
+
+    assert load_keyring(publisher().public_armored) == keyring
+    assert verify_clearsigned(good(), keyring, what="x").payload == PAYLOAD
+    assert refusal(lambda: verify_clearsigned(cases.forged(), keyring, what="x")).code == (
+        "signature-unknown-key"
+    )
+
+
+def test_no_agent_and_no_folder_stays_behind(temporary: Path) -> None:
+    keyring = load_keyring(keyring_of(publisher(), cases.stolen()))
+    for raw in (good(), cases.forged(), cases.padded(b" "), b""):
+        try:
+            verify_clearsigned(raw, keyring, what="x")
+        except SignatureProblem:
+            continue
+    verify_detached(PAYLOAD, detach(publisher(), PAYLOAD), keyring, what="x")
+    with pytest.raises(KeyringProblem):
+        load_keyring(cases.stolen().public)
+
+    assert os.listdir(temporary) == []
+    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
+    assert not [line for line in commands if bytes(temporary) in line]
+
+
+def test_missing_program_is_named_with_the_command_that_installs_it(
+    keyring: Keyring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = good()
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    for call in (
+        lambda: verify_clearsigned(raw, keyring, what="x"),
+        lambda: load_keyring(publisher().public),
+    ):
+        problem = refusal(call)
+        assert problem.code == "gpg-missing"
+        assert "sudo apt install gnupg gpgv" in problem.next_step
+
+
+def test_program_that_hangs_is_stopped(
+    keyring: Keyring,
+    fake_gpgv: Callable[[str], None],
+    temporary: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake_gpgv(f"echo $$ > {temporary}/pid; exec sleep 1000")
+    monkeypatch.setattr(gpg, "TIMEOUT_S", 0.5)
+
+    problem = refusal(lambda: verify_clearsigned(good(), keyring, what="x"))
+
+    assert problem.code == "gpg-timeout"
+    assert os.listdir(temporary) == ["pid"]
+    assert not Path("/proc", (temporary / "pid").read_text().strip()).exists()
+
+
+def test_folder_that_cannot_be_made_is_no_bad_signature(
+    keyring: Keyring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+
+    with pytest.raises(GpgProblem) as refused:
+        verify_clearsigned(good(), keyring, what="x")
+
+    assert refused.value.code == "gpg-failed"
+
+
+GOODSIG = "GOODSIG {id} x\n"
+VALIDSIG = "VALIDSIG {signer} 2026-01-01 1767225600 0 4 0 22 {hash} 01 {primary}\n"
+LIES = {
+    "nothing at all": ("", 0, "signature-unreadable"),
+    "good without its details": (GOODSIG, 0, "signature-unreadable"),
+    "details without good": (VALIDSIG, 0, "signature-unreadable"),
+    "details of a key not in the keyring": (
+        GOODSIG + VALIDSIG.replace("{signer}", "F" * 40),
+        0,
+        "signature-unknown-key",
+    ),
+    "good by one key, details of another": (
+        GOODSIG.replace("{id}", "F" * 16) + VALIDSIG,
+        0,
+        "signature-unknown-key",
+    ),
+    "another primary key": (
+        GOODSIG + VALIDSIG.replace("{primary}", "F" * 40),
+        0,
+        "signature-unknown-key",
+    ),
+    "unknown hash": (GOODSIG + VALIDSIG.replace("{hash}", "99"), 0, "signature-weak-hash"),
+    "no text": (GOODSIG + VALIDSIG, 0, "signature-unreadable"),
+    "two texts": (
+        "PLAINTEXT 74 0 \n" * 2 + GOODSIG + VALIDSIG,
+        0,
+        "signature-unreadable",
+    ),
+    "good, but exit code 1": ("PLAINTEXT 74 0 \n" + GOODSIG + VALIDSIG, 1, "signature-unreadable"),
+    "good, but exit code 2": ("PLAINTEXT 74 0 \n" + GOODSIG + VALIDSIG, 2, "signature-unreadable"),
+    "good, but an alarm": (
+        "PLAINTEXT 74 0 \n" + GOODSIG + VALIDSIG + "ERROR x 1\n",
+        0,
+        "signature-unreadable",
+    ),
+    "killed": ("PLAINTEXT 74 0 \n" + GOODSIG + VALIDSIG, "kill", "gpg-failed"),
+}
+
+
+def status_script(text: str, end: int | str) -> str:
+    values = {"id": publisher().key_id, "hash": "10"}
+    values |= {"signer": publisher().fingerprint, "primary": publisher().fingerprint}
+    lines = "".join(f"[GNUPG:] {line}\n" for line in text.format(**values).splitlines())
+    finish = "kill -9 $$" if end == "kill" else f"exit {end}"
+    return f"cat >/dev/null\nprintf '%s' '{lines}' >/dev/fd/$4\necho '{{}}'\n{finish}"
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_only_a_complete_and_clean_verdict_counts(
+    name: str, keyring: Keyring, fake_gpgv: Callable[[str], None]
+) -> None:
+    text, end, code = LIES[name]
+    raw = good()
+    fake_gpgv(status_script(text, end))
+
+    assert refusal(lambda: verify_clearsigned(raw, keyring, what="x")).code == code
+
+
+def test_the_fake_that_tells_those_lies_can_also_tell_the_truth(
+    keyring: Keyring, fake_gpgv: Callable[[str], None]
+) -> None:
+    raw = good()
+    fake_gpgv(status_script("PLAINTEXT 74 0 \n" + GOODSIG + VALIDSIG, 0))
+
+    assert verify_clearsigned(raw, keyring, what="x").payload == b"{}\n"
