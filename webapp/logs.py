@@ -22,7 +22,11 @@ def configure(settings: Settings) -> None:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if is_json
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            # The other formatters print local variables, and with them secrets.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
     )
     if is_json:
         shared.append(structlog.processors.format_exc_info)
@@ -39,6 +43,8 @@ def configure(settings: Settings) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(settings.log_level.upper())
+    # Its notes on every start ("Context impl ...") are for who writes migrations.
+    logging.getLogger("alembic.runtime.migration").setLevel(max(root.level, logging.WARNING))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
