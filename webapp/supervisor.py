@@ -216,8 +216,8 @@ def _be_a_child(name: str, run: Callable[[], None], parent: int, mask: Mask) -> 
     code = 1
     try:
         os.setpgid(0, 0)
-        libc = ctypes.CDLL(None)
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        _set_title(f"slipway {name}")
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
         if os.getppid() != parent:
             os._exit(0)  # it died before we could ask for the signal
         for number in WATCHED:
@@ -235,6 +235,16 @@ def _be_a_child(name: str, run: Callable[[], None], parent: int, mask: Mask) -> 
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _set_title(title: str) -> None:
+    """Make ``ps`` show what a fork does: write over the command line, within its bounds."""
+    with open("/proc/self/stat") as stat:
+        start, end = map(int, stat.read().rpartition(")")[2].split()[45:47])
+    size = end - start
+    ctypes.memmove(start, title.encode()[: size - 1].ljust(size, b"\0"), size)
+    with open("/proc/self/comm", "w") as name:
+        name.write(title[:15])
 
 
 class Knock:
