@@ -15,34 +15,27 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-import structlog
-from sqlalchemy import CursorResult, delete, exists, func, literal, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import delete, exists, func, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from webapp.extensions import db, settings
+from webapp.extensions import db
 from webapp.models import (
     ACTIVE_STATES,
     Blob,
     BootSource,
     BootSourceSelection,
-    Event,
     FileTransfer,
     ImportRun,
     ResourceFile,
     RunState,
-    Setting,
     TransferState,
     utcnow,
 )
-from webapp.services import events
+from webapp.services import events, rows
 from webapp.storage.leases import is_dead
 
 LEASE_S = 30
-AUTO_IMPORT = "boot_images_auto_import"
 OPEN_TRANSFERS = (TransferState.WAITING, TransferState.DOWNLOADING, TransferState.VERIFYING)
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -84,7 +77,7 @@ def queue(trigger: str, requested_by: str) -> ImportRun:
         # The lock makes this and finish() follow each other: either the run that
         # is returned still looks at what the caller has just committed, or it has
         # ended already and a new one is made (I22).
-        run: ImportRun | None = db.session.scalar(_wanted_run().with_for_update())
+        run: ImportRun | None = db.session.scalar(wanted().with_for_update())
         if run is not None:
             db.session.commit()
             return run
@@ -142,9 +135,11 @@ def stop(requested_by: str) -> ImportRun | None:
         .values(state=RunState.STOPPED, finished_at=now_, summary="Stopped on request.")
         .returning(ImportRun.id)
     )
-    for run_id in _execute(ended).scalars().all():
+    for run_id in rows.execute(ended).scalars().all():
         _close_transfers(run_id)
-    _execute(update(ImportRun).where(ImportRun.state == RunState.RUNNING).values(is_cancelled=True))
+    rows.execute(
+        update(ImportRun).where(ImportRun.state == RunState.RUNNING).values(is_cancelled=True)
+    )
     events.record("run.stop_requested", actor=requested_by, subject=f"run {run.id}")
     db.session.commit()
     return run
@@ -182,7 +177,7 @@ def claim(owner: str) -> ImportRun | None:
             ~exists().where(other.c.state == RunState.RUNNING),
         )
     try:
-        run_id = _execute(taking.values(**lease).returning(ImportRun.id)).scalar_one_or_none()
+        run_id = rows.execute(taking.values(**lease).returning(ImportRun.id)).scalar_one_or_none()
     except IntegrityError:  # somebody's run became the running one in this instant
         db.session.rollback()
         return None
@@ -194,7 +189,7 @@ def claim(owner: str) -> ImportRun | None:
 
 def heartbeat(run_id: int, owner: str, progress: Progress) -> Pulse:
     """Renew the lease and save progress in one transaction; says whether to go on."""
-    is_cancelled = _execute(
+    is_cancelled = rows.execute(
         update(ImportRun)
         .where(*_held(run_id, owner))
         .values(
@@ -228,13 +223,13 @@ def hold(run_id: int, owner: str, **values: Any) -> bool:
     so that a worker that was silent for too long cannot act beside its successor.
     """
     values = {"lease_until": now() + timedelta(seconds=LEASE_S), **values}
-    return _count(update(ImportRun).where(*_held(run_id, owner)).values(**values)) == 1
+    return rows.count(update(ImportRun).where(*_held(run_id, owner)).values(**values)) == 1
 
 
-def save_transfers(rows: Sequence[dict[str, Any]]) -> None:
+def save_transfers(changed: Sequence[dict[str, Any]]) -> None:
     """Write what changed in file_transfer; the caller commits."""
-    if rows:
-        db.session.execute(update(FileTransfer), rows)
+    if changed:
+        db.session.execute(update(FileTransfer), changed)
 
 
 def finish(run_id: int, owner: str, ending: Ending) -> bool:
@@ -255,12 +250,12 @@ def finish(run_id: int, owner: str, ending: Ending) -> bool:
         "bytes_per_s": 0,
     }
     # Before anything is read: see queue().
-    if not _count(update(ImportRun).where(*_held(run_id, owner)).values(**values)):
+    if not rows.count(update(ImportRun).where(*_held(run_id, owner)).values(**values)):
         db.session.rollback()
         return False
     save_transfers(ending.progress.transfers)
     _close_transfers(run_id)
-    _execute(
+    rows.execute(
         delete(Blob).where(Blob.state == "wanted", ~exists().where(ResourceFile.blob_id == Blob.id))
     )
     if ending.intent and ending.state != RunState.STOPPED and intent() != ending.intent:
@@ -274,7 +269,7 @@ def finish(run_id: int, owner: str, ending: Ending) -> bool:
 
 def release(run_id: int, owner: str) -> None:
     """Hand a run back unfinished, so that the next worker goes on with it at once."""
-    _execute(
+    rows.execute(
         update(ImportRun).where(*_held(run_id, owner)).values(lease_owner="", lease_until=now())
     )
     db.session.commit()
@@ -308,42 +303,8 @@ def intent() -> str:
             BootSourceSelection.labels,
         ).order_by(BootSourceSelection.id)
     ).all()
-    rows = [tuple(row) for row in (*source_rows, *selection_rows)]
-    return hashlib.sha256(repr(rows).encode()).hexdigest()
-
-
-def is_auto_import() -> bool:
-    """Whether images are imported on schedule; on unless an administrator turned it off."""
-    value = db.session.scalar(select(Setting.value).where(Setting.key == AUTO_IMPORT))
-    return value not in (False, 0, "false", "False", "0")
-
-
-def queue_if_due(trigger: str = "schedule") -> ImportRun | None:
-    """Queue the automatic import when its interval is over since the last run began (I23)."""
-    if db.session.scalar(_wanted_run()) is not None:
-        return None  # a run that takes longer than the interval is let finish (I36)
-    last: datetime | None = db.session.scalar(
-        select(func.max(func.coalesce(ImportRun.started_at, ImportRun.queued_at)))
-    )
-    interval = timedelta(minutes=settings().import_interval)
-    if last is not None and now() - last < interval:
-        return None
-    if is_auto_import():
-        return queue(trigger, "schedule")
-    log.debug("automatic import is off", setting=AUTO_IMPORT)
-    return None
-
-
-def reconcile(trigger: str = "schedule") -> None:
-    """Bring the tables in order: called when a worker starts and every minute. Safe to repeat.
-
-    A run whose worker is gone needs nothing here, since claim() takes it over.
-    """
-    queue_if_due(trigger)
-    cutoff = now() - timedelta(days=settings().event_days)
-    _execute(delete(Event).where(Event.at < cutoff))
-    _execute(delete(ImportRun).where(ImportRun.finished_at < cutoff))
-    db.session.commit()
+    everything = [tuple(row) for row in (*source_rows, *selection_rows)]
+    return hashlib.sha256(repr(everything).encode()).hexdigest()
 
 
 def now() -> datetime:
@@ -353,8 +314,8 @@ def now() -> datetime:
     return utcnow()
 
 
-def _wanted_run() -> Any:
-    """The active run that is not being stopped."""
+def wanted() -> Any:
+    """A query for the active run that is not being stopped."""
     return (
         select(ImportRun)
         .where(ImportRun.state.in_(ACTIVE_STATES), ImportRun.is_cancelled.is_(False))
@@ -374,25 +335,15 @@ def _held(run_id: int, owner: str) -> tuple[Any, ...]:
 def _insert_queued(trigger: str, requested_by: str) -> bool:
     """One statement that adds a queued row unless there is an active one."""
     row = select(literal(RunState.QUEUED.value), literal(trigger), literal(requested_by)).where(
-        ~exists(_wanted_run().with_only_columns(ImportRun.id))
+        ~exists(wanted().with_only_columns(ImportRun.id))
     )
-    insert = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
-    adding = insert(ImportRun).from_select(["state", "trigger", "requested_by"], row)
-    return _count(cast(Any, adding).on_conflict_do_nothing()) == 1
+    adding = rows.insert_new(ImportRun).from_select(["state", "trigger", "requested_by"], row)
+    return rows.count(adding) == 1
 
 
 def _close_transfers(run_id: int) -> None:
-    _execute(
+    rows.execute(
         update(FileTransfer)
         .where(FileTransfer.run_id == run_id, FileTransfer.state.in_(OPEN_TRANSFERS))
         .values(state=TransferState.STOPPED, bytes_per_s=0)
     )
-
-
-def _execute(statement: Any) -> CursorResult[Any]:
-    options = {"synchronize_session": False}
-    return cast("CursorResult[Any]", db.session.execute(statement, execution_options=options))
-
-
-def _count(statement: Any) -> int:
-    return _execute(statement).rowcount

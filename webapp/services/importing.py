@@ -1,0 +1,372 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Carry out one import run: refresh, plan, download, publish, and only then remove.
+
+Each step can be repeated: whatever a killed worker left, the next one finds in
+the tables and the store and goes on from there. Nothing that machines get is
+touched before its successor is whole (spec maas-images 1.8, 1.23-23).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from contextlib import closing
+from typing import cast
+
+import structlog
+from flask import Flask, current_app
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm.exc import StaleDataError
+
+from webapp.errors import Problem
+from webapp.extensions import db, settings, store
+from webapp.models import (
+    BootResource,
+    BootSource,
+    ImportFailure,
+    ImportRun,
+    ResourceType,
+    RunState,
+)
+from webapp.services import publishing, reserving, runs, sources, stock
+from webapp.services.downloading import Mirror, Outcome, download, unexpected
+from webapp.services.planning import nothing_left, plan
+from webapp.services.plans import Key, Plan, PlannedBlob, PlannedSet, Retirement, SourceState
+from webapp.services.progress import Reporter
+from webapp.services.publishing import BlobsVanished, Origin
+from webapp.streams.urls import normalise
+
+# What the database and the logs need beside the images.
+RESERVE_BYTES = 16 << 20
+
+log = structlog.get_logger(__name__)
+
+
+class LeaseLost(Exception):
+    """Another worker has the run; whatever was not committed is dropped."""
+
+
+def execute(run_id: int, owner: str, is_leaving: Callable[[], bool]) -> RunState | None:
+    """Work on a claimed run until it ends, is stopped, or this worker has to leave.
+
+    Returns how it ended; None when it was handed back or taken over. Raises
+    nothing but what the database itself cannot do; the run is then resumed later.
+    """
+    run = db.session.get_one(ImportRun, run_id, populate_existing=True)
+    app = cast(Flask, current_app._get_current_object())  # type: ignore[attr-defined]
+    before = runs.Progress(run.phase, run.bytes_total, run.bytes_done, 0)
+    db.session.commit()
+    with Reporter(app, run_id, owner, is_leaving, before) as reporter:
+        work = Import(run_id, owner, reporter)
+        try:
+            state, summary = work.run()
+        except LeaseLost:
+            db.session.rollback()
+            reporter.is_lost = True
+        except Exception as error:
+            log.exception("the import broke", run=run_id)
+            db.session.rollback()
+            work.fail(unexpected(error, f"run {run_id}"))
+            state, summary = RunState.FAILED, "The import broke off."
+    if reporter.is_lost:
+        log.warning("another worker has the run", run=run_id)
+        return None
+    if state == RunState.STOPPED and not reporter.is_cancelled:
+        runs.heartbeat(run_id, owner, reporter.snapshot(is_last=True))
+        runs.release(run_id, owner)
+        log.info("run handed back", run=run_id)
+        return None
+    ending = runs.Ending(state, summary, reporter.snapshot(is_last=True), work.intent)
+    if not runs.finish(run_id, owner, ending):
+        return None
+    log.info("run ended", run=run_id, state=str(state), summary=summary)
+    return state
+
+
+class Import:
+    """The steps of one run and what they found out."""
+
+    def __init__(self, run_id: int, owner: str, reporter: Reporter) -> None:
+        self._run_id, self._owner, self._reporter = run_id, owner, reporter
+        self._urls: dict[int, str] = {}
+        self._origins: dict[int, Origin] = {}
+        self._failed: set[Key] = set()
+        self._failures = 0
+        self._published = self._removed = 0
+        self._is_superseded = False
+        self.intent = ""
+
+    def run(self) -> tuple[RunState, str]:
+        """All steps; returns how the run ends, STOPPED when it was left off early."""
+        self._forget_failures()
+        self.intent = runs.intent()
+        fresh = self._refresh()
+        if self._reporter.is_stopped():
+            return self._stopped()
+        self._reporter.enter("planning")
+        states = stock.sources(fresh)
+        todo = self._plan(states)
+        for refusal in todo.refusals:
+            self.fail(refusal.problem, refusal.source_id, refusal.key)
+        if todo.is_empty:
+            return self._ended(states)
+        problem = self._lack_of_room(todo)
+        if problem is not None:
+            self.fail(problem)
+            return RunState.FAILED, "Nothing was fetched or removed: the store has no room."
+        if not self._reserve(todo):
+            return self._stopped()
+        self._fetch(todo, states)
+        if self._reporter.is_stopped() and self._reporter.fatal is None:
+            return self._stopped()
+        if self._reporter.fatal is None:
+            self._remove(todo)
+        return self._ended(states)
+
+    # -- refresh and plan
+
+    def _refresh(self) -> set[int]:
+        """Read every enabled source; returns the ids of those that can be trusted today."""
+        self._reporter.enter("refreshing")
+        rows = db.session.execute(
+            select(BootSource.id, BootSource.url, BootSource.updated_at)
+        ).all()
+        db.session.commit()
+        outcomes = sources.refresh_all(self._reporter.is_stopped)
+        self._urls = {row.id: row.url for row in rows}
+        stamps = {row.id: row.updated_at for row in rows}
+        trust = (BootSource.id, BootSource.is_unsigned, BootSource.signer_fingerprint)
+        self._origins = {
+            row.id: Origin(row.id, stamps[row.id], row.is_unsigned, row.signer_fingerprint)
+            for row in db.session.execute(select(*trust))
+            if row.id in stamps
+        }
+        for outcome in outcomes:
+            if outcome.problem is not None and not self._reporter.is_stopped():
+                self.fail(outcome.problem, outcome.source_id)
+        good = {outcome.source_id for outcome in outcomes if outcome.problem is None}
+        return good & set(self._origins)
+
+    def _plan(self, states: list[SourceState]) -> Plan:
+        known = stock.stock(store())
+        todo = plan(states, known)
+        checked = stock.checked(known, todo, store())
+        db.session.commit()
+        return todo if checked == known else plan(states, checked)
+
+    def _lack_of_room(self, todo: Plan) -> Problem | None:
+        """Refuse before the first byte what cannot be finished (I34, LP 2059710)."""
+        free = store().free_bytes()
+        if not todo.bytes_needed or free is None or free >= todo.bytes_needed + RESERVE_BYTES:
+            return None
+        held = len(todo.retire)
+        advice = f" {held} images that are not selected any more can be deleted." if held else ""
+        return Problem(
+            "The store has no room for this import, so nothing was fetched or removed.",
+            code="store-full",
+            where=f"{len(todo.to_fetch)} files of {len(todo.sets)} images",
+            expected=f"{todo.bytes_needed + RESERVE_BYTES} bytes free "
+            f"({todo.bytes_needed} for the files)",
+            got=f"{free} bytes free",
+            next_step=f"Free space, select less or delete images.{advice}",
+        )
+
+    def _reserve(self, todo: Plan) -> bool:
+        """Write down what is to be fetched; False when stopped meanwhile."""
+        while not self._reporter.is_stopped():
+            transfers = reserving.reserve(self._run_id, todo.blobs, self._hold)
+            if transfers is not None:
+                self._reporter.expect(transfers)
+                return True
+            reserving.wait_for_deletions()
+        return False
+
+    # -- download and publish
+
+    def _fetch(self, todo: Plan, states: Iterable[SourceState]) -> None:
+        """Fetch what is missing and publish every set as soon as it is whole."""
+        self._reporter.enter("downloading")
+        missing = {blob.sha256 for blob in todo.to_fetch}
+        waiting = {planned.key: set(planned.digests & missing) for planned in todo.sets}
+        for planned in todo.sets:
+            if not waiting[planned.key]:
+                self._publish(planned)
+        mirrors = self._mirrors(todo.to_fetch, states)
+        try:
+            with closing(
+                download(todo.to_fetch, mirrors, store(), self._reporter, settings().downloads)
+            ) as outcomes:
+                for outcome in outcomes:
+                    users = [s for s in todo.sets if outcome.blob.sha256 in waiting[s.key]]
+                    if outcome.problem is not None:
+                        self._fail_blob(outcome, users)
+                        continue
+                    reserving.mark_ready(outcome.blob.sha256)
+                    for planned in users:
+                        waiting[planned.key].discard(outcome.blob.sha256)
+                        if not waiting[planned.key]:
+                            self._publish(planned)
+        finally:
+            for mirror in mirrors.values():
+                mirror.fetcher.close()
+
+    def _mirrors(
+        self, blobs: Collection[PlannedBlob], states: Iterable[SourceState]
+    ) -> dict[int, Mirror]:
+        used = {location.source_id for blob in blobs for location in blob.locations}
+        urls = {state.id: state.url for state in states}
+        rows = db.session.scalars(select(BootSource).where(BootSource.id.in_(used))).all()
+        found = {
+            row.id: Mirror(normalise(urls[row.id]).root, sources.fetcher_for(row)) for row in rows
+        }
+        db.session.commit()
+        return found
+
+    def _publish(self, planned: PlannedSet) -> None:
+        for is_last_try in (False, True):
+            try:
+                self._publish_once(planned)
+                return
+            except BlobsVanished as problem:
+                db.session.rollback()
+                return self.fail(problem, planned.source_id, planned.key)
+            except (IntegrityError, StaleDataError):
+                # Clean-up removed an old version that was about to be used again.
+                db.session.rollback()
+                if is_last_try:
+                    raise
+
+    def _publish_once(self, planned: PlannedSet) -> None:
+        origin = self._origins[planned.source_id]
+        self._hold()
+        if not publishing.is_unchanged(origin):
+            # Its trust may be gone; the run that follows this one decides anew (I22).
+            db.session.rollback()
+            self._is_superseded = True
+            self._failed.add(planned.key)
+            return
+        is_new, retired = publishing.publish(planned, origin)
+        if is_new:
+            runs.hold(
+                self._run_id,
+                self._owner,
+                sets_published=ImportRun.sets_published + 1,
+                sets_retired=ImportRun.sets_retired + retired,
+            )
+        db.session.commit()
+        self._published += is_new
+        log.info("image published", image=" ".join(planned.key), why=planned.why)
+
+    # -- remove
+
+    def _remove(self, todo: Plan) -> None:
+        """Take away what is not wanted any more, now that what is wanted is there."""
+        retire = [one for one in todo.retire if not one.waits_for & self._failed]
+        if runs.intent() != self.intent:
+            retire = []  # what was unselected may be selected again: the next run decides
+        if not retire and not todo.newly_gone:
+            return
+        self._reporter.enter("publishing")
+        self._hold()
+        if todo.newly_gone:
+            publishing.mark_gone(todo.newly_gone)
+        problem = self._nothing_left(retire)
+        if retire and problem is None:
+            rows = [(one.resource_id, one.key, one.why) for one in retire]
+            retired = publishing.retire(rows, actor="worker")
+            runs.hold(self._run_id, self._owner, sets_retired=ImportRun.sets_retired + retired)
+            self._removed = len(retire)
+        db.session.commit()
+        if problem is not None:
+            self.fail(problem)
+
+    def _nothing_left(self, retire: Collection[Retirement]) -> Problem | None:
+        """The guard of the plan once more: what was to come may have failed."""
+        others = db.session.scalar(
+            select(func.count())
+            .select_from(BootResource)
+            .where(
+                BootResource.rtype == ResourceType.SYNCED,
+                BootResource.current_set_id.is_not(None),
+                BootResource.id.not_in([one.resource_id for one in retire]),
+            )
+        )
+        return nothing_left(len(retire)) if retire and not others else None
+
+    # -- failures and the end
+
+    def fail(
+        self,
+        problem: Problem,
+        source_id: int | None = None,
+        key: Key | None = None,
+        filename: str = "",
+    ) -> None:
+        """Add a failure to the run, at once, for people to see while it goes on."""
+        self._failures += 1
+        if key is not None:
+            self._failed.add(key)
+        row = {
+            "run_id": self._run_id,
+            "source_url": self._urls.get(source_id or 0, ""),
+            "image": key.name if key else "",
+            "architecture": key.architecture if key else "",
+            "filename": filename,
+            **problem.as_dict(),
+        }
+        try:
+            db.session.execute(insert(ImportFailure).values(source_id=source_id, **row))
+            db.session.commit()
+        except IntegrityError:  # the source was removed meanwhile
+            db.session.rollback()
+            db.session.execute(insert(ImportFailure).values(**row))
+            db.session.commit()
+        log.warning(
+            "import problem", run=self._run_id, image=" ".join(key or ()), **problem.as_dict()
+        )
+
+    def _fail_blob(self, outcome: Outcome, users: list[PlannedSet]) -> None:
+        problem, blob = cast(Problem, outcome.problem), outcome.blob
+        self._failed.update(planned.key for planned in users)
+        if len(users) > 1:
+            problem.what += f" {_count(len(users), 'image')} need this file."
+        source_id = outcome.location.source_id if outcome.location else None
+        self.fail(problem, source_id, blob.first, blob.filename)
+
+    def _forget_failures(self) -> None:
+        """What failed before the run was resumed is tried again."""
+        db.session.execute(delete(ImportFailure).where(ImportFailure.run_id == self._run_id))
+        db.session.commit()
+
+    def _hold(self) -> None:
+        if not runs.hold(self._run_id, self._owner):
+            raise LeaseLost()
+
+    def _stopped(self) -> tuple[RunState, str]:
+        done = f" {_count(self._published, 'image')} had been published." if self._published else ""
+        return RunState.STOPPED, f"Stopped on request.{done}"
+
+    def _ended(self, states: Iterable[SourceState]) -> tuple[RunState, str]:
+        enabled = [state for state in states if state.is_enabled]
+        if not enabled:
+            return RunState.SUCCEEDED, "There is no enabled boot source."
+        done = [
+            f"{_count(number, 'image')} {word}"
+            for number, word in ((self._published, "published"), (self._removed, "removed"))
+            if number
+        ]
+        summary = f"{' and '.join(done)}." if done else "Nothing new."
+        if self._is_superseded:
+            summary += " A source changed meanwhile, so another run follows."
+        if not self._failures:
+            return RunState.SUCCEEDED, summary
+        summary += f" {_count(self._failures, 'problem')}."
+        has_images = db.session.scalar(
+            select(BootResource.id).where(BootResource.current_set_id.is_not(None)).limit(1)
+        )
+        is_partial = has_images and any(state.is_judged for state in enabled)
+        return (RunState.PARTIAL if is_partial else RunState.FAILED), summary
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Statements on many rows, as the services use them on both databases."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from sqlalchemy import CursorResult
+from sqlalchemy.dialects import postgresql, sqlite
+
+from webapp.extensions import db
+from webapp.models import Base
+
+CHUNK = 500  # values in one IN list
+
+
+def execute(statement: Any) -> CursorResult[Any]:
+    """Run an UPDATE or DELETE that leaves objects of the session as they are."""
+    options = {"synchronize_session": False}
+    return cast("CursorResult[Any]", db.session.execute(statement, execution_options=options))
+
+
+def count(statement: Any) -> int:
+    """Run an UPDATE or DELETE and say how many rows it met."""
+    return execute(statement).rowcount
+
+
+def insert_new(model: type[Base]) -> Any:
+    """An INSERT that leaves rows alone which are there already."""
+    is_postgres = db.engine.dialect.name == "postgresql"
+    if is_postgres:
+        return postgresql.insert(model).on_conflict_do_nothing()
+    return sqlite.insert(model).on_conflict_do_nothing()

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What has to be done now and then: start the automatic import, free, forget, check."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import delete, func, select
+
+from webapp.extensions import db, settings
+from webapp.models import Event, ImportRun, Setting
+from webapp.services import retention, rows, runs
+
+AUTO_IMPORT = "boot_images_auto_import"
+
+log = structlog.get_logger(__name__)
+
+
+def reconcile(trigger: str = "schedule", *, is_thorough: bool = False) -> None:
+    """Bring the tables in order: called when a worker starts and every minute. Safe to repeat.
+
+    is_thorough: also list the store and compare it with the tables. A run whose
+    worker is gone needs nothing here, since ``runs.claim`` takes it over.
+    """
+    if is_thorough:
+        retention.check_store()
+    retention.clean_up()
+    _forget()
+    queue_if_due(trigger)
+
+
+def is_auto_import() -> bool:
+    """Whether images are imported on schedule; on unless an administrator turned it off."""
+    value = db.session.scalar(select(Setting.value).where(Setting.key == AUTO_IMPORT))
+    return value not in (False, 0, "false", "False", "0")
+
+
+def queue_if_due(trigger: str = "schedule") -> ImportRun | None:
+    """Queue the automatic import when its interval is over since the last run began (I23)."""
+    if db.session.scalar(runs.wanted()) is not None:
+        return None  # a run that takes longer than the interval is let finish (I36)
+    last: datetime | None = db.session.scalar(
+        select(func.max(func.coalesce(ImportRun.started_at, ImportRun.queued_at)))
+    )
+    interval = timedelta(minutes=settings().import_interval)
+    if last is not None and runs.now() - last < interval:
+        return None
+    if is_auto_import():
+        return runs.queue(trigger, "schedule")
+    log.info("the automatic import is off", setting=AUTO_IMPORT)
+    return None
+
+
+def _forget() -> None:
+    cutoff = runs.now() - timedelta(days=settings().event_days)
+    old_events = rows.count(delete(Event).where(Event.at < cutoff))
+    old_runs = rows.count(delete(ImportRun).where(ImportRun.finished_at < cutoff))
+    db.session.commit()
+    if old_events or old_runs:
+        log.info("history forgotten", events=old_events, runs=old_runs)
