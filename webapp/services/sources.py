@@ -30,7 +30,6 @@ from webapp.streamclient import (
 from webapp.streams.errors import KeyringProblem
 from webapp.streams.keyrings import KeyInfo, Keyring, load_keyring, read_keyring
 from webapp.streams.mapping import Offer
-from webapp.streams.signatures import verify_clearsigned
 from webapp.streams.urls import normalise
 
 # The key that signs images.maas.io, to compare a keyring with (issue of trust: shown, not assumed).
@@ -229,17 +228,12 @@ def refresh(source: BootSource) -> RefreshOutcome:
     source_id, url, stamp = source.id, source.url, source.updated_at
     try:
         keyring = keyring_of(source)
-        known = _known_documents(source_id)
         snapshot = read_stream(
             StreamSource(url=normalise(url), keyring=keyring),
             fetcher_for(source),
-            known,
+            _known_documents(source_id),
             stale_days=settings().stale_days,
         )
-        if snapshot.is_unchanged and keyring is not None:
-            # The bytes are the old ones, but keys expire, and keyring files change.
-            index = known[normalise(url).index_path]
-            verify_clearsigned(index.content, keyring, what=url)
     except Problem as problem:
         db.session.rollback()
         _note_problem(source_id, problem)
