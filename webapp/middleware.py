@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What holds for every answer and every request of the web plane.
+
+Headers that tell browsers what a page may do, a request's id, the files of
+``static/``, and the refusal of requests that another site made a browser send.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+from wsgiref.headers import Headers
+
+import structlog
+from flask import Flask, Response, abort, current_app, g, request
+from flask_wtf.csrf import CSRFProtect
+from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.middleware.proxy_fix import ProxyFix
+from whitenoise import WhiteNoise
+
+from webapp.config import ROOT, Settings
+
+STATIC = ROOT / "static"
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+SAFE_METHODS = ("GET", "HEAD")
+COOKIE_NAME = "slipway"
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",  # pico's chevrons and ticks are data: pictures in its style sheet
+        "connect-src 'self'",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+HSTS = "max-age=31536000"
+
+log = structlog.get_logger("slipway.web")
+
+
+def register(app: Flask, settings: Settings) -> None:
+    """Wire all of it; ``webapp.web.access`` comes after it and decides who may see a page."""
+    _configure(app, settings)
+    headers = {**HEADERS, **({"Strict-Transport-Security": HSTS} if settings.is_https else {})}
+    _serve_static(app, headers)
+    if settings.trusted_proxies:
+        # Not the host: nobody needs it from a header that browsers can set.
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app,
+            x_for=settings.trusted_proxies,
+            x_proto=settings.trusted_proxies,
+            x_host=0,
+        )
+    app.before_request(_begin)
+    app.before_request(_refuse_foreign)
+
+    @app.after_request
+    def _finish(response: Response) -> Response:
+        for name, value in headers.items():
+            response.headers.setdefault(name, value)
+        response.headers.setdefault("Cache-Control", "no-store")
+        response.headers["X-Request-ID"] = g.get("request_id", "")
+        _log(response)
+        return response
+
+
+def protect_forms(app: Flask, is_exempt: Callable[[str], bool]) -> None:
+    """Ask every form for its token; runs after the visitor's rights were checked.
+
+    is_exempt: whether the cookie means nothing on a path.
+    """
+    csrf = CSRFProtect()
+    csrf.init_app(app)
+
+    @app.before_request
+    def _check() -> None:
+        if not is_exempt(request.path):
+            csrf.protect()
+
+
+def _configure(app: Flask, settings: Settings) -> None:
+    app.config.update(
+        SESSION_COOKIE_NAME=f"__Host-{COOKIE_NAME}" if settings.is_https else COOKIE_NAME,
+        SESSION_COOKIE_SECURE=settings.is_https,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_PATH="/",
+        MAX_CONTENT_LENGTH=1 << 20,
+        MAX_FORM_MEMORY_SIZE=1 << 20,
+        MAX_FORM_PARTS=5000,
+        PROVIDE_AUTOMATIC_OPTIONS=False,
+        WTF_CSRF_CHECK_DEFAULT=False,  # protect_forms calls it in the right order
+        WTF_CSRF_TIME_LIMIT=None,  # pages stay open; the token ends with the session
+        WTF_CSRF_SSL_STRICT=False,  # _refuse_foreign looks at Origin, also without TLS
+    )
+    # A redirect to the path with or without a slash would be built from the Host header.
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.url_map.redirect_defaults = False
+
+
+# -- static files
+
+
+def _serve_static(app: Flask, headers: dict[str, str]) -> None:
+    """Serve ``static/``; below a name made of its content it may be cached for ever."""
+    version = _content_hash(STATIC)
+    prefix = f"static/{version}/"
+
+    def add_headers(answer: Headers, _path: str, _url: str) -> None:
+        for name, value in headers.items():
+            answer[name] = value
+
+    static = WhiteNoise(
+        app.wsgi_app,
+        allow_all_origins=False,
+        max_age=3600,
+        immutable_file_test=lambda _path, url: url.startswith(f"/{prefix}"),
+        add_headers_function=add_headers,
+    )
+    static.add_files(str(STATIC), prefix=prefix)
+    static.add_files(str(STATIC), prefix="static/")
+    app.wsgi_app = static  # type: ignore[method-assign]
+    app.jinja_env.globals["static_url"] = lambda name: f"/{prefix}{name}"
+
+
+def _content_hash(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder)}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:12]
+
+
+# -- every request
+
+
+def _begin() -> None:
+    """Give the request a name that its log lines and its answer carry."""
+    g.began = time.monotonic()
+    g.request_id = secrets.token_hex(8)
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+    if request.method not in METHODS:
+        raise MethodNotAllowed(valid_methods=METHODS)
+
+
+def _refuse_foreign() -> None:
+    """Refuse a change that another site made the browser ask for (ASVS 5.0, 3.5).
+
+    Browsers say where a request comes from; programs without a browser say
+    nothing and have no cookie that could be abused.
+    """
+    if request.method in SAFE_METHODS:
+        return
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None and site not in ("same-origin", "none"):
+        abort(403, description="foreign-origin")
+    origin = request.headers.get("Origin")
+    if origin is not None and not _is_own(origin):
+        abort(403, description="foreign-origin")
+
+
+def _is_own(origin: str) -> bool:
+    settings = current_app.extensions["slipway.settings"]
+    host = urlsplit(origin).netloc.lower() if origin.startswith(("http://", "https://")) else ""
+    return bool(host) and host in (
+        request.host.lower(),
+        urlsplit(settings.public_url).netloc.lower(),
+    )
+
+
+def _log(response: Response) -> None:
+    """One line for what changes or fails; the path only, since a query may hold a code."""
+    is_quiet = request.method in SAFE_METHODS and response.status_code < 400
+    write = log.debug if is_quiet else log.info
+    write(
+        "answered",
+        method=request.method,
+        path=request.path,
+        status=response.status_code,
+        ms=round((time.monotonic() - g.get("began", time.monotonic())) * 1000),
+    )

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pages for people: one module a page, each with its blueprint and its forms."""
+
+from flask import Flask
+
+
+def register(app: Flask) -> None:
+    """Add everything that people see; what stands first is asked first."""
+    from jinja2 import StrictUndefined
+
+    from webapp import middleware
+    from webapp.web import access, accounts, errors, formatting, setup, shell, users
+
+    app.jinja_env.undefined = StrictUndefined
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    middleware.register(app, app.extensions["slipway.settings"])
+    access.register(app)
+    middleware.protect_forms(app, access.is_script_path)
+    errors.register(app)
+    formatting.register(app)
+    shell.register(app)
+    app.register_blueprint(accounts.blueprint)
+    app.register_blueprint(setup.blueprint)
+    app.register_blueprint(users.blueprint)

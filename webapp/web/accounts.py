@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sign in and out, and one's own account: password, sessions, API keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import Blueprint, flash, request, session, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import current_user, login_user
+from flask_wtf import FlaskForm
+from wtforms import PasswordField, StringField
+from wtforms.validators import EqualTo, InputRequired
+
+from webapp import hx
+from webapp.errors import InvalidFields, NotFound
+from webapp.models import APIKey, LoginSession, Role, User
+from webapp.services import accounts, api_keys, secrets, sessions
+from webapp.services.sessions import SignedIn, SignInProblem, TooManyAttempts
+from webapp.web import forms
+from webapp.web.access import local_path, me, public, requires
+
+blueprint = Blueprint("accounts", __name__)
+
+NEW_KEY = "new_api_key"
+NEW_KEY_S = 300  # a key that nobody looked at by then is not shown any more
+
+
+class SignInForm(FlaskForm):
+    """Name and password."""
+
+    username = StringField("User name", [InputRequired("Enter your user name.")])
+    password = PasswordField("Password", [InputRequired("Enter your password.")])
+
+
+class PasswordForm(FlaskForm):
+    """A new password, and the current one to show that it is really you."""
+
+    current = PasswordField("Current password", [InputRequired("Enter your current password.")])
+    password = PasswordField("New password", [InputRequired("Enter a new password.")])
+    again = PasswordField(
+        "New password again", [EqualTo("password", "The two new passwords differ.")]
+    )
+
+
+class KeyForm(FlaskForm):
+    """What a new API key is for."""
+
+    name = StringField("What is it for?", [InputRequired("Say what the key is for.")])
+
+
+@dataclass(frozen=True)
+class AccountPage:
+    """What accounts/account.html shows."""
+
+    user: User
+    sessions: list[LoginSession]
+    keys: list[APIKey]
+    this_session: int
+    new_key: str
+
+
+@blueprint.get("/sign-in")
+@public
+def sign_in() -> ResponseReturnValue:
+    """Ask for name and password."""
+    if current_user.is_authenticated:
+        return hx.see_other(local_path(request.args.get("next", "/")))
+    if not accounts.has_users():
+        return hx.see_other(url_for("setup.index"))
+    return _sign_in_page(SignInForm())
+
+
+@blueprint.post("/sign-in")
+@public
+def sign_in_now() -> ResponseReturnValue:
+    """Check name and password and open a session."""
+    form = SignInForm()
+    if not form.validate():
+        return _sign_in_page(form, status=422)
+    try:
+        visitor = sessions.sign_in(
+            form.username.data,
+            form.password.data,
+            address=request.remote_addr or "",
+            user_agent=request.user_agent.string,
+        )
+    except SignInProblem as problem:
+        return _sign_in_page(form, problem, status=422)
+    except TooManyAttempts as problem:
+        response = hx.render(
+            "accounts/sign_in.html", None, status=429, form=form, problem=problem, next=_next()
+        )
+        response.headers["Retry-After"] = str(sessions.ACCOUNT_BUCKET.refill_s)
+        return response
+    begin(visitor)
+    return hx.see_other(local_path(_next()))
+
+
+@blueprint.post("/sign-out")
+@public
+def sign_out() -> ResponseReturnValue:
+    """End this session here and on the server."""
+    if current_user.is_authenticated:
+        sessions.end(me(), me().session_id)
+    session.clear()
+    flash("You are signed out.", "ok")
+    return hx.see_other(url_for("accounts.sign_in"))
+
+
+def begin(visitor: SignedIn) -> None:
+    """Give the browser its new session; nothing that it brought along is kept."""
+    if current_user.is_authenticated:
+        sessions.end(me(), me().session_id)
+    session.clear()
+    login_user(visitor)
+
+
+def _sign_in_page(
+    form: SignInForm, problem: SignInProblem | None = None, status: int = 200
+) -> ResponseReturnValue:
+    return hx.render(
+        "accounts/sign_in.html", None, status=status, form=form, problem=problem, next=_next()
+    )
+
+
+def _next() -> str:
+    return local_path(request.args.get("next", "/"))
+
+
+# -- one's own account
+
+
+@blueprint.get("/account")
+@requires(Role.VIEWER)
+def account() -> ResponseReturnValue:
+    """Show what belongs to this account."""
+    return _account_page()
+
+
+@blueprint.post("/account/password")
+@requires(Role.VIEWER)
+def change_password() -> ResponseReturnValue:
+    """Change the password; all other sessions end."""
+    form = PasswordForm()
+    if not form.validate():
+        return _account_page(password_form=form, status=422)
+    try:
+        accounts.change_own_password(
+            me(), form.current.data, form.password.data, request.remote_addr or ""
+        )
+    except InvalidFields as problem:
+        forms.show(problem, form)
+        return _account_page(password_form=form, status=422)
+    flash("Your password is changed, and all other sessions have ended.", "ok")
+    return hx.see_other(url_for("accounts.account"))
+
+
+@blueprint.post("/account/sessions/<int(max=2147483647):session_id>/end")
+@requires(Role.VIEWER)
+def end_session(session_id: int) -> ResponseReturnValue:
+    """End one of one's own sessions."""
+    if session_id == me().session_id:
+        return sign_out()
+    if sessions.end(me(), session_id):
+        flash("The session has ended.", "ok")
+    else:
+        flash("That session had ended already.", "info")
+    return hx.see_other(url_for("accounts.account"))
+
+
+@blueprint.post("/account/sessions/end-others")
+@requires(Role.VIEWER)
+def end_other_sessions() -> ResponseReturnValue:
+    """End all of one's own sessions but this one."""
+    count = sessions.end_others(me())
+    flash(f"Ended {count} other session{'' if count == 1 else 's'}.", "ok")
+    return hx.see_other(url_for("accounts.account"))
+
+
+@blueprint.post("/account/keys")
+@requires(Role.VIEWER)
+def add_key() -> ResponseReturnValue:
+    """Make an API key; the next page shows it, once."""
+    form = KeyForm()
+    if not form.validate():
+        return _account_page(key_form=form, status=422)
+    try:
+        key = accounts.create_api_key(accounts.get(me().user_id), form.name.data)
+    except InvalidFields as problem:
+        forms.show(problem, form)
+        return _account_page(key_form=form, status=422)
+    session[NEW_KEY] = secrets.seal(key)  # the cookie is signed, but readable: so encrypted
+    return hx.see_other(url_for("accounts.account", _anchor="keys"))
+
+
+@blueprint.get("/account/keys/<int(max=2147483647):key_id>/revoke")
+@requires(Role.VIEWER)
+def confirm_revoke(key_id: int) -> ResponseReturnValue:
+    """Ask before a key stops working."""
+    return hx.render("accounts/revoke_key.html", None, key=_own_key(key_id))
+
+
+@blueprint.post("/account/keys/<int(max=2147483647):key_id>/revoke")
+@requires(Role.VIEWER)
+def revoke_key(key_id: int) -> ResponseReturnValue:
+    """Delete one of one's own keys."""
+    accounts.revoke_api_key(accounts.get(me().user_id), key_id)
+    flash("The API key is revoked.", "ok")
+    return hx.see_other(url_for("accounts.account", _anchor="keys"))
+
+
+def _own_key(key_id: int) -> APIKey:
+    for key in api_keys.of_user(me().user_id):
+        if key.id == key_id:
+            return key
+    raise NotFound(
+        "There is no such API key.",
+        where=f"API key {key_id}",
+        next_step="It may have been revoked already; look at the list.",
+    )
+
+
+def _account_page(
+    *,
+    password_form: PasswordForm | None = None,
+    key_form: KeyForm | None = None,
+    status: int = 200,
+) -> ResponseReturnValue:
+    mine = me()
+    page = AccountPage(
+        user=accounts.get(mine.user_id),
+        sessions=list(sessions.of_user(mine.user_id)),
+        keys=list(api_keys.of_user(mine.user_id)),
+        this_session=mine.session_id,
+        new_key=_take_new_key(),
+    )
+    return hx.render(
+        "accounts/account.html",
+        None,
+        status=status,
+        page=page,
+        # A form without input of its own must not read the other form's.
+        password_form=password_form or PasswordForm(None),
+        key_form=key_form or KeyForm(None),
+    )
+
+
+def _take_new_key() -> str:
+    sealed = session.pop(NEW_KEY, "")
+    try:
+        return secrets.unseal(sealed, max_age_s=NEW_KEY_S)
+    except secrets.SecretProblem:
+        return ""

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What surrounds every page: navigation, the import's pill, light or dark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.metadata import version
+from typing import Any, cast
+
+from flask import Blueprint, Flask, current_app, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import current_user
+
+from webapp import hx
+from webapp.extensions import db, settings
+from webapp.models import ImportRun, Role, RunState
+from webapp.services import accounts
+from webapp.services.sessions import SignedIn
+from webapp.web.access import local_path, public, requires
+
+THEMES = ("auto", "light", "dark")
+THEME_COOKIE = "slipway-theme"
+YEAR_S = 365 * 86400
+
+blueprint = Blueprint("shell", __name__)
+
+
+@dataclass(frozen=True)
+class NavItem:
+    """A page in the top bar, for people of at least this role."""
+
+    endpoint: str
+    text: str
+    role: Role = Role.VIEWER
+    has_pill: bool = False
+
+
+NAV = (
+    NavItem("overview.index", "Overview"),
+    NavItem("images.index", "Images"),
+    NavItem("sources.index", "Boot sources"),
+    NavItem("imports.index", "Imports", has_pill=True),
+)
+
+
+@dataclass(frozen=True)
+class NavLink:
+    """A NavItem as this page shows it."""
+
+    text: str
+    url: str
+    is_current: bool
+    has_pill: bool
+
+
+@dataclass(frozen=True)
+class Pill:
+    """The import in two words; ``is_live`` while there is something to watch."""
+
+    kind: str
+    text: str
+    is_live: bool
+
+
+class Shell:
+    """What base.html needs; nothing is looked up before the template asks for it."""
+
+    htmx_config = hx.CONFIG
+
+    @cached_property
+    def user(self) -> SignedIn | None:
+        """Who is signed in."""
+        return cast("SignedIn | None", current_user if current_user.is_authenticated else None)
+
+    @cached_property
+    def is_administrator(self) -> bool:
+        """Whether the pages of administrators are offered."""
+        return self.user is not None and self.user.role == Role.ADMINISTRATOR
+
+    @cached_property
+    def nav(self) -> list[NavLink]:
+        """The pages of this visitor's role that exist in this app."""
+        return [
+            NavLink(
+                item.text,
+                url_for(item.endpoint),
+                is_current=request.blueprint == item.endpoint.partition(".")[0],
+                has_pill=item.has_pill,
+            )
+            for item in NAV
+            if item.endpoint in current_app.view_functions
+            and self.user is not None
+            and accounts.covers(self.user.role, item.role)
+        ]
+
+    @cached_property
+    def pill(self) -> Pill | None:
+        """The state of the current or last import, when it is worth a word."""
+        return read_pill()
+
+    @cached_property
+    def theme(self) -> str:
+        """``auto``, ``light`` or ``dark``, as the visitor chose."""
+        chosen = request.cookies.get(THEME_COOKIE, "auto")
+        return chosen if chosen in THEMES else "auto"
+
+    @cached_property
+    def here(self) -> str:
+        """Where the appearance form leads back to."""
+        return local_path(request.full_path.rstrip("?"))
+
+    @cached_property
+    def version(self) -> str:
+        """Our own release."""
+        return _version()
+
+
+@cache
+def _version() -> str:
+    return version("slipway")
+
+
+def read_pill() -> Pill | None:
+    """One query: the run that runs, else the one that waits, else the last one."""
+    run = db.session.scalar(
+        db.select(ImportRun)
+        .order_by((ImportRun.state == RunState.RUNNING).desc(), ImportRun.id.desc())
+        .limit(1)
+    )
+    if run is None:
+        return None
+    if run.state == RunState.RUNNING:
+        percent = run.bytes_done * 100 // run.bytes_total if run.bytes_total else 0
+        return Pill("busy", f"{percent} %" if run.bytes_total else "Running", is_live=True)
+    words = {
+        RunState.QUEUED: ("wait", "Waiting"),
+        RunState.PARTIAL: ("warn", "Incomplete"),
+        RunState.FAILED: ("error", "Failed"),
+        RunState.STOPPED: ("off", "Stopped"),
+    }
+    found = words.get(RunState(run.state))
+    return Pill(*found, is_live=run.state == RunState.QUEUED) if found else None
+
+
+@blueprint.get("/")
+@requires(Role.VIEWER)
+def home() -> ResponseReturnValue:
+    """Lead on to a page that every role has."""
+    return hx.see_other(url_for("accounts.account"))
+
+
+@blueprint.get("/shell/import-pill")
+@requires(Role.VIEWER)
+def import_pill() -> ResponseReturnValue:
+    """The pill alone, as the top bar asks for it again and again."""
+    return hx.part("shell/_import_pill.html")
+
+
+@blueprint.post("/shell/theme")
+@public
+def set_theme() -> ResponseReturnValue:
+    """Remember light or dark in a cookie of its own, which says nothing about anybody."""
+    chosen = request.form.get("theme", "")
+    response = hx.see_other(local_path(request.form.get("next", "/")))
+    response.set_cookie(
+        THEME_COOKIE,
+        chosen if chosen in THEMES else "auto",
+        max_age=YEAR_S,
+        secure=settings().is_https,
+        httponly=True,
+        samesite="Lax",
+    )
+    return response
+
+
+def register(app: Flask) -> None:
+    """Give every template ``shell``."""
+    app.register_blueprint(blueprint)
+
+    @app.context_processor
+    def _shell() -> dict[str, Any]:
+        return {"shell": Shell()}
