@@ -82,7 +82,7 @@ def journey(node: Node, server: MirrorServer, mirror: Mirror, is_kept: bool) -> 
         )
     step("Importing")
     node.call("POST", "boot-resources/?op=import", {})
-    wait("the import", lambda: node.status()["last_run"], show=node.progress)
+    wait("the import", node.is_imported, show=node.progress)
     run = node.status()["last_run"]
     say(f"{run['state']}: {run['summary']}")
     if run["state"] != "succeeded":
@@ -147,6 +147,11 @@ class Node:
     def status(self) -> dict[str, object]:
         """What ``slipway status --json`` says."""
         return json.loads(self.cli("status", "--json"))
+
+    def is_imported(self) -> bool:
+        """Whether the import that was asked for has ended."""
+        status = self.status()
+        return not status["is_importing"] and bool(status["images"])
 
     def progress(self) -> str:
         """The running import in one line."""

@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, select
 
 from webapp.extensions import db, settings
 from webapp.models import Event, ImportRun, Setting
-from webapp.services import retention, rows, runs
+from webapp.services import events, retention, rows, runs
 
 AUTO_IMPORT = "boot_images_auto_import"
 
@@ -34,6 +34,13 @@ def is_auto_import() -> bool:
     """Whether images are imported on schedule; on unless an administrator turned it off."""
     value = db.session.scalar(select(Setting.value).where(Setting.key == AUTO_IMPORT))
     return value not in (False, 0, "false", "False", "0")
+
+
+def set_auto_import(is_on: bool, actor: str) -> None:
+    """Turn the schedule on or off; what runs already goes on."""
+    db.session.merge(Setting(key=AUTO_IMPORT, value=is_on))
+    events.record("setting.changed", actor=actor, subject=AUTO_IMPORT, value=is_on)
+    db.session.commit()
 
 
 def queue_if_due(trigger: str = "schedule") -> ImportRun | None:
