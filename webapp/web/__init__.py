@@ -19,6 +19,8 @@ def register(app: Flask) -> None:
     errors.register(app)
     formatting.register(app)
     shell.register(app)
+    macros = app.jinja_env.get_template("_macros.html")
+    app.jinja_env.globals["ui"] = macros.module  # parts that are rendered alone need it, too
     app.register_blueprint(accounts.blueprint)
     app.register_blueprint(setup.blueprint)
     app.register_blueprint(users.blueprint)

@@ -76,7 +76,12 @@ class Shell:
     @cached_property
     def is_administrator(self) -> bool:
         """Whether the pages of administrators are offered."""
-        return self.user is not None and self.user.role == Role.ADMINISTRATOR
+        return self._covers(Role.ADMINISTRATOR)
+
+    @cached_property
+    def is_operator(self) -> bool:
+        """Whether imports may be started and selections changed; administrators may, too."""
+        return self._covers(Role.OPERATOR)
 
     @cached_property
     def nav(self) -> list[NavLink]:
@@ -89,9 +94,7 @@ class Shell:
                 has_pill=item.has_pill,
             )
             for item in NAV
-            if item.endpoint in current_app.view_functions
-            and self.user is not None
-            and accounts.covers(self.user.role, item.role)
+            if item.endpoint in current_app.view_functions and self._covers(item.role)
         ]
 
     @cached_property
@@ -114,6 +117,9 @@ class Shell:
     def version(self) -> str:
         """Our own release."""
         return _version()
+
+    def _covers(self, role: Role) -> bool:
+        return self.user is not None and accounts.covers(self.user.role, role)
 
 
 @cache
