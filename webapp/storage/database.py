@@ -22,6 +22,10 @@ __all__ = ["STORE_UNCOMPRESSED", "DatabaseStore", "storage_metadata"]
 
 _PAGE = 1000  # digests in one query
 
+# Who finds a partial changed under his hands looks again: its owner was either faster,
+# which shows now, or killed, and the server finished the last thing that it had sent.
+_TRIES = 3
+
 
 class DatabaseStore:
     """Keeps each blob in rows of the tables in tables.py. See base.BlobStore."""
@@ -47,8 +51,12 @@ class DatabaseStore:
     def writer(self, sha256: str, size: int) -> RowWriter:
         """Start or resume a blob; see base.BlobStore."""
         owner = new_owner()
-        blob_id = self._claim(checked_digest(sha256), checked_size(size), owner)
-        return RowWriter(self._database, sha256, size, blob_id, owner)
+        checked_digest(sha256), checked_size(size)
+        for _ in range(_TRIES):
+            blob_id = self._claim(sha256, size, owner)
+            if blob_id is not None:
+                return RowWriter(self._database, sha256, size, blob_id, owner)
+        raise BlobBusy(sha256)
 
     def open(self, sha256: str) -> RowReader:
         """Open a whole blob; see base.BlobStore."""
@@ -84,7 +92,8 @@ class DatabaseStore:
         if row is None:
             return
         with self._database.write() as connection:
-            _take(connection, sha256, row, state="gone", owner="")
+            if not _take(connection, row, state="gone", owner=""):
+                raise BlobBusy(sha256)
         self._database.sweep()
 
     def digests(self) -> Iterator[str]:
@@ -141,39 +150,33 @@ class DatabaseStore:
             raise BlobBusy(sha256)
         return row
 
-    def _claim(self, sha256: str, size: int, owner: str) -> int:
-        """Make the partial ours, or make a new one; returns its id."""
+    def _claim(self, sha256: str, size: int, owner: str) -> int | None:
+        """Make the partial ours, or make a new one; its id, None when somebody was faster."""
         row = self._free_partial(sha256)
         with self._database.write(needed=size) as connection:
             if row is not None:
                 if row.received <= size:
                     now = self._database.now
-                    _take(connection, sha256, row, owner=owner, size=size, touched_at=now)
-                    return int(row.id)
-                _take(connection, sha256, row, state="gone", owner="")
-            return self._insert(connection, sha256, size, owner)
-
-    def _insert(self, connection: Connection, sha256: str, size: int, owner: str) -> int:
-        blob_id = secrets.randbits(63)
-        try:
-            connection.execute(
-                insert(blob_store).values(
-                    id=blob_id,
-                    sha256=sha256,
-                    size=size,
-                    state="partial",
-                    received=0,
-                    owner=owner,
-                    touched_at=self._database.now,
+                    is_ours = _take(connection, row, owner=owner, size=size, touched_at=now)
+                    return int(row.id) if is_ours else None
+                if not _take(connection, row, state="gone", owner=""):
+                    return None
+            blob_id = secrets.randbits(63)
+            values = {"id": blob_id, "sha256": sha256, "size": size, "owner": owner}
+            try:
+                connection.execute(
+                    insert(blob_store).values(
+                        state="partial", received=0, touched_at=self._database.now, **values
+                    )
                 )
-            )
-        except exc.IntegrityError:
-            raise BlobBusy(sha256) from None  # somebody was faster
-        return blob_id
+            except exc.IntegrityError:
+                connection.rollback()
+                return None
+            return blob_id
 
 
-def _take(connection: Connection, sha256: str, row: Row[Any], **values: Any) -> None:
-    """Change a partial if it is still as it was seen; BlobBusy otherwise."""
+def _take(connection: Connection, row: Row[Any], **values: Any) -> bool:
+    """Change a partial if it is still as it was seen."""
     found = connection.execute(
         update(blob_store)
         .where(
@@ -185,5 +188,4 @@ def _take(connection: Connection, sha256: str, row: Row[Any], **values: Any) -> 
         )
         .values(**values)
     )
-    if found.rowcount != 1:
-        raise BlobBusy(sha256)
+    return bool(found.rowcount == 1)

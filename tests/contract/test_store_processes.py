@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stores that several processes use, any of which may be killed at any moment (C1, R1, R2)."""
+
+from __future__ import annotations
+
+import random
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from tests.contract import processes
+from tests.contract.processes import Process
+from tests.contract.stores import MIB, Harness, make_blob
+from webapp.storage.errors import BlobBusy
+
+LARGE = make_blob(6 * MIB + 17)
+PIECE = 200_000
+
+
+def test_a_killed_writer_is_resumed_until_the_blob_is_whole(harness: Harness) -> None:
+    dice = random.Random(7)
+    kept = kills = 0
+    while True:
+        with Process(processes.write_in_pieces, harness.place, LARGE.size, kills) as process:
+            said = process.some(dice.randrange(1, 30))
+            process.kill()
+            said += process.rest()
+        kills += 1
+        offsets = [offset for offset in said if offset != "ready"]
+        assert offsets[0] >= kept, "it went on from where the last one was"
+        if harness.store.stat(LARGE.sha256) is not None:
+            break  # killed after the commit, before it could say so
+        assert list(harness.store.digests()) == []
+        kept = sum(partial.received for partial in harness.store.partials())
+        assert offsets[-1] - harness.held_back <= kept <= offsets[-1] + PIECE
+    assert kills > 3
+    assert harness.get(LARGE) == LARGE.data
+    harness.store.check()
+
+
+def test_a_kill_at_any_moment_of_a_replacement_leaves_a_whole_blob(harness: Harness) -> None:
+    dice = random.Random(8)
+    blob = make_blob(2 * MIB)
+    harness.put(blob)
+    for _ in range(12):
+        with Process(processes.replace_for_ever, harness.place, blob.size) as process:
+            process.receive()
+            time.sleep(dice.random() / 30)
+            process.kill()
+        assert harness.get(blob) == blob.data
+        assert list(harness.store.digests()) == [blob.sha256]
+    harness.store.drop_partial(blob.sha256)
+    harness.store.check()
+
+
+def test_a_writer_elsewhere_is_respected_until_it_dies(harness: Harness) -> None:
+    with Process(processes.hold, harness.place, LARGE.size, 3 * MIB) as process:
+        assert process.receive() == 3 * MIB
+        with pytest.raises(BlobBusy):
+            harness.store.writer(LARGE.sha256, LARGE.size)
+        with pytest.raises(BlobBusy):
+            harness.store.drop_partial(LARGE.sha256)
+        process.kill()
+        with harness.store.writer(LARGE.sha256, LARGE.size) as writer:
+            assert writer.offset == 3 * MIB
+            writer.write(LARGE.data[3 * MIB :])
+            writer.commit()
+    assert harness.get(LARGE) == LARGE.data
+
+
+def test_of_racing_writers_each_blob_is_stored_once_and_whole(harness: Harness) -> None:
+    rounds, size = 6, 300_000
+    with ExitStack() as stack:
+        racers = [
+            stack.enter_context(Process(processes.race, harness.place, size, rounds))
+            for _ in range(4)
+        ]
+        for seed in range(rounds):
+            for racer in racers:
+                racer.start()
+            ends = [racer.receive() for racer in racers]
+            assert "stored" in ends
+            assert set(ends) <= {"stored", "busy"}
+            blob = make_blob(size, seed)
+            assert harness.get(blob) == blob.data
+    assert len(list(harness.store.digests())) == rounds
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_however_large_the_blob(harness: Harness) -> None:
+    with Process(processes.measure_memory, harness.place, 300) as process:
+        grown, total, is_right = process.receive()
+    assert total == 300 * MIB
+    assert is_right
+    assert grown < 24 * MIB
