@@ -32,6 +32,7 @@ from webapp.services.plans import (
     Untouched,
     key_of,
 )
+from webapp.streams.documents import version_key
 from webapp.streams.filters import is_wanted, why
 from webapp.streams.mapping import Offer
 
@@ -117,9 +118,9 @@ def _claims(enabled: Sequence[SourceState]) -> dict[Key, list[_Claim]]:
     return claims
 
 
-def _age(offer: Offer) -> tuple[str, str]:
+def _age(offer: Offer) -> tuple[object, str]:
     # Machines get one version of an image whatever its label, as in MAAS.
-    return offer.version, offer.label
+    return version_key(offer.version), offer.label
 
 
 def _order(offer: Offer) -> tuple[bool, str, str, str, str]:

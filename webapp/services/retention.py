@@ -38,6 +38,7 @@ from webapp.models import (
 )
 from webapp.services import events, publishing, rows
 from webapp.services.plans import Key
+from webapp.services.previewing import delete_preview as delete_preview
 from webapp.storage.errors import BlobBusy
 
 DELETING = "deleting"
@@ -128,7 +129,8 @@ def delete_resource(resource_id: int, actor: str) -> None:
     """Take one image away from machines at once, whatever its kind (an administrator's delete).
 
     Its bytes are freed after the grace time. A selection that still asks for it
-    brings it back with the next import: see ``previewing.delete_preview``.
+    brings it back with the next import: see ``delete_preview``.
+    Raises NotFound.
     """
     delete_resources([resource_id], actor)
 
