@@ -18,7 +18,7 @@ from sqlalchemy.orm import undefer
 
 from webapp.errors import InvalidFields, NotFound, Problem
 from webapp.extensions import db, settings
-from webapp.fetch import Fetcher, Limits, Route
+from webapp.fetch import Fetcher, Limits, Route, Stopped
 from webapp.models import BootSource, BootSourceCache, StreamDocument, utcnow
 from webapp.services import events, secrets
 from webapp.streamclient import (
@@ -218,22 +218,28 @@ def keyring_of(source: BootSource) -> Keyring | None:
     return read_keyring(source.keyring_filename)
 
 
-def fetcher_for(source: BootSource) -> Fetcher:
+def fetcher_for(source: BootSource, is_stopped: Callable[[], bool] | None = None) -> Fetcher:
     """A fetcher that takes this source's route and keeps to our limits."""
-    return _fetcher(_route(draft_of(source)), source.url)
+    return _fetcher(_route(draft_of(source)), source.url, is_stopped)
 
 
-def refresh(source: BootSource) -> RefreshOutcome:
-    """Read one source and replace its catalogue, or keep it and note why not."""
+def refresh(source: BootSource, is_stopped: Callable[[], bool] | None = None) -> RefreshOutcome:
+    """Read one source and replace its catalogue, or keep it and note why not.
+
+    Stopped on request, it changes nothing: that is no trouble of the source.
+    """
     source_id, url, stamp = source.id, source.url, source.updated_at
     try:
         keyring = keyring_of(source)
         snapshot = read_stream(
             StreamSource(url=normalise(url), keyring=keyring),
-            fetcher_for(source),
+            fetcher_for(source, is_stopped),
             _known_documents(source_id),
             stale_days=settings().stale_days,
         )
+    except Stopped as problem:
+        db.session.rollback()
+        return RefreshOutcome(source_id, False, problem)
     except Problem as problem:
         db.session.rollback()
         _note_problem(source_id, problem)
@@ -250,7 +256,7 @@ def refresh_all(is_stopped: Callable[[], bool]) -> list[RefreshOutcome]:
         if is_stopped():
             break
         if source.is_enabled:
-            outcomes.append(refresh(source))
+            outcomes.append(refresh(source, is_stopped))
     return outcomes
 
 
@@ -457,6 +463,6 @@ def _route(draft: SourceDraft) -> Route:
     )
 
 
-def _fetcher(route: Route, url: str) -> Fetcher:
+def _fetcher(route: Route, url: str, is_stopped: Callable[[], bool] | None = None) -> Fetcher:
     limits = Limits(metadata_bytes=settings().metadata_max_mb << 20)
-    return Fetcher(route, limits, deny_networks=settings().deny_networks)
+    return Fetcher(route, limits, is_stopped=is_stopped, deny_networks=settings().deny_networks)
