@@ -52,6 +52,7 @@ class Box:
     """
 
     pick: Pick
+    title: str
     is_ticked: bool
     is_stored: bool
     version: str
@@ -146,7 +147,7 @@ def read(today: date) -> Picture:
         sources,
         selections.picks(),
         frozenset(ready),
-        {tuple(row) for row in stored},
+        {(row.os, row.release, row.arch) for row in stored},
         today,
     )
 
@@ -222,6 +223,8 @@ def _release(
     today: date,
 ) -> Release:
     boxes = {}
+    sample = next(iter(next(iter(arches.values())).values()))[0]
+    title = sample.title or f"{os}/{release}"
     for arch, by_source in sorted(arches.items()):
         candidates = list(by_source)
         chosen = next(
@@ -231,6 +234,7 @@ def _release(
         digests = {item["sha256"]: item["size"] for row in by_source[chosen] for item in row.items}
         boxes[arch] = Box(
             pick=pick,
+            title=title,
             is_ticked=pick in ticked,
             is_stored=(os, release, arch) in stored,
             version=max((row.version for row in by_source[chosen]), key=version_key),
@@ -240,13 +244,12 @@ def _release(
             others=tuple(source_names[s] for s in candidates if s != chosen),
             digests=digests,
         )
-    sample = next(iter(next(iter(arches.values())).values()))[0]
     eol = sample.support_eol
     return Release(
         os=os,
         release=release,
         os_title=os_title(os),
-        title=sample.title or f"{os}/{release}",
+        title=title,
         is_lts=is_lts(sample.release_title),
         support_eol=eol,
         support_esm_eol=sample.support_esm_eol,

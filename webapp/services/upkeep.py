@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import delete, func, select
 
 from webapp.extensions import db, settings
-from webapp.models import Event, ImportRun, Setting
+from webapp.models import BootSource, Event, ImportRun, Setting
 from webapp.services import events, retention, rows, runs
 
 AUTO_IMPORT = "boot_images_auto_import"
@@ -52,6 +52,8 @@ def queue_if_due(trigger: str = "schedule") -> ImportRun | None:
     )
     interval = timedelta(minutes=settings().import_interval)
     if last is not None and runs.now() - last < interval:
+        return None
+    if db.session.scalar(select(BootSource.id).where(BootSource.is_enabled).limit(1)) is None:
         return None
     if is_auto_import():
         return runs.queue(trigger, "schedule")

@@ -9,7 +9,18 @@ def register(app: Flask) -> None:
     from jinja2 import StrictUndefined
 
     from webapp import middleware
-    from webapp.web import access, accounts, errors, formatting, setup, shell, users
+    from webapp.web import (
+        access,
+        accounts,
+        errors,
+        formatting,
+        images,
+        imports,
+        setup,
+        shell,
+        sources,
+        users,
+    )
 
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
@@ -21,6 +32,9 @@ def register(app: Flask) -> None:
     shell.register(app)
     macros = app.jinja_env.get_template("_macros.html")
     app.jinja_env.globals["ui"] = macros.module  # parts that are rendered alone need it, too
+    app.register_blueprint(images.blueprint)
+    app.register_blueprint(sources.blueprint)
+    app.register_blueprint(imports.blueprint)
     app.register_blueprint(accounts.blueprint)
     app.register_blueprint(setup.blueprint)
     app.register_blueprint(users.blueprint)

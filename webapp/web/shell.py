@@ -37,7 +37,6 @@ class NavItem:
 
 
 NAV = (
-    NavItem("overview.index", "Overview"),
     NavItem("images.index", "Images"),
     NavItem("sources.index", "Boot sources"),
     NavItem("imports.index", "Imports", has_pill=True),
@@ -152,8 +151,8 @@ def read_pill() -> Pill | None:
 @blueprint.get("/")
 @requires(Role.VIEWER)
 def home() -> ResponseReturnValue:
-    """Lead on to a page that every role has."""
-    return hx.see_other(url_for("accounts.account"))
+    """Start where the work is."""
+    return hx.see_other(url_for("images.index"))
 
 
 @blueprint.get("/shell/import-pill")
