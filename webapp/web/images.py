@@ -14,7 +14,7 @@ from webapp import hx, jobs
 from webapp.errors import NotFound
 from webapp.extensions import settings, store
 from webapp.models import Role
-from webapp.services import catalogue, images, retention, runs, selections, sources
+from webapp.services import catalogue, images, previewing, retention, runs, selections, sources
 from webapp.services.catalogue import Pending, Picture
 from webapp.services.images import Image
 from webapp.services.selections import Pick
@@ -95,7 +95,7 @@ def show(os: str, release: str, arch: str) -> ResponseReturnValue:
 def confirm_delete(os: str, release: str, arch: str) -> ResponseReturnValue:
     """Say what deleting frees and whether the image comes back, and ask."""
     image = _image(os, release, arch)
-    preview = retention.delete_preview(image.resource_ids)
+    preview = previewing.delete_preview(image.resource_ids)
     return hx.render("images/delete.html", None, image=image, preview=preview)
 
 
@@ -109,8 +109,7 @@ def delete(os: str, release: str, arch: str) -> ResponseReturnValue:
         mine = {b.pick for b in picture.boxes if b.is_ticked and _names(b.pick, image)}
         ticked = {b.pick for b in picture.boxes if b.is_ticked} - mine
         selections.replace_picks(mine, ticked, me().username)
-    for resource_id in image.resource_ids:
-        retention.delete_resource(resource_id, me().username)
+    retention.delete_resources(image.resource_ids, me().username)
     flash(f"Deleted {image.title} {image.arch}.", "ok")
     return hx.see_other(url_for("images.index"))
 
