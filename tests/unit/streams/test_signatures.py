@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import signed_cases as cases
-from tests.signed import clearsign, dearmor, detach, keyring_of, new_key, opaque
+from tests.signed import SigningKey, clearsign, dearmor, detach, keyring_of, new_key, opaque
 from tests.signed_cases import BAD, EVIL, GOOD, PAYLOAD, Case, good, publisher, rsa, stranger
 from webapp.streams import gpg
 from webapp.streams.errors import GpgProblem, KeyringProblem, SignatureProblem
@@ -290,12 +290,14 @@ def test_nothing_of_the_users_own_gpg_is_read(
         (home / name).write_bytes(stranger().public)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("GNUPGHOME", str(home))
+    before = sorted(os.listdir(home))
 
     assert load_keyring(publisher().public_armored) == keyring
     assert verify_clearsigned(good(), keyring, what="x").payload == PAYLOAD
     assert refusal(lambda: verify_clearsigned(cases.forged(), keyring, what="x")).code == (
         "signature-unknown-key"
     )
+    assert sorted(os.listdir(home)) == before
 
 
 def test_no_agent_and_no_folder_stays_behind(temporary: Path) -> None:
@@ -391,13 +393,18 @@ LIES = {
         0,
         "signature-unreadable",
     ),
+    "good beside one that gpg missed, by a trusted key": (
+        "PLAINTEXT 74 0 \n" + GOODSIG + VALIDSIG + "ERRSIG {id} 22 10 01 1767225600 9 {signer}\n",
+        2,
+        "signature-unreadable",
+    ),
     "killed": ("PLAINTEXT 74 0 \n" + GOODSIG + VALIDSIG, "kill", "gpg-failed"),
 }
 
 
-def status_script(text: str, end: int | str) -> str:
-    values = {"id": publisher().key_id, "hash": "10"}
-    values |= {"signer": publisher().fingerprint, "primary": publisher().fingerprint}
+def status_script(text: str, end: int | str, key: SigningKey | None = None) -> str:
+    key = key or publisher()
+    values = {"id": key.key_id, "hash": "10", "signer": key.fingerprint, "primary": key.fingerprint}
     lines = "".join(f"[GNUPG:] {line}\n" for line in text.format(**values).splitlines())
     finish = "kill -9 $$" if end == "kill" else f"exit {end}"
     return f"cat >/dev/null\nprintf '%s' '{lines}' >/dev/fd/$4\necho '{{}}'\n{finish}"
@@ -412,6 +419,17 @@ def test_only_a_complete_and_clean_verdict_counts(
     fake_gpgv(status_script(text, end))
 
     assert refusal(lambda: verify_clearsigned(raw, keyring, what="x")).code == code
+
+
+def test_key_that_is_not_for_signing_does_not_count(fake_gpgv: Callable[[str], None]) -> None:
+    key = new_key(subkey="good")
+    keyring = load_keyring(key.public)
+    raw = clearsign(key, PAYLOAD)
+    fake_gpgv(status_script("PLAINTEXT 74 0 \n" + GOODSIG + VALIDSIG, 0, key))
+
+    problem = refusal(lambda: verify_clearsigned(raw, keyring, what="x"))
+
+    assert problem.code == "key-cannot-sign"
 
 
 def test_the_fake_that_tells_those_lies_can_also_tell_the_truth(
