@@ -78,7 +78,7 @@ def journey(node: Node, server: MirrorServer, mirror: Mirror, is_kept: bool) -> 
         node.call(
             "POST",
             f"boot-sources/{source['id']}/selections/",
-            {"os": os_name, "release": release, "arches": "amd64"},
+            {"os": os_name, "release": release, "arches": "amd64", "subarches": "*", "labels": "*"},
         )
     step("Importing")
     node.call("POST", "boot-resources/?op=import", {})
@@ -176,7 +176,8 @@ class Node:
             headers={"Authorization": header},
             timeout=30,
         )
-        answer.raise_for_status()
+        if not answer.ok:
+            raise SystemExit(f"{method} {path}: {answer.status_code} {answer.text}")
         is_json = answer.headers["Content-Type"].startswith("application/json")
         return answer.json() if is_json else answer.text
 

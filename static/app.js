@@ -102,6 +102,26 @@
     $("#offline").hidden = waits.size === 0;
   });
 
+  // ---- what a visitor opened or closed stays so when a poll brings the part anew.
+  let opened = new Map(); // id -> open
+
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const all = event.detail.target?.querySelectorAll?.("details[id][data-touched]") ?? [];
+    opened = new Map([...all].map((details) => [details.id, details.open]));
+  });
+
+  document.addEventListener("htmx:afterSwap", () => {
+    for (const [id, isOpen] of opened) {
+      const details = document.getElementById(id);
+      if (details) Object.assign(details, { open: isOpen }).dataset.touched = "";
+    }
+  });
+
+  document.addEventListener("click", (event) => {
+    const details = event.target.closest("summary")?.parentElement;
+    if (details?.id) details.dataset.touched = "";
+  });
+
   // ---- after a swap: new buttons work, and the first wrong field has the focus.
   document.addEventListener("htmx:afterSettle", (event) => {
     enhance(event.target);
