@@ -59,7 +59,6 @@ class LiveSlipway:
 
     def __enter__(self) -> Self:
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        self.cli("db", "upgrade")
         self.start()
         return self
 
@@ -77,8 +76,9 @@ class LiveSlipway:
         try:
             wait_until(self._answers, "web and rack answer", alive=self._is_alive)
         except BaseException as error:
+            code = self.process.poll()
             self.stop()
-            raise AssertionError(f"{error}\n{self.output()[-3000:]}") from error
+            raise AssertionError(f"{error} (code {code})\n{self.output()[-3000:]}") from error
 
     def stop(self) -> int | None:
         """End it as Ctrl-C does and return the exit code; None when it did not run."""
@@ -116,7 +116,7 @@ class LiveSlipway:
         if self.process is None:
             return []
         for child in children(self.process.pid):
-            if role in command_line(child):
+            if f"slipway {role}" in command_line(child):
                 return [child, *descendants(child)]
         return []
 
@@ -200,12 +200,12 @@ def descendants(pid: int) -> list[int]:
     return [pid for child in children(pid) for pid in (child, *descendants(child))]
 
 
-def command_line(pid: int) -> list[str]:
-    """The arguments a process was started with; empty when it has ended."""
+def command_line(pid: int) -> str:
+    """What ``ps`` shows of a process; empty when it has ended."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
     except OSError:
-        return []
+        return ""
 
 
 def kill(pid: int, how: signal.Signals) -> None:
