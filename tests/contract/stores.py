@@ -75,6 +75,11 @@ class Harness:
         return self.place.kind == "filesystem"
 
     @property
+    def is_postgres(self) -> bool:
+        """Whether blobs are rows of a PostgreSQL server."""
+        return not self.is_files and self.engine.dialect.name == "postgresql"
+
+    @property
     def held_back(self) -> int:
         """Bytes that a kill may cost a writer."""
         return 0 if self.is_files else ROW

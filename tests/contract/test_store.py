@@ -454,7 +454,7 @@ def test_a_sound_store_passes_its_check(harness: Harness) -> None:
 
 def test_free_bytes_is_a_number_where_it_can_be_known(harness: Harness) -> None:
     free = harness.store.free_bytes()
-    if "postgres" in harness.place.url and not harness.is_files:
+    if harness.is_postgres:
         assert free is None
     else:
         assert free is not None

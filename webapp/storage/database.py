@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, Engine, Row, exc, insert, select, update
 
 from webapp.storage.base import BlobStat, Partial, checked_digest, checked_size
 from webapp.storage.errors import BlobBusy, BlobMissing, StoreFull
-from webapp.storage.leases import LEASE_S, is_dead, new_owner
+from webapp.storage.leases import LEASE_S, give_up, is_dead, new_owner
 from webapp.storage.rows import RowReader, RowWriter
 from webapp.storage.tables import STORE_UNCOMPRESSED, blob_store, storage_metadata
 from webapp.storage.transactions import Transactions
@@ -52,11 +53,15 @@ class DatabaseStore:
         """Start or resume a blob; see base.BlobStore."""
         owner = new_owner()
         checked_digest(sha256), checked_size(size)
-        for _ in range(_TRIES):
-            blob_id = self._claim(sha256, size, owner)
-            if blob_id is not None:
-                return RowWriter(self._database, sha256, size, blob_id, owner)
-        raise BlobBusy(sha256)
+        try:
+            for _ in range(_TRIES):
+                blob_id = self._claim(sha256, size, owner)
+                if blob_id is not None:
+                    return RowWriter(self._database, sha256, size, blob_id, owner)
+            raise BlobBusy(sha256)
+        except BaseException:
+            give_up(owner)
+            raise
 
     def open(self, sha256: str) -> RowReader:
         """Open a whole blob; see base.BlobStore."""
@@ -75,7 +80,7 @@ class DatabaseStore:
                 .where(blob_store.c.state == "ready")
                 .values(state="gone")
             )
-        self._database.sweep()
+        self._sweep()
 
     def partials(self) -> Iterator[Partial]:
         """All unfinished blobs; see base.BlobStore."""
@@ -94,7 +99,7 @@ class DatabaseStore:
         with self._database.write() as connection:
             if not _take(connection, row, state="gone", owner=""):
                 raise BlobBusy(sha256)
-        self._database.sweep()
+        self._sweep()
 
     def digests(self) -> Iterator[str]:
         """The digests of all whole blobs; see base.BlobStore."""
@@ -126,6 +131,12 @@ class DatabaseStore:
     def relative_path(self, sha256: str) -> None:
         """There is no file."""
         return None
+
+    def _sweep(self) -> None:
+        # What was to go is gone already. SQLite needs a little room even to free some;
+        # the next sweep finds it.
+        with suppress(StoreFull):
+            self._database.sweep()
 
     def _ready(self, sha256: str) -> tuple[int, int] | None:
         found = self._database.rows(

@@ -25,7 +25,8 @@ class StoreUnusable(StoreProblem):
 class StoreFull(StoreProblem):
     """There is no room for the bytes; nothing that was whole is affected.
 
-    needed: bytes still to be written. free: bytes there are, None when unknown.
+    needed: bytes still to be written. free: bytes that blobs may still use (see
+    SPARE), None when unknown.
     """
 
     code = "store-full"
@@ -35,7 +36,7 @@ class StoreFull(StoreProblem):
             "The store is full.",
             where=where,
             expected=f"room for {needed} bytes",
-            got="an unknown amount" if free is None else f"{free} bytes free",
+            got="less" if free is None else f"room for {free} bytes",
             next_step="Free some space or delete images; the next run goes on where this stopped.",
         )
         self.needed = needed
@@ -78,6 +79,10 @@ class BlobMismatch(StoreProblem):
     code = "blob-mismatch"
 
 
+# Bytes of a disk that blobs never use. The region's database lies on the same disk as a
+# rule, and it must be able to go on and to say that the store is full.
+SPARE = 32 << 20
+
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _NEXT = {
     errno.ENOENT: "Mount the volume or create the folder, then start again.",
@@ -102,12 +107,12 @@ def problem_of(error: OSError, root: Path, *, needed: int = 0) -> StoreProblem:
 
 
 def free_of(folder: Path) -> int | None:
-    """Bytes that an ordinary user may still write below a folder; None when unknown."""
+    """Bytes that may still be stored below a folder, SPARE left out; None when unknown."""
     try:
         state = os.statvfs(folder)
     except OSError:
         return None
-    return state.f_bavail * state.f_frsize
+    return max(0, state.f_bavail * state.f_frsize - SPARE)
 
 
 def too_long(sha256: str, size: int, got: int) -> BlobMismatch:

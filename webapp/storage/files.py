@@ -26,9 +26,10 @@ from webapp.storage.errors import (
 )
 from webapp.storage.layout import Layout
 
-# Bytes after which the kernel is asked to start writing them to the disk. Without
-# it everything waits for the fsync at the end, which then takes a third of the time.
-WRITEBACK = 8 << 20
+# Bytes after which a writer looks at the disk: whether there is still room, and to ask
+# the kernel to start writing. Without that everything waits for the fsync at the end,
+# which then takes a third of the time.
+STRIDE = 8 << 20
 
 
 class FileWriter:
@@ -41,7 +42,7 @@ class FileWriter:
         self._path = layout.partial(sha256)
         self._hash = hashlib.sha256()
         self._offset = 0
-        self._sent = 0  # bytes that the kernel was asked to write to the disk
+        self._strode = 0  # offset at the last look at the disk
         self._fd = -1
         try:
             self._fd = _locked(self._path, sha256, os.O_RDWR | os.O_APPEND | os.O_CREAT)
@@ -64,13 +65,14 @@ class FileWriter:
         view = memoryview(data).cast("B")
         if len(view) > self.size - self._offset:
             raise too_long(self.sha256, self.size, self._offset + len(view))
+        if self._offset - self._strode >= STRIDE:
+            self._stride()
         try:
             while view:
                 done = os.write(self._fd, view)
                 self._hash.update(view[:done])
                 self._offset += done
                 view = view[done:]
-            self._start_writeback()
         except OSError as error:
             raise self._problem(error) from error
 
@@ -135,9 +137,7 @@ class FileWriter:
         if received > self.size:
             os.ftruncate(self._fd, 0)
             received = 0
-        needed, free = self.size - received, free_of(self._layout.root)
-        if free is not None and needed > free:
-            raise StoreFull(str(self._layout.root), needed=needed, free=free)
+        self._demand_room(self.size - received)
         buffer = memoryview(bytearray(min(CHUNK, received)))
         while self._offset < received:
             done = os.preadv(self._fd, [buffer], self._offset)
@@ -145,15 +145,21 @@ class FileWriter:
                 raise OSError(0, "the file became shorter while it was read", str(self._path))
             self._hash.update(buffer[:done])
             self._offset += done
-        self._sent = self._offset
+        self._strode = self._offset
 
-    def _start_writeback(self) -> None:
+    def _stride(self) -> None:
         # DONTNEED makes Linux start writing dirty pages without waiting for them;
         # they stay readable, since only pages that are clean already are dropped.
-        waiting = self._offset - self._sent
-        if waiting >= WRITEBACK:
-            os.posix_fadvise(self._fd, self._sent, waiting, os.POSIX_FADV_DONTNEED)
-            self._sent = self._offset
+        length = self._offset - self._strode
+        advise(self._fd, self._strode, length, os.POSIX_FADV_DONTNEED)
+        self._strode = self._offset
+        self._demand_room(min(STRIDE, self.size - self._offset))
+
+    def _demand_room(self, room: int) -> None:
+        free = free_of(self._layout.root)
+        if free is not None and room > free:
+            needed = max(room, self.size - self._offset)
+            raise StoreFull(str(self._layout.root), needed=needed, free=free)
 
     def _rename(self, target: Path) -> None:
         try:
@@ -184,7 +190,7 @@ class FileReader:
         self._sha256 = sha256
         self._fd = open_file(path, os.O_RDONLY)
         self.size = os.fstat(self._fd).st_size
-        os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        advise(self._fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
 
     def fileno(self) -> int:
         """The descriptor; it lives as long as the reader."""
@@ -237,6 +243,12 @@ def open_file(path: Path, flags: int, mode: int = 0o640) -> int:
         os.close(fd)
         raise OSError(0, "not a regular file", str(path))
     return fd
+
+
+def advise(fd: int, start: int, length: int, advice: int) -> None:
+    """Tell the kernel what comes; some file systems do not listen and nothing depends on it."""
+    with suppress(OSError):
+        os.posix_fadvise(fd, start, length, advice)
 
 
 def fsync_folder(folder: Path) -> None:

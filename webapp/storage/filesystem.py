@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from webapp.storage.base import BlobStat, Partial, checked_digest, checked_size
-from webapp.storage.errors import BlobMissing, StoreUnusable, free_of, problem_of
+from webapp.storage.errors import BlobMissing, StoreFull, StoreUnusable, free_of, problem_of
 from webapp.storage.files import FileReader, FileWriter, fsync_folder, open_file, remove_partial
 from webapp.storage.layout import MARKER_TEXT, Layout
 
@@ -51,6 +51,8 @@ class FilesystemStore:
                     got="two",
                     next_step="Mount one volume on the store's folder, not inside of it.",
                 )
+            if self.free_bytes() == 0:
+                raise StoreFull(str(layout.root), needed=1, free=0)
             try:
                 fd = open_file(layout.probe, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
                 try:
@@ -119,6 +121,7 @@ class FilesystemStore:
     def drop_partial(self, sha256: str) -> None:
         """Remove a partial; see base.BlobStore."""
         with self._reporting():
+            self._demand_marker()
             remove_partial(self._layout.partial(sha256), sha256)
 
     def digests(self) -> Iterator[str]:
@@ -133,7 +136,7 @@ class FilesystemStore:
             yield from names
 
     def free_bytes(self) -> int | None:
-        """What the file system still gives to an ordinary user."""
+        """What the file system still gives to an ordinary user, see errors.SPARE."""
         return free_of(self._layout.root)
 
     def verify(self, sha256: str) -> bool:

@@ -16,18 +16,26 @@ from pathlib import Path
 LEASE_S = 120
 
 
+_given_up: set[str] = set()  # owners of this process whose last word may not have arrived
+
+
 def new_owner() -> str:
-    """A name for one writer: machine and container, process, when it started, a random part."""
+    """A name for one owner: machine and container, process, when it started, a random part."""
     pid = os.getpid()
     return f"{_place()}/{pid}/{_started(pid)}/{secrets.token_hex(8)}"
 
 
+def give_up(owner: str) -> None:
+    """Note that an owner of this process is done, in case the database could not be told."""
+    _given_up.add(owner)
+
+
 def is_dead(owner: str) -> bool:
-    """Whether the owner's process surely ended; False when it may run elsewhere."""
+    """Whether the owner is surely done; False when it may still be at work elsewhere."""
     parts = owner.split("/")
     if len(parts) != 4 or not parts[0] or parts[0] != _place() or not parts[1].isdecimal():
         return False
-    return _started(int(parts[1])) != parts[2]
+    return owner in _given_up or _started(int(parts[1])) != parts[2]
 
 
 def _place() -> str:

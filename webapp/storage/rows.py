@@ -16,13 +16,12 @@ from webapp.storage.base import CHUNK, checked_range
 from webapp.storage.errors import (
     BlobBusy,
     BlobMissing,
-    StoreFull,
     StoreProblem,
     too_long,
     too_short,
     wrong_hash,
 )
-from webapp.storage.leases import LEASE_S
+from webapp.storage.leases import LEASE_S, give_up
 from webapp.storage.tables import blob_chunk, blob_store
 from webapp.storage.transactions import Transactions
 
@@ -100,11 +99,10 @@ class RowWriter:
             self._database.sweep()
 
     def close(self) -> None:
-        """Store what was gathered, give the lease back.
+        """Store what was gathered and give the lease back.
 
-        Closing happens on the way out of other trouble and must not hide it.
-        What cannot be stored now is fetched again; a lease that cannot be given
-        back runs out.
+        Closing happens on the way out of other trouble and must not hide it:
+        what cannot be stored now is fetched again.
         """
         if not self._is_open:
             return
@@ -112,19 +110,15 @@ class RowWriter:
             self.flush()
         if self._stored == 0:
             self.discard()
-            return
-        self._is_open = False
-        with suppress(StoreProblem), self._database.write() as connection:
-            self._change(connection, owner="")
+        else:
+            self._leave()
 
     def discard(self) -> None:
         """Let the partial be gone, then remove its rows."""
         if not self._is_open:
             return
-        self._is_open = False
-        with suppress(StoreProblem):  # what is left is swept later, or found by partials()
-            with self._database.write() as connection:
-                self._change(connection, state="gone", owner="")
+        self._leave(state="gone")
+        with suppress(StoreProblem):  # what is left here the next sweep takes
             self._database.sweep()
 
     def __enter__(self) -> Self:
@@ -141,8 +135,10 @@ class RowWriter:
         self.close()
 
     def _append(self, data: memoryview | bytearray) -> None:
+        missing = self.size - self._stored
         stored = self._stored + len(data)
-        with self._database.write(needed=self.size - self._stored) as connection:
+        self._database.demand_room(len(data), missing)
+        with self._database.write(needed=missing) as connection:
             self._change(connection, received=stored)
             connection.execute(
                 insert(blob_chunk), {"blob_id": self._id, "start": self._stored, "data": data}
@@ -168,14 +164,21 @@ class RowWriter:
         if found.rowcount != 1:
             raise BlobBusy(self.sha256)
 
+    def _leave(self, **values: Any) -> None:
+        self._is_open = False
+        try:
+            with self._database.write() as connection:
+                self._change(connection, owner="", **values)
+        except StoreProblem:
+            give_up(self._owner)
+
     def _resume(self) -> None:
         row = self._database.rows(select(blob_store.c.received).where(blob_store.c.id == self._id))[
             0
         ]
         self._stored = row.received
-        needed, free = self.size - self._stored, self._database.free_bytes()
-        if free is not None and needed > free:
-            raise StoreFull(self._database.where, needed=needed, free=free)
+        missing = self.size - self._stored
+        self._database.demand_room(missing, missing)
         renewed = time.monotonic()
         for piece in RowReader(self._database, self.sha256, self._id, self._stored).chunks():
             self._hash.update(piece)

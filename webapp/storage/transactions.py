@@ -85,9 +85,10 @@ class Transactions:
             try:
                 yield connection
                 connection.commit()
-            finally:
-                connection.rollback()
                 connection.execute(text(f"PRAGMA synchronous = {int(usual)}"))
+            except BaseException:
+                connection.invalidate()  # nobody gets a connection with other settings
+                raise
 
     def free_bytes(self) -> int | None:
         """Room on SQLite's file system and in its file; None on PostgreSQL.
@@ -102,6 +103,14 @@ class Transactions:
             pages = connection.execute(text("PRAGMA freelist_count")).scalar_one()
             page_size = connection.execute(text("PRAGMA page_size")).scalar_one()
         return free + int(pages) * int(page_size)
+
+    def demand_room(self, room: int, needed: int) -> None:
+        """Raise StoreFull (which names ``needed``) when so many bytes cannot be stored."""
+        free = self._free_on_disk()
+        if free is not None and room > free:
+            free = self.free_bytes()  # asks SQLite, so only when it matters
+        if free is not None and room > free:
+            raise StoreFull(self.where, needed=needed, free=free)
 
     def sweep(self) -> None:
         """Remove the rows of all gone blobs, a batch in each transaction.

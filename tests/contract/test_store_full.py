@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A disk that is really full: a small file system of its own (C5)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.contract.conftest import KINDS
+from tests.contract.stores import MIB, Blob, Harness, Place, make_blob
+from tests.postgres import Cluster
+from webapp.storage.base import BlobWriter
+from webapp.storage.errors import StoreFull
+
+DISK = 72 * MIB
+HELD = make_blob(2 * MIB, seed=1)
+NEW = make_blob(6 * MIB + 17)
+
+
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """A folder with a file system of 72 MiB in it."""
+    folder = Path(tempfile.mkdtemp(prefix="slipway-disk-", dir="/tmp"))
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=777", "tmpfs", str(folder)]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        if mounted.returncode:
+            pytest.skip(f"this user may not mount a small disk: {mounted.stderr.strip()}")
+        yield folder
+    finally:
+        if not mounted.returncode:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        folder.rmdir()
+
+
+@pytest.fixture
+def tablespace(request: pytest.FixtureRequest, disk: Path) -> Iterator[str]:
+    """A PostgreSQL database whose tables lie on the disk."""
+    cluster: Cluster = request.getfixturevalue("cluster")
+    folder = disk / "tables"
+    folder.mkdir(mode=0o777)
+    owner = cluster.folder.stat()
+    os.chown(folder, owner.st_uid, owner.st_gid)
+    with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
+        place = sql.Literal(str(folder))
+        connection.execute(sql.SQL("CREATE TABLESPACE small LOCATION {}").format(place))
+        connection.execute("CREATE DATABASE small TEMPLATE template0 TABLESPACE small")
+        yield cluster.url("small")
+        connection.execute("DROP DATABASE small WITH (FORCE)")
+        connection.execute("DROP TABLESPACE small")
+
+
+@pytest.fixture(params=KINDS)
+def place(request: pytest.FixtureRequest, disk: Path) -> Place:
+    """A store of each kind on the disk."""
+    kind, _, dialect = str(request.param).partition("-")
+    url = f"sqlite:///{disk / 'region.db'}"
+    if dialect == "postgres":
+        url = request.getfixturevalue("tablespace")
+    return Place(kind, disk / "store", url)
+
+
+def fill(disk: Path) -> Path:
+    """Use up the disk to the last byte."""
+    path = disk / "filling"
+    with path.open("ab", buffering=0) as file:
+        for size in (MIB, 4096, 1):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError:
+                continue
+    assert shutil.disk_usage(disk).free == 0
+    return path
+
+
+def write_rest(writer: BlobWriter, blob: Blob) -> None:
+    """Write what is missing, a piece at a time, and commit."""
+    while writer.offset < blob.size:
+        writer.write(memoryview(blob.data)[writer.offset : writer.offset + MIB])
+    writer.commit()
+
+
+@pytest.mark.parametrize("place", ["filesystem", "database-sqlite"], indirect=True)
+def test_what_cannot_fit_is_refused_before_the_first_byte(harness: Harness, disk: Path) -> None:
+    harness.put(HELD)
+    size = 10 * DISK
+    with pytest.raises(StoreFull) as caught:
+        harness.store.writer("0" * 64, size)
+    assert caught.value.needed == size
+    assert caught.value.free is not None
+    assert 0 < caught.value.free < DISK
+    assert str(size) in caught.value.expected
+    assert str(caught.value.free) in caught.value.got
+    assert list(harness.store.partials()) == []
+    assert harness.get(HELD) == HELD.data
+
+
+def test_a_disk_that_fills_up_stops_the_writer_and_nothing_else(
+    harness: Harness, disk: Path
+) -> None:
+    harness.put(HELD)
+    with harness.store.writer(NEW.sha256, NEW.size) as writer:
+        writer.write(NEW.data[: 3 * MIB])
+        filling = fill(disk)
+        with pytest.raises(StoreFull) as caught:
+            write_rest(writer, NEW)
+        assert 0 < caught.value.needed <= NEW.size - 2 * MIB
+        assert caught.value.free == (None if harness.is_postgres else 0)
+        assert caught.value.next_step
+
+        assert harness.get(HELD) == HELD.data
+        assert harness.store.verify(HELD.sha256)
+        assert list(harness.store.digests()) == [HELD.sha256]
+        assert harness.store.stat(NEW.sha256) is None
+        accepted = writer.offset
+    assert harness.get(HELD) == HELD.data
+
+    filling.unlink()
+    with harness.store.writer(NEW.sha256, NEW.size) as writer:
+        assert accepted - harness.held_back <= writer.offset <= accepted
+        write_rest(writer, NEW)
+    assert harness.get(NEW) == NEW.data
+
+
+def test_a_full_disk_can_be_emptied_through_the_store(harness: Harness, disk: Path) -> None:
+    harness.put(HELD)
+    harness.start(NEW, 3 * MIB)
+    filling = fill(disk)
+    if harness.is_files:
+        with pytest.raises(StoreFull):
+            harness.store.check()
+    harness.store.delete(HELD.sha256)
+    harness.store.drop_partial(NEW.sha256)
+    assert list(harness.store.digests()) == []
+    assert list(harness.store.partials()) == []
+    filling.unlink()
+    harness.put(HELD)
+    harness.store.check()
