@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from flask import Flask
+from flask import Flask, current_app
 from sqlalchemy import select
 
 from tests import signed
@@ -70,11 +72,38 @@ class Lab:
         db.session.expire_all()
         return db.session.get_one(ImportRun, run_id)
 
+    @contextmanager
+    def during_download(self, action: Callable[[], object]) -> Iterator[None]:
+        """Do something from outside as soon as the first payload file is asked for."""
+        app = current_app._get_current_object()  # type: ignore[attr-defined]
+        is_over = threading.Event()
+
+        def watch() -> None:
+            while not self.fetched_now():
+                if is_over.wait(0.01):
+                    return
+            with app.app_context():
+                action()
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
+
     def fetched(self) -> Counter[str]:
         """How often each payload file was asked for since the mirror's log was reset."""
         prefix = f"/{self.mirror.path}"
         paths = (request.path.removeprefix(prefix) for request in self.server.log)
         return Counter(path for path in paths if not path.startswith("streams/"))
+
+    def fetched_now(self) -> list[str]:
+        """The payload files that were asked for, without waiting for answers."""
+        prefix = f"/{self.mirror.path}"
+        paths = (request.path.removeprefix(prefix) for request in self.server.log_now())
+        return [path for path in paths if not path.startswith("streams/")]
 
     def wanted(self, **fields: str) -> dict[str, int]:
         """Digest and size of the newest files of some products that are worth storing."""
@@ -84,9 +113,11 @@ class Lab:
             if item.ftype not in ("manifest", "squashfs.manifest")
         }
 
-    def loaders(self) -> dict[str, int]:
-        """The same for every boot loader whose firmware we support."""
-        return self.wanted(subarch="generic", ftype="archive.tar.xz")
+
+def only(found: dict[str, str]) -> str:
+    """The one image that there is."""
+    (image,) = found
+    return image
 
 
 def images() -> dict[str, str]:
@@ -140,7 +171,9 @@ def check_region() -> None:
             for chunk in reader.chunks():
                 digest.update(chunk)
         assert digest.hexdigest() == row.sha256
-    assert db.session.scalar(select(ResourceSet.id).where(ResourceSet.completed_at.is_(None))) is None
+    assert (
+        db.session.scalar(select(ResourceSet.id).where(ResourceSet.completed_at.is_(None))) is None
+    )
     if runs.current() is None:
         assert db.session.scalar(select(Blob.id).where(Blob.state == "wanted")) is None
 
