@@ -3,11 +3,8 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote
-from urllib.request import parse_keqv_list
-
 from flask import Request
-from werkzeug.http import parse_list_header
+from oauthlib.oauth1.rfc5849 import utils as oauth
 
 from webapp.models import User
 from webapp.services import accounts
@@ -18,21 +15,24 @@ MAX_HEADER = 4096
 def caller(request: Request) -> User | None:
     """The user whose key signed the request, or None. Order and realm do not matter.
 
-    oauthlib's endpoint is not used here: it insists on lengths and on nonces
-    that stock clients do not keep, and the check is one comparison.
+    Only oauthlib's parser is used: its endpoint wants the secret in clear, and
+    nonces and key lengths that stock clients do not keep to.
     """
     fields = _fields(request.headers.get("Authorization", ""))
     consumer, token = fields.get("oauth_consumer_key", ""), fields.get("oauth_token", "")
-    signature = unquote(fields.get("oauth_signature", ""))
-    # PLAINTEXT: consumer secret (always empty here), "&", token secret.
-    if not consumer or not token or not signature.startswith("&"):
+    # PLAINTEXT is the consumer's secret, always empty here, "&", the token's secret,
+    # each escaped once more (RFC 5849, 3.4.4).
+    empty, ampersand, secret = fields.get("oauth_signature", "").partition("&")
+    if not consumer or not token or empty or not ampersand:
         return None
-    return accounts.check_api_key(consumer, token, signature[1:])
+    return accounts.check_api_key(consumer, token, oauth.unescape(secret))
 
 
 def _fields(header: str) -> dict[str, str]:
-    scheme, _, rest = header.partition(" ")
-    if scheme.lower() != "oauth" or len(header) > MAX_HEADER:
+    if len(header) > MAX_HEADER:
         return {}
-    pairs = [pair for pair in parse_list_header(rest) if "=" in pair]
-    return {name: unquote(value) for name, value in parse_keqv_list(pairs).items()}
+    try:
+        pairs = oauth.parse_authorization_header(header)
+    except ValueError:
+        return {}
+    return {name: oauth.unescape(value) for name, value in pairs}

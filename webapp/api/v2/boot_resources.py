@@ -8,24 +8,30 @@ from typing import Any
 from flask import Response
 
 from webapp import jobs
-from webapp.api.v2.dispatch import Action, Call, Resource, as_json, text
+from webapp.api.v2.answers import as_json, text
+from webapp.api.v2.dispatch import Action, Call, Resource
 from webapp.extensions import settings
 from webapp.models import BootResource, ResourceFile, ResourceSet, Role
 from webapp.services import images, runs
 
 PATH = "/MAAS/api/2.0/boot-resources/"
-TYPES = ("all", "synced", "uploaded")
+# We generate nothing, but scripts for 2.9 may ask for it.
+TYPES = ("all", "generated", "synced", "uploaded")
 
 
 def read_all(call: Call) -> Response:
-    """List what is stored, without sets
+    """List what is stored
 
-    :param type: all, synced or uploaded; all when left out.
+    The sets and files of an image are told when it is read by its id.
+
+    :param type: Optional. One of all, generated, synced, uploaded; all when left out.
+    :type type: String
     """
+    # Go clients write it with a capital (spec api, section 9).
     kind = call.arguments.text("type") or call.arguments.text("Type") or "all"
     if kind not in TYPES:
         return text(
-            f"{kind!r} is not a valid boot resource type. Available types: {list(TYPES)}", 400
+            f"{kind[:60]!r} is not a valid boot resource type. Available types: {list(TYPES)}", 400
         )
     rows = images.listed_resources(None if kind == "all" else kind)
     return as_json([as_dict(row) for row in rows])
@@ -34,7 +40,7 @@ def read_all(call: Call) -> Response:
 def read(call: Call, id: int) -> Response:
     """Read a boot resource with its sets and files."""
     resource = images.resource_with_sets(id)
-    sets = {s.version: _set_dict(s) for s in resource.sets if s.retired_at is None}
+    sets = {s.version: _set_dict(s) for s in resource.sets if s.id == resource.current_set_id}
     return as_json({**as_dict(resource), "sets": sets})
 
 
@@ -53,7 +59,7 @@ def stop_import(call: Call) -> Response:
 
 def is_importing(call: Call) -> Response:
     """Tell whether an import runs."""
-    return as_json(runs.current() is not None)
+    return as_json(runs.is_importing())
 
 
 def as_dict(resource: BootResource) -> dict[str, Any]:
@@ -67,17 +73,17 @@ def as_dict(resource: BootResource) -> dict[str, Any]:
         "last_deployed": None,
         "subarches": ",".join(resource.subarches),
         "title": resource.title,
+        "base_image": resource.base_image,
     }
 
 
 def _set_dict(row: ResourceSet) -> dict[str, Any]:
-    files = {f.filename: _file_dict(f) for f in row.files}
-    is_complete = row.completed_at is not None
+    files = {file.filename: _file_dict(file) for file in row.files}
     return {
         "version": row.version,
         "label": row.label,
-        "size": sum(f["size"] for f in files.values()),
-        "complete": is_complete,
+        "size": sum(file["size"] for file in files.values()),
+        "complete": row.completed_at is not None,
         "files": files,
     }
 
@@ -96,6 +102,7 @@ RESOURCES = (
     Resource(
         "BootResourcesHandler",
         "/boot-resources/",
+        "The images that are stored, and their import.",
         (
             Action("read", "GET", read_all),
             Action("import", "POST", import_images, Role.OPERATOR, op="import"),
@@ -105,8 +112,8 @@ RESOURCES = (
     ),
     Resource(
         "BootResourceHandler",
-        "/boot-resources/<int(max=2147483647):id>/",
+        "/boot-resources/{id}/",
+        "One stored image.",
         (Action("read", "GET", read),),
-        params=("id",),
     ),
 )

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -12,7 +11,9 @@ from typing import Any
 from flask import Response
 
 from webapp import jobs
-from webapp.api.v2.dispatch import Action, Call, Resource, as_json, deleted
+from webapp.api.v2.answers import as_json, deleted
+from webapp.api.v2.arguments import Arguments
+from webapp.api.v2.dispatch import Action, Call, Resource
 from webapp.errors import InvalidFields
 from webapp.extensions import settings
 from webapp.models import BootSource, Role
@@ -31,13 +32,19 @@ def read_all(call: Call) -> Response:
 def create(call: Call) -> Response:
     """Create a boot source
 
-    The source is read in the background a moment later.
+    Name exactly one keyring. What the source offers is read in the background
+    a moment later.
 
-    :param url: The URL of the boot source.
-    :param keyring_filename: The path to the keyring file for this boot source.
-    :param keyring_data: The keyring itself, binary or armored.
+    :param url: Required. Where the signed stream is, http or https.
+    :type url: String
+
+    :param keyring_filename: A file on the server with the keys that may sign.
+    :type keyring_filename: String
+
+    :param keyring_data: The keys themselves: a file, or its content in base64.
+    :type keyring_data: String
     """
-    source = sources.add(_draft(call, SourceDraft(url="")), call.actor)
+    source = sources.add(draft(call.arguments, SourceDraft(url="")), call.actor)
     jobs.wake(settings())
     return as_json(as_dict(source), 201)
 
@@ -48,16 +55,22 @@ def read(call: Call, id: int) -> Response:
 
 
 def update(call: Call, id: int) -> Response:
-    """Update a boot source
+    """Change a boot source
 
-    Fields that are not given keep their value.
+    Whatever is left out keeps its value. A keyring that is sent takes the
+    place of the other kind.
 
-    :param url: The URL of the boot source.
-    :param keyring_filename: The path to the keyring file for this boot source.
-    :param keyring_data: The keyring itself, binary or armored.
+    :param url: Where the signed stream is, http or https.
+    :type url: String
+
+    :param keyring_filename: A file on the server with the keys that may sign.
+    :type keyring_filename: String
+
+    :param keyring_data: The keys themselves: a file, or its content in base64.
+    :type keyring_data: String
     """
     source = sources.get(id)
-    sources.update_source(source, _draft(call, sources.draft_of(source)), call.actor)
+    sources.update_source(source, draft(call.arguments, sources.draft_of(source)), call.actor)
     jobs.wake(settings())
     return as_json(as_dict(source))
 
@@ -68,32 +81,28 @@ def delete(call: Call, id: int) -> Response:
     return deleted()
 
 
-def _draft(call: Call, known: SourceDraft) -> SourceDraft:
-    """The known draft with what this call says.
+def draft(arguments: Arguments, known: SourceDraft) -> SourceDraft:
+    """The known draft with what a call says.
 
     A keyring that is sent replaces the other kind that was stored, because Go
     clients leave out empty fields (spec api, section 9).
     """
-    arguments = call.arguments
-    filename, data = arguments.text("keyring_filename"), _keyring_data(call)
-    draft = replace(known, url=arguments.text("url", known.url))
+    filename, data = arguments.text("keyring_filename"), _keyring_data(arguments)
+    sent = replace(known, url=arguments.text("url", known.url))
     if filename or data:
-        draft = replace(draft, keyring_filename=filename, keyring_data=data, is_unsigned=False)
-    elif {"keyring_filename", "keyring_data"} & arguments.named and known.url == "":
-        draft = replace(draft, keyring_filename="", keyring_data=None)
-    return draft
+        sent = replace(sent, keyring_filename=filename, keyring_data=data, is_unsigned=False)
+    return sent
 
 
-def _keyring_data(call: Call) -> bytes | None:
-    sent = call.arguments.files.get("keyring_data")
-    as_text = call.arguments.text("keyring_data")
-    if sent or not as_text:
-        return sent
+def _keyring_data(arguments: Arguments) -> bytes | None:
+    as_file, as_text = arguments.files.get("keyring_data"), arguments.text("keyring_data")
+    if as_file or not as_text:
+        return as_file
     if as_text.lstrip().startswith("-----BEGIN PGP"):
         return as_text.encode()
     try:
         return base64.b64decode("".join(as_text.split()), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise InvalidFields(
             {"keyring_data": ["Send the keyring as a file, as armored text or as base64."]}
         ) from error
@@ -121,6 +130,7 @@ RESOURCES = (
     Resource(
         "BootSourcesHandler",
         "/boot-sources/",
+        "The boot sources that images come from.",
         (
             Action("read", "GET", read_all, Role.ADMINISTRATOR),
             Action("create", "POST", create, Role.ADMINISTRATOR),
@@ -128,12 +138,12 @@ RESOURCES = (
     ),
     Resource(
         "BootSourceHandler",
-        "/boot-sources/<int(max=2147483647):id>/",
+        "/boot-sources/{id}/",
+        "One boot source.",
         (
             Action("read", "GET", read, Role.ADMINISTRATOR),
             Action("update", "PUT", update, Role.ADMINISTRATOR),
             Action("delete", "DELETE", delete, Role.ADMINISTRATOR),
         ),
-        params=("id",),
     ),
 )

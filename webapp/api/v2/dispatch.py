@@ -3,27 +3,48 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
+import structlog
 from flask import Blueprint, Response, request
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
+from werkzeug.routing import BaseConverter
 
+from webapp.api.v2 import answers, bodies
 from webapp.api.v2.arguments import Arguments, read_arguments
 from webapp.api.v2.auth import caller
+from webapp.api.v2.bodies import BodyTooLarge
 from webapp.errors import Conflict, InvalidFields, NotFound, Problem
 from webapp.extensions import db
 from webapp.models import Role, User
+from webapp.services import accounts
 
-JSON = "application/json; charset=utf-8"
-TEXT = "text/plain; charset=utf-8"
-RANK = {Role.VIEWER: 0, Role.OPERATOR: 1, Role.ADMINISTRATOR: 2}
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+LARGEST_ID = 2**31 - 1  # PostgreSQL compares no larger one with an id
+_PLACEHOLDER = re.compile(r"{(\w+)}")
+
+log = structlog.get_logger(__name__)
+
+
+class Number(BaseConverter):
+    """An id in an address; one that is too long to be one is no match, and so not found."""
+
+    regex = "[0-9]{1,10}"
+
+    def to_python(self, value: str) -> int:
+        return int(value)
 
 
 @dataclass(frozen=True)
 class Call:
-    """What an action gets: who asks, with which arguments."""
+    """What an action gets: who asks, with which arguments.
+
+    user is None for actions that anybody may call.
+    """
 
     user: User | None
     arguments: Arguments
@@ -38,7 +59,7 @@ class Call:
 class Action:
     """One thing a resource can do.
 
-    op: None for the plain method. role: the least role, None for anybody at all.
+    op: "" for the plain method. role: the least role, None for anybody at all.
     The docstring of ``run`` is what ``describe/`` says about it.
     """
 
@@ -46,17 +67,35 @@ class Action:
     method: str
     run: Callable[..., Response]
     role: Role | None = Role.VIEWER
-    op: str | None = None
+    op: str = ""
 
 
 @dataclass(frozen=True)
 class Resource:
-    """A path with its actions; ``name`` is what clients derive their own names from."""
+    """A path with its actions; clients derive their own names from ``name``.
+
+    path: below ``/MAAS/api/2.0``, with ``{id}`` for what an address names.
+    """
 
     name: str
     path: str
+    doc: str
     actions: tuple[Action, ...]
-    params: tuple[str, ...] = ()
+
+    @cached_property
+    def params(self) -> tuple[str, ...]:
+        """What the path names, in its order."""
+        return tuple(_PLACEHOLDER.findall(self.path))
+
+    @property
+    def rule(self) -> str:
+        """The path as Flask routes it."""
+        return _PLACEHOLDER.sub(r"<number:\1>", self.path)
+
+    @property
+    def is_public(self) -> bool:
+        """Whether anybody at all may call it."""
+        return all(action.role is None for action in self.actions)
 
 
 def add_resource(blueprint: Blueprint, resource: Resource) -> None:
@@ -66,93 +105,54 @@ def add_resource(blueprint: Blueprint, resource: Resource) -> None:
         return _answer(resource, params)
 
     blueprint.add_url_rule(
-        resource.path,
+        resource.rule,
         endpoint=resource.name,
         view_func=view,
-        methods=["GET", "POST", "PUT", "DELETE", "PATCH"],
+        methods=METHODS,
         provide_automatic_options=False,
     )
 
 
 def _answer(resource: Resource, params: dict[str, int]) -> Response:
-    user = caller(request)
     try:
-        arguments = read_arguments(request)
-        action = _chosen(resource, arguments)
-        if action is None:
-            return text(
-                f"Unrecognised signature: method={request.method} op={_op(arguments)}", 400
-            )
-        refusal = _refusal(action, user)
-        return refusal or action.run(Call(user, arguments), **params)
+        user = None if resource.is_public else caller(request)
+        if user is None and not resource.is_public:
+            bodies.drain(request)
+            return answers.unauthorised("Authorization" in request.headers)
+        return _act(resource, Call(user, read_arguments(request)), params)
     except InvalidFields as problem:
-        db.session.rollback()
-        return as_json(problem.fields, 400)
-    except NotFound:
-        return text("Not Found", 404)
-    except Conflict as problem:
-        db.session.rollback()
-        return text(str(problem), 409)
+        return answers.as_json(problem.fields, 400)
+    except (IntegrityError, StaleDataError, ObjectDeletedError) as error:
+        # Two calls at the same moment; what the database refused is the later one.
+        log.warning("a change met another one", error=type(error).__name__)
+        return answers.text("Somebody else changed the same thing just now. Try again.", 409)
     except Problem as problem:
-        db.session.rollback()
-        return text(str(problem), 400)
+        return _refused(problem)
+    finally:
+        db.session.rollback()  # services have committed what is to stay
 
 
-def _op(arguments: Arguments) -> str | None:
-    # Go clients write dashes; an empty op is no op (spec api, sections 1 and 9).
-    return arguments.text("op").replace("-", "_") or None
+def _act(resource: Resource, call: Call, params: dict[str, int]) -> Response:
+    method = "GET" if request.method == "HEAD" else request.method
+    op = call.arguments.op
+    if any(number > LARGEST_ID for number in params.values()):
+        return answers.text("Not Found", 404)
+    for action in resource.actions:
+        if (action.method, action.op) == (method, op):
+            if not _is_allowed(action, call.user):
+                return answers.text("User is not allowed access to this API.", 403)
+            return action.run(call, **params)
+    shown = op[:60] or "None"
+    return answers.text(f"Unrecognised signature: method={method} op={shown}", 400)
 
 
-def _chosen(resource: Resource, arguments: Arguments) -> Action | None:
-    wanted = (request.method, _op(arguments))
-    return next((a for a in resource.actions if (a.method, a.op) == wanted), None)
+def _is_allowed(action: Action, user: User | None) -> bool:
+    return action.role is None or (user is not None and accounts.covers(user.role, action.role))
 
 
-def _refusal(action: Action, user: User | None) -> Response | None:
-    if action.role is None:
-        return None
-    if user is None:
-        has_key = "Authorization" in request.headers
-        response = text(
-            "Authorization Error: Invalid API key." if has_key else "Unauthorized", 401
-        )
-        response.headers["WWW-Authenticate"] = 'OAuth realm="OAuth"'
-        return response
-    if RANK[Role(user.role)] < RANK[action.role]:
-        return text("This method is reserved for admin users.", 403)
-    return None
-
-
-# -- answers
-
-REASONS = {
-    200: "OK",
-    201: "Created",
-    204: "No Content",
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    409: "Conflict",
-}
-
-
-def as_json(value: Any, status: int = 200) -> Response:
-    """A JSON answer; reason phrases in mixed case, since the Terraform provider reads them."""
-    return _response(json.dumps(value), status, JSON)
-
-
-def text(value: str, status: int = 200) -> Response:
-    """A plain text answer."""
-    return _response(value, status, TEXT)
-
-
-def deleted() -> Response:
-    """204 with a content type: without one the stock command line crashes (section 8)."""
-    return _response("", 204, "text/plain")
-
-
-def _response(body: str, status: int, content_type: str) -> Response:
-    response = Response(body, status=f"{status} {REASONS[status]}", content_type=content_type)
-    response.headers["Cache-Control"] = "no-store"
-    return response
+def _refused(problem: Problem) -> Response:
+    if isinstance(problem, NotFound):
+        return answers.text("Not Found", 404)
+    statuses = {Conflict: 409, BodyTooLarge: 413}
+    status = next((s for kind, s in statuses.items() if isinstance(problem, kind)), 400)
+    return answers.text(str(problem), status)

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from flask import Response
 
-from webapp.api.v2.dispatch import Action, Call, Resource, as_json
+from webapp.api.v2.answers import as_json
+from webapp.api.v2.dispatch import Action, Call, Resource
 
 # The API that is spoken, not our own release: clients compare it (spec api, section 3).
 API_VERSION = "2.9.2"
@@ -17,5 +18,10 @@ def read_version(call: Call) -> Response:
 
 
 RESOURCES = (
-    Resource("VersionHandler", "/version/", (Action("read", "GET", read_version, role=None),)),
+    Resource(
+        "VersionHandler",
+        "/version/",
+        "The API that is spoken here.",
+        (Action("read", "GET", read_version, role=None),),
+    ),
 )

@@ -7,12 +7,17 @@ from typing import Any
 
 from flask import Response
 
+from webapp.api.v2.answers import as_json, deleted
+from webapp.api.v2.arguments import Arguments
 from webapp.api.v2.boot_sources import PATH
-from webapp.api.v2.dispatch import Action, Call, Resource, as_json, deleted
+from webapp.api.v2.dispatch import Action, Call, Resource
 from webapp.errors import InvalidFields
-from webapp.models import BootSourceSelection, Role
+from webapp.models import BootSource, BootSourceSelection, Role
 from webapp.services import selections, sources
 from webapp.streams.filters import Wanted
+
+REQUIRED = ("os", "release", "arches", "subarches", "labels")
+NOTHING = Wanted("", "", (), (), ())
 
 
 def read_all(call: Call, boot_source_id: int) -> Response:
@@ -24,23 +29,33 @@ def read_all(call: Call, boot_source_id: int) -> Response:
 def create(call: Call, boot_source_id: int) -> Response:
     """Select images of a boot source
 
-    Lists that are left out mean everything.
+    They come with the next import.
 
-    :param os: The operating system, such as ubuntu.
-    :param release: The release, such as noble.
-    :param arches: The architectures, repeatable; all when left out.
-    :param subarches: The kernels, repeatable; all when left out.
-    :param labels: The labels, repeatable; all when left out.
+    :param os: Required. The operating system, such as ubuntu.
+    :type os: String
+
+    :param release: Required. The release, such as noble.
+    :type release: String
+
+    :param arches: Required, repeatable. The architectures, such as amd64; * for all.
+    :type arches: String
+
+    :param subarches: Required, repeatable. The kernels; * for all.
+    :type subarches: String
+
+    :param labels: Required, repeatable. The labels, such as stable; * for all.
+    :type labels: String
     """
     source = sources.get(boot_source_id)
-    wanted = _wanted(call, Wanted("", "", ("*",), ("*",), ("*",)))
-    missing = {
-        name: ["This field is required."] for name in ("os", "release") if not getattr(wanted, name)
-    }
+    wanted = _wanted(call.arguments, NOTHING)
+    missing = [name for name in REQUIRED if not getattr(wanted, name)]
     if missing:
-        raise InvalidFields(missing)
-    # 200, not 201: what real MAAS answers here (spec maas-images 1.18).
-    return as_json(as_dict(selections.add(source, wanted, call.actor)))
+        raise InvalidFields({name: ["This field is required."] for name in missing})
+    try:
+        selection = selections.add(source, wanted, call.actor)
+    except InvalidFields as problem:
+        raise _with_hint(problem, source) from problem
+    return as_json(as_dict(selection))  # 200 as real MAAS answers, not 201
 
 
 def read(call: Call, boot_source_id: int, id: int) -> Response:
@@ -49,18 +64,27 @@ def read(call: Call, boot_source_id: int, id: int) -> Response:
 
 
 def update(call: Call, boot_source_id: int, id: int) -> Response:
-    """Update a selection
+    """Change a selection
 
-    Fields that are not given keep their value.
+    Whatever is left out keeps its value.
 
     :param os: The operating system.
+    :type os: String
+
     :param release: The release.
-    :param arches: The architectures, repeatable.
-    :param subarches: The kernels, repeatable.
-    :param labels: The labels, repeatable.
+    :type release: String
+
+    :param arches: Repeatable. The architectures; * for all.
+    :type arches: String
+
+    :param subarches: Repeatable. The kernels; * for all.
+    :type subarches: String
+
+    :param labels: Repeatable. The labels; * for all.
+    :type labels: String
     """
     selection = selections.get(boot_source_id, id)
-    wanted = _wanted(call, selections.wanted_of(selection))
+    wanted = _wanted(call.arguments, selections.wanted_of(selection))
     return as_json(as_dict(selections.change(selection, wanted, call.actor)))
 
 
@@ -70,17 +94,22 @@ def delete(call: Call, boot_source_id: int, id: int) -> Response:
     return deleted()
 
 
-def _wanted(call: Call, known: Wanted) -> Wanted:
-    def many(name: str, kept: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(call.arguments.values(name) or kept)
-
+def _wanted(arguments: Arguments, known: Wanted) -> Wanted:
     return Wanted(
-        os=call.arguments.text("os", known.os),
-        release=call.arguments.text("release", known.release),
-        arches=many("arches", known.arches),
-        subarches=many("subarches", known.subarches),
-        labels=many("labels", known.labels),
+        os=arguments.text("os", known.os),
+        release=arguments.text("release", known.release),
+        arches=arguments.values("arches") or known.arches,
+        subarches=arguments.values("subarches") or known.subarches,
+        labels=arguments.values("labels") or known.labels,
     )
+
+
+def _with_hint(problem: InvalidFields, source: BootSource) -> InvalidFields:
+    """Scripts select right after they made a source, which nobody has read by then."""
+    if source.checked_at is not None or "os" not in problem.fields:
+        return problem
+    hint = "The source is being read just now. Try again in a few seconds."
+    return InvalidFields({**problem.fields, "os": [*problem.fields["os"], hint]})
 
 
 def as_dict(row: BootSourceSelection) -> dict[str, Any]:
@@ -100,21 +129,21 @@ def as_dict(row: BootSourceSelection) -> dict[str, Any]:
 RESOURCES = (
     Resource(
         "BootSourceSelectionsHandler",
-        "/boot-sources/<int(max=2147483647):boot_source_id>/selections/",
+        "/boot-sources/{boot_source_id}/selections/",
+        "What is wanted from a boot source.",
         (
             Action("read", "GET", read_all, Role.ADMINISTRATOR),
             Action("create", "POST", create, Role.ADMINISTRATOR),
         ),
-        params=("boot_source_id",),
     ),
     Resource(
         "BootSourceSelectionHandler",
-        "/boot-sources/<int(max=2147483647):boot_source_id>/selections/<int(max=2147483647):id>/",
+        "/boot-sources/{boot_source_id}/selections/{id}/",
+        "One selection of a boot source.",
         (
             Action("read", "GET", read, Role.ADMINISTRATOR),
             Action("update", "PUT", update, Role.ADMINISTRATOR),
             Action("delete", "DELETE", delete, Role.ADMINISTRATOR),
         ),
-        params=("boot_source_id", "id"),
     ),
 )

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Answers as stock clients read them: content types and statuses of spec api, section 8."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+from flask import Response
+
+JSON = "application/json; charset=utf-8"
+TEXT = "text/plain; charset=utf-8"
+
+
+def as_json(value: Any, status: int = 200) -> Response:
+    """A JSON answer."""
+    return _response(json.dumps(value), status, JSON)
+
+
+def text(value: str, status: int = 200) -> Response:
+    """A plain text answer."""
+    return _response(value, status, TEXT)
+
+
+def deleted() -> Response:
+    """204 with a content type: without one the stock command line crashes."""
+    return _response("", 204, "text/plain")
+
+
+def unauthorised(has_key: bool) -> Response:
+    """401, which stock clients turn into "rejected your API key"."""
+    words = "Invalid API key." if has_key else "an API key is needed."
+    response = text(f"Authorization Error: {words}", 401)
+    response.headers["WWW-Authenticate"] = 'OAuth realm="OAuth"'
+    return response
+
+
+def status_line(code: int) -> str:
+    """``404 Not Found``: the Terraform provider looks for the words in mixed case."""
+    return f"{code} {HTTPStatus(code).phrase}"
+
+
+def _response(body: str, status: int, content_type: str) -> Response:
+    response = Response(body, status=status_line(status), content_type=content_type)
+    response.headers["Cache-Control"] = "no-store"
+    return response
