@@ -7,10 +7,10 @@ fetched and verified; whatever goes wrong before that leaves the old one.
 
 from __future__ import annotations
 
+import os  # os.path: pathlib raises for a name that is too long or not allowed
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from sqlalchemy import delete, func, select, update
@@ -213,7 +213,7 @@ def keyring_of(source: BootSource) -> Keyring | None:
         return None
     if source.keyring_data is not None:
         return load_keyring(source.keyring_data)
-    if not Path(source.keyring_filename).exists():
+    if not os.path.exists(source.keyring_filename):
         raise _missing_keyring(source.keyring_filename)
     return read_keyring(source.keyring_filename)
 
@@ -399,7 +399,7 @@ def _tested_keyring(draft: SourceDraft, problems: dict[str, list[str]]) -> Keyri
     try:
         if draft.keyring_data:
             return load_keyring(draft.keyring_data)
-        if not Path(draft.keyring_filename).exists():
+        if not os.path.exists(draft.keyring_filename):
             raise _missing_keyring(draft.keyring_filename)
         return read_keyring(draft.keyring_filename)
     except Problem as problem:
@@ -432,7 +432,7 @@ def grouped(fingerprint: str) -> str:
 def _check_route(draft: SourceDraft, problems: dict[str, list[str]]) -> None:
     if draft.proxy_url and urlsplit(draft.proxy_url).scheme not in ("http", "https"):
         problems["proxy_url"] = ["Enter the proxy as http://host:port/."]
-    if draft.ca_file and not Path(draft.ca_file).is_file():
+    if draft.ca_file and not os.path.isfile(draft.ca_file):
         problems["ca_file"] = ["There is no such file on this machine."]
     if draft.auth_kind not in ("none", "basic", "bearer"):
         problems["auth_kind"] = ["Select none, basic or bearer."]
