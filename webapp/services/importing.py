@@ -36,9 +36,6 @@ from webapp.services.progress import Reporter
 from webapp.services.publishing import BlobsVanished, Origin
 from webapp.streams.urls import normalise
 
-# What the database and the logs need beside the images.
-RESERVE_BYTES = 16 << 20
-
 log = structlog.get_logger(__name__)
 
 
@@ -157,7 +154,7 @@ class Import:
     def _lack_of_room(self, todo: Plan) -> Problem | None:
         """Refuse before the first byte what cannot be finished (I34, LP 2059710)."""
         free = store().free_bytes()
-        if not todo.bytes_needed or free is None or free >= todo.bytes_needed + RESERVE_BYTES:
+        if not todo.bytes_needed or free is None or free >= todo.bytes_needed:
             return None
         held = len(todo.retire)
         advice = f" {held} images that are not selected any more can be deleted." if held else ""
@@ -165,9 +162,8 @@ class Import:
             "The store has no room for this import, so nothing was fetched or removed.",
             code="store-full",
             where=f"{len(todo.to_fetch)} files of {len(todo.sets)} images",
-            expected=f"{todo.bytes_needed + RESERVE_BYTES} bytes free "
-            f"({todo.bytes_needed} for the files)",
-            got=f"{free} bytes free",
+            expected=f"room for {todo.bytes_needed} bytes",
+            got=f"room for {free} bytes",
             next_step=f"Free space, select less or delete images.{advice}",
         )
 
