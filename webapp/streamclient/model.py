@@ -69,7 +69,8 @@ class Snapshot:
     """One consistent state of a stream.
 
     is_unchanged: the index is the known one; then documents, parsed, offers,
-    skipped and notifications are empty, since the caller has them already.
+    skipped and notifications are empty, since the caller has them already,
+    unless he asked for them.
     documents: the index first. parsed: the products documents in the same order.
     warnings: what is odd but no reason to refuse.
     """

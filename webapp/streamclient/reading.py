@@ -40,15 +40,17 @@ def read_stream(
     *,
     stale_days: int = STALE_DAYS,
     now: datetime | None = None,
+    wants_all: bool = False,
 ) -> Snapshot:
     """Read the whole stream, or say that it is the known one.
 
     known: what the last good read gave, by path. It is verified again, since keys
     expire and are withdrawn. An unchanged index costs one request in all.
+    wants_all: fill the snapshot from the known documents when it is unchanged.
     Raises FetchProblem, SignatureProblem and DocumentProblem; then nothing of the
     new state is to be used, and what is known stays good.
     """
-    return _Reader(source, fetcher, known, now or datetime.now(UTC)).read(stale_days)
+    return _Reader(source, fetcher, known, now or datetime.now(UTC)).read(stale_days, wants_all)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class _Reader:
         self._texts: dict[str, _Text] = {}
         self._warnings: list[Problem | None] = []
 
-    def read(self, stale_days: int) -> Snapshot:
+    def read(self, stale_days: int, wants_all: bool) -> Snapshot:
         """Index first, then what it names, then how all of it fits together."""
         where = self._where(self._index_path)
         is_complete = self._is_complete()
@@ -100,13 +102,20 @@ class _Reader:
             freshness.key_warning(keyring, fingerprint, now=self._now),
         )
         is_unchanged = is_complete and index.is_known
-        read = [] if is_unchanged else [self._products(e) for e in self._chosen(index.parsed)]
-        mapped = map_products(document.parsed for document in read)
-        if not is_unchanged and not mapped.offers:
+        documents: list[SignedDocument] = []
+        parsed: list[ProductsDocument] = []
+        if wants_all or not is_unchanged:
+            documents.append(index.document)
+            for entry in self._chosen(index.parsed):
+                products = self._products(entry, is_known=is_unchanged)
+                documents.append(products.document)
+                parsed.append(products.parsed)
+        mapped = map_products(parsed)
+        if documents and not mapped.offers:
             self._warnings.append(freshness.empty_warning(where))
         return Snapshot(
             is_unchanged=is_unchanged,
-            documents=() if is_unchanged else (index.document, *(d.document for d in read)),
+            documents=tuple(documents),
             offers=mapped.offers,
             skipped=mapped.skipped,
             index_updated_at=updated,
@@ -115,7 +124,7 @@ class _Reader:
             warnings=tuple(warning for warning in self._warnings if warning),
             keys=keyring.keys if keyring else (),
             notifications=mapped.notifications,
-            parsed=tuple(document.parsed for document in read),
+            parsed=tuple(parsed),
         )
 
     def _is_complete(self) -> bool:
@@ -156,8 +165,10 @@ class _Reader:
         self._warnings.append(freshness.skipped_warning(others, where=where))
         return chosen
 
-    def _products(self, entry: IndexEntry) -> _Document[ProductsDocument]:
+    def _products(self, entry: IndexEntry, *, is_known: bool) -> _Document[ProductsDocument]:
         path = self._path(entry)
+        if is_known:
+            return self._document(self._known[path], parse_products)
         known = self._known.get(path)
         try:
             document = self._get(path, parse_products, may_ask=known is not None)
