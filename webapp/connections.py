@@ -61,6 +61,13 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         self._running: Counter[str] = Counter()
         self._share: int = getattr(self.app, "threads_per_address", self.cfg.threads)
 
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Stop listening when stopping: being refused is better than waiting in vain."""
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            for listener in self.sockets:
+                listener.close()
+
     # -- arriving
 
     def accept(self, listener: socket.socket) -> None:

@@ -75,6 +75,8 @@ def supervise(settings: Settings) -> int:
         while True:
             caught = signal.sigtimedwait(WATCHED, _pause(children, is_ready))
             if caught is not None and caught.si_signo in STOPPING:
+                for listener in listeners.values():
+                    listener.close()
                 return _stop(children)
             for child in children:
                 child.tend(mask)

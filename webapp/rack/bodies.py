@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 
 class StreamBody:
-    """Chunks in bounded memory, for stores without files and for small files."""
+    """Chunks in bounded memory, for stores without files."""
 
     def __init__(
         self,
@@ -22,13 +22,16 @@ class StreamBody:
         self._cut = cut
         self._done = done
         self._sent = 0
+        self._handed_out = 0
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
+        # Whoever asks for the next chunk has sent the one before.
+        self._sent, self._handed_out = self._sent + self._handed_out, 0
         chunk = next(self._chunks)
-        self._sent += len(chunk)
+        self._handed_out = len(chunk)
         return chunk
 
     def close(self) -> None:

@@ -159,7 +159,8 @@ class Files:
                 reader.close()
                 return None
             request.start(decision.status, headers)
-            return StreamBody(iter((data,)), length, request.cut, done)
+            done(length)
+            return (data,)
         request.start(decision.status, headers)
         wrapper = request.environ.get("wsgi.file_wrapper")
         if handle is not None and wrapper is not None:

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One event for what a machine fetched, written aside and in batches."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+
+from tests.databases import Queries
+from tests.rack import images
+from tests.rack.conftest import BASE
+from webapp.extensions import db, store
+from webapp.models import Event
+from webapp.rack import events
+from webapp.rack.events import Recorder
+from webapp.services.serving import Fetches
+
+KERNEL = images.FILES["boot-kernel"]
+NAME = f"{BASE}/boot-kernel".removeprefix("/images/")
+
+
+def written(rack: Flask) -> list[Event]:
+    rack.extensions["slipway.rack"].recorder.flush()
+    db.session.rollback()
+    return list(db.session.scalars(select(Event).where(Event.kind.startswith("image."))))
+
+
+def test_a_fetch_is_an_event(rack: Flask, machine: FlaskClient) -> None:
+    machine.get(f"{BASE}/boot-kernel", environ_overrides={"REMOTE_ADDR": "192.0.2.7"})
+    [event] = written(rack)
+    assert (event.kind, event.actor, event.subject) == ("image.fetched", "192.0.2.7", NAME)
+    assert event.detail == {
+        "status": 200,
+        "bytes": len(KERNEL),
+        "version": "20260105",
+        "requests": 1,
+    }
+
+
+def test_each_file_and_each_machine_is_an_event(rack: Flask, machine: FlaskClient) -> None:
+    for address in ("192.0.2.7", "192.0.2.8"):
+        for name in images.FILES:
+            machine.get(f"{BASE}/{name}", environ_overrides={"REMOTE_ADDR": address})
+    assert len(written(rack)) == 6
+
+
+def test_a_storm_of_ranges_is_one_event(
+    rack: Flask,
+    machine: FlaskClient,
+    count_queries: Callable[[], AbstractContextManager[Queries]],
+) -> None:
+    machine.head(f"{BASE}/boot-kernel")
+    with count_queries() as queries:
+        for at in range(500):
+            machine.get(f"{BASE}/boot-kernel", headers={"Range": f"bytes={at % 5}-{at % 5}"})
+        found = written(rack)
+    assert sum(event.detail["requests"] for event in found) == 500
+    assert sum(event.detail["bytes"] for event in found) == 500
+    assert len(found) < 50
+    assert len(queries) < 100
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("HEAD", f"{BASE}/boot-kernel", {}),
+        ("GET", f"{BASE}/nothing", {}),
+        ("GET", "/", {}),
+        ("POST", f"{BASE}/boot-kernel", {}),
+        ("GET", f"{BASE}/boot-kernel", {"If-None-Match": "*"}),
+        ("GET", f"{BASE}/boot-kernel", {"Range": "bytes=99-"}),
+        ("GET", f"{BASE}/boot-kernel", {"If-Match": '"x"'}),
+    ],
+)
+def test_what_delivers_nothing_writes_nothing(
+    method: str, path: str, headers: dict[str, str], rack: Flask, machine: FlaskClient
+) -> None:
+    machine.open(path, method=method, headers=headers)
+    assert written(rack) == []
+
+
+def test_missing_bytes_are_an_event(rack: Flask, machine: FlaskClient) -> None:
+    store().delete(hashlib.sha256(KERNEL).hexdigest())
+    machine.get(f"{BASE}/boot-kernel")
+    [event] = written(rack)
+    assert (event.kind, event.subject, event.detail["status"]) == ("image.unavailable", NAME, 503)
+
+
+def test_a_body_that_broke_off_counts_what_was_sent(rack: Flask) -> None:
+    content = bytes(3 << 20)
+    images.image({"squashfs": content})
+    answer = rack.test_client().get(f"{BASE}/squashfs", buffered=False)
+    answer.response.close()
+    [event] = written(rack)
+    assert event.detail["bytes"] < len(content)
+
+
+@pytest.mark.parametrize(
+    ("proxies", "header", "actor"),
+    [
+        (0, "198.51.100.1", "192.0.2.7"),
+        (1, "198.51.100.1", "198.51.100.1"),
+        (1, "203.0.113.9, 198.51.100.1", "198.51.100.1"),
+        (2, "203.0.113.9, 198.51.100.1", "203.0.113.9"),
+        (2, "198.51.100.1", "192.0.2.7"),
+        (1, "<script>", "192.0.2.7"),
+        (1, "", "192.0.2.7"),
+        (1, "2001:db8::1", "2001:db8::1"),
+    ],
+)
+def test_the_actor_behind_trusted_proxies(
+    proxies: int, header: str, actor: str, rack: Flask, machine: FlaskClient
+) -> None:
+    rack.extensions["slipway.rack"]._trusted_proxies = proxies
+    machine.get(
+        f"{BASE}/boot-kernel",
+        headers={"X-Forwarded-For": header},
+        environ_overrides={"REMOTE_ADDR": "192.0.2.7"},
+    )
+    [event] = written(rack)
+    assert event.actor == actor
+
+
+class Sink:
+    """Takes batches, or fails as a locked database does."""
+
+    def __init__(self) -> None:
+        self.is_failing = False
+        self.batches: list[list[Fetches]] = []
+
+    def __call__(self, fetches: Iterable[Fetches]) -> None:
+        if self.is_failing:
+            raise OperationalError("INSERT", {}, Exception("database is locked"))
+        self.batches.append(list(fetches))
+
+    @property
+    def requests(self) -> int:
+        return sum(seen.requests for batch in self.batches for seen in batch)
+
+
+def test_a_failing_database_loses_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "PERIOD_S", 3600.0)
+    sink = Sink()
+    recorder = Recorder(sink)
+    recorder.add("image.fetched", "a", "p", "v", 200, 5)
+    sink.is_failing = True
+    recorder.flush()
+    recorder.add("image.fetched", "a", "p", "v", 200, 5)
+    recorder.add("image.fetched", "b", "p", "v", 200, 5)
+    recorder.flush()
+    assert sink.batches == []
+    sink.is_failing = False
+    recorder.flush()
+    assert [(s.actor, s.requests, s.size) for s in sink.batches[0]] == [("a", 2, 10), ("b", 1, 5)]
+
+
+@pytest.mark.parametrize("is_failing", [False, True])
+def test_what_exceeds_the_bound_is_counted_not_kept(
+    is_failing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "PERIOD_S", 3600.0)
+    monkeypatch.setattr(events, "MOST_KEPT", 3)
+    sink = Sink()
+    recorder = Recorder(sink)
+    for machine in range(5):
+        recorder.add("image.fetched", f"{machine}", "p", "v", 200, 5)
+    assert recorder.dropped == 2
+    sink.is_failing = is_failing
+    recorder.flush()
+    recorder.add("image.fetched", "another", "p", "v", 200, 5)
+    sink.is_failing = False
+    recorder.flush()
+    assert sink.requests == (3 if is_failing else 4)
+
+
+def test_close_writes_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "PERIOD_S", 3600.0)
+    sink = Sink()
+    recorder = Recorder(sink)
+    recorder.close()
+    recorder = Recorder(sink)
+    recorder.add("image.fetched", "a", "p", "v", 200, 5)
+    recorder.close()
+    assert sink.requests == 1

@@ -1,0 +1,355 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rack behind its real server: sendfile, ranges, and clients that behave badly."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import random
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from tests import live
+from tests.databases import Databases
+from tests.rack import images
+from tests.rack.conftest import BASE
+from tests.rack.server import LiveRack, received, request
+from tests.rack.test_tricks import tricks
+from webapp.extensions import db
+from webapp.models import BootResource, Event
+
+SIZE = 3_000_000
+ROOT = random.Random(5).randbytes(SIZE)
+FILES = {**images.FILES, "squashfs": ROOT, "root-tgz": b""}
+
+
+@pytest.fixture(scope="module", params=["filesystem", "database"])
+def rack(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    sqlite_databases: Databases,
+) -> Iterator[LiveRack]:
+    """A rack with eight threads, of which one address gets six."""
+    folder = tmp_path_factory.mktemp("rack")
+    rack = LiveRack(folder, sqlite_databases.migrated(), store=request.param)
+    with rack.app.app_context():
+        images.image(FILES)
+    with rack:
+        yield rack
+
+
+def fetch(
+    rack: LiveRack, path: str, method: str = "GET", source: str = live.HOST, **headers: str
+) -> tuple[http.client.HTTPResponse, bytes]:
+    """One request by a client that checks the framing."""
+    connection = http.client.HTTPConnection(
+        live.HOST, rack.port, timeout=60, source_address=(source, 0)
+    )
+    try:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, headers=named)
+        answer = connection.getresponse()
+        return answer, answer.read()
+    finally:
+        connection.close()
+
+
+def is_well(rack: LiveRack, source: str = live.HOST) -> bool:
+    answer, body = fetch(rack, f"{BASE}/boot-kernel", source=source)
+    return (answer.status, body) == (200, FILES["boot-kernel"])
+
+
+# -- bytes
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_files_arrive_whole(name: str, rack: LiveRack) -> None:
+    answer, body = fetch(rack, f"{BASE}/{name}")
+    assert (answer.status, body == FILES[name]) == (200, True)
+    assert answer.getheader("ETag") == f'"{hashlib.sha256(body).hexdigest()}"'
+    assert answer.getheader("Content-Length") == str(len(body))
+
+
+def test_head_has_the_headers_of_get(rack: LiveRack) -> None:
+    def without_date(answer: http.client.HTTPResponse) -> list[tuple[str, str]]:
+        return [header for header in answer.getheaders() if header[0] != "Date"]
+
+    head, nothing = fetch(rack, f"{BASE}/squashfs", "HEAD")
+    get, _ = fetch(rack, f"{BASE}/squashfs")
+    assert nothing == b""
+    assert without_date(head) == without_date(get)
+
+
+def test_ranges_are_slices(rack: LiveRack) -> None:
+    connection = http.client.HTTPConnection(live.HOST, rack.port, timeout=60)
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.integers(0, SIZE - 1), st.integers(0, SIZE))
+    def check(first: int, length: int) -> None:
+        connection.request(
+            "GET", f"{BASE}/squashfs", headers={"Range": f"bytes={first}-{first + length}"}
+        )
+        answer = connection.getresponse()
+        body = answer.read()
+        assert answer.status == 206
+        assert body == ROOT[first : first + length + 1]
+        assert answer.getheader("Content-Range") == f"bytes {first}-{first + len(body) - 1}/{SIZE}"
+
+    check()
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "length"),
+    [
+        ({"Range": "bytes=-5"}, 206, 5),
+        ({"Range": f"bytes={SIZE}-"}, 416, None),
+        ({"Range": "bytes=0-1,3-4"}, 200, SIZE),
+        ({"Range": "bytes=0-1", "If_Range": '"old"'}, 200, SIZE),
+        ({"If_None_Match": "*"}, 304, 0),
+        ({"If_Match": '"old"'}, 412, None),
+        ({"If_Modified_Since": "Fri, 01 Jan 2100 00:00:00 GMT"}, 304, 0),
+    ],
+)
+def test_conditions_over_the_wire(
+    headers: dict[str, str], status: int, length: int | None, rack: LiveRack
+) -> None:
+    answer, body = fetch(rack, f"{BASE}/squashfs", **headers)
+    assert answer.status == status
+    if length is not None:
+        assert len(body) == length
+    if status == 416:
+        assert answer.getheader("Content-Range") == f"bytes */{SIZE}"
+
+
+def test_a_connection_is_kept_for_any_mix_of_answers(rack: LiveRack) -> None:
+    connection = http.client.HTTPConnection(live.HOST, rack.port, timeout=60)
+    for _ in range(3):
+        for method, path, status in (
+            ("GET", f"{BASE}/squashfs", 200),
+            ("HEAD", f"{BASE}/squashfs", 200),
+            ("GET", f"{BASE}/root-tgz", 200),
+            ("GET", "/nothing", 404),
+            ("DELETE", f"{BASE}/squashfs", 405),
+        ):
+            connection.request(method, path)
+            answer = connection.getresponse()
+            answer.read()
+            assert (answer.status, answer.will_close) == (status, False)
+    connection.close()
+
+
+def test_pipelined_requests_are_answered_in_order(rack: LiveRack) -> None:
+    first = request(f"{BASE}/boot-kernel").replace(b"Connection: close\r\n", b"")
+    last = request(f"{BASE}/boot-initrd")
+    with rack.connection() as sock:
+        sock.sendall(first * 5 + last[:20])
+        sock.sendall(last[20:])
+        answer = received(sock)
+    assert answer.count(b"HTTP/1.1 200 OK") == 6
+    assert answer.count(FILES["boot-kernel"]) == 5
+    assert answer.endswith(FILES["boot-initrd"])
+
+
+# -- tricks
+
+
+def test_tricks_over_the_wire(rack: LiveRack) -> None:
+    dice = random.Random(1)
+    chosen = dice.sample([path for path, _ in zip(tricks(), range(6000), strict=False)], 400)
+    for path in chosen:
+        target = path.encode("utf-8", "surrogateescape").decode("latin-1")
+        status, _, rest = rack.say(request(target)).partition(b"\r\n")
+        code = int(status.split()[1])
+        is_file = any(rest.endswith(b"\r\n\r\n" + content) for content in FILES.values())
+        assert code in (400, 404, 414, 431) or (code == 200 and is_file), path
+    assert is_well(rack)
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (request("/" + "x" * 9000), 414),
+        (request("/", "X-Large: " + "x" * 9000), 431),
+        (request("/", *[f"X-{n}: 1" for n in range(200)]), 431),
+        (request("/", *[f"X-{n}: {'x' * 4000}" for n in range(50)]), 431),
+        (b"x" * 100_000, 431),
+        (b"GET\r\n\r\n", 400),
+        (b"\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+        (b"GET / HTTP/9.9\r\n\r\n", 400),
+        (b"GE<T / HTTP/1.1\r\n\r\n", 400),
+        (request("/\x00"), 400),
+        (request("/", "Transfer-Encoding: gzip"), 400),
+        (request("/", "Content-Length: 5", "Transfer-Encoding: chunked"), 400),
+        (request("/", "Content-Length: -5"), 400),
+        (request("/", "Content-Length: 5", "Content-Length: 6"), 400),
+        (request("/", "Expect: something"), 417),
+        (request("/", "Bad Name: x"), 400),
+        (request(f"{BASE}/boot-kernel", "Content-Length: 99"), 200),
+        (request(f"http://elsewhere{BASE}/boot-kernel"), 200),
+        (request("*", method="OPTIONS"), 405),
+        (request("elsewhere:443", method="CONNECT"), 405),
+        (b"GET / HTTP/1.0\r\n\r\n", 404),
+    ],
+)
+def test_malformed_requests(data: bytes, status: int, rack: LiveRack) -> None:
+    answer = rack.say(data)
+    assert answer.startswith(b"HTTP/1."), answer[:100]
+    assert int(answer.split()[1]) == status
+    assert b"<html" not in answer
+    assert is_well(rack)
+
+
+# -- clients that hold on to what they have
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"GET / HT", id="half a line"),
+        pytest.param(request("/")[:-2], id="half a head"),
+        pytest.param(request("/").replace(b"close", b"keep-alive") + b"GET", id="one and a bit"),
+        pytest.param(b"GET / HTTP/1.0\r\n\r\n", id="an answer, and does not close"),
+        pytest.param(request("/", "Content-Length: 99"), id="no body"),
+    ],
+)
+def test_many_clients_that_wait_leave_the_threads_free(said: bytes, rack: LiveRack) -> None:
+    with ExitStack() as held:
+        for _ in range(60):
+            held.enter_context(rack.connection()).sendall(said)
+        assert is_well(rack)
+        assert is_well(rack)
+
+
+def test_a_head_may_come_in_small_pieces(rack: LiveRack) -> None:
+    with rack.connection() as sock:
+        for byte in request(f"{BASE}/boot-kernel"):
+            sock.sendall(bytes([byte]))
+        assert received(sock).endswith(FILES["boot-kernel"])
+
+
+def test_one_address_cannot_take_all_threads(rack: LiveRack) -> None:
+    with ExitStack() as held:
+        for _ in range(30):  # none of these reads its answer
+            sock = held.enter_context(rack.connection("127.0.0.2", receive=4096))
+            sock.sendall(request(f"{BASE}/squashfs"))
+        assert is_well(rack, source="127.0.0.3")
+    assert is_well(rack, source="127.0.0.2")
+
+
+def test_clients_that_leave_are_told_apart_from_those_that_got_all(rack: LiveRack) -> None:
+    with rack.connection("127.0.0.4", receive=4096) as sock:
+        sock.sendall(request(f"{BASE}/squashfs"))
+        sock.recv(100)
+    fetch(rack, f"{BASE}/squashfs", source="127.0.0.5")
+
+    def sizes(address: str) -> list[int]:
+        with rack.app.app_context():
+            found = db.session.scalars(select(Event).where(Event.actor == address)).all()
+            return [event.detail["bytes"] for event in found]
+
+    live.wait_until(lambda: bool(sizes("127.0.0.4") and sizes("127.0.0.5")), "both events")
+    assert sizes("127.0.0.5") == [SIZE]
+    assert sizes("127.0.0.4")[0] < SIZE
+
+
+# -- a new version while machines read
+
+
+def test_readers_never_see_a_mix_while_versions_change(rack: LiveRack) -> None:
+    def content(name: str, version: str) -> bytes:
+        return f"{version} {name} ".encode() * 20_000
+
+    def files(version: str) -> dict[str, bytes]:
+        return {name: content(name, version) for name in ("boot-kernel", "squashfs")}
+
+    base = "/images/ubuntu/amd64/{}/switching/stable"
+    with rack.app.app_context():
+        resource = images.image(files("v0"), release="switching", version="v0")
+        identity = resource.id
+    is_over = threading.Event()
+    seen: list[str] = []
+    wrong: list[str] = []
+
+    def read(subarch: str) -> None:
+        while not is_over.is_set():
+            kernel, body = fetch(rack, f"{base.format(subarch)}/boot-kernel")
+            if kernel.status != 200:
+                wrong.append(f"kernel {kernel.status}")
+                continue
+            version = str(kernel.getheader("X-Slipway-Version"))
+            pinned = str(kernel.getheader("Content-Location"))
+            root, root_body = fetch(rack, pinned.replace("boot-kernel", "squashfs"))
+            by_hand, same = fetch(rack, f"{base.format(subarch)}/{version}/squashfs")
+            seen.append(version)
+            if body != content("boot-kernel", version):
+                wrong.append(f"kernel of {version}: {len(body)} bytes")
+            for answer, got in ((root, root_body), (by_hand, same)):
+                if answer.status != 200 or got != content("squashfs", version):
+                    wrong.append(f"root of {version}: {answer.status}, {len(got)} bytes")
+
+    readers = [threading.Thread(target=read, args=(name,)) for name in ("ga-24.04", "generic") * 2]
+    for reader in readers:
+        reader.start()
+    with rack.app.app_context():
+        resource = db.session.get_one(BootResource, identity)
+        for number in range(1, 101):
+            images.switch(resource, files(f"v{number}"), version=f"v{number}")
+        live.wait_until(lambda: "v100" in seen[-8:] or bool(wrong), "the last version is served")
+    is_over.set()
+    for reader in readers:
+        reader.join()
+    assert wrong == []
+    assert len(set(seen)) > 2
+
+
+# -- the end
+
+
+def test_a_running_download_ends_before_the_server_does(
+    tmp_path_factory: pytest.TempPathFactory, sqlite_databases: Databases
+) -> None:
+    content = os.urandom(8 << 20)
+    rack = LiveRack(tmp_path_factory.mktemp("rack"), sqlite_databases.migrated())
+    with rack.app.app_context():
+        images.image({"squashfs": content})
+    with rack, rack.connection(receive=4096) as sock:
+        sock.sendall(request(f"{BASE}/squashfs"))
+        start = sock.recv(1000)
+        assert rack.process is not None
+        rack.process.terminate()
+        live.wait_until(lambda: not live.answers(rack.url), "the port is closed")
+        rest = received(sock)
+        assert (start + rest).endswith(content)
+        assert rack.process.wait(60) == 0
+        with rack.app.app_context():
+            [event] = db.session.scalars(select(Event)).all()
+            assert event.detail["bytes"] == len(content)
+
+
+def test_a_used_port_is_said_in_a_sentence(
+    tmp_path_factory: pytest.TempPathFactory, sqlite_databases: Databases
+) -> None:
+    with socket.create_server((live.HOST, 0)) as other:
+        port = other.getsockname()[1]
+        rack = LiveRack(
+            tmp_path_factory.mktemp("rack"),
+            sqlite_databases.migrated(),
+            rack_bind=f"{live.HOST}:{port}",
+        )
+        with pytest.raises(AssertionError, match="the process has ended"), rack:
+            pass
+    assert rack.stop() == 1
+    text = rack.log.read_text()
+    assert f"Port {port} is in use already." in text
+    assert "Traceback" not in text
