@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What only the store of rows does: leases, sweeping, durability, words for what failed."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, delete, event, select, text, update
+
+from tests.contract.stores import MIB, Harness, Place, make_blob
+from tests.databases import Queries
+from webapp.storage import leases, rows
+from webapp.storage.database import DatabaseStore
+from webapp.storage.errors import BlobBusy, StoreUnusable
+from webapp.storage.leases import LEASE_S
+from webapp.storage.tables import blob_chunk, blob_store, storage_metadata
+
+BLOB = make_blob(3 * MIB + 17)
+ELSEWHERE = "another machine/1/1/00"
+
+pytestmark = pytest.mark.both_databases
+
+
+@pytest.fixture
+def harness(empty_database_url: str, tmp_path: Path) -> Iterator[Harness]:
+    harness = Harness(Place("database", tmp_path, empty_database_url))
+    yield harness
+    harness.engine.dispose()
+
+
+def owned_by(harness: Harness, owner: str, seconds_ago: int) -> None:
+    """Let somebody have claimed all partials some time ago."""
+    with harness.engine.begin() as connection:
+        connection.execute(
+            update(blob_store).values(owner=owner, touched_at=blob_store.c.touched_at - seconds_ago)
+        )
+
+
+def states(harness: Harness) -> list[str]:
+    with harness.engine.connect() as connection:
+        return list(connection.scalars(select(blob_store.c.state).order_by(blob_store.c.state)))
+
+
+# -- leases
+
+
+def test_a_lease_of_another_machine_is_respected_until_it_ran_out(harness: Harness) -> None:
+    harness.start(BLOB, 2 * MIB)
+    owned_by(harness, ELSEWHERE, seconds_ago=LEASE_S // 2)
+    with pytest.raises(BlobBusy):
+        harness.store.writer(BLOB.sha256, BLOB.size)
+    with pytest.raises(BlobBusy):
+        harness.store.drop_partial(BLOB.sha256)
+    owned_by(harness, ELSEWHERE, seconds_ago=LEASE_S)
+    with harness.store.writer(BLOB.sha256, BLOB.size) as writer:
+        assert writer.offset == 2 * MIB
+
+
+def test_who_lost_his_lease_writes_nothing_more(harness: Harness) -> None:
+    slow = harness.store.writer(BLOB.sha256, BLOB.size)
+    slow.write(BLOB.data[:MIB])
+    owned_by(harness, ELSEWHERE, seconds_ago=2 * LEASE_S)
+    with harness.store.writer(BLOB.sha256, BLOB.size) as quick:
+        quick.write(BLOB.data[MIB : 2 * MIB])
+        with pytest.raises(BlobBusy):
+            slow.write(BLOB.data[MIB : 2 * MIB])
+        slow.discard()
+        quick.write(BLOB.data[2 * MIB :])
+        quick.commit()
+    with pytest.raises(ValueError, match="closed"):
+        slow.commit()
+    assert harness.get(BLOB) == BLOB.data
+    assert harness.leftovers() == []
+
+
+def test_who_lost_his_lease_commits_nothing(harness: Harness) -> None:
+    slow = harness.store.writer(BLOB.sha256, BLOB.size)
+    slow.write(BLOB.data)
+    slow.flush()
+    owned_by(harness, ELSEWHERE, seconds_ago=2 * LEASE_S)
+    harness.store.drop_partial(BLOB.sha256)
+    with pytest.raises(BlobBusy):
+        slow.commit()
+    slow.close()
+    assert harness.store.stat(BLOB.sha256) is None
+    assert harness.leftovers() == []
+
+
+def test_each_write_renews_the_lease(harness: Harness) -> None:
+    with harness.store.writer(BLOB.sha256, BLOB.size) as writer:
+        writer.write(BLOB.data[:MIB])
+        with harness.engine.begin() as connection:
+            connection.execute(update(blob_store).values(touched_at=1))
+        writer.write(BLOB.data[MIB : 2 * MIB])
+        with pytest.raises(BlobBusy):
+            harness.store.writer(BLOB.sha256, BLOB.size)
+
+
+def test_reading_the_part_that_is_there_renews_the_lease(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.start(BLOB, 2 * MIB)
+    monkeypatch.setattr(rows, "LEASE_S", 0)
+    touched = []
+
+    @event.listens_for(harness.engine, "before_cursor_execute")
+    def _note(_c: object, _k: object, statement: str, *_rest: object) -> None:
+        touched.append(statement.startswith("UPDATE blob_store SET touched_at"))
+
+    with harness.store.writer(BLOB.sha256, BLOB.size):
+        assert sum(touched) == 2
+
+
+def test_of_two_that_find_no_partial_one_is_told_to_wait(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = harness.store
+    with store.writer(BLOB.sha256, BLOB.size) as writer:
+        writer.write(BLOB.data[:MIB])
+        monkeypatch.setattr(store, "_free_partial", lambda sha256: None)  # as it was before
+        with pytest.raises(BlobBusy):
+            store.writer(BLOB.sha256, BLOB.size)
+        writer.write(BLOB.data[MIB:])
+        writer.commit()
+    assert harness.get(BLOB) == BLOB.data
+
+
+def test_of_two_that_find_the_same_partial_one_is_told_to_wait(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.start(BLOB, MIB)
+    store = harness.store
+    assert isinstance(store, DatabaseStore)
+    seen = store._free_partial(BLOB.sha256)
+    with store.writer(BLOB.sha256, BLOB.size) as writer:
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "_free_partial", lambda sha256: seen)
+            with pytest.raises(BlobBusy):
+                store.writer(BLOB.sha256, BLOB.size)
+            with pytest.raises(BlobBusy):
+                store.drop_partial(BLOB.sha256)
+        assert writer.offset == MIB
+        writer.write(BLOB.data[MIB:])
+        writer.commit()
+
+
+def test_a_lease_that_could_not_be_given_back_holds_up_nobody_here(harness: Harness) -> None:
+    def fail(*_args: object) -> None:
+        raise harness.engine.dialect.loaded_dbapi.OperationalError("gone")
+
+    writer = harness.store.writer(BLOB.sha256, BLOB.size)
+    writer.write(BLOB.data[: 2 * MIB])
+    event.listen(harness.engine, "do_execute", fail)
+    writer.close()
+    event.remove(harness.engine, "do_execute", fail)
+    with harness.store.writer(BLOB.sha256, BLOB.size) as again:
+        assert again.offset == 2 * MIB
+
+
+# -- sweeping
+
+
+def test_rows_of_a_cut_deletion_go_with_the_next_check(harness: Harness) -> None:
+    harness.put(BLOB)
+    with harness.engine.begin() as connection:
+        connection.execute(update(blob_store).values(state="gone"))
+        connection.execute(delete(blob_chunk).where(blob_chunk.c.start == 2 * MIB))
+    assert harness.store.stat(BLOB.sha256) is None
+    harness.put(BLOB)
+    harness.store.check()
+    assert states(harness) == ["ready"]
+    assert harness.leftovers() == []
+    assert harness.get(BLOB) == BLOB.data
+
+
+def test_a_large_blob_is_removed_in_batches(harness: Harness) -> None:
+    blob = make_blob(100_000)
+    with harness.store.writer(blob.sha256, blob.size) as writer:
+        for start in range(0, blob.size, 2000):
+            writer.write(blob.data[start : start + 2000])
+            writer.flush()
+        writer.commit()
+    harness.store.delete(blob.sha256)
+    assert states(harness) == []
+    assert harness.leftovers() == []
+
+
+def test_digests_come_in_pages(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webapp.storage.database._PAGE", 3)
+    blobs = [make_blob(10, seed) for seed in range(6)]
+    for blob in blobs:
+        harness.put(blob)
+    assert list(harness.store.digests()) == sorted(blob.sha256 for blob in blobs)
+
+
+# -- how it talks to the database
+
+
+def test_reading_asks_once_for_each_row_and_holds_no_connection(
+    harness: Harness, count_queries: Callable[[], AbstractContextManager[Queries]]
+) -> None:
+    harness.put(BLOB)
+    with count_queries() as queries, harness.store.open(BLOB.sha256) as reader:
+        for _ in reader.chunks(chunk=64 << 10):
+            assert harness.engine.pool.checkedout() == 0
+    assert len(queries) == 1 + 4, queries
+
+
+def test_connections_keep_their_settings(harness: Harness) -> None:
+    setting = "PRAGMA synchronous"
+    if harness.is_postgres:
+        setting = "SHOW synchronous_commit"
+    with harness.engine.connect() as connection:
+        before = connection.execute(text(setting)).scalar_one()
+    harness.put(BLOB)
+    with harness.engine.connect() as connection:
+        assert connection.execute(text(setting)).scalar_one() == before
+
+
+def test_a_commit_is_on_the_disk(harness: Harness) -> None:
+    asked: list[str] = []
+
+    @event.listens_for(harness.engine, "before_cursor_execute")
+    def _note(_c: object, _k: object, statement: str, *_rest: object) -> None:
+        asked.append(statement)
+
+    harness.put(BLOB)
+    last = max(index for index, statement in enumerate(asked) if "UPDATE blob_store" in statement)
+    before = asked[: last - 1]
+    if harness.is_postgres:
+        slack = "SET LOCAL synchronous_commit = off"
+        assert before.count(slack) == 1 + 4, "claiming, and one for each row"
+        assert asked[last - 2] != slack
+    else:
+        assert before[-1] == "PRAGMA synchronous = FULL"
+
+
+def test_bytes_in_postgres_are_not_compressed_again(harness: Harness) -> None:
+    if not harness.is_postgres:
+        pytest.skip("SQLite does not compress")
+    query = "SELECT attstorage FROM pg_attribute WHERE attname='data' AND attrelid=%s::regclass"
+    with harness.engine.connect() as connection:
+        storage = connection.exec_driver_sql(query, ("blob_chunk",)).scalar_one()
+    assert storage in ("e", b"e")
+
+
+def test_a_database_without_the_tables_is_a_problem(harness: Harness) -> None:
+    storage_metadata.drop_all(harness.engine)
+    for use in (harness.store.check, lambda: harness.store.stat(BLOB.sha256)):
+        with pytest.raises(StoreUnusable) as caught:
+            use()
+        assert "blob_store" in caught.value.got
+        assert "slipway db upgrade" in caught.value.next_step
+
+
+def test_problems_show_no_password_and_no_bytes(harness: Harness) -> None:
+    url = harness.engine.url.set(password="hunter2") if harness.is_postgres else harness.engine.url
+    engine = create_engine(url)
+    store = DatabaseStore(engine)
+    storage_metadata.tables["blob_chunk"].drop(harness.engine)
+    with store.writer(BLOB.sha256, BLOB.size) as writer, pytest.raises(StoreUnusable) as caught:
+        writer.write(b"SECRET" * 200_000)
+    shown = str(caught.value) + repr(caught.value.__cause__)
+    assert "hunter2" not in shown
+    assert "SECRET" not in shown
+    engine.dispose()
+
+
+def test_a_power_cut_leaves_whole_blobs_and_usable_partials(
+    harness: Harness, tmp_path: Path
+) -> None:
+    if harness.is_postgres:
+        pytest.skip("PostgreSQL's own log cannot be cut from here")
+
+    @event.listens_for(harness.engine, "connect")
+    def _keep_log(connection: object, _record: object) -> None:
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # type: ignore[attr-defined]
+
+    harness.engine.dispose()
+    small = make_blob(300_000, seed=3)
+    harness.put(small)
+    harness.start(BLOB, 2 * MIB)
+    harness.put(BLOB)
+    database = Path(str(harness.engine.url.database))
+    log = database.with_name(database.name + "-wal")
+    dice, ends = random.Random(5), set()
+    for cut in [0, *(dice.randrange(log.stat().st_size) for _ in range(12))]:
+        copy = tmp_path / f"cut-{cut}.db"
+        shutil.copyfile(database, copy)
+        copy.with_name(copy.name + "-wal").write_bytes(log.read_bytes()[:cut])
+        engine = create_engine(f"sqlite:///{copy}")
+        storage_metadata.create_all(engine)
+        engine.dispose()
+        after = Harness(Place("database", tmp_path, f"sqlite:///{copy}"))
+        owned_by(after, "", seconds_ago=0)  # the machine started anew
+        whole = list(after.store.digests())
+        ends.add(len(whole))
+        for digest in whole:
+            assert after.store.verify(digest)
+        for blob in (small, BLOB):
+            after.put(blob)
+            assert after.get(blob) == blob.data
+        after.store.check()
+        assert after.leftovers() == []
+        after.engine.dispose()
+    assert len(ends) > 1, "cuts before and after the first commit were tried"
+
+
+def test_leases_of_this_process_are_alive(harness: Harness) -> None:
+    harness.start(BLOB, MIB)
+    owned_by(harness, leases.new_owner(), seconds_ago=0)
+    with pytest.raises(BlobBusy):
+        harness.store.writer(BLOB.sha256, BLOB.size)
