@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
-from wsgiref.headers import Headers
 
 import structlog
 from flask import Flask, Response, abort, current_app, g, request
@@ -23,6 +23,9 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from whitenoise import WhiteNoise
 
 from webapp.config import ROOT, Settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 STATIC = ROOT / "static"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -126,20 +129,31 @@ def _serve_static(app: Flask, headers: dict[str, str]) -> None:
     version = _content_hash(STATIC)
     prefix = f"static/{version}/"
 
-    def add_headers(answer: Headers, _path: str, _url: str) -> None:
-        for name, value in headers.items():
-            answer[name] = value
-
+    flask = app.wsgi_app
     static = WhiteNoise(
-        app.wsgi_app,
+        flask,
         allow_all_origins=False,
         max_age=3600,
         immutable_file_test=lambda _path, url: url.startswith(f"/{prefix}"),
-        add_headers_function=add_headers,
     )
     static.add_files(str(STATIC), prefix=prefix)
     static.add_files(str(STATIC), prefix="static/")
-    app.wsgi_app = static  # type: ignore[method-assign]
+
+    def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if not environ.get("PATH_INFO", "").startswith("/static/"):
+            return flask(environ, start_response)
+
+        def with_headers(
+            status: str, answer: list[tuple[str, str]], *rest: Any
+        ) -> Callable[[bytes], object]:
+            # WhiteNoise's own hook leaves out its refusals; Flask's 404 has them already.
+            known = {name.lower() for name, _ in answer}
+            missing = [(n, v) for n, v in headers.items() if n.lower() not in known]
+            return start_response(status, [*answer, *missing], *rest)
+
+        return cast("Iterable[bytes]", static(environ, with_headers))
+
+    app.wsgi_app = serve  # type: ignore[method-assign]
     app.jinja_env.globals["static_url"] = lambda name: f"/{prefix}{name}"
 
 

@@ -7,6 +7,7 @@ from flask import Flask
 def register(app: Flask) -> None:
     """Add everything that people see; what stands first is asked first."""
     from jinja2 import StrictUndefined
+    from werkzeug.local import LocalProxy
 
     from webapp import middleware
     from webapp.web import (
@@ -30,8 +31,10 @@ def register(app: Flask) -> None:
     errors.register(app)
     formatting.register(app)
     shell.register(app)
-    macros = app.jinja_env.get_template("_macros.html")
-    app.jinja_env.globals["ui"] = macros.module  # parts that are rendered alone need it, too
+    # Also for parts that are rendered alone; read when the first page needs it, then kept.
+    app.jinja_env.globals["ui"] = LocalProxy(
+        lambda: app.jinja_env.get_template("_macros.html").module
+    )
     app.register_blueprint(images.blueprint)
     app.register_blueprint(sources.blueprint)
     app.register_blueprint(imports.blueprint)

@@ -89,7 +89,7 @@ def register(app: Flask) -> None:
     """Load the visitor from the session's token, and decide before every page."""
     login = LoginManager()
     login.session_protection = None  # the session lives on the server; see services.sessions
-    login.init_app(app)
+    login.init_app(app, add_context_processor=False)  # templates have shell.user
     login.user_loader(_load)
     app.before_request(_decide)
 

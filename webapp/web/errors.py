@@ -165,7 +165,6 @@ def _answer(
     problem: Problem | None = None,
 ) -> Response:
     values = {
-        "status": status,
         "title": title,
         "cause": cause,
         "next_step": next_step,
@@ -177,7 +176,7 @@ def _answer(
         return hx.to_notices(hx.part("errors/_notice.html", status=status, **values))
     # A page that reads the database would fail again where the database failed.
     template = "errors/failed.html" if status >= 500 else "errors/error.html"
-    return make_response(render_template(template, **values), status)
+    return make_response(render_template(template, status=status, **values), status)
 
 
 def _for_scripts(text: str, status: int) -> Response:

@@ -75,11 +75,6 @@ def relative_time(at: datetime, now: datetime | None = None) -> str:
     return f"{text} ago" if seconds > 0 else f"in {text}"
 
 
-def fingerprint(text: str) -> str:
-    """A key's fingerprint in groups of four, as people compare it."""
-    return " ".join(text[i : i + 4] for i in range(0, len(text), 4))
-
-
 BROWSERS = (
     ("Edg/", "Edge"),
     ("OPR/", "Opera"),
@@ -116,7 +111,6 @@ def register(app: Flask) -> None:
         absolute_time,
         absolute_date,
         relative_time,
-        fingerprint,
         browser_name,
     ):
         app.add_template_filter(function)

@@ -15,6 +15,7 @@ from flask_wtf.file import FileField
 from sqlalchemy import func, select
 from wtforms import BooleanField, IntegerField, PasswordField, RadioField, StringField
 from wtforms import TextAreaField as TextArea
+from wtforms.fields import SelectChoice
 from wtforms.validators import Length, NumberRange, Optional
 
 from webapp import hx, jobs
@@ -41,10 +42,10 @@ class SourceForm(FlaskForm):
     stream = RadioField(
         "Where images come from",
         choices=[
-            ("stable", "maas.io stable: tested images, for most labs"),
-            ("daily", "maas.io daily: rebuilt often, newest fixes first"),
-            ("candidate", "maas.io candidate: what becomes stable next"),
-            ("custom", "Custom: a mirror of your own"),
+            SelectChoice("stable", "maas.io stable: tested images, for most labs"),
+            SelectChoice("daily", "maas.io daily: rebuilt often, newest fixes first"),
+            SelectChoice("candidate", "maas.io candidate: what becomes stable next"),
+            SelectChoice("custom", "Custom: a mirror of your own"),
         ],
         default="stable",
     )
@@ -60,7 +61,11 @@ class SourceForm(FlaskForm):
     ca_file = StringField("CA file", validators=[Optional(), Length(max=4096)])
     auth_kind = RadioField(
         "Login",
-        choices=[("none", "None"), ("basic", "User and password"), ("bearer", "Bearer token")],
+        choices=[
+            SelectChoice("none", "None"),
+            SelectChoice("basic", "User and password"),
+            SelectChoice("bearer", "Bearer token"),
+        ],
         default="none",
     )
     auth_username = StringField("User", validators=[Optional(), Length(max=200)])
@@ -335,7 +340,14 @@ def _as_json(draft: SourceDraft) -> str:
 
 def _sealed_draft() -> SourceDraft:
     """The previewed draft, which the page carried encrypted: no secret is shown to anybody."""
-    values = json.loads(secrets.unseal(request.form.get("draft", ""), max_age_s=DRAFT_MAX_AGE_S))
+    sealed = request.form.get("draft", "")
+    if not sealed:
+        raise Problem(
+            "There is no preview to save.",
+            code="draft-missing",
+            next_step="Fill in the form and connect; the preview can then be saved.",
+        )
+    values = json.loads(secrets.unseal(sealed, max_age_s=DRAFT_MAX_AGE_S))
     values["keyring_data"] = base64.b64decode(values["keyring_data"]) or None
     return SourceDraft(**values)
 

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select
+
+from tests.web.visitors import PASSWORD, Visitor, text_of
+from webapp.extensions import db
+from webapp.models import LoginThrottle, Role
+from webapp.services import accounts, passwords, sessions, throttle
+from webapp.services.sessions import SignInProblem, TooManyAttempts
+
+ATTACKER, OWNER = "198.51.100.7", "192.0.2.1"
+
+
+class Clock:
+    """The throttle's clock, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(throttle, "utcnow", clock)
+    return clock
+
+
+@pytest.fixture
+def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Passwords that were really compared; the comparing itself is left out, for speed."""
+    seen: list[str] = []
+
+    def verify(password: str, kept: str | None) -> bool:
+        seen.append(password)
+        return password == PASSWORD and kept is not None
+
+    monkeypatch.setattr(passwords, "verify", verify)
+    return seen
+
+
+def guess(name: str, password: str, address: str) -> str:
+    try:
+        sessions.sign_in(name, password, address=address, user_agent="")
+    except SignInProblem:
+        return "wrong"
+    except TooManyAttempts:
+        return "throttled"
+    return "in"
+
+
+def test_of_a_thousand_guesses_in_ten_minutes_twenty_at_most_are_evaluated(
+    region: Flask, clock: Clock, evaluated: list[str]
+) -> None:
+    accounts.create_user("maria", PASSWORD, Role.VIEWER)
+    for number in range(1000):
+        guess("maria", f"guess {number}", ATTACKER)
+        clock.forward(0.6)
+    assert 10 <= len(evaluated) <= 20
+    assert guess("maria", PASSWORD, OWNER) == "in"
+
+
+def test_a_right_password_is_throttled_like_a_wrong_one(
+    region: Flask, clock: Clock, evaluated: list[str]
+) -> None:
+    accounts.create_user("maria", PASSWORD, Role.VIEWER)
+    for number in range(8):
+        assert guess("maria", f"guess {number}", ATTACKER) == "wrong"
+    assert guess("maria", PASSWORD, ATTACKER) == "throttled"
+    clock.forward(61)
+    assert guess("maria", PASSWORD, ATTACKER) == "in"
+
+
+def test_a_person_who_gets_in_starts_afresh(
+    region: Flask, clock: Clock, evaluated: list[str]
+) -> None:
+    accounts.create_user("maria", PASSWORD, Role.VIEWER)
+    for _ in range(4):
+        outcomes = [guess("maria", word, OWNER) for word in ("a", "b", "c", PASSWORD)]
+        assert outcomes == ["wrong", "wrong", "wrong", "in"]
+
+
+def test_one_address_cannot_try_one_password_on_every_account(
+    region: Flask, clock: Clock, evaluated: list[str]
+) -> None:
+    for number in range(200):
+        guess(f"user{number}", "Summer2026", ATTACKER)
+    assert len(evaluated) == sessions.ADDRESS_BUCKET.capacity
+
+
+def test_addresses_of_one_ipv6_network_count_as_one(
+    region: Flask, clock: Clock, evaluated: list[str]
+) -> None:
+    for number in range(30):
+        guess("maria", "x", f"2001:db8::{number:x}")
+    assert len(evaluated) == sessions.ACCOUNT_BUCKET.capacity
+    assert guess("maria", "x", "2001:db8:0:1::1") == "wrong"
+
+
+@pytest.mark.both_databases
+def test_guesses_at_the_same_moment_cannot_share_a_token(region: Flask, clock: Clock) -> None:
+    barrier, allowed = threading.Barrier(8), []
+
+    def spend() -> None:
+        with region.app_context():
+            barrier.wait(10)
+            for _ in range(5):
+                allowed.append(throttle.allow(sessions.ACCOUNT_BUCKET, "maria"))
+            db.session.remove()
+
+    threads = [threading.Thread(target=spend) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert (sum(allowed), len(allowed)) == (8, 40)
+
+
+def test_a_bucket_never_holds_more_than_its_capacity(region: Flask, clock: Clock) -> None:
+    bucket = throttle.Bucket("test", capacity=2, refill_s=10)
+    assert throttle.allow(bucket, "k")
+    clock.forward(100_000)
+    assert [throttle.allow(bucket, "k") for _ in range(3)] == [True, True, False]
+
+
+def test_a_clock_that_goes_back_gives_no_tokens(region: Flask, clock: Clock) -> None:
+    bucket = throttle.Bucket("test", capacity=2, refill_s=10)
+    assert [throttle.allow(bucket, "k") for _ in range(2)] == [True, True]
+    clock.forward(-3600)
+    assert not throttle.allow(bucket, "k")
+
+
+def test_old_buckets_are_swept_at_the_next_sign_in(
+    region: Flask, clock: Clock, evaluated: list[str]
+) -> None:
+    accounts.create_user("maria", PASSWORD, Role.VIEWER)
+    for number in range(5):
+        guess(f"user{number}", "x", ATTACKER)
+    clock.forward(2 * 86400)
+    guess("maria", PASSWORD, OWNER)
+    kept = db.session.scalar(select(func.count()).select_from(LoginThrottle))
+    assert kept == 1  # the address that just signed in
+
+
+def test_the_page_says_how_long_to_wait(app: Flask, visit: Callable[..., Visitor]) -> None:
+    with app.app_context():
+        accounts.create_user("maria", PASSWORD, Role.VIEWER)
+    attacker = visit(address=ATTACKER)
+    token = attacker.token()
+    form = {"username": "maria", "password": "wrong", "csrf_token": token}
+    answers = [attacker.client.post("/sign-in", data=form) for _ in range(9)]
+    assert [answer.status_code for answer in answers] == [422] * 8 + [429]
+    assert answers[-1].headers["Retry-After"] == "60"
+    assert "Wait a minute" in text_of(answers[-1])
+    assert visit(address=OWNER).sign_in("maria").status_code == 303
+
+
+@pytest.mark.settings(trusted_proxies=0)
+def test_a_made_up_forwarded_address_does_not_help(
+    app: Flask, visit: Callable[..., Visitor], evaluated: list[str]
+) -> None:
+    attacker = visit(address=ATTACKER)
+    token = attacker.token()
+    for number in range(30):
+        attacker.client.post(
+            "/sign-in",
+            data={"username": "maria", "password": "x", "csrf_token": token},
+            headers={"X-Forwarded-For": f"10.0.0.{number}", "Forwarded": f"for=10.1.0.{number}"},
+        )
+    assert len(evaluated) == 8
+
+
+@pytest.mark.settings(trusted_proxies=1)
+def test_behind_a_trusted_proxy_its_last_word_counts(
+    app: Flask, visit: Callable[..., Visitor], evaluated: list[str]
+) -> None:
+    attacker = visit(address="127.0.0.1")
+    token = attacker.token()
+    for number in range(30):
+        attacker.client.post(
+            "/sign-in",
+            data={"username": "maria", "password": "x", "csrf_token": token},
+            headers={"X-Forwarded-For": f"10.0.0.{number}, {ATTACKER}"},
+        )
+    assert len(evaluated) == 8
