@@ -43,8 +43,8 @@ def parts(body: bytes, boundary: str) -> Iterator[Part]:
     if not _BOUNDARY.fullmatch(boundary):
         raise _unreadable("no boundary that can be used")
     marker = boundary.encode()
-    if not body.replace(b"--" + marker, b"").strip(b"-\r\n"):
-        return  # libmaas sends boundaries around nothing where it has no arguments
+    if _is_partless(body, marker):
+        return  # what libmaas sends where it has no arguments
     decoder = MultipartDecoder(marker, max_parts=MAX_PARTS)
     # The last boundary comes without the line's end that the decoder waits for.
     decoder.receive_data(body + b"\r\n")
@@ -54,6 +54,12 @@ def parts(body: bytes, boundary: str) -> Iterator[Part]:
     except (ValueError, RequestEntityTooLarge) as error:
         reason = str(error) if isinstance(error, ValueError) else f"more than {MAX_PARTS} parts"
         raise _unreadable(reason) from error
+
+
+def _is_partless(body: bytes, marker: bytes) -> bool:
+    """Whether there is nothing between the boundaries, or nothing at all."""
+    *before, end = body.split(b"--" + marker)
+    return not b"".join(before).strip() and end.strip() == (b"--" if before else b"")
 
 
 def _decoded(decoder: MultipartDecoder) -> Iterator[Part]:
