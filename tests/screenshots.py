@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``make screenshots``: walk through a real Slipway and write docs/screenshots.
+
+Each page is taken wide and light, and small and dark; with ``--all`` also the other
+two. The walk is the main job: set up, connect a source, select, import, look.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from playwright.sync_api import sync_playwright
+
+from tests import signed
+from tests.browser import FLAGS, WIDTHS, chromium
+from tests.live import PASSWORD, LiveSlipway, wait_until
+from tests.mirror.faults import Fault
+from tests.mirror.maker import make_mirror
+from tests.mirror.server import MirrorServer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+TARGET = Path(__file__).resolve().parent.parent / "docs" / "screenshots"
+Scheme = Literal["light", "dark"]
+TAKEN: tuple[tuple[int, Scheme], ...] = ((1280, "light"), (390, "dark"))
+REST: tuple[tuple[int, Scheme], ...] = ((1280, "dark"), (390, "light"))
+Shoot = Callable[[str], None]
+
+
+def main() -> int:
+    """Take all pictures; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--all", action="store_true", help="both widths, light and dark, each")
+    parser.add_argument("--folder", type=Path, default=TARGET)
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="slipway-") as folder,
+        LiveSlipway(Path(folder) / "data") as slipway,
+        sync_playwright() as playwright,
+    ):
+        mirror = make_mirror(
+            Path(folder) / "mirror",
+            signed.new_key("Example Image Signing <images@example.test>"),
+            releases=["noble", "jammy", "focal", "questing"],
+            arches=["amd64", "arm64", "ppc64el"],
+            sizes={"squashfs": 4 << 20, "boot-initrd": 1 << 20, "root-tgz": 3 << 20},
+            versions=1,
+        )
+        browser = playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
+        context = browser.new_context(base_url=slipway.web_url, locale="en-GB")
+        page = context.new_page()
+
+        def shoot(name: str) -> None:
+            for width, scheme in (*TAKEN, *REST) if options.all else TAKEN:
+                page.set_viewport_size({"width": width, "height": WIDTHS[width]})
+                page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+                path = options.folder / f"{name}-{width}-{scheme}.png"
+                page.screenshot(path=path, full_page=True)
+                print(path, flush=True)
+            page.set_viewport_size({"width": 1280, "height": WIDTHS[1280]})
+
+        with MirrorServer(mirror) as server:
+            walk(page, slipway, server, mirror.keyring_armored.read_text(), shoot)
+        browser.close()
+    return 0
+
+
+def walk(page: Page, slipway: LiveSlipway, server: MirrorServer, keys: str, shoot: Shoot) -> None:
+    """Do the main job and take a picture at each stop."""
+    page.goto(re.findall(r"http\S+/setup\S+", slipway.output())[-1])
+    shoot("setup")
+    page.get_by_label("User name").fill("ada")
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_label(re.compile("again|repeat", re.I)).fill(PASSWORD)
+    page.get_by_role("button", name="Make the administrator").click()
+    page.wait_for_url("**/images/")
+
+    page.goto("/sources/new")
+    page.get_by_label("Custom").check()
+    page.get_by_label("Mirror URL").fill(server.source_url)
+    page.get_by_label("Keyring contents").fill(keys)
+    shoot("source-new")
+    page.get_by_role("button", name="Connect").click()
+    page.get_by_text("the signature is good").wait_for()
+    shoot("source-preview")
+    page.get_by_role("button", name="Save this source").click()
+    page.get_by_role("link", name="select images").wait_for()
+    shoot("source")
+
+    page.goto("/images/")
+    for image in ("Ubuntu 24.04 LTS amd64", "Ubuntu 24.04 LTS arm64", "CentOS 7 amd64"):
+        page.get_by_role("checkbox", name=re.compile(image)).check()
+    page.get_by_text("3 to add, 0 to delete.").wait_for()
+    shoot("images-selected")
+    server.set_faults([Fault(path="squashfs$|root-tgz$", rate=700_000)])
+    page.get_by_role("button", name="Update selection").click()
+    page.get_by_text("The import has started").wait_for()
+    page.goto("/imports/")
+    page.get_by_text(re.compile(r"\([1-9]\d? %\)")).first.wait_for()
+    shoot("import-running")
+    server.set_faults()
+
+    def is_over() -> bool:
+        return "No import is running" in page.locator("#current-import").inner_text()
+
+    wait_until(is_over, "the import ends")
+    page.goto("/imports/")
+    shoot("imports")
+    page.goto("/images/")
+    shoot("images")
+    server.set_faults([Fault(path="index.sjson$", body="<html>Sign in to the network</html>")])
+    page.goto("/sources/1")
+    page.get_by_role("button", name="Read it now").click()
+    page.get_by_text("The worker reads its catalogue").wait_for()
+    page.get_by_text("The worker reads its catalogue").wait_for(state="hidden")
+    shoot("source-error")
+    page.goto("/account")
+    shoot("account")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
