@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,6 +25,8 @@ _AT_ONCE = threading.BoundedSemaphore(4)
 
 _WORDS_FILE = Path(__file__).with_name("common_passwords.txt")
 _LOOKALIKES = str.maketrans("013457@$!|", "oieastasii")
+_YEAR_AT_END = re.compile(r"(19|20)\d\d[\W_]{0,3}$")
+_DATE = re.compile(r"(19|20)\d\d[-./]?\d\d[-./]?\d\d|\d\d[-./]?\d\d[-./]?(19|20)\d\d")
 _RUNS = (
     "abcdefghijklmnopqrstuvwxyz",
     "01234567890123456789",
@@ -71,15 +74,25 @@ def is_common(password: str) -> bool:
     words = _words()
     if lowered in words or _is_repetition(lowered) or _is_run(lowered):
         return True
-    if re.fullmatch(r"(19|20)\d\d[-./]?\d\d[-./]?\d\d|\d\d[-./]?\d\d[-./]?(19|20)\d\d", lowered):
+    if _DATE.fullmatch(lowered):
         return True
-    for spelling in {lowered, lowered.translate(_LOOKALIKES)}:
-        core = re.sub(r"^[\W\d_]{0,4}|[\W\d_]{0,4}$", "", spelling)
-        if core in words or _is_run(core) or core.translate(_LOOKALIKES) in words:
-            return True
-    # "Password2024!!!" ends in more than four, but is still one word and a year.
-    core = re.sub(r"(19|20)\d\d[\W_]{0,3}$", "", lowered)
-    return core in words or core.translate(_LOOKALIKES) in words
+    return any(
+        core in words or core.translate(_LOOKALIKES) in words or _is_run(core)
+        for core in _cores(lowered)
+    )
+
+
+def _cores(text: str) -> Iterator[str]:
+    """The text without up to four digits or signs at either end, and without a year."""
+    yield _YEAR_AT_END.sub("", text)
+    for head in range(_signs(text) + 1):
+        for tail in range(_signs(text[::-1]) + 1):
+            yield text[head : len(text) - tail]
+
+
+def _signs(text: str) -> int:
+    """How many characters at the start are no letters, counted up to four."""
+    return next((n for n, character in enumerate(text[:4]) if character.isalpha()), len(text[:4]))
 
 
 def hash_password(password: str) -> str:
