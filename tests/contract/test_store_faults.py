@@ -6,15 +6,11 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
-from unittest import mock
 
-import psycopg
 import pytest
 from sqlalchemy import event
 
+from tests.contract.faults import Fault, failing_calls, failing_statements
 from tests.contract.stores import MIB, Blob, Harness, make_blob
 from webapp.storage import files
 from webapp.storage.errors import StoreFull, StoreProblem, StoreUnusable
@@ -24,76 +20,6 @@ NEW = make_blob(2 * MIB + 17)
 STEPS = ("write", "fsync", "rename", "mkdir", "open", "fstat", "preadv", "statvfs", "stat")
 FILES = pytest.mark.parametrize("place", ["filesystem"], indirect=True)
 ROWS = pytest.mark.parametrize("place", ["database-sqlite", "database-postgres"], indirect=True)
-
-
-class Fault:
-    """Fails at one of the calls that it counts."""
-
-    def __init__(self, make_error: Callable[[], Exception]) -> None:
-        self.make_error = make_error
-        self.countdown = 0
-        self.is_armed = False
-
-    def arm(self, number: int) -> None:
-        """Fail at the call of this number, counted from one."""
-        self.countdown, self.is_armed = number, True
-
-    @property
-    def has_struck(self) -> bool:
-        """Whether there were that many calls."""
-        return self.countdown <= 0
-
-    def count(self) -> None:
-        """Note one call; raises the error when it is its turn."""
-        if self.is_armed:
-            self.countdown -= 1
-            if self.countdown == 0:
-                raise self.make_error()
-
-
-@contextmanager
-def failing_calls(step: str, number: int) -> Iterator[Fault]:
-    """Let one system call of the store's files fail."""
-    fault = Fault(lambda: OSError(number, os.strerror(number)))
-    real = getattr(os, step)
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        fault.count()
-        return real(*args, **kwargs)
-
-    with mock.patch.object(os, step, call):
-        yield fault
-
-
-@contextmanager
-def failing_statements(harness: Harness, is_full: bool) -> Iterator[Fault]:
-    """Let one statement or commit of the store's database fail, as its driver says it."""
-    fault = Fault(lambda: driver_error(harness, is_full))
-    dialect = harness.engine.dialect
-    real_commit = dialect.do_commit
-
-    def execute(*_args: Any) -> None:
-        fault.count()
-
-    def commit(connection: Any) -> None:
-        fault.count()
-        real_commit(connection)
-
-    event.listen(harness.engine, "do_execute", execute)
-    try:
-        with mock.patch.object(dialect, "do_commit", commit):
-            yield fault
-    finally:
-        event.remove(harness.engine, "do_execute", execute)
-
-
-def driver_error(harness: Harness, is_full: bool) -> Exception:
-    """What the driver raises for a full disk or a broken one."""
-    if harness.is_postgres:
-        return psycopg.errors.DiskFull("full") if is_full else psycopg.errors.IoError("broken")
-    error = sqlite3.OperationalError("database or disk is full" if is_full else "disk I/O error")
-    error.sqlite_errorcode = sqlite3.SQLITE_FULL if is_full else sqlite3.SQLITE_IOERR
-    return error
 
 
 def store_in_two_goes(harness: Harness, blob: Blob) -> None:
@@ -188,3 +114,44 @@ def test_a_database_file_at_its_limit_is_a_full_store(harness: Harness) -> None:
     assert caught.value.needed == NEW.size
     assert harness.get(OLD) == OLD.data
     assert list(harness.store.digests()) == [OLD.sha256]
+
+
+@FILES
+def test_bytes_after_a_failed_fsync_are_not_believed(harness: Harness) -> None:
+    with failing_calls("fsync", errno.EIO) as fault:
+        with harness.store.writer(NEW.sha256, NEW.size) as writer:
+            writer.write(NEW.data)
+            fault.arm(1)
+            with pytest.raises(StoreUnusable):
+                writer.commit()
+    assert list(harness.store.partials()) == []
+
+
+@FILES
+def test_a_kernel_that_takes_less_than_it_was_given_is_asked_again(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:30_001]))
+    harness.put(OLD)
+    assert harness.get(OLD) == OLD.data
+
+
+@FILES
+def test_what_the_kernel_took_before_it_failed_counts(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.write
+    with harness.store.writer(OLD.sha256, OLD.size) as writer:
+        with failing_calls("write", errno.ENOSPC) as fault, monkeypatch.context() as patch:
+            failing = os.write
+            patch.setattr(os, "write", lambda fd, data: failing(fd, data[:30_001]))
+            fault.arm(2)
+            with pytest.raises(StoreFull) as caught:
+                writer.write(OLD.data)
+        assert os.write is real
+        assert writer.offset == 30_001
+        assert caught.value.needed == OLD.size - 30_001
+        writer.write(OLD.data[30_001:])
+        writer.commit()
+    assert harness.get(OLD) == OLD.data

@@ -10,17 +10,21 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, delete, event, select, text, update
+from sqlalchemy import create_engine, delete, event, insert, select, text, update
 
+from tests.contract.faults import driver_error
 from tests.contract.stores import MIB, Harness, Place, make_blob
 from tests.databases import Queries
 from webapp.storage import leases, rows
 from webapp.storage.database import DatabaseStore
-from webapp.storage.errors import BlobBusy, StoreUnusable
+from webapp.storage.errors import BlobBusy, BlobMissing, StoreFull, StoreUnusable
 from webapp.storage.leases import LEASE_S
 from webapp.storage.tables import blob_chunk, blob_store, storage_metadata
+from webapp.storage.transactions import SWEEP_ROWS
 
 BLOB = make_blob(3 * MIB + 17)
+CHUNK_COLUMNS = ["blob_id", "start", "data"]
+NEXT_CHUNK = select(blob_chunk.c.blob_id, blob_chunk.c.start + MIB, blob_chunk.c.data)
 ELSEWHERE = "another machine/1/1/00"
 
 pytestmark = pytest.mark.both_databases
@@ -39,6 +43,10 @@ def owned_by(harness: Harness, owner: str, seconds_ago: int) -> None:
         connection.execute(
             update(blob_store).values(owner=owner, touched_at=blob_store.c.touched_at - seconds_ago)
         )
+
+
+def fail(harness: Harness) -> None:
+    raise driver_error(harness, is_full=True)
 
 
 def states(harness: Harness) -> list[str]:
@@ -66,11 +74,10 @@ def test_who_lost_his_lease_writes_nothing_more(harness: Harness) -> None:
     slow.write(BLOB.data[:MIB])
     owned_by(harness, ELSEWHERE, seconds_ago=2 * LEASE_S)
     with harness.store.writer(BLOB.sha256, BLOB.size) as quick:
-        quick.write(BLOB.data[MIB : 2 * MIB])
         with pytest.raises(BlobBusy):
             slow.write(BLOB.data[MIB : 2 * MIB])
         slow.discard()
-        quick.write(BLOB.data[2 * MIB :])
+        quick.write(BLOB.data[MIB:])
         quick.commit()
     with pytest.raises(ValueError, match="closed"):
         slow.commit()
@@ -89,6 +96,19 @@ def test_who_lost_his_lease_commits_nothing(harness: Harness) -> None:
     slow.close()
     assert harness.store.stat(BLOB.sha256) is None
     assert harness.leftovers() == []
+
+
+def test_a_writer_that_does_not_know_what_was_stored_stores_no_more(harness: Harness) -> None:
+    with harness.store.writer(BLOB.sha256, BLOB.size) as writer:
+        writer.write(BLOB.data[:MIB])
+        with harness.engine.begin() as connection:  # a commit whose answer was lost
+            connection.execute(update(blob_store).values(received=2 * MIB))
+            connection.execute(insert(blob_chunk).from_select(CHUNK_COLUMNS, NEXT_CHUNK))
+        with pytest.raises(BlobBusy):
+            writer.write(BLOB.data[MIB : 2 * MIB])
+    with harness.store.writer(BLOB.sha256, BLOB.size) as writer:
+        assert writer.offset == 2 * MIB
+        writer.discard()
 
 
 def test_each_write_renews_the_lease(harness: Harness) -> None:
@@ -149,15 +169,30 @@ def test_of_two_that_find_the_same_partial_one_is_told_to_wait(
         writer.commit()
 
 
-def test_a_lease_that_could_not_be_given_back_holds_up_nobody_here(harness: Harness) -> None:
-    def fail(*_args: object) -> None:
-        raise harness.engine.dialect.loaded_dbapi.OperationalError("gone")
+def test_who_finds_a_lease_renewed_is_told_to_wait(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.start(BLOB, MIB)
+    owned_by(harness, ELSEWHERE, seconds_ago=2 * LEASE_S)
+    store = harness.store
+    assert isinstance(store, DatabaseStore)
+    seen = store._free_partial(BLOB.sha256)
+    owned_by(harness, ELSEWHERE, seconds_ago=-2 * LEASE_S)
+    monkeypatch.setattr(store, "_free_partial", lambda sha256: seen)
+    with pytest.raises(BlobBusy):
+        store.writer(BLOB.sha256, BLOB.size)
+    with pytest.raises(BlobBusy):
+        store.drop_partial(BLOB.sha256)
 
+
+def test_a_lease_that_could_not_be_given_back_holds_up_nobody_here(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     writer = harness.store.writer(BLOB.sha256, BLOB.size)
     writer.write(BLOB.data[: 2 * MIB])
-    event.listen(harness.engine, "do_execute", fail)
-    writer.close()
-    event.remove(harness.engine, "do_execute", fail)
+    with monkeypatch.context() as patch:
+        patch.setattr(harness.engine.dialect, "do_commit", lambda _: fail(harness))
+        writer.close()
     with harness.store.writer(BLOB.sha256, BLOB.size) as again:
         assert again.offset == 2 * MIB
 
@@ -178,14 +213,30 @@ def test_rows_of_a_cut_deletion_go_with_the_next_check(harness: Harness) -> None
     assert harness.get(BLOB) == BLOB.data
 
 
-def test_a_large_blob_is_removed_in_batches(harness: Harness) -> None:
+def test_a_reader_of_a_half_swept_blob_gets_no_early_end(harness: Harness) -> None:
+    harness.put(BLOB)
+    with harness.store.open(BLOB.sha256) as reader:
+        pieces = reader.chunks()
+        next(pieces)
+        with harness.engine.begin() as connection:
+            connection.execute(delete(blob_chunk).where(blob_chunk.c.start > 0))
+        with pytest.raises(BlobMissing):
+            next(pieces)
+
+
+def test_a_large_blob_is_removed_in_batches(
+    harness: Harness, count_queries: Callable[[], AbstractContextManager[Queries]]
+) -> None:
     blob = make_blob(100_000)
     with harness.store.writer(blob.sha256, blob.size) as writer:
         for start in range(0, blob.size, 2000):
             writer.write(blob.data[start : start + 2000])
             writer.flush()
         writer.commit()
-    harness.store.delete(blob.sha256)
+    with count_queries() as queries:
+        harness.store.delete(blob.sha256)
+    batches = [query for query in queries if query.startswith("DELETE FROM blob_chunk")]
+    assert len(batches) == 50 // SWEEP_ROWS + 2, "the last one finds nothing"
     assert states(harness) == []
     assert harness.leftovers() == []
 
@@ -211,13 +262,21 @@ def test_reading_asks_once_for_each_row_and_holds_no_connection(
     assert len(queries) == 1 + 4, queries
 
 
-def test_connections_keep_their_settings(harness: Harness) -> None:
+def test_connections_keep_their_settings(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     setting = "PRAGMA synchronous"
     if harness.is_postgres:
         setting = "SHOW synchronous_commit"
     with harness.engine.connect() as connection:
         before = connection.execute(text(setting)).scalar_one()
     harness.put(BLOB)
+    with harness.store.writer(BLOB.sha256, BLOB.size) as writer:
+        writer.write(BLOB.data)
+        writer.flush()
+        with monkeypatch.context() as patch:
+            patch.setattr(harness.engine.dialect, "do_commit", lambda _: fail(harness))
+            with pytest.raises(StoreFull):
+                writer.commit()
+        writer.commit()
     with harness.engine.connect() as connection:
         assert connection.execute(text(setting)).scalar_one() == before
 
