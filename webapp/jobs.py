@@ -22,7 +22,6 @@ from flask import Flask
 from huey.storage import SqliteStorage
 
 from webapp.config import Settings
-from webapp.errors import Problem
 from webapp.services import importing, runs, sources, upkeep
 from webapp.storage.leases import new_owner
 
@@ -103,8 +102,6 @@ class Worker:
         try:
             with self._app.app_context():
                 upkeep.reconcile(trigger, is_thorough=is_thorough)
-        except Problem as problem:
-            log.error("house-keeping failed", **problem.as_dict())
         except Exception:
             log.exception("house-keeping failed")
 
@@ -127,7 +124,7 @@ class Worker:
             self._look.clear()
             try:
                 with self._app.app_context():
-                    sources.refresh_unread()
+                    sources.refresh_unread(self._leaving.is_set)
                 while self._import_next():
                     continue
             except Exception:

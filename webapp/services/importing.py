@@ -14,7 +14,7 @@ from typing import cast
 
 import structlog
 from flask import Flask, current_app
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -23,15 +23,15 @@ from webapp.extensions import db, settings, store
 from webapp.models import (
     BootResource,
     BootSource,
-    ImportFailure,
     ImportRun,
     ResourceType,
     RunState,
 )
 from webapp.services import publishing, reserving, runs, sources, stock
 from webapp.services.downloading import Mirror, Outcome, download, unexpected
+from webapp.services.failures import Failures
 from webapp.services.planning import nothing_left, plan
-from webapp.services.plans import Key, Plan, PlannedBlob, PlannedSet, Retirement, SourceState
+from webapp.services.plans import Plan, PlannedBlob, PlannedSet, Retirement, SourceState
 from webapp.services.progress import Reporter
 from webapp.services.publishing import BlobsVanished, Origin
 from webapp.streams.urls import normalise
@@ -63,7 +63,7 @@ def execute(run_id: int, owner: str, is_leaving: Callable[[], bool]) -> RunState
         except Exception as error:
             log.exception("the import broke", run=run_id)
             db.session.rollback()
-            work.fail(unexpected(error, f"run {run_id}"))
+            work.failures.add(unexpected(error, f"run {run_id}"))
             state, summary = RunState.FAILED, "The import broke off."
     if reporter.is_lost:
         log.warning("another worker has the run", run=run_id)
@@ -85,17 +85,14 @@ class Import:
 
     def __init__(self, run_id: int, owner: str, reporter: Reporter) -> None:
         self._run_id, self._owner, self._reporter = run_id, owner, reporter
-        self._urls: dict[int, str] = {}
+        self.failures = Failures(run_id)
         self._origins: dict[int, Origin] = {}
-        self._failed: set[Key] = set()
-        self._failures = 0
-        self._published = self._removed = 0
+        self._removed = 0
         self._is_superseded = False
         self.intent = ""
 
     def run(self) -> tuple[RunState, str]:
         """All steps; returns how the run ends, STOPPED when it was left off early."""
-        self._forget_failures()
         self.intent = runs.intent()
         fresh = self._refresh()
         if self._reporter.is_stopped():
@@ -104,12 +101,12 @@ class Import:
         states = stock.sources(fresh)
         todo = self._plan(states)
         for refusal in todo.refusals:
-            self.fail(refusal.problem, refusal.source_id, refusal.key)
+            self.failures.add(refusal.problem, refusal.source_id, refusal.key)
         if todo.is_empty:
             return self._ended(states)
         problem = self._lack_of_room(todo)
         if problem is not None:
-            self.fail(problem)
+            self.failures.add(problem)
             return RunState.FAILED, "Nothing was fetched or removed: the store has no room."
         if not self._reserve(todo):
             return self._stopped()
@@ -130,7 +127,7 @@ class Import:
         ).all()
         db.session.commit()
         outcomes = sources.refresh_all(self._reporter.is_stopped)
-        self._urls = {row.id: row.url for row in rows}
+        self.failures.urls = {row.id: row.url for row in rows}
         stamps = {row.id: row.updated_at for row in rows}
         trust = (BootSource.id, BootSource.is_unsigned, BootSource.signer_fingerprint)
         self._origins = {
@@ -140,7 +137,7 @@ class Import:
         }
         for outcome in outcomes:
             if outcome.problem is not None and not self._reporter.is_stopped():
-                self.fail(outcome.problem, outcome.source_id)
+                self.failures.add(outcome.problem, outcome.source_id)
         good = {outcome.source_id for outcome in outcomes if outcome.problem is None}
         return good & set(self._origins)
 
@@ -225,7 +222,7 @@ class Import:
                 return
             except BlobsVanished as problem:
                 db.session.rollback()
-                return self.fail(problem, planned.source_id, planned.key)
+                return self.failures.add(problem, planned.source_id, planned.key)
             except (IntegrityError, StaleDataError):
                 # Clean-up removed an old version that was about to be used again.
                 db.session.rollback()
@@ -239,7 +236,7 @@ class Import:
             # Its trust may be gone; the run that follows this one decides anew (I22).
             db.session.rollback()
             self._is_superseded = True
-            self._failed.add(planned.key)
+            self.failures.keys.add(planned.key)
             return
         is_new, retired = publishing.publish(planned, origin)
         if is_new:
@@ -250,20 +247,19 @@ class Import:
                 sets_retired=ImportRun.sets_retired + retired,
             )
         db.session.commit()
-        self._published += is_new
         log.info("image published", image=" ".join(planned.key), why=planned.why)
 
     # -- remove
 
     def _remove(self, todo: Plan) -> None:
         """Take away what is not wanted any more, now that what is wanted is there."""
-        retire = [one for one in todo.retire if not one.waits_for & self._failed]
-        if runs.intent() != self.intent:
-            retire = []  # what was unselected may be selected again: the next run decides
+        retire = [one for one in todo.retire if not one.waits_for & self.failures.keys]
         if not retire and not todo.newly_gone:
             return
         self._reporter.enter("publishing")
         self._hold()
+        if runs.intent() != self.intent:
+            retire = []  # what was unselected may be selected again: the next run decides
         if todo.newly_gone:
             publishing.mark_gone(todo.newly_gone)
         problem = self._nothing_left(retire)
@@ -274,7 +270,7 @@ class Import:
             self._removed = len(retire)
         db.session.commit()
         if problem is not None:
-            self.fail(problem)
+            self.failures.add(problem)
 
     def _nothing_left(self, retire: Collection[Retirement]) -> Problem | None:
         """The guard of the plan once more: what was to come may have failed."""
@@ -291,55 +287,28 @@ class Import:
 
     # -- failures and the end
 
-    def fail(
-        self,
-        problem: Problem,
-        source_id: int | None = None,
-        key: Key | None = None,
-        filename: str = "",
-    ) -> None:
-        """Add a failure to the run, at once, for people to see while it goes on."""
-        self._failures += 1
-        if key is not None:
-            self._failed.add(key)
-        row = {
-            "run_id": self._run_id,
-            "source_url": self._urls.get(source_id or 0, ""),
-            "image": key.name if key else "",
-            "architecture": key.architecture if key else "",
-            "filename": filename,
-            **problem.as_dict(),
-        }
-        try:
-            db.session.execute(insert(ImportFailure).values(source_id=source_id, **row))
-            db.session.commit()
-        except IntegrityError:  # the source was removed meanwhile
-            db.session.rollback()
-            db.session.execute(insert(ImportFailure).values(**row))
-            db.session.commit()
-        log.warning(
-            "import problem", run=self._run_id, image=" ".join(key or ()), **problem.as_dict()
-        )
-
     def _fail_blob(self, outcome: Outcome, users: list[PlannedSet]) -> None:
         problem, blob = cast(Problem, outcome.problem), outcome.blob
-        self._failed.update(planned.key for planned in users)
+        self.failures.keys.update(planned.key for planned in users)
         if len(users) > 1:
             problem.what += f" {_count(len(users), 'image')} need this file."
         source_id = outcome.location.source_id if outcome.location else None
-        self.fail(problem, source_id, blob.first, blob.filename)
-
-    def _forget_failures(self) -> None:
-        """What failed before the run was resumed is tried again."""
-        db.session.execute(delete(ImportFailure).where(ImportFailure.run_id == self._run_id))
-        db.session.commit()
+        self.failures.add(problem, source_id, blob.first, blob.filename)
 
     def _hold(self) -> None:
         if not runs.hold(self._run_id, self._owner):
             raise LeaseLost()
 
+    def _published(self) -> int:
+        """How many images the run has published, by whichever worker."""
+        return (
+            db.session.scalar(select(ImportRun.sets_published).where(ImportRun.id == self._run_id))
+            or 0
+        )
+
     def _stopped(self) -> tuple[RunState, str]:
-        done = f" {_count(self._published, 'image')} had been published." if self._published else ""
+        published = self._published()
+        done = f" {_count(published, 'image')} had been published." if published else ""
         return RunState.STOPPED, f"Stopped on request.{done}"
 
     def _ended(self, states: Iterable[SourceState]) -> tuple[RunState, str]:
@@ -348,15 +317,15 @@ class Import:
             return RunState.SUCCEEDED, "There is no enabled boot source."
         done = [
             f"{_count(number, 'image')} {word}"
-            for number, word in ((self._published, "published"), (self._removed, "removed"))
+            for number, word in ((self._published(), "published"), (self._removed, "removed"))
             if number
         ]
         summary = f"{' and '.join(done)}." if done else "Nothing new."
         if self._is_superseded:
             summary += " A source changed meanwhile, so another run follows."
-        if not self._failures:
+        if not self.failures.count:
             return RunState.SUCCEEDED, summary
-        summary += f" {_count(self._failures, 'problem')}."
+        summary += f" {_count(self.failures.count, 'problem')}."
         has_images = db.session.scalar(
             select(BootResource.id).where(BootResource.current_set_id.is_not(None)).limit(1)
         )

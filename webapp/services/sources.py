@@ -260,13 +260,13 @@ def refresh_all(is_stopped: Callable[[], bool]) -> list[RefreshOutcome]:
     return outcomes
 
 
-def refresh_unread() -> int:
+def refresh_unread(is_stopped: Callable[[], bool] | None = None) -> int:
     """Read sources that nobody read since they were added or changed; returns how many."""
     unread = db.session.scalars(
         select(BootSource).where(BootSource.checked_at.is_(None), BootSource.is_enabled)
     ).all()
     for source in unread:
-        refresh(source)
+        refresh(source, is_stopped)
     return len(unread)
 
 

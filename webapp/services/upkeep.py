@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import delete, func, select
 
+from webapp.errors import Problem
 from webapp.extensions import db, settings
 from webapp.models import BootSource, Event, ImportRun, Setting
 from webapp.services import events, retention, rows, runs
@@ -23,10 +24,14 @@ def reconcile(trigger: str = "schedule", *, is_thorough: bool = False) -> None:
     is_thorough: also list the store and compare it with the tables. A run whose
     worker is gone needs nothing here, since ``runs.claim`` takes it over.
     """
-    if is_thorough:
-        retention.check_store()
-    retention.clean_up()
-    _forget()
+    steps = (retention.check_store,) if is_thorough else ()
+    for step in (*steps, retention.clean_up, _forget):
+        try:
+            step()
+        except Problem as problem:
+            # E.g. a store that cannot be reached: the import says so for people to see.
+            db.session.rollback()
+            log.error("house-keeping is incomplete", step=step.__name__, **problem.as_dict())
     queue_if_due(trigger)
 
 
@@ -57,7 +62,8 @@ def queue_if_due(trigger: str = "schedule") -> ImportRun | None:
         return None
     if is_auto_import():
         return runs.queue(trigger, "schedule")
-    log.info("the automatic import is off", setting=AUTO_IMPORT)
+    tell = log.info if trigger == "start" else log.debug
+    tell("the automatic import is off", setting=AUTO_IMPORT)
     return None
 
 

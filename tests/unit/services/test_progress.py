@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from flask import Flask
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+
+from tests import factories
+from webapp.extensions import db
+from webapp.models import FileTransfer, ImportRun, TransferState
+from webapp.services import progress, runs
+from webapp.services.progress import Reporter, Speed, Transfer
+from webapp.storage.leases import new_owner
+
+NOTHING = runs.Progress("", 0, 0, 0)
+
+
+def reporter(before: runs.Progress = NOTHING) -> Reporter:
+    """One that saves nothing: its thread is not started."""
+    return Reporter(Flask("none"), 1, "me", lambda: False, before)
+
+
+def ratio(saved: runs.Progress) -> float:
+    return saved.bytes_done / saved.bytes_total if saved.bytes_total else 0.0
+
+
+@given(
+    st.lists(st.integers(0, 100), min_size=1, max_size=4),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 120)), max_size=60),
+)
+def test_progress_never_falls_and_never_passes_the_whole(
+    sizes: list[int], steps: list[tuple[int, int]]
+) -> None:
+    told = reporter()
+    told.expect([Transfer(n, str(n), size) for n, size in enumerate(sizes)])
+    seen = []
+    for number, offset in steps:
+        if number < len(sizes):
+            told.start(str(number), TransferState.DOWNLOADING)
+            told.at(str(number), offset)  # also back to 0, as when a file starts over
+        seen.append(ratio(told.snapshot()))
+    for number in range(len(sizes)):
+        told.end(str(number), TransferState.DONE)
+    last = told.snapshot()
+    assert seen == sorted(seen)
+    assert all(0 <= value <= 1 for value in seen)
+    assert last.bytes_done == last.bytes_total == sum(sizes)
+
+
+def test_a_resumed_run_goes_on_from_what_was_reported_before() -> None:
+    told = reporter(runs.Progress("downloading", 100, 70, 0))
+    assert (told.snapshot().bytes_done, told.snapshot().bytes_total) == (70, 100)
+    told.expect([Transfer(1, "a", 100, done=60)])
+    assert told.snapshot().bytes_done == 70
+    told.at("a", 80)
+    assert told.snapshot().bytes_done == 80
+
+
+def test_what_was_in_the_store_before_does_not_count() -> None:
+    told = reporter()
+    told.expect(
+        [
+            Transfer(1, "here", 900, done=900, state=TransferState.DONE, is_counted=False),
+            Transfer(2, "new", 100),
+        ]
+    )
+    told.at("new", 50)
+    saved = told.snapshot()
+    assert (saved.bytes_done, saved.bytes_total) == (50, 100)
+
+
+def test_only_what_changed_is_saved() -> None:
+    told = reporter()
+    told.expect([Transfer(n, str(n), 10) for n in range(3)])
+    assert told.snapshot().transfers == []
+    told.start("1", TransferState.DOWNLOADING)
+    told.at("1", 4)
+    told.retry("1")
+    (row,) = told.snapshot().transfers
+    assert (row["id"], row["state"], row["bytes_done"], row["retries"]) == (1, "downloading", 4, 1)
+    assert row["started_at"] is not None
+    told.end("1", TransferState.DONE)
+    (row,) = told.snapshot().transfers
+    assert (row["state"], row["bytes_done"], row["bytes_per_s"]) == ("done", 10, 0)
+    assert told.snapshot().transfers == []
+
+
+def test_speed_is_measured_over_the_last_seconds_only() -> None:
+    now = 0.0
+    speed = Speed(lambda: now)
+    assert speed.measure() == 0
+    for _ in range(10):
+        now += 1.0
+        speed.add(100)
+        assert speed.measure() == 100
+    for _ in range(4):
+        now += 1.0
+        speed.measure()
+    assert 0 < speed.measure() < 100
+    now += 60.0
+    speed.measure()
+    now += 60.0
+    assert speed.measure() == 0
+
+
+def test_bytes_that_were_there_before_are_no_speed() -> None:
+    told = reporter()
+    told.expect([Transfer(1, "a", 10_000_000)])
+    told.resume("a", 9_999_999)
+    assert told.snapshot().bytes_per_s == 0
+    assert told.snapshot().bytes_done == 9_999_999
+
+
+# -- against the database
+
+
+@contextmanager
+def listening(region: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Reporter, int]]:
+    monkeypatch.setattr(progress, "INTERVAL_S", 0.01)
+    run = runs.queue("manual", "ann")
+    owner = new_owner()
+    runs.claim(owner)
+    transfer = factories.file_transfer(run, state="waiting", bytes_done=0, size=1000)
+    run_id, transfer_id = run.id, transfer.id
+    db.session.commit()
+    with Reporter(region, run_id, owner, lambda: False, NOTHING) as told:
+        told.expect([Transfer(transfer_id, "a", 1000)])
+        yield told, run_id
+
+
+def saved(run_id: int) -> tuple[int, int]:
+    db.session.rollback()
+    row = db.session.execute(
+        select(ImportRun.bytes_done, FileTransfer.bytes_done)
+        .join(FileTransfer)
+        .where(ImportRun.id == run_id)
+    ).one()
+    return row[0], row[1]
+
+
+def test_progress_reaches_the_database_without_being_asked(
+    region: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with listening(region, monkeypatch) as (told, run_id):
+        told.start("a", TransferState.DOWNLOADING)
+        told.at("a", 400)
+        while saved(run_id) != (400, 400):
+            continue
+
+
+def test_a_stop_and_a_loss_are_heard(region: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    with listening(region, monkeypatch) as (told, run_id):
+        assert not told.is_stopped()
+        runs.stop("ann")
+        while not told.is_stopped():
+            continue
+        assert told.is_cancelled
+        assert not told.is_lost
+        db.session.execute(ImportRun.__table__.update().values(lease_owner="other"))
+        db.session.commit()
+        while not told.is_lost:
+            continue
+        assert run_id
+
+
+def test_what_could_not_be_saved_is_saved_later(
+    region: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heartbeat, tries = runs.heartbeat, []
+
+    def unlucky(run_id: int, owner: str, told: runs.Progress) -> runs.Pulse:
+        tries.append(told)
+        if len(tries) < 3:
+            raise OperationalError("UPDATE", {}, Exception("the database is away"))
+        return heartbeat(run_id, owner, told)
+
+    monkeypatch.setattr(runs, "heartbeat", unlucky)
+    with listening(region, monkeypatch) as (told, run_id):
+        told.start("a", TransferState.VERIFYING)
+        told.at("a", 400)
+        while saved(run_id) != (400, 400):
+            continue
+        assert not told.is_lost
