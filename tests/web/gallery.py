@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from flask import Blueprint, Flask, render_template
+from flask import Blueprint, Flask
+from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 from wtforms import PasswordField, SelectField, StringField, TextAreaField
 from wtforms.fields import SelectChoice
 
+from webapp import hx
 from webapp.errors import Problem
 from webapp.web.access import public
 
@@ -27,9 +29,23 @@ class GalleryForm(FlaskForm):
 
 @blueprint.get("/gallery")
 @public
-def gallery() -> str:
+def gallery() -> ResponseReturnValue:
     """Show all of it."""
     form = GalleryForm(url="htp://images.example.test/ephemeral-v3/stable/")
+    return _answer(form, status=200)
+
+
+@blueprint.post("/gallery")
+@public
+def send() -> ResponseReturnValue:
+    """Refuse every address, or take one that begins with http and say so."""
+    form = GalleryForm()
+    if (form.url.data or "").startswith("http"):
+        return hx.part("_gallery_form.html", notify="The address is saved.", form=form)
+    return _answer(form, status=422)
+
+
+def _answer(form: GalleryForm, status: int) -> ResponseReturnValue:
     form.url.errors = ["Use an address that begins with http:// or https://."]
     now = datetime.now(UTC)
     problem = Problem(
@@ -39,8 +55,10 @@ def gallery() -> str:
         got="9F12 00AA 8123 4F01 55B2 0C3D 1111 2222 3333 4444",
         next_step="Compare the fingerprints and paste the right key, or ask who runs the mirror.",
     )
-    return render_template(
+    return hx.render(
         "gallery.html",
+        "_gallery_form.html",
+        status=status,
         form=form,
         problem=problem,
         now=now,

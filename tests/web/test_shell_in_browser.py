@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from flask import Flask, abort, request
+from sqlalchemy import delete
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from tests import factories
+from tests.browser import OpenPage, Watch, axe
+from tests.web import gallery
+from webapp.extensions import db
+from webapp.models import LoginSession, Role, utcnow
+from webapp.services import accounts
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+PASSWORD = "correct horse battery staple"
+
+
+class Quiet(WSGIRequestHandler):
+    """Says nothing about each request."""
+
+    def log(self, type: str, message: str, *args: object) -> None:
+        """Say nothing."""
+
+
+class Site:
+    """The app on a port of its own; ``is_down`` makes what is polled fail."""
+
+    def __init__(self, app: Flask) -> None:
+        self.app, self.is_down = app, False
+        gallery.register(app)
+        app.before_request(self._fail)
+        with app.app_context():
+            accounts.create_user("maria", PASSWORD, Role.ADMINISTRATOR)
+            factories.user("jonas")
+            factories.import_run(
+                state="running",
+                bytes_total=100,
+                bytes_done=42,
+                finished_at=None,
+                started_at=utcnow(),
+            )
+            db.session.remove()
+        self.server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
+        self.url = f"http://127.0.0.1:{self.server.port}"
+
+    def _fail(self) -> None:
+        if self.is_down and request.headers.get("Slipway-Poll"):
+            abort(503)
+
+
+@pytest.fixture
+def site(app: Flask) -> Iterator[Site]:
+    made = Site(app)
+    thread = threading.Thread(target=made.server.serve_forever)
+    thread.start()
+    yield made
+    made.server.shutdown()
+    thread.join()
+    made.server.server_close()
+
+
+def sign_in(page: Page) -> None:
+    page.goto("/sign-in")
+    page.get_by_label("User name").fill("maria")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_text("maria", exact=True).wait_for()
+
+
+def test_axe_finds_nothing_in_the_components_and_our_own_pages(
+    site: Site, open_page: OpenPage, watch: Watch
+) -> None:
+    watch.allow(404, 403)
+    page = open_page(site.url)
+    page.goto("/sign-in")
+    axe(page)
+    page.goto("/nowhere")
+    axe(page)
+    sign_in(page)
+    for path in ("/gallery", "/account", "/users/", "/users/add", "/users/2", "/nowhere"):
+        page.goto(path)
+        if path == "/account":
+            page.locator("details.menu > summary").click()
+        axe(page)
+
+
+def test_an_account_is_managed_without_javascript(site: Site, open_page: OpenPage) -> None:
+    page = open_page(site.url, js=False, width=390)
+    sign_in(page)
+    page.goto("/account")
+    assert page.get_by_role("button", name="Show").count() == 0
+    page.get_by_label("What is it for?").fill("nightly script")
+    page.get_by_role("button", name="Make a key").click()
+    assert page.locator("#new-key").inner_text().count(":") == 2
+    page.get_by_role("link", name="Revoke").click()
+    page.get_by_role("button", name="Revoke the key").click()
+    page.get_by_text("The API key is revoked.").wait_for()
+    page.get_by_role("button", name="Dark").click()
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    page.locator("details.menu > summary").click()
+    page.locator("details.menu").get_by_role("button", name="Sign out").click()
+    page.get_by_text("You are signed out.").wait_for()
+
+
+def test_the_look_follows_the_switch_and_else_the_system(site: Site, open_page: OpenPage) -> None:
+    page = open_page(site.url, dark=True)
+    ground = "getComputedStyle(document.documentElement).backgroundColor"
+    page.goto("/sign-in")
+    dark = page.evaluate(ground)
+    page.get_by_role("button", name="Light").click()
+    page.wait_for_function(f"{ground} !== '{dark}'")
+    light = page.evaluate(ground)
+    page.emulate_media(color_scheme="light")
+    page.get_by_role("button", name="System").click()
+    page.wait_for_selector("html:not([data-theme])")
+    assert page.evaluate(ground) == light
+
+
+def test_keys_alone_are_enough(site: Site, open_page: OpenPage) -> None:
+    page = open_page(site.url)
+    page.goto("/sign-in")
+    page.keyboard.type("maria")  # the first field has the focus
+    page.keyboard.press("Tab")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    page.get_by_text("maria", exact=True).wait_for()
+    page.goto("/account")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("location.hash") == "#main"
+    menu = page.locator("details.menu")
+    menu.locator("summary").press("Enter")
+    assert menu.evaluate("menu => menu.open")
+    page.keyboard.press("Escape")
+    assert not menu.evaluate("menu => menu.open")
+
+
+def test_a_password_can_be_shown_and_a_key_copied(site: Site, open_page: OpenPage) -> None:
+    page = open_page(site.url)
+    sign_in(page)
+    page.goto("/account")
+    show = page.get_by_role("button", name="Show")
+    show.click()
+    assert page.locator("#password, #again").evaluate_all("all => all.map(i => i.type)") == [
+        "text",
+        "text",
+    ]
+    show.click()
+    assert page.locator("#password").get_attribute("type") == "password"
+    page.get_by_label("What is it for?").fill("script")
+    page.get_by_role("button", name="Make a key").click()
+    key = page.locator("#new-key").inner_text()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == key
+
+
+def test_a_refused_form_is_swapped_in_with_the_focus_on_the_wrong_field(
+    site: Site, open_page: OpenPage
+) -> None:
+    page = open_page(site.url)
+    page.goto("/gallery")
+    page.evaluate("window.wasReloaded = false")
+    page.get_by_label("Address").fill("ftp://somewhere")
+    with page.expect_response(lambda r: r.status == 422):
+        page.get_by_role("button", name="Connect").click()
+    page.wait_for_function("document.activeElement.id === 'url'")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("http://somewhere")
+    page.get_by_role("button", name="Connect").click()
+    page.locator("#notices").get_by_text("The address is saved.").wait_for()
+    assert page.evaluate("window.wasReloaded") is False
+    assert page.locator('#gallery-form [aria-invalid="true"]').count() == 0
+    page.locator("#notices").get_by_role("button", name="Dismiss").click()
+    assert page.locator("#notices .notice").count() == 0
+
+
+def test_the_pill_moves_by_itself_and_says_when_nobody_answers(
+    site: Site, open_page: OpenPage, watch: Watch
+) -> None:
+    watch.allow(503)
+    page = open_page(site.url)
+    sign_in(page)
+    page.goto("/account")
+    pill = page.locator("#import-pill")
+    assert "42 %" in pill.inner_text()
+    with site.app.app_context():
+        factories.import_run(state="failed", finished_at=utcnow())
+        db.session.execute(db.text("UPDATE import_run SET bytes_done = 77 WHERE state = 'running'"))
+        db.session.commit()
+        db.session.remove()
+    pill.get_by_text("77 %").wait_for()
+    site.is_down = True
+    page.get_by_text("Slipway does not answer.").wait_for()
+    assert "77 %" in pill.inner_text()
+    site.is_down = False
+    page.get_by_text("Slipway does not answer.").wait_for(state="hidden")
+
+
+def test_a_page_left_open_leads_to_sign_in_when_its_session_ends(
+    site: Site, open_page: OpenPage, watch: Watch
+) -> None:
+    watch.allow(401)
+    page = open_page(site.url)
+    sign_in(page)
+    page.goto("/account?x=1")
+    with site.app.app_context():
+        db.session.execute(delete(LoginSession))
+        db.session.commit()
+        db.session.remove()
+    page.wait_for_url("**/sign-in?next=/account?x%3D1")
+    page.get_by_label("User name").fill("maria")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/account?x=1")
