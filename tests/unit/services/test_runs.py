@@ -27,7 +27,8 @@ from webapp.models import (
 from webapp.services import runs
 from webapp.storage.leases import new_owner
 
-pytestmark = [pytest.mark.both_databases, pytest.mark.usefixtures("region")]
+pytestmark = pytest.mark.usefixtures("region")
+both = pytest.mark.both_databases
 
 NOTHING = runs.Progress("", 0, 0, 0)
 
@@ -71,6 +72,7 @@ def test_a_start_during_a_run_returns_that_run() -> None:
     assert states() == ["running"]
 
 
+@both
 def test_a_start_while_a_run_is_being_stopped_makes_another() -> None:
     first = runs.queue("manual", "ann")
     owner = new_owner()
@@ -85,12 +87,14 @@ def test_a_start_while_a_run_is_being_stopped_makes_another() -> None:
     assert claimed.id == second.id
 
 
+@both
 def test_many_starts_at_once_make_one_run(region: Flask) -> None:
     ids = at_once(region, 8, lambda: runs.queue("manual", "ann").id)
     assert len(set(ids)) == 1
     assert states() == ["queued"]
 
 
+@both
 def test_of_many_workers_one_gets_the_run(region: Flask) -> None:
     for _ in range(10):
         run_id = runs.queue("manual", "ann").id
@@ -106,6 +110,7 @@ def test_a_live_lease_is_respected() -> None:
     assert runs.claim(new_owner()) is None
 
 
+@both
 def test_an_expired_lease_is_taken_over() -> None:
     run = runs.queue("manual", "ann")
     runs.claim("another-host/1/1/aa")
@@ -150,6 +155,7 @@ def test_who_lost_the_lease_can_neither_save_nor_end() -> None:
     assert states() == ["running"]
 
 
+@both
 def test_a_heartbeat_saves_progress_renews_the_lease_and_hears_of_a_stop() -> None:
     run = runs.queue("manual", "ann")
     owner = new_owner()
@@ -162,7 +168,12 @@ def test_a_heartbeat_saves_progress_renews_the_lease_and_hears_of_a_stop() -> No
     assert pulse == runs.Pulse(is_ours=True, is_cancelled=False)
     db.session.expire_all()
     run = runs.current()  # type: ignore[assignment]
-    assert (run.phase, run.bytes_total, run.bytes_done, run.bytes_per_s) == ("downloading", 10, 7, 3)
+    assert (run.phase, run.bytes_total, run.bytes_done, run.bytes_per_s) == (
+        "downloading",
+        10,
+        7,
+        3,
+    )
     assert run.lease_until is not None
     assert run.lease_until > utcnow() + timedelta(seconds=runs.LEASE_S / 2)
     assert (transfer.state, transfer.bytes_done) == ("downloading", 7)
@@ -186,6 +197,7 @@ def test_stop_when_nothing_runs_changes_nothing() -> None:
     assert db.session.scalar(select(func.count()).select_from(Event)) == 0
 
 
+@both
 def test_stop_ends_a_run_whose_worker_is_gone() -> None:
     run = runs.queue("manual", "ann")
     runs.claim("another-host/1/1/aa")
@@ -209,6 +221,7 @@ def test_importing_means_queued_or_held_by_a_living_worker() -> None:
     assert not runs.is_importing()
 
 
+@both
 def test_the_end_leaves_no_open_transfer_and_no_wanted_blob() -> None:
     run = runs.queue("manual", "ann")
     owner = new_owner()
@@ -256,6 +269,7 @@ def test_the_end_queues_nothing_when_nothing_changed_or_it_was_stopped() -> None
         assert runs.current() is None
 
 
+@both
 def test_a_change_during_the_very_end_of_a_run_is_never_lost(region: Flask) -> None:
     source_id = factories.boot_source().id
     for number in range(15):
