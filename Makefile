@@ -51,7 +51,8 @@ format: $(VENV)/.ready-dev ## let ruff write the code's layout
 
 .PHONY: bench
 bench: $(VENV)/.ready-dev packages-bench ## measure against curl and nginx, side by side
-	@exec $(BIN)/python -m bench $(ARGS)
+	@set -e; for script in bench/*_bench.py; do \
+		$(BIN)/python -m bench.$$(basename $$script .py) $(ARGS); done
 
 .PHONY: screenshots
 screenshots: $(VENV)/.ready-dev packages-test ## take docs/screenshots anew

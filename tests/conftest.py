@@ -35,13 +35,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare our markers and refuse an unknown database at once."""
     for name, meaning in MARKERS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
-    if default_engine() not in databases.ENGINES:
-        raise pytest.UsageError(f"DB={default_engine()}: expected {' or '.join(databases.ENGINES)}")
-
-
-def default_engine() -> str:
-    """The database that tests run on, from the environment variable DB."""
-    return os.environ.get("DB") or "sqlite"
+    if databases.default_engine() not in databases.ENGINES:
+        got, expected = databases.default_engine(), " or ".join(databases.ENGINES)
+        raise pytest.UsageError(f"DB={got}: expected {expected}")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -129,7 +125,7 @@ def postgres_databases(cluster: Cluster, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture
 def engine_name(request: pytest.FixtureRequest) -> str:
     """``sqlite`` or ``postgres``: what this test runs on."""
-    return str(getattr(request, "param", default_engine()))
+    return str(getattr(request, "param", databases.default_engine()))
 
 
 @pytest.fixture

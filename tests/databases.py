@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,11 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from tests.postgres import Cluster
 
 ENGINES = ("sqlite", "postgres")
+
+
+def default_engine() -> str:
+    """The database that tests run on, from the environment variable DB."""
+    return os.environ.get("DB") or "sqlite"
 
 
 class Databases(Protocol):

@@ -18,6 +18,8 @@ from typing import Self
 
 import pytest
 
+from tests import databases
+
 HOST = "127.0.0.1"
 ROLES = ("web", "rack", "worker")
 SLIPWAY = Path(sys.executable).parent / "slipway"
@@ -218,13 +220,17 @@ def kill(pid: int, how: signal.Signals) -> None:
 
 @pytest.fixture
 def make_live(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Callable[[Mapping[str, str]], LiveSlipway]]:
-    """Start a Slipway for one test: ``make_live({"SLIPWAY_STORE": "database"})``."""
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., LiveSlipway]]:
+    """Start a Slipway for one test: ``make_live({"SLIPWAY_STORE": "database"})``.
+
+    With DB=postgres its database is a PostgreSQL one, unless the test names another.
+    """
     started: list[LiveSlipway] = []
 
     def make(env: Mapping[str, str] | None = None) -> LiveSlipway:
-        slipway = LiveSlipway(tmp_path_factory.mktemp("live"), env)
+        values = {**_database(request), **(env or {})}
+        slipway = LiveSlipway(tmp_path_factory.mktemp("live"), values)
         started.append(slipway)
         return slipway.__enter__()
 
@@ -235,8 +241,17 @@ def make_live(
 
 
 @pytest.fixture(scope="session")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSlipway]:
+def live(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveSlipway]:
     """A Slipway that all tests share, with the administrator ADMIN and PASSWORD."""
-    with LiveSlipway(tmp_path_factory.mktemp("live")) as slipway:
+    with LiveSlipway(tmp_path_factory.mktemp("live"), _database(request)) as slipway:
         slipway.cli("admin", "create", ADMIN, "--password-stdin", stdin=PASSWORD)
         yield slipway
+
+
+def _database(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Where a real Slipway keeps its rows; its data folder by default."""
+    if databases.default_engine() == "sqlite":
+        return {}
+    return {"SLIPWAY_DATABASE_URL": request.getfixturevalue("postgres_databases").empty()}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests import databases
 from tests.live import ROLES, LiveSlipway, answers, descendants, wait_until
 
 pytestmark = pytest.mark.slow
@@ -29,6 +30,8 @@ def test_all_three_start_answer_and_stop(make_live: Callable[[], LiveSlipway]) -
     pids = {role: slipway.pids(role) for role in ROLES}
     assert all(pids.values())
     assert requests.get(slipway.rack_url + "images/x", timeout=10).status_code == 404
+    uses_postgres = "postgresql" in slipway.cli("settings", "--json")
+    assert uses_postgres == (databases.default_engine() == "postgres")
     assert slipway.stop() == 0
     assert all(has_ended(pid) for role in ROLES for pid in pids[role])
 
