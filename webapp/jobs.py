@@ -10,9 +10,11 @@ SIGTERM, which supervisors send, and would unpickle what it finds in the queue.
 from __future__ import annotations
 
 import functools
+import queue
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -59,44 +61,63 @@ def run_worker(app: Flask) -> int:
 
 
 class Worker:
-    """Three threads: the main one keeps house, one listens to the queue, one imports."""
+    """The main thread keeps house; others listen to the queue, read new sources, and import."""
 
     def __init__(self, app: Flask) -> None:
         self._app = app
         self._settings: Settings = app.extensions["slipway.settings"]
         self._owner = new_owner()
-        self._look = threading.Event()
+        # A signal may arrive while the main thread holds the lock of any Event; putting
+        # into a SimpleQueue is safe even then.
+        self._told: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._leaving = threading.Event()
+        self._due = {"import": threading.Event(), "read": threading.Event()}
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """Leave at the next safe point."""
         self.leave()
 
     def leave(self) -> None:
-        """End ``run`` soon, from any thread."""
-        self._leaving.set()
-        self._look.set()
+        """End ``run`` soon; for any thread and for signal handlers."""
+        self._told.put(None)
 
     def run(self) -> int:
         """Work until told to leave; returns the exit code."""
         log.info("worker started", owner=self._owner)
-        importer = threading.Thread(target=self._import_runs, name="import", daemon=True)
-        listener = threading.Thread(target=self._listen, name="queue", daemon=True)
         self._keep_house("start", is_thorough=True)
-        importer.start()
-        listener.start()
+        threads = [
+            threading.Thread(target=self._listen, name="queue", daemon=True),
+            threading.Thread(target=self._repeat, args=("read", self._read), daemon=True),
+            threading.Thread(target=self._repeat, args=("import", self._import), daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
         checked = time.monotonic()
-        while not self._leaving.wait(TICK_S):
+        while not self._is_told_to_leave(TICK_S):
             is_thorough = time.monotonic() - checked >= THOROUGH_S
             checked = time.monotonic() if is_thorough else checked
             self._keep_house("schedule", is_thorough=is_thorough)
-            self._look.set()
-        importer.join(LEAVE_S)
-        listener.join(LEAVE_S)
-        if importer.is_alive():
-            log.warning("the import did not leave in time; the next worker resumes it")
+            self._look()
+        self._leaving.set()
+        self._look()
+        until = time.monotonic() + LEAVE_S
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        if any(thread.is_alive() for thread in threads):
+            log.warning("not everything ended in time; the next worker goes on with it")
         log.info("worker ended")
         return 0
+
+    def _is_told_to_leave(self, patience_s: float) -> bool:
+        try:
+            self._told.get(timeout=patience_s)
+        except queue.Empty:
+            return False
+        return True
+
+    def _look(self) -> None:
+        for event in self._due.values():
+            event.set()
 
     def _keep_house(self, trigger: str, *, is_thorough: bool) -> None:
         try:
@@ -111,7 +132,7 @@ class Worker:
             try:
                 storage = _queue(self._settings.queue_url)
                 if storage.dequeue() is not None:
-                    self._look.set()
+                    self._look()
                     continue
                 pause = 0.0 if storage.blocking else POLL_S
             except Exception:
@@ -119,17 +140,24 @@ class Worker:
                 pause = LOOK_S
             self._leaving.wait(pause)
 
-    def _import_runs(self) -> None:
+    def _repeat(self, what: str, work: Callable[[], None]) -> None:
+        """Do a piece of work now, whenever woken, and now and then."""
         while not self._leaving.is_set():
-            self._look.clear()
+            self._due[what].clear()
             try:
-                with self._app.app_context():
-                    sources.refresh_unread(self._leaving.is_set)
-                while self._import_next():
-                    continue
+                work()
             except Exception:
-                log.exception("the import could not go on; it is tried again")
-            self._look.wait(LOOK_S)
+                log.exception("the work could not go on; it is tried again", work=what)
+            self._due[what].wait(LOOK_S)
+
+    def _read(self) -> None:
+        """Read new sources, also while an import goes on: people wait to see what they offer."""
+        with self._app.app_context():
+            sources.refresh_unread(self._leaving.is_set)
+
+    def _import(self) -> None:
+        while self._import_next():
+            continue
 
     def _import_next(self) -> bool:
         """Claim a run and work on it; False when there is none."""

@@ -409,3 +409,19 @@ def test_without_automatic_import_nothing_is_asked_of_the_mirror(
     assert worker.end() == 0
     assert lab.server.log == []
     assert runs.current() is None
+
+
+def test_a_new_source_is_read_while_an_import_goes_on(
+    make_lab: Callable[..., Lab], settings: Settings, start_worker: Callable[[], WorkerProcess]
+) -> None:
+    lab = make_lab(sizes={"squashfs": 1 << 20})
+    lab.select("noble")
+    lab.server.set_faults([Fault(path="squashfs$", stall=(200_000, 100))])
+    run_id = runs.queue("manual", "ann").id
+    start_worker()
+    wait_for(is_loading(run_id, 100_000))
+    other = make_lab("other")
+    jobs.wake(settings)
+    offers = select(func.count()).where(BootSourceCache.source_id == other.source_id)
+    wait_for(lambda: db.session.scalar(offers))
+    assert run_now(run_id).finished_at is None

@@ -293,7 +293,8 @@ def problem_of(source: BootSource) -> Problem | None:
 
 def _store_snapshot(source_id: int, stamp: datetime, snapshot: Snapshot) -> None:
     """One transaction: documents, catalogue, health. Skipped when the source moved meanwhile."""
-    source = db.session.get(BootSource, source_id, populate_existing=True)
+    # Locked, so that two processes that read one source store it one after the other.
+    source = db.session.get(BootSource, source_id, populate_existing=True, with_for_update=True)
     if source is None or source.updated_at != stamp:
         db.session.rollback()
         return
