@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """``slipway``: the command line. Thin: parse, call a service, print.
 
-Exit codes: 0 done, 1 it did not work (the reason is one sentence on stderr),
-2 the command was typed wrongly.
+Exit codes: 0 done; 1 it did not work, and stderr says why in one sentence;
+2 the command was typed wrongly; 130 it was stopped with Ctrl-C.
 """
 
 from __future__ import annotations
@@ -13,27 +13,73 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import IO
+from datetime import datetime
+from typing import Any
 
 import click
 
 from webapp.config import Settings, table, unknown_names
-from webapp.errors import Problem
+from webapp.errors import InvalidFields, Problem
+from webapp.mirror_cli import mirror_group
+
+STOPPED = 130  # 128 + SIGINT, as shells have it
+ASKED = 3  # how often a person may choose another password
 
 
 def main() -> None:
-    """Run the command line; a Problem ends it with a sentence, never with a traceback."""
+    """Run the command line; whatever goes wrong is a sentence, never a traceback."""
     try:
-        cli(prog_name="slipway")
-    except Problem as problem:
-        click.echo(f"slipway: {problem}", err=True)
+        sys.exit(cli.main(prog_name="slipway", standalone_mode=False))
+    except click.Abort:
+        click.echo("slipway: stopped.", err=True)
+        sys.exit(STOPPED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except Exception as error:
+        problem = error if isinstance(error, Problem) else _database_problem(error)
+        if problem is None:
+            raise
+        click.echo(f"slipway: {_sentence(problem)}", err=True)
         sys.exit(1)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def _database_problem(error: Exception) -> Problem | None:
+    from webapp.database import as_problem  # takes half a second, which most errors need not wait
+
+    return as_problem(error)
+
+
+def _sentence(problem: Problem) -> str:
+    if isinstance(problem, InvalidFields):
+        # "username: There is …" says all; the field is what was typed on the line.
+        return " ".join(
+            message if name == "__all__" else f"{name}: {message}"
+            for name, messages in problem.fields.items()
+            for message in messages
+        )
+    return str(problem)
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 it did not work (stderr says why), 2 typed wrongly, "
+    "130 stopped with Ctrl-C. Settings are SLIPWAY_* variables; `slipway settings` lists them.",
+)
 @click.version_option(package_name="slipway")
 def cli() -> None:
-    """Slipway: the image service of a bare-metal lab."""
+    """Slipway: the image service of a bare-metal lab.
+
+    \b
+    First steps:
+      slipway run                          start everything
+      slipway admin create ada             make a user
+      slipway admin apikey ada             make a key for scripts
+      slipway status                       what is stored, running and wrong
+    """
+
+
+cli.add_command(mirror_group)
 
 
 def loaded_settings() -> Settings:
@@ -61,7 +107,15 @@ def app_context() -> Iterator[Settings]:
 
 @cli.command()
 def run() -> None:
-    """Start web, rack and worker, and keep them running until Ctrl-C."""
+    """Start web, rack and worker, and keep them running until Ctrl-C.
+
+    Brings the database to its newest shape first.
+
+    \b
+    Examples:
+      slipway run
+      SLIPWAY_DATA_DIR=/srv/slipway SLIPWAY_WEB_BIND=127.0.0.1:5240 slipway run
+    """
     from webapp import serve
 
     sys.exit(serve.run_all(loaded_settings()))
@@ -69,7 +123,7 @@ def run() -> None:
 
 @cli.command()
 def web() -> None:
-    """Run the pages and the REST API only."""
+    """Run the pages and the REST API only (SLIPWAY_WEB_BIND)."""
     from webapp import serve
 
     serve.run_plane("web", loaded_settings())
@@ -77,7 +131,7 @@ def web() -> None:
 
 @cli.command()
 def rack() -> None:
-    """Run only what machines fetch from."""
+    """Run only what machines fetch from (SLIPWAY_RACK_BIND)."""
     from webapp import serve
 
     serve.run_plane("rack", loaded_settings())
@@ -86,9 +140,11 @@ def rack() -> None:
 @cli.command()
 def worker() -> None:
     """Run only the worker, which imports and cleans up."""
-    from webapp import create_app, jobs
+    from webapp import create_app, jobs, serve
 
-    jobs.run_worker(create_app(loaded_settings(), plane="none"))
+    settings = loaded_settings().prepared()
+    serve.check(settings)
+    sys.exit(jobs.run_worker(create_app(settings, plane="none")))
 
 
 # -- settings and database
@@ -97,19 +153,21 @@ def worker() -> None:
 @cli.command("settings")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def show_settings(as_json: bool) -> None:
-    """Print every setting, its value and where it came from; secrets are masked."""
+    """Print every setting, its value and where it came from; secrets are masked.
+
+    \b
+    Examples:
+      slipway settings
+      slipway settings --json | jq -r '.[] | select(.origin != "default") | .name'
+    """
     rows = table(loaded_settings())
     if as_json:
         keys = ("name", "value", "origin", "help")
         click.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
         return
-    from rich.console import Console
-    from rich.table import Table
+    from webapp.cli_text import print_settings
 
-    grid = Table("Setting", "Value", "From", "What it is", box=None, pad_edge=False)
-    for row in rows:
-        grid.add_row(*row)
-    Console(soft_wrap=not sys.stdout.isatty()).print(grid, markup=False)
+    print_settings(rows)
 
 
 @cli.group("db")
@@ -120,7 +178,13 @@ def database_group() -> None:
 @database_group.command("upgrade")
 @click.argument("revision", default="head")
 def db_upgrade(revision: str) -> None:
-    """Bring the database to its newest shape, making it when there is none."""
+    """Bring the database to its newest shape, making it when there is none.
+
+    \b
+    Examples:
+      slipway db upgrade
+      SLIPWAY_DATABASE_URL=postgresql://slipway@db/slipway slipway db upgrade
+    """
     from webapp import create_app, database
     from webapp.extensions import db
     from webapp.services.first_start import ensure_defaults
@@ -136,7 +200,12 @@ def db_upgrade(revision: str) -> None:
 @click.argument("revision")
 @click.confirmation_option(prompt="Going back may drop columns and their data. Go on?")
 def db_downgrade(revision: str) -> None:
-    """Take the database back to an older shape."""
+    """Take the database back to an older shape.
+
+    \b
+    Example:
+      slipway db downgrade -1 --yes
+    """
     from webapp import create_app, database
     from webapp.extensions import db
 
@@ -149,18 +218,23 @@ def db_downgrade(revision: str) -> None:
 
 @cli.command()
 @click.argument("file", type=click.Path())
-@click.option("--keyring", required=True, type=click.Path(), help="Public keys that may sign.")
-@click.option("--detached", type=click.Path(), help="Signature file, when it is not in FILE.")
+@click.option("--keyring", required=True, metavar="FILE", help="Public keys that may sign.")
+@click.option("--detached", metavar="FILE", help="Signature file, when it is not in FILE.")
 def verify(file: str, keyring: str, detached: str | None) -> None:
     """Verify a signed FILE and print what was signed, byte for byte.
 
-    Uses the very code that an import uses. Exit 1 and one reason on stderr
+    Uses the very code that an import uses. Exit code 1 and one reason on stderr
     when the file cannot be trusted; then nothing is printed.
+
+    \b
+    Examples:
+      slipway verify index.sjson --keyring ubuntu-cloudimage-keyring.gpg
+      slipway verify index.json --detached index.json.gpg --keyring key.asc > trusted.json
     """
     from webapp.streams.verify import verify_file
 
     verified = verify_file(file, keyring, detached)
-    click.get_binary_stream("stdout").write(verified.payload)
+    sys.stdout.buffer.write(verified.payload)
 
 
 # -- accounts
@@ -178,30 +252,76 @@ def admin() -> None:
     type=click.Choice(["administrator", "operator", "viewer"]),
     default="administrator",
     show_default=True,
+    help="A viewer sees; an operator also imports; an administrator does all.",
 )
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 def admin_create(name: str, role: str, password_stdin: bool) -> None:
-    """Create a user."""
+    """Create a user.
+
+    \b
+    Examples:
+      slipway admin create ada
+      slipway admin create ci --role operator --password-stdin < password.txt
+    """
+    from webapp.errors import NotFound
     from webapp.models import Role
     from webapp.services import accounts
 
+    if not password_stdin and not sys.stdin.isatty():
+        raise click.UsageError("There is no terminal to ask on: give --password-stdin.")
     with app_context():
-        user = accounts.create_user(name, _password(password_stdin), Role(role))
-        click.echo(f"Created {user.role} {user.username}.")
+        try:
+            known = accounts.user_named(name)
+        except NotFound:
+            user = _created(name, Role(role), password_stdin)
+            click.echo(f"Created {user.role} {user.username}.")
+        else:
+            raise Problem(
+                f"There is a user {known.username} already ({known.role}).",
+                next_step=f"`slipway admin apikey {known.username}` makes a key for it; "
+                "its role and password are changed on the Users page.",
+            )
 
 
-def _password(from_stdin: bool) -> str:
-    if from_stdin:
-        stream: IO[str] = click.get_text_stream("stdin")
-        return stream.readline().rstrip("\r\n")
-    return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+def _created(name: str, role: Any, from_stdin: bool) -> Any:
+    """Make the user; a person may choose another password when one is no good."""
+    from webapp.services import accounts
+
+    tries = 1 if from_stdin else ASKED
+    for left in reversed(range(tries)):
+        password = _read_password() if from_stdin else _asked_password()
+        try:
+            return accounts.create_user(name, password, role)
+        except InvalidFields as problem:
+            if not left or set(problem.fields) != {"password"}:
+                raise
+            click.echo(" ".join(problem.fields["password"]), err=True)
+    raise AssertionError("the last try returned or raised")
+
+
+def _read_password() -> str:
+    line = sys.stdin.buffer.readline()
+    try:
+        return line.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise Problem("The password on standard input is not UTF-8 text.") from None
+
+
+def _asked_password() -> str:
+    return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
 
 
 @admin.command("apikey")
 @click.argument("name")
 @click.option("--label", default="command line", show_default=True, help="What the key is for.")
 def admin_apikey(name: str, label: str) -> None:
-    """Make an API key for a user and print it: consumer:token:secret, shown this once."""
+    """Make an API key for a user and print it: consumer:token:secret, shown this once.
+
+    \b
+    Examples:
+      slipway admin apikey ada
+      maas login lab http://localhost:5240/MAAS/ "$(slipway admin apikey ada)"
+    """
     from webapp.services import accounts
 
     with app_context():
@@ -214,17 +334,27 @@ def admin_apikey(name: str, label: str) -> None:
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def status(as_json: bool) -> None:
-    """Tell what is stored, what is running and what is wrong."""
+    """Tell what is stored, what is running and what is wrong.
+
+    \b
+    Examples:
+      slipway status
+      slipway status --json | jq -r '.images[] | [.name, .arch, .stored_version] | @tsv'
+    """
     from webapp.services.status import overview
 
     with app_context():
         report = overview()
     if as_json:
-        click.echo(json.dumps(asdict(report), indent=2, default=str))
+        click.echo(json.dumps(asdict(report), indent=2, default=_json_value))
         return
     from webapp.cli_text import print_status
 
     print_status(report)
+
+
+def _json_value(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 if __name__ == "__main__":

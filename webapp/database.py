@@ -9,8 +9,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
 
 from webapp.config import ROOT, Settings
 from webapp.errors import Problem
@@ -90,3 +92,27 @@ def check_revision(engine: Engine) -> None:
             got=f"revision {current or 'none'}",
             next_step="Run `slipway db upgrade`.",
         )
+
+
+def as_problem(error: Exception) -> DatabaseProblem | None:
+    """What a database or a migration refused, in words; None for any other error.
+
+    Repeats the driver's own first line, which names hosts and files but never
+    the password, and no statement or value of ours.
+    """
+    if isinstance(error, CommandError):
+        return DatabaseProblem(
+            "The database cannot be brought to that shape.",
+            code="database-revision",
+            expected="a revision that is known here",
+            got=str(error),
+            next_step="Name a revision of migrations/versions, `head`, or a step such as `-1`.",
+        )
+    if isinstance(error, DBAPIError):
+        return DatabaseProblem(
+            "The database cannot be used.",
+            expected="a connection that can read and write",
+            got=str(error.orig).strip().partition("\n")[0],
+            next_step="Check SLIPWAY_DATABASE_URL, that the server runs, and the free space.",
+        )
+    return None

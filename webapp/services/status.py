@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,16 +54,38 @@ def overview() -> Overview:
             for row in rows
         ],
         images=[
-            {k: v for k, v in asdict(image).items() if k != "resource_ids"}
-            for image in images.listed(catalogue.read(datetime.now(UTC).date()))
+            image_dict(image) for image in images.listed(catalogue.read(datetime.now(UTC).date()))
         ],
         run=run_dict(current) if current else None,
         last_run=run_dict(last) if last else None,
-        is_importing=current is not None,
+        is_importing=runs.is_importing(),
         stored_bytes=images.stored_bytes(),
         free_bytes=free,
         problems=problems,
     )
+
+
+def image_dict(image: images.Image) -> dict[str, Any]:
+    """An image as JSON carries it; ``stored_version`` is None while nothing is stored."""
+    is_stored = bool(image.resource_ids)
+    return {
+        "name": image.name,
+        "arch": image.arch,
+        "title": image.title,
+        "status": str(image.status),
+        "cause": image.cause,
+        "next_step": image.next_step,
+        "percent": image.percent,
+        "stored_version": image.version if is_stored else None,
+        "label": image.label,
+        "kernels": list(image.kernels),
+        "size": image.size,
+        "source": image.source_name,
+        "unsigned": image.is_unsigned,
+        "uploaded": image.is_uploaded,
+        "bootloader": image.is_bootloader,
+        "completed_at": image.completed_at,
+    }
 
 
 def run_dict(run: Any) -> dict[str, Any]:
