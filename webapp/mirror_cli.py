@@ -7,7 +7,6 @@ sentence, with exit code 1.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +68,12 @@ def pull_command(
 
     With filters the signed index stays whole, since only its publisher can sign
     another: it lists files that DIR does not have.
+
+    \b
+    Examples:
+      slipway mirror pull https://images.maas.io/ephemeral-v3/stable/ /srv/mirror \\
+        --keyring /usr/share/keyrings/ubuntu-cloudimage-keyring.gpg \\
+        --filter 'release~(jammy|noble)' --filter arch=amd64 --dry-run
     """
     from rich.console import Console
 
@@ -167,7 +172,3 @@ def _amount(files: tuple[WantedFile, ...]) -> str:
         size /= 1024
         text = f"{size:.1f} {unit}"
     return f"{len(files)} file{'' if len(files) == 1 else 's'} ({text})"
-
-
-if __name__ == "__main__":
-    sys.exit(mirror_group())
