@@ -15,7 +15,6 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from webapp.errors import InvalidFields
 
 SHORTEST = 8
-ADVISED = 15
 LONGEST = 256
 
 # OWASP's low-memory profile. The library's default would take 64 MiB and four
@@ -47,8 +46,7 @@ def check_choice(password: str, username: str) -> None:
     """
     reason = _why_not(password, username.casefold())
     if reason:
-        advice = f"{ADVISED} characters or more, or a few random words, are good."
-        raise InvalidFields({"password": [f"{reason} {advice}"]})
+        raise InvalidFields({"password": [reason]})
 
 
 def _why_not(password: str, name: str) -> str:

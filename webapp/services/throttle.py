@@ -31,7 +31,8 @@ def allow(bucket: Bucket, key: str) -> bool:
     One conditional UPDATE both counts and decides, so that guesses at the same
     moment cannot share a token, whichever process they reach.
     """
-    now = utcnow()
+    # Whole seconds everywhere: SQLite's epoch has no fractions, PostgreSQL's has.
+    now = utcnow().replace(microsecond=0)
     hashed = _hashed(bucket, key)
     insert = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
     db.session.execute(
@@ -39,7 +40,6 @@ def allow(bucket: Bucket, key: str) -> bool:
         .values(key=hashed, tokens=float(bucket.capacity), updated_at=now)
         .on_conflict_do_nothing()
     )
-    # Whole seconds on both sides: SQLite's epoch has no fractions.
     elapsed_s = int(now.timestamp()) - extract("epoch", LoginThrottle.updated_at)
     filled = LoginThrottle.tokens + elapsed_s / float(bucket.refill_s)
     tokens = case((filled > bucket.capacity, float(bucket.capacity)), else_=filled)

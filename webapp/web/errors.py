@@ -10,6 +10,7 @@ from typing import cast
 
 import structlog
 from flask import Flask, Response, g, make_response, render_template, request
+from flask_login import current_user
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException, InternalServerError
@@ -118,7 +119,7 @@ def _on_problem(problem: Problem) -> Response:
     status = status_of(problem)
     if is_script_path(request.path):
         return _for_scripts(str(problem), status)
-    response = _answer(status, (WORDS.get(status) or WORDS[422])[0], problem=problem)
+    response = _answer(status, problem.what, "", problem.next_step, problem=problem)
     if status == 429:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response
@@ -159,8 +160,8 @@ def _words(status: int) -> tuple[str, str, str]:
 def _answer(
     status: int,
     title: str,
-    cause: str = "",
-    next_step: str = "",
+    cause: str,
+    next_step: str,
     *,
     problem: Problem | None = None,
 ) -> Response:
@@ -175,7 +176,8 @@ def _answer(
         # Also a problem with 422: the part it came from has no field to show it at.
         return hx.to_notices(hx.part("errors/_notice.html", status=status, **values))
     # A page that reads the database would fail again where the database failed.
-    template = "errors/failed.html" if status >= 500 else "errors/error.html"
+    is_alone = status >= 500 or not current_user.is_authenticated
+    template = "errors/alone.html" if is_alone else "errors/error.html"
     return make_response(render_template(template, status=status, **values), status)
 
 

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 from flask import Flask
+from markupsafe import Markup, escape
 
 SPANS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 UNITS = ("kB", "MB", "GB", "TB", "PB")
@@ -101,6 +103,11 @@ def browser_name(user_agent: str) -> str:
     return " on ".join(part for part in (browser, system) if part) or "Unknown browser"
 
 
+def code_words(text: str) -> Markup:
+    """Show what stands between backticks, as in texts of errors, as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped
+
+
 def register(app: Flask) -> None:
     """Make the filters known to templates."""
     for function in (
@@ -112,5 +119,6 @@ def register(app: Flask) -> None:
         absolute_date,
         relative_time,
         browser_name,
+        code_words,
     ):
         app.add_template_filter(function)

@@ -100,3 +100,8 @@ def test_times_are_told_in_utc() -> None:
 )
 def test_browsers_are_called_by_their_names(agent: str, name: str) -> None:
     assert formatting.browser_name(agent) == name
+
+
+def test_code_in_a_text_is_shown_as_code_and_nothing_else_is_markup() -> None:
+    shown = formatting.code_words("Run `slipway <x>` & see")
+    assert shown == "Run <code>slipway &lt;x&gt;</code> &amp; see"
