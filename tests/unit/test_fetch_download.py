@@ -256,6 +256,13 @@ def test_a_server_that_starves_us_is_given_up(
     assert len(server.log) == 2
 
 
+def test_a_server_may_think_before_it_sends(server: MirrorServer, store: FilesystemStore) -> None:
+    server.set_faults([Fault(path="image", delay=0.6)])
+    limits = Limits(**{**QUICK.__dict__, "speed_window_s": 0.2, "min_bytes_per_s": 50 << 10})
+    outcome = Outcome(store, server.url + "image", limits=limits)
+    assert (outcome.problem, outcome.retries) == (None, [])
+
+
 # -- stopping
 
 

@@ -109,7 +109,7 @@ class Requester:
             is_home = is_home and _origin(url) == home
             answer = self._send(call, method, url, headers or {}, is_home)
             if answer.status not in REDIRECTS:
-                call.deadline = deadline
+                call.deadline, call.is_body = deadline, True
                 return _plain(answer)
             with answer:
                 url = _target(answer, url)

@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable
 
 from webapp.fetch.model import FetchProblem, Limits, Stopped
-
-SLICE_S = 0.25
+from webapp.fetch.wire import SLICE_S
 
 
 def pause_before_retry(problem: FetchProblem, failures: int, limits: Limits) -> float | None:

@@ -15,15 +15,16 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from webapp.fetch.connecting import connect
 from webapp.fetch.model import FetchProblem, Route
-from webapp.fetch.wire import GuardedTLSSocket, connect, current_call
+from webapp.fetch.wire import GuardedTLSSocket, current_call
 
 # One for each parallel download of a source, with room to spare.
 MAX_CONNECTIONS = 16
 
 
 class _HTTPConnection(HTTPConnection):
-    """Connect through ``wire`` and apply the address rule to reused connections, too."""
+    """Connect by our own means and apply the address rule to reused connections, too."""
 
     _peer: tuple[str, int]
 

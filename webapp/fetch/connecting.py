@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a host name to a connection with one of its checked addresses."""
+
+from __future__ import annotations
+
+import errno
+import os
+import queue
+import select
+import socket
+import threading
+import time
+from typing import Any
+
+from webapp.fetch.addresses import written_address
+from webapp.fetch.model import FetchProblem
+from webapp.fetch.wire import SLICE_S, Call, GuardedSocket, current_call
+
+MAX_ADDRESSES = 8
+
+
+def connect(host: str, port: int) -> tuple[socket.socket, str]:
+    """Connect to a checked address of host; give the socket and the address.
+
+    Every address that the name has must pass the rule, and exactly those are
+    tried: the name is not looked up again (DNS rebinding).
+    """
+    call = current_call()
+    found = _resolve(host, port, call)
+    for _, address in found:
+        call.admit(str(address[0]), port)
+    last: OSError | None = None
+    for family, address in found[:MAX_ADDRESSES]:
+        sock = GuardedSocket(family, socket.SOCK_STREAM)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _connect_within(sock, address, call)
+        except OSError as error:
+            sock.close()
+            last = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            sock.settimeout(call.limits.connect_s)
+            return sock, str(address[0])
+    if isinstance(last, TimeoutError):
+        raise call.timeout(f"No connection within {call.limits.connect_s:g} seconds.")
+    reason = last.strerror if last and last.strerror else "no address answered"
+    whom = "proxy" if call.is_proxied else "server"
+    raise FetchProblem(
+        f"The {whom} cannot be reached.",
+        code="http-proxy" if call.is_proxied else "http-connection",
+        where=call.where,
+        got=reason,
+        next_step=f"Check the {whom}'s address, that it runs, and the firewall between.",
+        is_temporary=True,
+    ) from last
+
+
+def _connect_within(sock: socket.socket, address: Any, call: Call) -> None:
+    """Connect in slices; raises TimeoutError after ``connect_s``, or OSError."""
+    until = time.monotonic() + call.limits.connect_s
+    sock.setblocking(False)
+    code = sock.connect_ex(address)
+    if code == errno.EINPROGRESS:
+        poll = select.poll()
+        poll.register(sock, select.POLLOUT)
+        while not poll.poll(SLICE_S * 1000):
+            call.tick()
+            if time.monotonic() > until:
+                raise TimeoutError(errno.ETIMEDOUT, "timed out")
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+def _resolve(host: str, port: int, call: Call) -> list[tuple[int, Any]]:
+    """Look a name up, within ``connect_s``."""
+    literal = written_address(host)
+    if literal is not None:
+        return _lookup(str(literal), port)
+    # The system's resolver cannot be interrupted, so it gets a thread that may be left behind.
+    answers: queue.SimpleQueue[list[tuple[int, Any]]] = queue.SimpleQueue()
+    thread = threading.Thread(
+        target=lambda: answers.put(_lookup(host, port)), name="resolve", daemon=True
+    )
+    thread.start()
+    until = time.monotonic() + call.limits.connect_s
+    while True:
+        try:
+            found = answers.get(timeout=SLICE_S)
+            break
+        except queue.Empty:
+            call.tick()
+            if time.monotonic() > until:
+                raise call.timeout("The name service does not answer.") from None
+    if not found:
+        raise FetchProblem(
+            "The name of the server is not known.",
+            code="http-connection",
+            where=call.where,
+            expected="a name that the name service knows",
+            got=host,
+            next_step="Check the spelling of the URL and this machine's name service.",
+            is_temporary=True,
+        )
+    return found
+
+
+def _lookup(host: str, port: int) -> list[tuple[int, Any]]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return [(family, address) for family, _, _, _, address in found]
