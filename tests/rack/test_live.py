@@ -285,7 +285,7 @@ def test_readers_never_see_a_mix_while_versions_change(rack: LiveRack) -> None:
         while not is_over.is_set():
             kernel, body = fetch(rack, f"{base.format(subarch)}/boot-kernel")
             if kernel.status != 200:
-                wrong.append(f"kernel {kernel.status}")
+                wrong.append(f"kernel {kernel.status} {body[:80]!r}")
                 continue
             version = str(kernel.getheader("X-Slipway-Version"))
             pinned = str(kernel.getheader("Content-Location"))
@@ -296,7 +296,7 @@ def test_readers_never_see_a_mix_while_versions_change(rack: LiveRack) -> None:
                 wrong.append(f"kernel of {version}: {len(body)} bytes")
             for answer, got in ((root, root_body), (by_hand, same)):
                 if answer.status != 200 or got != content("squashfs", version):
-                    wrong.append(f"root of {version}: {answer.status}, {len(got)} bytes")
+                    wrong.append(f"root of {version}: {answer.status}, {got[:80]!r}")
 
     readers = [threading.Thread(target=read, args=(name,)) for name in ("ga-24.04", "generic") * 2]
     for reader in readers:

@@ -9,9 +9,9 @@ path of the file system is ever made from a URL.
 from __future__ import annotations
 
 import ipaddress
-import os
 import socket
 from collections.abc import Iterable
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -146,29 +146,31 @@ class Files:
         headers: Headers,
         reader: BlobReader,
     ) -> Iterable[bytes] | None:
+        """Send the bytes decided on; None when not even the first of them can be read."""
         length = decision.stop - decision.start
         handle = reader.fileno()
+        wrapper = request.environ.get("wsgi.file_wrapper")
 
         def done(sent: int) -> None:
             reader.close()
             self._delivered(request, found, decision, sent)
 
-        if handle is not None and length <= SMALL:
-            data = os.pread(handle, length, decision.start)
-            if len(data) != length:
-                reader.close()
-                return None
+        if handle is not None and wrapper is not None and length > SMALL:
             request.start(decision.status, headers)
-            done(length)
-            return (data,)
-        request.start(decision.status, headers)
-        wrapper = request.environ.get("wsgi.file_wrapper")
-        if handle is not None and wrapper is not None:
             body = FileBody(handle, decision.start, decision.stop, request.cut, done)
             sent_file: Iterable[bytes] = wrapper(body, 1 << 20)
             return sent_file
         chunks = reader.chunks(decision.start, decision.stop)
-        return StreamBody(chunks, length, request.cut, done)
+        try:
+            first = next(chunks, b"")
+        except StoreProblem:
+            reader.close()
+            return None
+        request.start(decision.status, headers)
+        if len(first) == length:
+            done(length)
+            return (first,)
+        return StreamBody(chain((first,), chunks), length, request.cut, done)
 
     def _hand_over(
         self, request: _Request, found: Located, decision: Decision, headers: Headers
