@@ -156,6 +156,18 @@ def test_a_document_is_cut_at_the_cap(server: MirrorServer, fault: dict[str, Any
 
 
 @pytest.mark.parametrize(
+    ("fault", "got"), [({}, "1001 bytes declared"), ({"is_chunked": True}, "more")]
+)
+def test_the_cap_is_exact(server: MirrorServer, fault: dict[str, Any], got: str) -> None:
+    limits = quick(metadata_bytes=1000)
+    server.set_faults([{"path": "document", "repeat": ["x", 1000], **fault}])
+    assert len(fetched(server.url + "document", limits=limits).content) == 1000
+    server.set_faults([{"path": "document", "repeat": ["x", 1001], **fault}])
+    problem = problem_with(server.url + "document", limits=limits)
+    assert (problem.code, problem.got) == ("http-too-large", got)
+
+
+@pytest.mark.parametrize(
     ("answer", "endless"),
     [
         (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
