@@ -96,8 +96,9 @@ FOREIGN = (
 )
 STALE_FORM = (
     "This form is too old",
-    "It was opened before you signed in, or cookies are blocked. Nothing was changed.",
-    "Reload the page and send it again.",
+    "It was opened before you signed in, or the browser keeps no cookie for this address. "
+    "Nothing was changed.",
+    "Reload the page and send it again. Where SLIPWAY_PUBLIC_URL is https, come by that address.",
 )
 
 
