@@ -33,7 +33,7 @@ from webapp.models import (
 from webapp.services import importing, runs, upkeep
 from webapp.storage.leases import new_owner
 
-pytestmark = pytest.mark.usefixtures("region")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("region")]
 
 SLIPWAY = Path(sys.executable).parent / "slipway"
 PATIENCE_S = 60.0
@@ -198,7 +198,7 @@ def test_a_worker_killed_again_and_again_loses_nothing(
 
 
 def test_a_stop_ends_a_download_and_keeps_what_came(
-    make_lab: Callable[..., Lab], start_worker: Callable[[], WorkerProcess]
+    make_lab: Callable[..., Lab], settings: Settings, start_worker: Callable[[], WorkerProcess]
 ) -> None:
     lab = make_lab(sizes={"squashfs": 4 << 20})
     lab.select("noble")
@@ -219,6 +219,7 @@ def test_a_stop_ends_a_download_and_keeps_what_came(
     lab.server.set_faults()
     second = runs.queue("manual", "ann").id
     assert second != run_id
+    jobs.wake(settings)
     wait_for(is_ended(second))
     assert run_now(second).state == "succeeded"
     whole = sum(lab.wanted(release="noble").values())
@@ -310,7 +311,7 @@ def forget_everything() -> None:
 
 
 def test_two_real_workers_share_one_run(
-    make_lab: Callable[..., Lab], start_worker: Callable[[], WorkerProcess]
+    make_lab: Callable[..., Lab], settings: Settings, start_worker: Callable[[], WorkerProcess]
 ) -> None:
     lab = make_lab(arches=("amd64", "arm64"))
     lab.select("noble", "amd64", "arm64")
@@ -318,6 +319,8 @@ def test_two_real_workers_share_one_run(
     start_worker()
     run_id = runs.queue("manual", "ann").id
     assert runs.queue("manual", "bob").id == run_id
+    jobs.wake(settings)
+    jobs.wake(settings)
     wait_for(is_ended(run_id))
     assert run_now(run_id).state == "succeeded"
     assert set(lab.fetched().values()) == {1}
