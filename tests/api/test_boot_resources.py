@@ -15,7 +15,15 @@ from tests import factories
 from tests.api.clients import API, Request, Script, oauth
 from tests.databases import Queries
 from webapp.extensions import db
-from webapp.models import BootResource, ImportRun, ResourceSet, RunState, utcnow
+from webapp.models import (
+    BootResource,
+    BootSourceSelection,
+    Event,
+    ImportRun,
+    ResourceSet,
+    RunState,
+    utcnow,
+)
 
 FILES = {"boot-kernel": b"kernel", "boot-initrd": b"initrd!", "squashfs": b"root file system"}
 
@@ -139,9 +147,44 @@ def test_an_image_that_was_removed_is_gone_at_once(
     assert (answer.status, answer.text) == ("404 Not Found", "Not Found")
 
 
+def test_an_image_is_deleted_at_once_and_its_selection_stays(
+    app: Flask, any_client: Script, image_id: int
+) -> None:
+    with app.app_context():
+        factories.selection()
+        other = factories.boot_resource(arch="arm64").id
+        db.session.remove()
+    answer = any_client.delete(f"boot-resources/{image_id}/")
+    assert (answer.status, answer.content_type, answer.data) == (
+        "204 No Content",
+        "text/plain",
+        b"",
+    )
+    again = any_client.delete(f"boot-resources/{image_id}/")
+    assert (again.status, again.text) == ("404 Not Found", "Not Found")
+    assert [row["id"] for row in any_client.get("boot-resources/").json] == [other]
+    with app.app_context():
+        assert db.session.scalar(select(BootSourceSelection.release)) == "noble"
+        told = db.session.scalars(select(Event).where(Event.kind == "image.removed")).one()
+        assert told.actor
+
+
+def test_only_an_administrator_deletes_an_image(
+    operator: Script, viewer: Script, stranger: Script, image_id: int
+) -> None:
+    statuses = [
+        script.delete(f"boot-resources/{image_id}/").status_code
+        for script in (operator, viewer, stranger)
+    ]
+    assert statuses == [403, 403, 401]
+    assert len(viewer.get("boot-resources/").json) == 1
+
+
 def test_an_image_that_never_was_is_not_found(any_client: Script) -> None:
     for number in ("1", "2147483647", "2147483648", "9" * 50, "-1", "x"):
-        assert any_client.get(f"boot-resources/{number}/").status == "404 Not Found"
+        for method in ("GET", "DELETE"):
+            answer = any_client.call(method, f"boot-resources/{number}/", "", {})
+            assert (answer.status, answer.text) == ("404 Not Found", "Not Found")
 
 
 def test_the_list_takes_the_same_queries_however_long_it_is(

@@ -23,6 +23,7 @@ _LETTERS = string.ascii_letters + string.digits
 _SECRET_LENGTH = 43  # 62^43 is more than 2^256
 USED_EVERY = timedelta(minutes=10)
 MAX_KEYS = 50
+KEPT_LOGINS = 10
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +51,24 @@ def create_api_key(user: User, name: str) -> str:
     events.record("api_key.added", actor=user.username, subject=name)
     db.session.commit()
     return f"{consumer}:{token}:{secret}"
+
+
+def create_login_key(user: User, program: str) -> str:
+    """Make a key for a program that signs in with a password, as scripts do at every start.
+
+    The newest KEPT_LOGINS of that program stay, so that those running beside it
+    go on and the keys do not pile up.
+    """
+    name = "".join(char for char in program if char.isprintable())[:100].strip() or "a program"
+    for old in [key for key in of_user(user.id) if key.name == name][KEPT_LOGINS - 1 :]:
+        db.session.delete(old)
+    return create_api_key(user, name)
+
+
+def revoke_token(user: User, token: str) -> None:
+    """Delete the key of a user that has this token; raises NotFound for anybody else's."""
+    known = {key.token_key: key.id for key in of_user(user.id)}
+    revoke_api_key(user, known.get(token, 0))
 
 
 def check_api_key(consumer: str, token: str, secret: str) -> User | None:

@@ -67,7 +67,13 @@ class SignedIn:
 
 
 def sign_in(username: str, password: str, *, address: str, user_agent: str) -> SignedIn:
-    """Check a guess and open a new session.
+    """Check a guess and open a new session. Raises as ``authenticate`` does."""
+    user = authenticate(username, password, address=address)
+    return open_session(user, address=address, user_agent=user_agent)
+
+
+def authenticate(username: str, password: str, *, address: str) -> User:
+    """The active user whom a guess is right for; the caller commits.
 
     An unknown name costs as much time as a wrong password. Raises SignInProblem
     or TooManyAttempts.
@@ -90,7 +96,7 @@ def sign_in(username: str, password: str, *, address: str, user_agent: str) -> S
     if passwords.needs_rehash(user.password_hash):
         user.password_hash = passwords.hash_password(password)
     throttle.forget(ACCOUNT_BUCKET, account_key)
-    return open_session(user, address=address, user_agent=user_agent)
+    return user
 
 
 def check_again(user: User, password: str, *, address: str) -> bool:

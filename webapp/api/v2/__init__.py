@@ -3,33 +3,25 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Flask, Response, request
+from flask import Flask, Response, request
 
-from webapp.api.v2 import answers, bodies, boot_resources, boot_sources, info, selections
-from webapp.api.v2.dispatch import METHODS, Number, Resource, add_resource
+from webapp.api.v2 import answers, bodies
+from webapp.api.v2.account import AUTHENTICATE
+from webapp.api.v2.describe import DESCRIBE, api_hash
+from webapp.api.v2.dispatch import API, METHODS, Number, add_resource
+from webapp.api.v2.table import RESOURCES
 
 PREFIX = "/MAAS/"
-API = "/MAAS/api/2.0"
-
-# Routes and ``describe/`` are made of this table.
-RESOURCES: tuple[Resource, ...] = (
-    *info.RESOURCES,
-    *boot_sources.RESOURCES,
-    *selections.RESOURCES,
-    *boot_resources.RESOURCES,
-)
 
 
 def register(app: Flask) -> None:
-    """Add every resource below ``/MAAS/api/2.0``, and one answer for all else below ``/MAAS``."""
+    """Add every resource, and one answer for all else below ``/MAAS``."""
     app.url_map.converters["number"] = Number
-    blueprint = Blueprint("api_v2", __name__, url_prefix=API)
-    for resource in RESOURCES:
-        add_resource(blueprint, resource)
-    app.register_blueprint(blueprint)
+    for resource in (*RESOURCES, DESCRIBE, AUTHENTICATE):
+        add_resource(app, resource)
     app.add_url_rule(
         f"{PREFIX}<path:rest>",
-        endpoint="api_v2_unknown",
+        endpoint="api_v2.unknown",
         view_func=_unknown,
         methods=METHODS,
         provide_automatic_options=False,
@@ -43,9 +35,15 @@ def _unknown(rest: str) -> Response:
 
 
 def _finish(response: Response) -> Response:
-    """Write the status line as scripts read it, also of answers that others made."""
+    """What holds for every answer, also for those that others made.
+
+    The status line as scripts read it, and the hash of the description, which
+    clients compare with the one they keep.
+    """
     if request.path.startswith(PREFIX):
         response.status = answers.status_line(response.status_code)
         if response.status_code == 405:
             response.headers["Allow"] = ", ".join(("HEAD", *METHODS))
+    if request.path.startswith(f"{API}/"):
+        response.headers["X-MAAS-API-Hash"] = api_hash()
     return response

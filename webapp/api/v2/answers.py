@@ -18,6 +18,11 @@ def as_json(value: Any, status: int = 200) -> Response:
     return _response(json.dumps(value), status, JSON)
 
 
+def exactly_json(value: Any) -> Response:
+    """A JSON answer whose content type says nothing about its charset."""
+    return _response(json.dumps(value), 200, "application/json")
+
+
 def text(value: str, status: int = 200) -> Response:
     """A plain text answer."""
     return _response(value, status, TEXT)
@@ -28,9 +33,8 @@ def deleted() -> Response:
     return _response("", 204, "text/plain")
 
 
-def unauthorised(has_key: bool) -> Response:
+def unauthorised(words: str) -> Response:
     """401, which stock clients turn into "rejected your API key"."""
-    words = "Invalid API key." if has_key else "an API key is needed."
     response = text(f"Authorization Error: {words}", 401)
     response.headers["WWW-Authenticate"] = 'OAuth realm="OAuth"'
     return response

@@ -8,13 +8,13 @@ from typing import Any
 from flask import Response
 
 from webapp import jobs
-from webapp.api.v2.answers import as_json, text
-from webapp.api.v2.dispatch import Action, Call, Resource
+from webapp.api.v2.answers import as_json, deleted, text
+from webapp.api.v2.dispatch import API, Action, Call, Resource
 from webapp.extensions import settings
 from webapp.models import BootResource, ResourceFile, ResourceSet, Role
-from webapp.services import images, runs
+from webapp.services import images, retention, runs
 
-PATH = "/MAAS/api/2.0/boot-resources/"
+PATH = f"{API}/boot-resources/"
 # We generate nothing, but scripts for 2.9 may ask for it.
 TYPES = ("all", "generated", "synced", "uploaded")
 
@@ -42,6 +42,16 @@ def read(call: Call, id: int) -> Response:
     resource = images.resource_with_sets(id)
     sets = {s.version: _set_dict(s) for s in resource.sets if s.id == resource.current_set_id}
     return as_json({**as_dict(resource), "sets": sets})
+
+
+def delete(call: Call, id: int) -> Response:
+    """Delete a boot resource
+
+    Machines do not get it any more. An image that is still selected comes back
+    with the next import: delete its selection first.
+    """
+    retention.delete_resource(id, call.actor)
+    return deleted()
 
 
 def import_images(call: Call) -> Response:
@@ -101,7 +111,7 @@ def _file_dict(row: ResourceFile) -> dict[str, Any]:
 RESOURCES = (
     Resource(
         "BootResourcesHandler",
-        "/boot-resources/",
+        PATH,
         "The images that are stored, and their import.",
         (
             Action("read", "GET", read_all),
@@ -112,8 +122,11 @@ RESOURCES = (
     ),
     Resource(
         "BootResourceHandler",
-        "/boot-resources/{id}/",
+        PATH + "{id}/",
         "One stored image.",
-        (Action("read", "GET", read),),
+        (
+            Action("read", "GET", read),
+            Action("delete", "DELETE", delete, Role.ADMINISTRATOR),
+        ),
     ),
 )

@@ -13,14 +13,14 @@ from flask import Response
 from webapp import jobs
 from webapp.api.v2.answers import as_json, deleted
 from webapp.api.v2.arguments import Arguments
-from webapp.api.v2.dispatch import Action, Call, Resource
+from webapp.api.v2.dispatch import API, Action, Call, Resource
 from webapp.errors import InvalidFields
 from webapp.extensions import settings
 from webapp.models import BootSource, Role
 from webapp.services import sources
 from webapp.services.sources import SourceDraft
 
-PATH = "/MAAS/api/2.0/boot-sources/"
+PATH = f"{API}/boot-sources/"
 
 
 def read_all(call: Call) -> Response:
@@ -129,7 +129,7 @@ def timestamp(at: datetime) -> str:
 RESOURCES = (
     Resource(
         "BootSourcesHandler",
-        "/boot-sources/",
+        PATH,
         "The boot sources that images come from.",
         (
             Action("read", "GET", read_all, Role.ADMINISTRATOR),
@@ -138,7 +138,7 @@ RESOURCES = (
     ),
     Resource(
         "BootSourceHandler",
-        "/boot-sources/{id}/",
+        PATH + "{id}/",
         "One boot source.",
         (
             Action("read", "GET", read, Role.ADMINISTRATOR),

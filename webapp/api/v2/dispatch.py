@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import structlog
-from flask import Blueprint, Response, request
+from flask import Flask, Response, request
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 from werkzeug.routing import BaseConverter
@@ -22,10 +22,13 @@ from webapp.errors import Conflict, InvalidFields, NotFound, Problem
 from webapp.extensions import db
 from webapp.models import Role, User
 from webapp.services import accounts
+from webapp.services.sessions import SignInProblem, TooManyAttempts
 
+API = "/MAAS/api/2.0"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 LARGEST_ID = 2**31 - 1  # PostgreSQL compares no larger one with an id
 _PLACEHOLDER = re.compile(r"{(\w+)}")
+_KINDS = {"system_id": "string(maxlength=64)"}  # all others are ids
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +39,9 @@ class Number(BaseConverter):
     regex = "[0-9]{1,10}"
 
     def to_python(self, value: str) -> int:
-        return int(value)
+        # Raising would end the routing without an answer of ours, and nought is nobody's id.
+        number = int(value)
+        return number if number <= LARGEST_ID else 0
 
 
 @dataclass(frozen=True)
@@ -50,9 +55,16 @@ class Call:
     arguments: Arguments
 
     @property
+    def caller(self) -> User:
+        """Who asks; only for actions that name a role."""
+        if self.user is None:
+            raise LookupError("an action for anybody asked for its caller")
+        return self.user
+
+    @property
     def actor(self) -> str:
         """The caller's name, for events."""
-        return self.user.username if self.user else ""
+        return self.caller.username
 
 
 @dataclass(frozen=True)
@@ -74,7 +86,7 @@ class Action:
 class Resource:
     """A path with its actions; clients derive their own names from ``name``.
 
-    path: below ``/MAAS/api/2.0``, with ``{id}`` for what an address names.
+    path: the whole one, with ``{id}`` for what an address names.
     """
 
     name: str
@@ -90,7 +102,7 @@ class Resource:
     @property
     def rule(self) -> str:
         """The path as Flask routes it."""
-        return _PLACEHOLDER.sub(r"<number:\1>", self.path)
+        return _PLACEHOLDER.sub(lambda m: f"<{_KINDS.get(m[1], 'number')}:{m[1]}>", self.path)
 
     @property
     def is_public(self) -> bool:
@@ -98,27 +110,28 @@ class Resource:
         return all(action.role is None for action in self.actions)
 
 
-def add_resource(blueprint: Blueprint, resource: Resource) -> None:
+def add_resource(app: Flask, resource: Resource) -> None:
     """Route every method of the path to the resource's actions."""
 
-    def view(**params: int) -> Response:
+    def view(**params: int | str) -> Response:
         return _answer(resource, params)
 
-    blueprint.add_url_rule(
+    app.add_url_rule(
         resource.rule,
-        endpoint=resource.name,
+        endpoint=f"api_v2.{resource.name}",
         view_func=view,
         methods=METHODS,
         provide_automatic_options=False,
     )
 
 
-def _answer(resource: Resource, params: dict[str, int]) -> Response:
+def _answer(resource: Resource, params: dict[str, int | str]) -> Response:
     try:
         user = None if resource.is_public else caller(request)
         if user is None and not resource.is_public:
             bodies.drain(request)
-            return answers.unauthorised("Authorization" in request.headers)
+            has_key = "Authorization" in request.headers
+            return answers.unauthorised("Invalid API key." if has_key else "No API key.")
         return _act(resource, Call(user, read_arguments(request)), params)
     except InvalidFields as problem:
         return answers.as_json(problem.fields, 400)
@@ -132,11 +145,9 @@ def _answer(resource: Resource, params: dict[str, int]) -> Response:
         db.session.rollback()  # services have committed what is to stay
 
 
-def _act(resource: Resource, call: Call, params: dict[str, int]) -> Response:
+def _act(resource: Resource, call: Call, params: dict[str, int | str]) -> Response:
     method = "GET" if request.method == "HEAD" else request.method
     op = call.arguments.op
-    if any(number > LARGEST_ID for number in params.values()):
-        return answers.text("Not Found", 404)
     for action in resource.actions:
         if (action.method, action.op) == (method, op):
             if not _is_allowed(action, call.user):
@@ -153,6 +164,8 @@ def _is_allowed(action: Action, user: User | None) -> bool:
 def _refused(problem: Problem) -> Response:
     if isinstance(problem, NotFound):
         return answers.text("Not Found", 404)
-    statuses = {Conflict: 409, BodyTooLarge: 413}
+    if isinstance(problem, SignInProblem):
+        return answers.unauthorised(str(problem))
+    statuses = {Conflict: 409, BodyTooLarge: 413, TooManyAttempts: 429}
     status = next((s for kind, s in statuses.items() if isinstance(problem, kind)), 400)
     return answers.text(str(problem), status)

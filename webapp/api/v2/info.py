@@ -6,21 +6,23 @@ from __future__ import annotations
 from flask import Response
 
 from webapp.api.v2.answers import as_json
-from webapp.api.v2.dispatch import Action, Call, Resource
+from webapp.api.v2.dispatch import API, Action, Call, Resource
 
 # The API that is spoken, not our own release: clients compare it (spec api, section 3).
 API_VERSION = "2.9.2"
+# Only what is true here: clients may sign in with a password (see account.py).
+CAPABILITIES = ["authenticate-api"]
 
 
 def read_version(call: Call) -> Response:
     """Read version and capabilities."""
-    return as_json({"version": API_VERSION, "subversion": "", "capabilities": []})
+    return as_json({"version": API_VERSION, "subversion": "", "capabilities": CAPABILITIES})
 
 
 RESOURCES = (
     Resource(
         "VersionHandler",
-        "/version/",
+        f"{API}/version/",
         "The API that is spoken here.",
         (Action("read", "GET", read_version, role=None),),
     ),

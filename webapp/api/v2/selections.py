@@ -129,7 +129,7 @@ def as_dict(row: BootSourceSelection) -> dict[str, Any]:
 RESOURCES = (
     Resource(
         "BootSourceSelectionsHandler",
-        "/boot-sources/{boot_source_id}/selections/",
+        PATH + "{boot_source_id}/selections/",
         "What is wanted from a boot source.",
         (
             Action("read", "GET", read_all, Role.ADMINISTRATOR),
@@ -138,7 +138,7 @@ RESOURCES = (
     ),
     Resource(
         "BootSourceSelectionHandler",
-        "/boot-sources/{boot_source_id}/selections/{id}/",
+        PATH + "{boot_source_id}/selections/{id}/",
         "One selection of a boot source.",
         (
             Action("read", "GET", read, Role.ADMINISTRATOR),

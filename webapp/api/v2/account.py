@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``account/``: one's own API keys; and a key for a name and a password (spec api, section 2)."""
+
+from __future__ import annotations
+
+from flask import Response, request
+
+from webapp.api.v2.answers import as_json, deleted
+from webapp.api.v2.dispatch import API, Action, Call, Resource
+from webapp.errors import InvalidFields
+from webapp.services import api_keys, sessions
+
+
+def create_authorisation_token(call: Call) -> Response:
+    """Make an API key
+
+    It is shown this once; only a hash of it is kept.
+
+    :param name: Optional. What the key is for.
+    :type name: String
+    """
+    name = call.arguments.text("name", "a script")
+    return _as_key(api_keys.create_api_key(call.caller, name), name)
+
+
+def delete_authorisation_token(call: Call) -> Response:
+    """Revoke one of your API keys
+
+    It stops working at once.
+
+    :param token_key: Required. The middle one of the key's three parts.
+    :type token_key: String
+    """
+    token = call.arguments.text("token_key")
+    if not token:
+        raise InvalidFields({"token_key": ["This field is required."]})
+    api_keys.revoke_token(call.caller, token)
+    return deleted()
+
+
+def authenticate(call: Call) -> Response:
+    """Make an API key for a user name and a password, as libmaas asks for one."""
+    arguments = call.arguments
+    user = sessions.authenticate(
+        arguments.text("username"),
+        arguments.text("password"),
+        address=request.remote_addr or "",
+    )
+    name = arguments.text("consumer")
+    return _as_key(api_keys.create_login_key(user, name), name)
+
+
+def _as_key(key: str, name: str) -> Response:
+    consumer, token, secret = key.split(":")
+    return as_json(
+        {
+            "consumer_key": consumer,
+            "token_key": token,
+            "token_secret": secret,
+            "name": name,
+        }
+    )
+
+
+RESOURCES = (
+    Resource(
+        "AccountHandler",
+        f"{API}/account/",
+        "Your own API keys.",
+        (
+            Action(
+                "create_authorisation_token",
+                "POST",
+                create_authorisation_token,
+                op="create_authorisation_token",
+            ),
+            Action(
+                "delete_authorisation_token",
+                "POST",
+                delete_authorisation_token,
+                op="delete_authorisation_token",
+            ),
+        ),
+    ),
+)
+# Not under the API's path, and not described.
+AUTHENTICATE = Resource(
+    "authenticate",
+    "/MAAS/accounts/authenticate/",
+    "A key for a password.",
+    (Action("authenticate", "POST", authenticate, role=None),),
+)

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``describe/``: the API in the form that stock clients build their commands from.
+
+Every rule here was found by breaking it on real clients (spec api, section 3).
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import json
+from collections.abc import Callable
+from typing import Any
+
+from flask import Response, request
+
+from webapp.api.v2.answers import exactly_json
+from webapp.api.v2.dispatch import API, Action, Call, Resource
+from webapp.api.v2.table import RESOURCES
+from webapp.extensions import settings
+
+TITLE = "Slipway's REST API 2.0: boot sources, selections and images, as MAAS clients know them."
+
+
+def describe(call: Call) -> Response:
+    """Describe the API."""
+    root = _root()
+    document = description(lambda path: {"path": path, "uri": root + path})
+    # With a charset behind the type, stock command lines refuse to log in.
+    return exactly_json({**document, "hash": api_hash()})
+
+
+@functools.cache
+def api_hash() -> str:
+    """A digest of the description without addresses; it changes when the API does."""
+    document = description(lambda path: {"path": path})
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def description(address: Callable[[str], dict[str, str]]) -> dict[str, Any]:
+    """The document; ``address`` tells where a path is."""
+    return {
+        "doc": TITLE,
+        "resources": [_resource(resource, address) for resource in RESOURCES],
+        "handlers": [],
+    }
+
+
+def _resource(resource: Resource, address: Callable[[str], dict[str, str]]) -> dict[str, Any]:
+    handler = {
+        "name": resource.name,
+        "doc": resource.doc,
+        "params": list(resource.params),
+        "actions": [_action(action) for action in resource.actions],
+        **address(resource.path),
+    }
+    return {
+        "name": resource.name,
+        "auth": None if resource.is_public else handler,
+        "anon": handler if resource.is_public else None,
+    }
+
+
+def _action(action: Action) -> dict[str, Any]:
+    return {
+        "name": action.name,
+        "method": action.method,
+        "op": action.op or None,
+        "restful": not action.op,
+        "doc": inspect.getdoc(action.run),
+    }
+
+
+def _root() -> str:
+    """Scheme and host as the client reached us, since it comes back to that address.
+
+    X-Forwarded-Host counts only from as many proxies as the settings trust;
+    middleware takes the scheme from them.
+    """
+    host = request.host or f"{request.environ['SERVER_NAME']}:{request.environ['SERVER_PORT']}"
+    trusted = settings().trusted_proxies
+    forwarded = [one.strip() for one in request.headers.get("X-Forwarded-Host", "").split(",")]
+    if trusted and len(forwarded) >= trusted and forwarded[-trusted]:
+        host = forwarded[-trusted]
+    return f"{request.scheme}://{host}"
+
+
+DESCRIBE = Resource(
+    "describe",
+    f"{API}/describe/",
+    "What there is.",
+    (Action("read", "GET", describe, role=None),),
+)

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``users/``: who calls, and who there is (spec api, section 3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response
+
+from webapp.api.v2.answers import as_json
+from webapp.api.v2.dispatch import API, Action, Call, Resource
+from webapp.models import Role, User
+from webapp.services import accounts
+
+PATH = f"{API}/users/"
+
+
+def read_all(call: Call) -> Response:
+    """List all users."""
+    return as_json([as_dict(user) for user in accounts.list_users()])
+
+
+def whoami(call: Call) -> Response:
+    """Tell whose key this is."""
+    return as_json(as_dict(call.caller))
+
+
+def as_dict(user: User) -> dict[str, Any]:
+    """A user as clients read it."""
+    return {
+        "username": user.username,
+        "email": user.email,
+        "is_superuser": user.role == Role.ADMINISTRATOR,
+        "is_local": True,
+        "resource_uri": f"{PATH}{user.username}/",
+    }
+
+
+RESOURCES = (
+    Resource(
+        "UsersHandler",
+        PATH,
+        "The people and programs that may sign in.",
+        (
+            Action("read", "GET", read_all, Role.ADMINISTRATOR),
+            Action("whoami", "GET", whoami, op="whoami"),
+        ),
+    ),
+)
