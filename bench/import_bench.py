@@ -138,14 +138,14 @@ def child(task: dict[str, str]) -> None:
     from webapp import create_app, database
     from webapp.extensions import db
     from webapp.models import BootSourceSelection
-    from webapp.services import first_start, importing, runs, sources
+    from webapp.services import drafts, first_start, importing, runs, sources
 
     app = create_app(plane="none")
     with app.app_context():
         database.upgrade(db.engine)
         first_start.ensure_defaults(app.extensions["slipway.settings"])
         source = sources.add(
-            sources.SourceDraft(url=task["base"], keyring_filename=task["keyring"]), "bench"
+            drafts.SourceDraft(url=task["base"], keyring_filename=task["keyring"]), "bench"
         )
         for os_name, release in [
             ("ubuntu", "noble"),

@@ -24,7 +24,7 @@ from flask import Flask
 from huey.storage import SqliteStorage
 
 from webapp.config import Settings
-from webapp.services import importing, runs, sources, upkeep
+from webapp.services import importing, refreshing, runs, upkeep
 from webapp.storage.leases import new_owner
 
 POLL_S = 0.25  # how often an embedded queue is asked
@@ -153,7 +153,7 @@ class Worker:
     def _read(self) -> None:
         """Read new sources, also while an import goes on: people wait to see what they offer."""
         with self._app.app_context():
-            sources.refresh_unread(self._leaving.is_set)
+            refreshing.refresh_unread(self._leaving.is_set)
 
     def _import(self) -> None:
         while self._import_next():

@@ -27,7 +27,7 @@ from webapp.models import (
     ResourceType,
     RunState,
 )
-from webapp.services import publishing, reserving, runs, sources, stock
+from webapp.services import publishing, refreshing, reserving, runs, sources, stock
 from webapp.services.downloading import Mirror, Outcome, download, unexpected
 from webapp.services.failures import Failures
 from webapp.services.planning import nothing_left, plan
@@ -126,7 +126,7 @@ class Import:
             select(BootSource.id, BootSource.url, BootSource.updated_at)
         ).all()
         db.session.commit()
-        outcomes = sources.refresh_all(self._reporter.is_stopped)
+        outcomes = refreshing.refresh_all(self._reporter.is_stopped)
         self.failures.urls = {row.id: row.url for row in rows}
         stamps = {row.id: row.updated_at for row in rows}
         trust = (BootSource.id, BootSource.is_unsigned, BootSource.signer_fingerprint)

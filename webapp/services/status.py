@@ -9,7 +9,7 @@ from typing import Any
 
 from webapp.errors import Problem
 from webapp.extensions import store
-from webapp.services import catalogue, images, runs, sources
+from webapp.services import catalogue, images, refreshing, runs, sources
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Overview:
 def overview() -> Overview:
     """Look at everything once; reads only."""
     rows = sources.all_sources()
-    problems = [p.as_dict() for p in map(sources.problem_of, rows) if p is not None]
+    problems = [p.as_dict() for p in map(refreshing.problem_of, rows) if p is not None]
     try:
         free = store().free_bytes()
     except Problem as problem:

@@ -24,8 +24,8 @@ from webapp.models import (
     StreamDocument,
     utcnow,
 )
-from webapp.services import sources
-from webapp.services.sources import SourceDraft
+from webapp.services import refreshing, sources
+from webapp.services.drafts import SourceDraft
 
 pytestmark = pytest.mark.usefixtures("region")
 
@@ -70,7 +70,7 @@ def test_a_refresh_keeps_the_signed_bytes_and_the_catalogue(
     mirror: Mirror, mirror_server: MirrorServer
 ) -> None:
     source = sources.add(draft(mirror_server, mirror), "ada")
-    outcome = sources.refresh(source)
+    outcome = refreshing.refresh(source)
     assert outcome.problem is None
     index = db.session.scalars(
         select(StreamDocument).where(StreamDocument.path == "streams/v1/index.sjson")
@@ -89,9 +89,9 @@ def test_a_refresh_keeps_the_signed_bytes_and_the_catalogue(
 
 def test_an_unchanged_stream_costs_one_request(mirror: Mirror, mirror_server: MirrorServer) -> None:
     source = sources.add(draft(mirror_server, mirror), "ada")
-    sources.refresh(source)
+    refreshing.refresh(source)
     mirror_server.reset()
-    assert sources.refresh(source).is_unchanged
+    assert refreshing.refresh(source).is_unchanged
     assert [r.status for r in mirror_server.log] == [304]
 
 
@@ -99,11 +99,11 @@ def test_a_new_keyring_counts_even_when_the_stream_did_not_change(
     mirror: Mirror, mirror_server: MirrorServer
 ) -> None:
     source = sources.add(draft(mirror_server, mirror), "ada")
-    sources.refresh(source)
+    refreshing.refresh(source)
     before = products()
     other = signed.new_key("Somebody else <else@example.test>")
     sources.update_source(source, draft(mirror_server, mirror, keyring_data=other.public), "ada")
-    outcome = sources.refresh(source)
+    outcome = refreshing.refresh(source)
     assert outcome.problem is not None
     assert outcome.problem.code == "signature-unknown-key"
     assert products() == before
@@ -117,13 +117,13 @@ def test_a_keyring_file_that_changes_on_disk_counts_at_the_next_refresh(
     source = sources.add(
         draft(mirror_server, mirror, keyring_data=None, keyring_filename=str(path)), "ada"
     )
-    assert sources.refresh(source).problem is None
+    assert refreshing.refresh(source).problem is None
     path.write_bytes(signed.new_key("Somebody else <else@example.test>").public)
-    outcome = sources.refresh(source)
+    outcome = refreshing.refresh(source)
     assert outcome.problem is not None
     assert outcome.problem.code == "signature-unknown-key"
     path.unlink()
-    outcome = sources.refresh(source)
+    outcome = refreshing.refresh(source)
     assert outcome.problem is not None
     assert outcome.problem.code == "keyring-missing"
     assert "ubuntu-keyring" in source.error_next_step
@@ -132,15 +132,15 @@ def test_a_keyring_file_that_changes_on_disk_counts_at_the_next_refresh(
 
 def test_an_error_goes_away_with_its_cause(mirror: Mirror, mirror_server: MirrorServer) -> None:
     source = sources.add(draft(mirror_server, mirror), "ada")
-    sources.refresh(source)
+    refreshing.refresh(source)
     before, stamp = products(), source.updated_at
     mirror_server.set_faults([{"path": "index", "status": 404}])
-    outcome = sources.refresh(source)
+    outcome = refreshing.refresh(source)
     assert outcome.problem is not None
     assert (source.error_code, source.error_got) != ("", "")
     assert products() == before
     mirror_server.set_faults()
-    assert sources.refresh(source).problem is None
+    assert refreshing.refresh(source).problem is None
     assert (source.error_code, source.error_what, source.error_next_step) == ("", "", "")
     assert source.updated_at == stamp
 
@@ -152,9 +152,9 @@ def test_older_metadata_than_seen_is_refused_with_both_dates(
     first = mirror.updated
     mirror.publish_next()
     source = sources.add(draft(mirror_server, mirror), "ada")
-    assert sources.refresh(source).problem is None
+    assert refreshing.refresh(source).problem is None
     (mirror.stream / "streams/v1/index.sjson").write_bytes(old)
-    outcome = sources.refresh(source)
+    outcome = refreshing.refresh(source)
     assert outcome.problem is not None
     assert outcome.problem.code == "stream-rollback"
     assert str(first.year) in outcome.problem.got + outcome.problem.expected
@@ -167,7 +167,7 @@ def test_another_address_keeps_selections_and_other_sources(
     source = sources.add(draft(mirror_server, mirror), "ada")
     factories.boot_source()
     factories.selection(source)
-    sources.refresh(source)
+    refreshing.refresh(source)
     moved = draft(mirror_server, mirror, url="http://elsewhere.example.test/stable/")
     sources.update_source(source, moved, "ada")
     assert (rows(BootSource), rows(BootSourceSelection)) == (2, 1)
@@ -178,7 +178,7 @@ def test_removing_a_source_takes_its_selections_and_catalogue(
     mirror: Mirror, mirror_server: MirrorServer
 ) -> None:
     source = sources.add(draft(mirror_server, mirror), "ada")
-    sources.refresh(source)
+    refreshing.refresh(source)
     factories.selection(source)
     resource = factories.boot_resource(source_id=source.id)
     sources.remove(source, "ada")
@@ -220,7 +220,7 @@ def test_a_login_secret_is_kept_encrypted_and_used(
     login = {"auth_kind": "basic", "auth_username": "lab", "auth_secret": "hunter2"}
     source = sources.add(draft(mirror_server, mirror, **login), "ada")
     assert "hunter2" not in source.auth_secret
-    assert sources.refresh(source).problem is None
+    assert refreshing.refresh(source).problem is None
     sent = {r.headers.get("authorization") for r in mirror_server.log}
     assert sent == {"Basic " + base64.b64encode(b"lab:hunter2").decode()}
 
@@ -228,7 +228,7 @@ def test_a_login_secret_is_kept_encrypted_and_used(
 def test_one_bad_source_stops_no_other(mirror: Mirror, mirror_server: MirrorServer) -> None:
     bad = factories.boot_source(url=mirror_server.url + "nothing/here/", keyring_filename="/no")
     good = sources.add(draft(mirror_server, mirror), "ada")
-    outcomes = {o.source_id: o.problem for o in sources.refresh_all(lambda: False)}
+    outcomes = {o.source_id: o.problem for o in refreshing.refresh_all(lambda: False)}
     assert isinstance(outcomes[bad.id], Problem)
     assert outcomes[good.id] is None
 
@@ -237,7 +237,7 @@ def test_a_source_changed_while_it_was_read_is_not_overwritten(
     mirror: Mirror, mirror_server: MirrorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = sources.add(draft(mirror_server, mirror), "ada")
-    real = sources.read_stream
+    real = refreshing.read_stream
 
     def changed_meanwhile(*args: object, **kwargs: object) -> object:
         snapshot = real(*args, **kwargs)  # type: ignore[arg-type]
@@ -247,6 +247,17 @@ def test_a_source_changed_while_it_was_read_is_not_overwritten(
             )
         return snapshot
 
-    monkeypatch.setattr(sources, "read_stream", changed_meanwhile)
-    sources.refresh(source)
+    monkeypatch.setattr(refreshing, "read_stream", changed_meanwhile)
+    refreshing.refresh(source)
     assert products() == 0
+
+
+def test_connecting_to_a_filtered_mirror_says_which_files_are_missing(
+    mirror: Mirror, mirror_server: MirrorServer
+) -> None:
+    for path in mirror.stream.glob("jammy/**/squashfs"):
+        path.unlink()
+    preview = sources.connect(draft(mirror_server, mirror))
+    (warning,) = preview.warnings
+    assert "squashfs" in str(warning)
+    assert "jammy" in str(warning)

@@ -18,7 +18,7 @@ from webapp.errors import InvalidFields
 from webapp.extensions import settings
 from webapp.models import BootSource, Role
 from webapp.services import sources
-from webapp.services.sources import SourceDraft
+from webapp.services.drafts import SourceDraft
 
 PATH = f"{API}/boot-sources/"
 
