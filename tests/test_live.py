@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -30,8 +31,9 @@ def test_all_three_start_answer_and_stop(make_live: Callable[[], LiveSlipway]) -
     pids = {role: slipway.pids(role) for role in ROLES}
     assert all(pids.values())
     assert requests.get(slipway.rack_url + "images/x", timeout=10).status_code == 404
-    uses_postgres = "postgresql" in slipway.cli("settings", "--json")
-    assert uses_postgres == (databases.default_engine() == "postgres")
+    values = {row["name"]: row["value"] for row in json.loads(slipway.cli("settings", "--json"))}
+    scheme = {"sqlite": "sqlite", "postgres": "postgresql"}[databases.default_engine()]
+    assert values["SLIPWAY_DATABASE_URL"].startswith(f"{scheme}:")
     assert slipway.stop() == 0
     assert all(has_ended(pid) for role in ROLES for pid in pids[role])
 
