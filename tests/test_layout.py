@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LONGEST_MODULE = 475
+LONGEST_MODULE = 375
 
 LICENCE = "# SPDX-License-Identifier: Apache-2.0\n"
 NO_NAME = {"utils", "util", "helpers", "common", "misc"}
