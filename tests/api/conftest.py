@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from flask import Flask
 
 from tests import factories
 from tests.api.clients import DIALECTS, Dialect, Script
+from tests.live import ADMIN, PASSWORD, LiveSlipway, _database
 from webapp.extensions import db
 from webapp.models import Role
 from webapp.services import accounts
@@ -63,3 +64,13 @@ def stranger(app: Flask) -> Script:
 def any_client(admin: Script, dialect: Dialect) -> Script:
     """An administrator's script, once in each dialect."""
     return Script(admin.client, admin.key, dialect)
+
+
+@pytest.fixture(scope="session")
+def node(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveSlipway]:
+    """A real Slipway whose sources and images only the scripts of these tests touch."""
+    with LiveSlipway(tmp_path_factory.mktemp("api-node"), _database(request)) as slipway:
+        slipway.cli("admin", "create", ADMIN, "--password-stdin", stdin=PASSWORD)
+        yield slipway

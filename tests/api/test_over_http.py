@@ -62,13 +62,13 @@ class Wire:
 
 
 @pytest.fixture(scope="module")
-def key(live: LiveSlipway) -> str:
-    return live.cli("admin", "apikey", ADMIN).strip()
+def key(node: LiveSlipway) -> str:
+    return node.cli("admin", "apikey", ADMIN).strip()
 
 
 @pytest.fixture(params=DIALECTS, ids=lambda dialect: dialect.name)
-def wire(request: pytest.FixtureRequest, live: LiveSlipway, key: str) -> Wire:
-    return Wire(live.web_port, key, request.param)
+def wire(request: pytest.FixtureRequest, node: LiveSlipway, key: str) -> Wire:
+    return Wire(node.web_port, key, request.param)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def test_statuses_reasons_and_types_over_the_wire(wire: Wire) -> None:
     assert (fields.status, fields.content_type) == (400, "application/json; charset=utf-8")
 
 
-def test_who_is_refused_can_send_all_of_a_large_body_first(live: LiveSlipway, key: str) -> None:
+def test_who_is_refused_can_send_all_of_a_large_body_first(node: LiveSlipway, key: str) -> None:
     """A client that is still sending must get its answer, not a broken connection."""
     large = b"url=" + b"x" * (20 << 20)
     signed = {**oauth(key), "Content-Type": FORM}
@@ -179,16 +179,16 @@ def test_who_is_refused_can_send_all_of_a_large_body_first(live: LiveSlipway, ke
         (signed, f"{API}boot-sources/", 413),
         (signed, f"{API}nodes/", 404),
     ):
-        answer = Wire(live.web_port, key).send(Request("POST", path, headers, large))
+        answer = Wire(node.web_port, key).send(Request("POST", path, headers, large))
         assert answer.status == status
         assert answer.content_type == "text/plain; charset=utf-8"
     assert len(large) < bodies.MOST_DRAINED
 
 
 def test_one_connection_serves_calls_whose_bodies_nobody_wanted(
-    live: LiveSlipway, key: str
+    node: LiveSlipway, key: str
 ) -> None:
-    connection = http.client.HTTPConnection(HOST, live.web_port, timeout=30)
+    connection = http.client.HTTPConnection(HOST, node.web_port, timeout=30)
     first = None
     for method, path in (
         ("GET", "version/"),
@@ -207,8 +207,8 @@ def test_one_connection_serves_calls_whose_bodies_nobody_wanted(
     connection.close()
 
 
-def test_a_chunked_body_is_read(live: LiveSlipway, key: str) -> None:
-    connection = http.client.HTTPConnection(HOST, live.web_port, timeout=30)
+def test_a_chunked_body_is_read(node: LiveSlipway, key: str) -> None:
+    connection = http.client.HTTPConnection(HOST, node.web_port, timeout=30)
     headers = {**oauth(key), "Content-Type": FORM, "Transfer-Encoding": "chunked"}
     pieces = iter([b"url=http://images.exa", b"mple.test/&keyring_filename=/nowhere"])
     connection.request("POST", f"{API}boot-sources/", pieces, headers, encode_chunked=True)
@@ -218,13 +218,13 @@ def test_a_chunked_body_is_read(live: LiveSlipway, key: str) -> None:
 
 
 def test_a_client_that_leaves_in_the_middle_of_a_body_harms_nobody(
-    live: LiveSlipway, key: str
+    node: LiveSlipway, key: str
 ) -> None:
     for _ in range(20):
-        with socket.create_connection((HOST, live.web_port), timeout=10) as sock:
+        with socket.create_connection((HOST, node.web_port), timeout=10) as sock:
             head = f"POST {API}boot-sources/ HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\n"
             signature = oauth(key)["Authorization"]
             head += f"Authorization: {signature}\r\nContent-Length: 1000\r\n\r\nurl=http"
             sock.sendall(head.encode())
-    assert Wire(live.web_port, key).call("GET", "boot-sources/").status == 200
-    assert "Traceback" not in live.output()
+    assert Wire(node.web_port, key).call("GET", "boot-sources/").status == 200
+    assert "Traceback" not in node.output()
