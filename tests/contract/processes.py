@@ -38,7 +38,10 @@ class Process:
         """What the function sent next. EOFError when it is dead."""
         if not self._pipe.poll(PATIENCE_S):
             raise TimeoutError("the other process said nothing")
-        return self._pipe.recv()
+        try:
+            return self._pipe.recv()
+        except ConnectionResetError:  # it died and had not heard everything
+            raise EOFError from None
 
     def start(self) -> None:
         """Tell it to go on."""
@@ -80,12 +83,16 @@ class Process:
 
 
 def write_in_pieces(pipe: Connection, place: Place, size: int, seed: int) -> None:
-    """Store a blob in pieces of random sizes; say the offset after each, "ready" at the end."""
+    """Store a blob, a piece of random size each time that it is told to go on.
+
+    Says the offset at the start and after each piece, and "ready" at the end.
+    """
     blob = make_blob(size)
     sizes = random.Random(seed)
     with place.open().writer(blob.sha256, blob.size) as writer:
         pipe.send(writer.offset)
         while writer.offset < size:
+            pipe.recv()
             piece = sizes.randrange(1, 200_000)
             writer.write(memoryview(blob.data)[writer.offset : writer.offset + piece])
             pipe.send(writer.offset)

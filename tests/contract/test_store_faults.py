@@ -155,3 +155,22 @@ def test_what_the_kernel_took_before_it_failed_counts(
         writer.write(OLD.data[30_001:])
         writer.commit()
     assert harness.get(OLD) == OLD.data
+
+
+@FILES
+def test_a_disk_that_fills_up_stops_the_writer_while_there_is_spare_room(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "STRIDE", 1000)
+    with harness.store.writer(OLD.sha256, OLD.size) as writer:
+        writer.write(OLD.data[:50_000])
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "free_of", lambda root: 999)
+            for _ in range(2):
+                with pytest.raises(StoreFull) as caught:
+                    writer.write(OLD.data[50_000:])
+                assert (caught.value.needed, caught.value.free) == (OLD.size - 50_000, 999)
+        assert writer.offset == 50_000
+        writer.write(OLD.data[50_000:])
+        writer.commit()
+    assert harness.get(OLD) == OLD.data

@@ -101,7 +101,15 @@ def test_what_cannot_fit_is_refused_before_the_first_byte(harness: Harness, disk
     assert str(size) in caught.value.expected
     assert str(caught.value.free) in caught.value.got
     assert list(harness.store.partials()) == []
+    harness.start(NEW, 4 * MIB)
+    filling = fill(disk)
+    with pytest.raises(StoreFull) as caught:
+        harness.store.writer(NEW.sha256, NEW.size)
+    assert caught.value.needed == NEW.size - 4 * MIB
+    assert [partial.received for partial in harness.store.partials()] == [4 * MIB]
     assert harness.get(HELD) == HELD.data
+    filling.unlink()
+    harness.store.drop_partial(NEW.sha256)
 
 
 def test_a_disk_that_fills_up_stops_the_writer_and_nothing_else(

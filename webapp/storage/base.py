@@ -9,6 +9,7 @@ checked its size and hash and made it durable. Until then it is a partial: its
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -219,3 +220,11 @@ def checked_range(size: int, start: int, stop: int | None, chunk: int) -> tuple[
         raise ValueError("start and stop are not negative, chunk is at least 1")
     stop = size if stop is None else min(stop, size)
     return min(start, stop), stop
+
+
+def hash_of(reader: BlobReader) -> str:
+    """The sha256 of the bytes that are really there."""
+    found = hashlib.sha256()
+    for piece in reader.chunks():
+        found.update(piece)
+    return found.hexdigest()

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, exc, insert, select, update
 
-from webapp.storage.base import BlobStat, Partial, checked_digest, checked_size
+from webapp.storage.base import BlobStat, Partial, checked_digest, checked_size, hash_of
 from webapp.storage.errors import BlobBusy, BlobMissing, StoreFull
 from webapp.storage.leases import LEASE_S, give_up, is_dead, new_owner
 from webapp.storage.rows import RowReader, RowWriter
@@ -51,8 +50,9 @@ class DatabaseStore:
 
     def writer(self, sha256: str, size: int) -> RowWriter:
         """Start or resume a blob; see base.BlobStore."""
+        checked_digest(sha256)
+        checked_size(size)
         owner = new_owner()
-        checked_digest(sha256), checked_size(size)
         try:
             for _ in range(_TRIES):
                 blob_id = self._claim(sha256, size, owner)
@@ -122,11 +122,8 @@ class DatabaseStore:
 
     def verify(self, sha256: str) -> bool:
         """Hash the rows; see base.BlobStore."""
-        found = hashlib.sha256()
         with self.open(sha256) as reader:
-            for piece in reader.chunks():
-                found.update(piece)
-        return found.hexdigest() == sha256
+            return hash_of(reader) == sha256
 
     def relative_path(self, sha256: str) -> None:
         """There is no file."""

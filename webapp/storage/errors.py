@@ -9,6 +9,10 @@ from pathlib import Path
 
 from webapp.errors import Problem
 
+# Bytes of a disk that blobs never use. The region's database lies on the same disk as a
+# rule, and it must be able to go on and to say that the store is full.
+SPARE = 32 << 20
+
 
 class StoreProblem(Problem):
     """Base of everything that the store reports."""
@@ -78,10 +82,6 @@ class BlobMismatch(StoreProblem):
 
     code = "blob-mismatch"
 
-
-# Bytes of a disk that blobs never use. The region's database lies on the same disk as a
-# rule, and it must be able to go on and to say that the store is full.
-SPARE = 32 << 20
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _NEXT = {

@@ -43,6 +43,7 @@ class FileWriter:
         self._hash = hashlib.sha256()
         self._offset = 0
         self._strode = 0  # offset at the last look at the disk
+        self._found: int | None = None  # bytes that were there, None until we know
         self._fd = -1
         try:
             self._fd = _locked(self._path, sha256, os.O_RDWR | os.O_APPEND | os.O_CREAT)
@@ -108,7 +109,7 @@ class FileWriter:
 
     def close(self) -> None:
         """Keep what is there, unlock; an empty partial is worth nothing and goes."""
-        if self._fd >= 0 and self._offset == 0 and os.fstat(self._fd).st_size == 0:
+        if self._found == 0 and self._offset == 0:
             self.discard()
         self._release()
 
@@ -133,13 +134,15 @@ class FileWriter:
         self.close()
 
     def _resume(self) -> None:
-        received = os.fstat(self._fd).st_size
-        if received > self.size:
+        found = os.fstat(self._fd).st_size
+        if found > self.size:
             os.ftruncate(self._fd, 0)
-            received = 0
-        self._demand_room(self.size - received)
-        buffer = memoryview(bytearray(min(CHUNK, received)))
-        while self._offset < received:
+            found = 0
+        self._found = found
+        missing = self.size - found
+        self._demand_room(missing, missing)
+        buffer = memoryview(bytearray(min(CHUNK, found)))
+        while self._offset < found:
             done = os.preadv(self._fd, [buffer], self._offset)
             if done == 0:
                 raise OSError(0, "the file became shorter while it was read", str(self._path))
@@ -152,13 +155,13 @@ class FileWriter:
         # they stay readable, since only pages that are clean already are dropped.
         length = self._offset - self._strode
         advise(self._fd, self._strode, length, os.POSIX_FADV_DONTNEED)
+        missing = self.size - self._offset
+        self._demand_room(min(STRIDE, missing), missing)
         self._strode = self._offset
-        self._demand_room(min(STRIDE, self.size - self._offset))
 
-    def _demand_room(self, room: int) -> None:
+    def _demand_room(self, room: int, needed: int) -> None:
         free = free_of(self._layout.root)
         if free is not None and room > free:
-            needed = max(room, self.size - self._offset)
             raise StoreFull(str(self._layout.root), needed=needed, free=free)
 
     def _rename(self, target: Path) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from webapp.storage.base import BlobStat, Partial, checked_digest, checked_size
+from webapp.storage.base import BlobStat, Partial, checked_digest, checked_size, hash_of
 from webapp.storage.errors import BlobMissing, StoreFull, StoreUnusable, free_of, problem_of
 from webapp.storage.files import FileReader, FileWriter, fsync_folder, open_file, remove_partial
 from webapp.storage.layout import MARKER_TEXT, Layout
@@ -141,11 +140,8 @@ class FilesystemStore:
 
     def verify(self, sha256: str) -> bool:
         """Hash the file; see base.BlobStore."""
-        found = hashlib.sha256()
         with self.open(sha256) as reader:
-            for piece in reader.chunks():
-                found.update(piece)
-        return found.hexdigest() == sha256
+            return hash_of(reader) == sha256
 
     def relative_path(self, sha256: str) -> str:
         """Path below the store's folder; see base.BlobStore."""
