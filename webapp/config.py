@@ -126,7 +126,11 @@ def _accel(name: str, value: str) -> str:
 
 
 def _set(default: str, text: str, parse: Callable[[str, str], Any], *, secret: bool = False) -> Any:
-    return field(metadata={"default": default, "help": text, "parse": parse, "secret": secret})
+    # Secrets stay out of the repr, and so out of tracebacks and logs.
+    return field(
+        repr=not secret,
+        metadata={"default": default, "help": text, "parse": parse, "secret": secret},
+    )
 
 
 @dataclass(frozen=True)

@@ -118,3 +118,10 @@ def test_the_readme_lists_every_setting() -> None:
     readme = (ROOT / "README.md").read_text()
     missing = [env_name(s.name) for s in setting_fields() if env_name(s.name) not in readme]
     assert missing == []
+
+
+def test_secrets_do_not_show_when_settings_are_printed() -> None:
+    settings = Settings.load(
+        {"SLIPWAY_SECRET_KEY": "geheim", "SLIPWAY_DATABASE_URL": "postgresql://u:geheim@h/d"}
+    )
+    assert "geheim" not in repr(settings)
