@@ -4,7 +4,28 @@
 from __future__ import annotations
 
 import os
+import socket
+import struct
 from collections.abc import Callable, Iterator
+
+NEAR_US = 500  # round trip up to which a machine counts as near
+NEAR_BUFFER = 208 << 10  # bytes; every Linux allows this much, and doubles it
+_ROUND_TRIP = struct.Struct("=68xI")  # tcpi_rtt in struct tcp_info
+
+
+def fit_buffer(sock: socket.socket) -> None:
+    """Send no further ahead of a near machine than the CPU's cache reaches.
+
+    The kernel lets the buffers of a fast connection grow to megabytes, and so
+    each byte is out of the cache when it is copied to the network or the
+    reader. To far machines that much is needed, and their buffers are left alone.
+    """
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ROUND_TRIP.size)
+        if _ROUND_TRIP.unpack(info)[0] <= NEAR_US:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NEAR_BUFFER)
+    except (OSError, struct.error):
+        pass  # not TCP, or gone: nothing to tune
 
 
 class StreamBody:

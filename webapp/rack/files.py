@@ -15,7 +15,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from webapp.rack.bodies import FileBody, StreamBody
+from webapp.rack.bodies import FileBody, StreamBody, fit_buffer
 from webapp.rack.conditions import Decision, Facts, decide
 from webapp.rack.events import Recorder
 from webapp.services.published import Located
@@ -155,6 +155,8 @@ class Files:
             reader.close()
             self._delivered(request, found, decision, sent)
 
+        if length > SMALL and request.socket is not None:
+            fit_buffer(request.socket)
         if handle is not None and wrapper is not None and length > SMALL:
             request.start(decision.status, headers)
             body = FileBody(handle, decision.start, decision.stop, request.cut, done)
@@ -230,6 +232,11 @@ class _Request:
     def name(self) -> str:
         return self.path[len(PREFIX) :]
 
+    @property
+    def socket(self) -> socket.socket | None:
+        """The connection, where the server shows it."""
+        return self.environ.get("gunicorn.socket")
+
     def start(self, status: int, headers: Headers) -> None:
         self._start_response(_STATUS[status], headers)
 
@@ -246,10 +253,9 @@ class _Request:
 
     def cut(self) -> None:
         """Break the connection, so that a short body is never taken for a whole one."""
-        sock = self.environ.get("gunicorn.socket")
-        if sock is not None:
+        if self.socket is not None:
             try:
-                sock.shutdown(socket.SHUT_WR)
+                self.socket.shutdown(socket.SHUT_WR)
             except OSError:
                 pass  # the client is gone already
 
