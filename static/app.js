@@ -122,11 +122,24 @@
     if (details?.id) details.dataset.touched = "";
   });
 
-  // ---- after a swap: new buttons work, and the first wrong field has the focus.
+  // ---- what a part has to say is read out when it changes, and only then; the focus stays.
+  const said = new Map(); // id of the part -> its sentence
+
+  function announce(isAloud) {
+    for (const part of document.querySelectorAll("[data-announce]")) {
+      const text = part.dataset.announce;
+      if (isAloud && text && said.get(part.id) !== text) $("#announcer").textContent = text;
+      said.set(part.id, text);
+    }
+  }
+
+  // ---- after a swap: new buttons work, and the first wrong field or the answer has the focus.
   document.addEventListener("htmx:afterSettle", (event) => {
     enhance(event.target);
-    if (event.detail.xhr?.status === 422) $('[aria-invalid="true"]', event.target)?.focus();
+    announce(true);
+    ($('[aria-invalid="true"]', event.target) ?? $("[data-focus]", event.target))?.focus();
   });
 
   enhance(document);
+  announce(false);
 })();

@@ -1,26 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """What can be selected, as a page shows it: releases x architectures with bytes.
 
-``read`` makes the few queries, ``picture`` and ``pending`` decide, without any.
+``read`` makes the few queries, ``picture`` arranges what they gave, without any.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
 from sqlalchemy import select
 
 from webapp.extensions import db
-from webapp.models import Blob, BootResource, BootSource, BootSourceCache
+from webapp.models import Blob, BootResource, BootSource, BootSourceCache, ResourceFile
 from webapp.services import selections
 from webapp.services.selections import Pick
 from webapp.streams.documents import version_key
-from webapp.streams.osnames import is_lts, order_key, os_title
+from webapp.streams.mapping import Offer
+from webapp.streams.osnames import is_lts, order_key, os_title, release_title
 
+Image = tuple[str, str, str]  # os, release, architecture
 ARCH_ORDER = ("amd64", "arm64", "armhf", "i386", "ppc64el", "s390x", "riscv64")
 
 
@@ -48,7 +50,8 @@ class Box:
     """One architecture of a release: a box to tick.
 
     size: bytes of all its distinct files; new_size: of those not stored yet.
-    others: names of further sources that offer the same and lose by priority.
+    others: names of further sources that offer the same and lose by priority;
+    other_picks: the same image from each of them.
     """
 
     pick: Pick
@@ -59,8 +62,9 @@ class Box:
     size: int
     new_size: int
     source_name: str
-    others: tuple[str, ...]
-    digests: Mapping[str, int]
+    others: tuple[str, ...] = ()
+    other_picks: tuple[Pick, ...] = ()
+    digests: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def value(self) -> str:
@@ -70,45 +74,74 @@ class Box:
 
 @dataclass(frozen=True)
 class Release:
-    """One release of an operating system with its boxes by architecture."""
+    """One release of an operating system with its boxes by architecture.
+
+    name: the title without the system's name, such as ``24.04 LTS``.
+    """
 
     os: str
     release: str
     os_title: str
     title: str
+    name: str
+    codename: str
     is_lts: bool
     support_eol: date | None
     support_esm_eol: date | None
     is_past_eol: bool
     boxes: Mapping[str, Box]
 
+    @property
+    def is_in_use(self) -> bool:
+        """Whether some of it is selected or stored."""
+        return any(box.is_ticked or box.is_stored for box in self.boxes.values())
+
+    @property
+    def won_by(self) -> tuple[str, ...]:
+        """The sources that it comes from, when others offer it as well."""
+        is_contested = any(box.others for box in self.boxes.values())
+        names = {box.source_name for box in self.boxes.values()}
+        return tuple(sorted(names)) if is_contested else ()
+
 
 @dataclass(frozen=True)
 class Picture:
-    """Everything on offer: Ubuntu as a grid, the other systems beside it."""
+    """Everything on offer: Ubuntu as a grid, the other systems beside it.
+
+    missing: what is selected though no source that is turned on offers it.
+    stored: what machines get now, as digest and size of every file of an image.
+    """
 
     arches: tuple[str, ...]  # columns of the Ubuntu grid
     ubuntu: tuple[Release, ...]
     others: tuple[Release, ...]
-    stored_digests: frozenset[str]
+    missing: tuple[Box, ...]
+    stored: Mapping[Image, Mapping[str, int]]
+    ready: frozenset[str]  # digests of all whole blobs
+
+    @property
+    def releases(self) -> tuple[Release, ...]:
+        """Every release on offer, in the order of the page."""
+        return (*self.ubuntu, *self.others)
 
     @property
     def boxes(self) -> list[Box]:
         """Every box there is."""
-        return [box for rel in (*self.ubuntu, *self.others) for box in rel.boxes.values()]
+        return [*(box for rel in self.releases for box in rel.boxes.values()), *self.missing]
+
+    @property
+    def ticked(self) -> set[Pick]:
+        """The boxes that are selected now."""
+        return {box.pick for box in self.boxes if box.is_ticked}
 
 
 @dataclass(frozen=True)
-class Pending:
-    """What saving would change: picks added and removed, bytes to fetch and to free."""
+class OfferedRelease:
+    """One line of a preview: a release with its architectures and their bytes together."""
 
-    added: tuple[Box, ...]
-    removed: tuple[Box, ...]
-    new_bytes: int
-    freed_bytes: int
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.removed)
+    title: str
+    arches: tuple[str, ...]
+    size: int
 
 
 def value_of(pick: Pick) -> str:
@@ -137,19 +170,26 @@ def read(today: date) -> Picture:
         source.id: source.name or source.url for source in db.session.scalars(select(BootSource))
     }
     ready = db.session.scalars(select(Blob.sha256).where(Blob.state == "ready"))
-    stored = db.session.execute(
-        select(BootResource.os, BootResource.release, BootResource.arch)
-        .where(BootResource.current_set_id.is_not(None))
-        .distinct()
-    )
     return picture(
         [Row(*row) for row in rows],
         sources,
         selections.picks(),
         frozenset(ready),
-        {(row.os, row.release, row.arch) for row in stored},
+        _stored(),
         today,
     )
+
+
+def _stored() -> dict[Image, dict[str, int]]:
+    rows = db.session.execute(
+        select(BootResource.os, BootResource.release, BootResource.arch, Blob.sha256, Blob.size)
+        .join(ResourceFile, ResourceFile.set_id == BootResource.current_set_id)
+        .join(Blob, Blob.id == ResourceFile.blob_id)
+    )
+    found: dict[Image, dict[str, int]] = defaultdict(dict)
+    for os, release, arch, sha256, size in rows:
+        found[os, release, arch][sha256] = size
+    return dict(found)
 
 
 def picture(
@@ -157,7 +197,7 @@ def picture(
     source_names: Mapping[int, str],
     ticked: set[Pick],
     ready: frozenset[str],
-    stored: set[tuple[str, str, str]],
+    stored: Mapping[Image, Mapping[str, int]],
     today: date,
 ) -> Picture:
     """Arrange catalogue rows (best source first) into releases and boxes.
@@ -168,8 +208,10 @@ def picture(
     groups: dict[tuple[str, str], dict[str, dict[int, list[Row]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
     )
+    offered: set[Pick] = set()
     for row in rows:
         groups[row.os, row.release][row.arch][row.source_id].append(row)
+        offered.add(Pick(row.source_id, row.os, row.release, row.arch))
     samples = {key: next(iter(arches.values())) for key, arches in groups.items()}
     releases = [
         _release(*key, groups[key], source_names, ticked, ready, stored, today)
@@ -178,38 +220,43 @@ def picture(
     ubuntu = [release for release in releases if release.os == "ubuntu"]
     others = [release for release in releases if release.os != "ubuntu"]
     used = {arch for release in ubuntu for arch in release.boxes}
-    known = [arch for arch in ARCH_ORDER if arch in used]
     return Picture(
-        arches=(*known, *sorted(used - set(known))),
+        arches=tuple(sorted(used, key=arch_order)),
         ubuntu=tuple(ubuntu),
         others=tuple(others),
-        stored_digests=ready,
+        missing=tuple(_missing(pick, source_names, stored) for pick in sorted(ticked - offered)),
+        stored=stored,
+        ready=ready,
     )
 
 
-def pending(picture: Picture, ticked: set[Pick]) -> Pending:
-    """What would change if exactly these boxes were ticked."""
-    boxes = picture.boxes
-    added = tuple(b for b in boxes if b.pick in ticked and not b.is_ticked)
-    removed = tuple(b for b in boxes if b.pick not in ticked and b.is_ticked)
-    kept: dict[str, int] = {}
-    for box in boxes:
-        if box.pick in ticked:
-            kept |= box.digests
-    gone: dict[str, int] = {}
-    for box in removed:
-        gone |= box.digests
-    fresh = {d: size for box in added for d, size in box.digests.items()}
-    return Pending(
-        added=added,
-        removed=removed,
-        new_bytes=sum(size for d, size in fresh.items() if d not in picture.stored_digests),
-        freed_bytes=sum(
-            size
-            for digest, size in gone.items()
-            if digest not in kept and digest in picture.stored_digests
-        ),
-    )
+def offered(offers: Iterable[Offer]) -> list[OfferedRelease]:
+    """What a source would bring, release by release in the order of the page."""
+    groups: dict[tuple[str, str], list[Offer]] = defaultdict(list)
+    for offer in sorted(offers, key=order_key):
+        if not offer.bootloader_type:
+            groups[offer.os, offer.release].append(offer)
+    return [
+        OfferedRelease(
+            title=group[0].title or f"{os}/{release}",
+            arches=tuple(sorted({offer.arch for offer in group}, key=arch_order)),
+            size=sum({i.sha256: i.size for offer in group for i in offer.items}.values()),
+        )
+        for (os, release), group in groups.items()
+    ]
+
+
+def titles() -> dict[str, str]:
+    """The title of every image on offer, by its name."""
+    columns = (BootSourceCache.os, BootSourceCache.release, BootSourceCache.title)
+    rows = db.session.execute(select(*columns).distinct())
+    return {f"{os}/{release}": title for os, release, title in rows if title}
+
+
+def arch_order(arch: str) -> tuple[int, str]:
+    """Sort key of architectures: those that most machines have first."""
+    place = ARCH_ORDER.index(arch) if arch in ARCH_ORDER else len(ARCH_ORDER)
+    return place, arch
 
 
 def _release(
@@ -219,7 +266,7 @@ def _release(
     source_names: Mapping[int, str],
     ticked: set[Pick],
     ready: frozenset[str],
-    stored: set[tuple[str, str, str]],
+    stored: Mapping[Image, Mapping[str, int]],
     today: date,
 ) -> Release:
     boxes = {}
@@ -242,6 +289,7 @@ def _release(
             new_size=sum(size for d, size in digests.items() if d not in ready),
             source_name=source_names[chosen],
             others=tuple(source_names[s] for s in candidates if s != chosen),
+            other_picks=tuple(Pick(s, os, release, arch) for s in candidates if s != chosen),
             digests=digests,
         )
     eol = sample.support_eol
@@ -250,9 +298,24 @@ def _release(
         release=release,
         os_title=os_title(os),
         title=title,
+        name=sample.release_title or title,
+        codename=sample.release_codename,
         is_lts=is_lts(sample.release_title),
         support_eol=eol,
         support_esm_eol=sample.support_esm_eol,
         is_past_eol=eol is not None and eol < today,
         boxes=boxes,
+    )
+
+
+def _missing(pick: Pick, source_names: Mapping[int, str], stored: Collection[Image]) -> Box:
+    return Box(
+        pick=pick,
+        title=release_title(pick.os, pick.release),
+        is_ticked=True,
+        is_stored=(pick.os, pick.release, pick.arch) in stored,
+        version="",
+        size=0,
+        new_size=0,
+        source_name=source_names.get(pick.source_id, ""),
     )

@@ -82,11 +82,11 @@ def remove(selection: BootSourceSelection, actor: str) -> None:
 
 
 def picks() -> set[Pick]:
-    """Every selection as ticked boxes; ``*`` ticks each architecture on offer."""
+    """Every selection as ticked boxes; ``*`` ticks each architecture on offer, or itself."""
     offered = _offered_arches()
     ticked = set()
     for row in db.session.scalars(select(BootSourceSelection)):
-        known = offered[row.source_id, row.os, row.release]
+        known = offered[row.source_id, row.os, row.release] or {"*"}
         arches = known if "*" in row.arches else row.arches
         ticked |= {Pick(row.source_id, row.os, row.release, arch) for arch in arches}
     return ticked

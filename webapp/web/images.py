@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,15 +10,26 @@ from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from webapp import hx, jobs
-from webapp.errors import NotFound
+from webapp.errors import NotFound, Problem
 from webapp.extensions import settings, store
 from webapp.models import Role
-from webapp.services import catalogue, images, previewing, retention, runs, selections, sources
-from webapp.services.catalogue import Pending, Picture
+from webapp.services import (
+    accounts,
+    catalogue,
+    changes,
+    images,
+    previewing,
+    retention,
+    runs,
+    selections,
+    sources,
+)
+from webapp.services.catalogue import Picture
+from webapp.services.changes import Pending
 from webapp.services.images import Image
 from webapp.services.selections import Pick
 from webapp.web.access import me, requires
-from webapp.web.sources import health_of, is_managed
+from webapp.web.source_health import health_of, is_managed, require_managed
 
 blueprint = Blueprint("images", __name__)
 
@@ -29,7 +39,10 @@ blueprint = Blueprint("images", __name__)
 def index() -> ResponseReturnValue:
     """Show what is offered and what is stored."""
     picture = _picture()
-    return _page(picture, {box.pick for box in picture.boxes if box.is_ticked})
+    suggested: set[Pick] = set()
+    if accounts.covers(me().role, Role.OPERATOR):
+        suggested = changes.suggested(picture, settings().default_release)
+    return _page(picture, picture.ticked | suggested, reason="suggested" if suggested else "")
 
 
 @blueprint.get("/images/stored")
@@ -38,19 +51,19 @@ def stored() -> ResponseReturnValue:
     """The list of stored images alone; polled while an import runs."""
     if not hx.is_part():
         return redirect(url_for("images.index"), 302)
-    return hx.render("images/index.html", "images/_stored.html", **_stored(_picture()))
+    return hx.part("images/_stored.html", **_stored(_picture()))
 
 
 @blueprint.post("/images/pending")
 @requires(Role.OPERATOR)
 def review() -> ResponseReturnValue:
     """Say what saving these boxes would change; saves nothing."""
-    picture, ticked = _picture(), _ticked()
+    picture = _picture()
+    ticked = changes.resolved(picture, _picks())
     if not hx.is_part():
-        return _page(picture, ticked, is_review=True)
-    pending = catalogue.pending(picture, ticked)
-    return hx.render(
-        "images/index.html", "images/_pending.html", **_pending(pending, is_review=True)
+        return _page(picture, ticked, reason="review")
+    return hx.part(
+        "images/_pending.html", **_pending(changes.pending(picture, ticked), is_seen=True)
     )
 
 
@@ -58,20 +71,21 @@ def review() -> ResponseReturnValue:
 @requires(Role.OPERATOR)
 def save() -> ResponseReturnValue:
     """Save the boxes and start an import; asks first when a stored image would go."""
-    picture, ticked = _picture(), _ticked()
-    pending = catalogue.pending(picture, ticked)
-    loses = any(box.is_stored for box in pending.removed)
-    if loses and request.form.get("seen") != _digest(pending):
-        return _page(picture, ticked, is_review=True, status=409)
-    if not is_managed():
-        return _page(picture, ticked, status=409)
-    shown = {box.pick for box in picture.boxes}
-    if selections.replace_picks(shown, ticked, me().username):
-        runs.queue("manual", me().username)
-        jobs.wake(settings())
-        flash("Selection updated. The import has started.", "ok")
-    else:
+    require_managed()
+    picture = _picture()
+    ticked = changes.resolved(picture, _picks())
+    pending = changes.pending(picture, ticked)
+    if not pending:
         flash("Nothing to change: the selection is as it was.", "info")
+        return hx.see_other(url_for("images.index"))
+    if request.form.get("base") != changes.base_of(picture):
+        return _page(picture, ticked, reason="outdated", status=409)
+    if pending.stored and request.form.get("seen") != pending.digest:
+        return _page(picture, ticked, reason="deletes", status=409)
+    selections.replace_picks(changes.spoken_for(picture, ticked), ticked, me().username)
+    runs.queue("manual", me().username)
+    jobs.wake(settings())
+    flash("Selection updated. The import has started.", "ok")
     return hx.see_other(url_for("images.index"))
 
 
@@ -80,13 +94,13 @@ def save() -> ResponseReturnValue:
 def show(os: str, release: str, arch: str) -> ResponseReturnValue:
     """Show one image: kernels, versions, files with digests, addresses for machines."""
     image = _image(os, release, arch)
-    resources = [images.resource_with_sets(i) for i in image.resource_ids]
     return hx.render(
         "images/show.html",
         None,
         image=image,
-        resources=resources,
+        resources=images.resources_of(image),
         rack_url=_rack_url(),
+        is_managed=is_managed(),
     )
 
 
@@ -103,12 +117,12 @@ def confirm_delete(os: str, release: str, arch: str) -> ResponseReturnValue:
 @requires(Role.ADMINISTRATOR)
 def delete(os: str, release: str, arch: str) -> ResponseReturnValue:
     """Delete this architecture of the image and, unless it shall come back, its selection."""
+    require_managed()
     image = _image(os, release, arch)
     if request.form.get("deselect"):
-        picture = _picture()
-        mine = {b.pick for b in picture.boxes if b.is_ticked and _names(b.pick, image)}
-        ticked = {b.pick for b in picture.boxes if b.is_ticked} - mine
-        selections.replace_picks(mine, ticked, me().username)
+        boxes = [box for box in _picture().boxes if _names(box.pick, image)]
+        mine = {pick for box in boxes for pick in (box.pick, *box.other_picks)}
+        selections.replace_picks(mine, set(), me().username)
     retention.delete_resources(image.resource_ids, me().username)
     flash(f"Deleted {image.title} {image.arch}.", "ok")
     return hx.see_other(url_for("images.index"))
@@ -121,38 +135,34 @@ def _picture() -> Picture:
     return catalogue.read(datetime.now(UTC).date())
 
 
-def _ticked() -> set[Pick]:
+def _picks() -> list[Pick]:
     picks = (catalogue.parse_value(value) for value in request.form.getlist("image"))
-    return {pick for pick in picks if pick is not None}
+    return [pick for pick in picks if pick is not None]
 
 
 def _page(
-    picture: Picture, ticked: set[Pick], *, is_review: bool = False, status: int = 200
+    picture: Picture, ticked: set[Pick], *, reason: str = "", status: int = 200
 ) -> ResponseReturnValue:
+    """The whole page with these boxes ticked; reason: why they are not as they are saved."""
     rows = sources.all_sources()
-    pending = catalogue.pending(picture, ticked)
     return hx.render(
         "images/index.html",
         None,
         status=status,
         picture=picture,
         ticked=ticked,
+        base=changes.base_of(picture),
+        reason=reason,
         sources=rows,
         health=[(source, health_of(source)) for source in rows],
-        is_managed=is_managed(),
         is_single=settings().single_source,
-        **_pending(pending, is_review),
+        **_pending(changes.pending(picture, ticked), is_seen=reason not in ("", "suggested")),
         **_stored(picture),
     )
 
 
-def _pending(pending: Pending, is_review: bool) -> dict[str, Any]:
-    return {
-        "pending": pending,
-        "is_review": is_review,
-        "seen": _digest(pending),
-        "free_bytes": store().free_bytes(),
-    }
+def _pending(pending: Pending, *, is_seen: bool) -> dict[str, Any]:
+    return {"pending": pending, "is_seen": is_seen, "free_bytes": _free_bytes()}
 
 
 def _stored(picture: Picture) -> dict[str, Any]:
@@ -162,15 +172,16 @@ def _stored(picture: Picture) -> dict[str, Any]:
         "bootloaders": [image for image in listed if image.is_bootloader],
         "run": runs.current(),
         "stored_bytes": images.stored_bytes(),
+        "has_sources": bool(picture.releases) or bool(sources.all_sources()),
+        "is_managed": is_managed(),
     }
 
 
-def _digest(pending: Pending) -> str:
-    """Names one set of changes, so that a confirmation cannot mean another one."""
-    text = "|".join(
-        [*(f"+{box.value}" for box in pending.added), *(f"-{b.value}" for b in pending.removed)]
-    )
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def _free_bytes() -> int | None:
+    try:
+        return store().free_bytes()
+    except Problem:
+        return None  # the worker's log and `slipway status` say what is wrong with the store
 
 
 def _image(os: str, release: str, arch: str) -> Image:

@@ -12,7 +12,8 @@ from flask import Flask
 from tests import factories
 from tests.databases import Queries
 from webapp.services import catalogue
-from webapp.services.catalogue import Picture, Row, parse_value, pending, picture, value_of
+from webapp.services.catalogue import Picture, Row, parse_value, picture, value_of
+from webapp.services.changes import pending
 from webapp.services.selections import Pick
 
 TODAY = date(2026, 11, 23)
@@ -30,8 +31,9 @@ def row(release: str = "noble", version: str = "24.04 LTS", **values: Any) -> Ro
     return Row(**{**defaults, **values})
 
 
-def arranged(*rows: Row, ticked: set[Pick] | None = None, ready: tuple[str, ...] = ()) -> Picture:
-    return picture(rows, NAMES, ticked or set(), frozenset(ready), set(), TODAY)
+def arranged(*rows: Row, ticked: set[Pick] | None = None, **values: Any) -> Picture:
+    ready, stored = frozenset(values.get("ready", ())), values.get("stored", {})
+    return picture(rows, NAMES, ticked or set(), ready, stored, TODAY)
 
 
 def test_long_term_releases_come_first_and_newest_first() -> None:
@@ -84,6 +86,7 @@ def test_pending_counts_shared_and_stored_bytes_once() -> None:
     made = arranged(
         row("jammy", "22.04 LTS", items=shared), row("noble", items=both),
         ticked={jammy}, ready=("shared", "jammy-k"),
+        stored={("ubuntu", "jammy", "amd64"): {"shared": 50, "jammy-k": 1}},
     )  # fmt: skip
     change = pending(made, {noble})
     assert [b.pick for b in change.added] == [noble]

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The form of a boot source, and how what was typed travels to the preview and back.
+
+A preview saves nothing, so the page itself carries the draft, encrypted: no
+secret is shown to anybody, and nobody can alter what was previewed.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask_wtf import FlaskForm
+from flask_wtf.file import FileField
+from wtforms import (
+    BooleanField,
+    HiddenField,
+    IntegerField,
+    PasswordField,
+    RadioField,
+    StringField,
+    TextAreaField,
+)
+from wtforms.fields import SelectChoice
+from wtforms.validators import Length, NumberRange, Optional
+
+from webapp.errors import InvalidFields, Problem
+from webapp.models import BootSource
+from webapp.services import secrets
+from webapp.services.drafts import SourceDraft
+
+MAAS_IO = "https://images.maas.io/ephemeral-v3/"
+STREAMS = ("stable", "daily", "candidate")
+DRAFT_MAX_AGE_S = 3600
+# The words of REST 2.0 as people read them here.
+WORDS = {
+    "This field is required.": "Enter the address of the mirror.",
+    "Boot source with this Url already exists.": "There is a boot source with this address.",
+    "One of keyring_data or keyring_filename must be specified.": (
+        "Give a keyring: a path, a file or the pasted key."
+    ),
+}
+
+
+class SourceForm(FlaskForm):
+    """What a source is; which of the keyring fields counts is up to ``draft_from``."""
+
+    stream = RadioField(
+        "Where images come from",
+        choices=[SelectChoice(value, value) for value in (*STREAMS, "custom")],
+        default="stable",
+    )
+    url = StringField("Mirror URL", validators=[Optional(), Length(max=2000)])
+    keyring_filename = StringField("Keyring path", validators=[Optional(), Length(max=4096)])
+    keyring_file = FileField("Keyring file")
+    keyring_text = TextAreaField("Keyring contents", validators=[Optional(), Length(max=1 << 20)])
+    kept = HiddenField()  # sealed: an uploaded keyring and a password, which no page shows
+    is_unsigned = BooleanField("This source is not signed, and I take what it sends as it is")
+    unsigned_host = StringField("Type the host name to confirm", validators=[Optional()])
+    name = StringField("Name", validators=[Optional(), Length(max=80)])
+    priority = IntegerField("Priority", validators=[Optional(), NumberRange(0, 1_000_000)])
+    proxy_url = StringField("Proxy", validators=[Optional(), Length(max=2000)])
+    ca_file = StringField("CA file", validators=[Optional(), Length(max=4096)])
+    auth_kind = RadioField(
+        "Login",
+        choices=[
+            SelectChoice("none", "None"),
+            SelectChoice("basic", "User and password"),
+            SelectChoice("bearer", "Bearer token"),
+        ],
+        default="none",
+    )
+    auth_username = StringField("User", validators=[Optional(), Length(max=200)])
+    auth_secret = PasswordField("Password or token", validators=[Optional(), Length(max=4096)])
+
+    has_keyring = False  # one that is not shown: it came as a binary file
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a form holds without showing it; the secret is for that origin only."""
+
+    keyring: bytes = b""
+    secret: str = ""
+    origin: str = ""
+
+
+def form_of(given: SourceDraft | BootSource) -> SourceForm:
+    """The form filled with a draft or a source, but for its secret."""
+    stream = next((s for s in STREAMS if given.url == f"{MAAS_IO}{s}/"), "custom")
+    form = SourceForm(formdata=None, obj=given, stream=stream, auth_secret="")
+    _show_keyring(form, given.keyring_data or b"")
+    return form
+
+
+def carry(form: SourceForm, draft: SourceDraft, *, is_keyring_bad: bool = False) -> SourceForm:
+    """Let the form come again with all that was given, also what it does not show."""
+    keyring = draft.keyring_data or b""
+    if is_keyring_bad:
+        if b"PRIVATE KEY" in keyring:
+            form.keyring_text.data = ""
+        keyring = b""
+    else:
+        _show_keyring(form, keyring)
+    kept = {
+        "keyring": base64.b64encode(keyring if form.has_keyring else b"").decode(),
+        "secret": draft.auth_secret,
+        "origin": _origin(draft.url),
+    }
+    form.kept.data = secrets.seal(json.dumps({"kept": kept}))
+    return form
+
+
+def _show_keyring(form: SourceForm, keyring: bytes) -> None:
+    if keyring.lstrip().startswith(b"-----BEGIN PGP PUBLIC KEY"):
+        form.keyring_text.data = keyring.decode("ascii", "replace")
+    elif keyring:
+        form.has_keyring = True
+        form.keyring_filename.data = ""  # or the path would win when the form comes again
+
+
+def draft_from(form: SourceForm, source: BootSource | None) -> SourceDraft:
+    """What the form says.
+
+    source: the one that is changed, whose keyring and password stay unless given anew.
+    """
+    stream = form.stream.data
+    url = (form.url.data or "").strip() if stream == "custom" else f"{MAAS_IO}{stream}/"
+    kept = _kept(form, source)
+    upload = form.keyring_file.data
+    data = upload.read() if upload else b""
+    data = data or (form.keyring_text.data or "").strip().encode()
+    path = (form.keyring_filename.data or "").strip()
+    if not data and not path:
+        data = kept.keyring
+    priority = form.priority.data
+    return SourceDraft(
+        url=url,
+        name=form.name.data or ("" if stream == "custom" else f"maas.io {stream}"),
+        priority=source.priority if priority is None and source else priority,
+        is_enabled=source.is_enabled if source else True,
+        keyring_filename="" if data else path,
+        keyring_data=data or None,
+        is_unsigned=bool(form.is_unsigned.data),
+        proxy_url=form.proxy_url.data or "",
+        ca_file=form.ca_file.data or "",
+        auth_kind=form.auth_kind.data or "none",
+        auth_username=form.auth_username.data or "",
+        # A kept password goes to the host that it was given for, and to no other.
+        auth_secret=form.auth_secret.data or (kept.secret if kept.origin == _origin(url) else ""),
+    )
+
+
+def check_consent(form: SourceForm, draft: SourceDraft) -> None:
+    """An unsigned source is consented to by typing its host name (trust 2.2)."""
+    host = _origin(draft.url).partition("://")[2].rpartition("@")[2]
+    name = re.sub(r":\d*$", "", host)
+    typed = (form.unsigned_host.data or "").strip().lower()
+    # Without a host the address is wrong, which is said at its own field.
+    if draft.is_unsigned and host and typed not in (host, name):
+        raise InvalidFields({"unsigned_host": [f"Type {name} to take it unsigned."]})
+
+
+def show_errors(form: SourceForm, problem: InvalidFields) -> None:
+    """Put what a service found at the fields it is about."""
+    has_text = bool(form.keyring_text.data)
+    names = {
+        "keyring_data": "keyring_text" if has_text else "keyring_file",
+        "__all__": "keyring_filename",
+    }
+    for name, messages in problem.fields.items():
+        field = form._fields.get(names.get(name, name)) or form.url
+        field.errors = [*field.errors, *(WORDS.get(message, message) for message in messages)]
+
+
+def seal_draft(draft: SourceDraft) -> str:
+    """A draft as the preview's page carries it."""
+    values = asdict(draft)
+    values["keyring_data"] = base64.b64encode(draft.keyring_data or b"").decode()
+    return secrets.seal(json.dumps({"draft": values}))
+
+
+def open_draft(sealed: str) -> SourceDraft:
+    """The previewed draft; raises Problem for one that is missing, altered or too old."""
+    values = _opened(sealed, "draft")
+    values["keyring_data"] = base64.b64decode(values["keyring_data"]) or None
+    return SourceDraft(**values)
+
+
+def _kept(form: SourceForm, source: BootSource | None) -> Kept:
+    if form.kept.data:
+        values = _opened(form.kept.data, "kept")
+        return Kept(base64.b64decode(values["keyring"]), values["secret"], values["origin"])
+    if source is None:
+        return Kept()
+    is_same_kind = form.auth_kind.data == source.auth_kind and not form.auth_secret.data
+    secret = secrets.unseal(source.auth_secret) if is_same_kind else ""
+    return Kept(source.keyring_data or b"", secret, _origin(source.url))
+
+
+def _opened(sealed: str, kind: str) -> dict[str, Any]:
+    try:
+        found = json.loads(secrets.unseal(sealed, max_age_s=DRAFT_MAX_AGE_S))
+        values: dict[str, Any] = found[kind]
+    except (Problem, ValueError, LookupError, TypeError) as error:
+        raise Problem(
+            "This preview can no longer be used.",
+            code="draft-unreadable",
+            expected="a form that this page sent within the last hour",
+            got="an older or an altered one" if sealed else "none",
+            next_step="Fill in the form and connect again. Nothing was changed.",
+        ) from error
+    return values
+
+
+def _origin(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.netloc}".lower()
