@@ -120,7 +120,7 @@ def grouped(fingerprint: str) -> str:
 
 
 def _check_route(draft: SourceDraft, problems: dict[str, list[str]]) -> None:
-    if draft.proxy_url and urlsplit(draft.proxy_url).scheme not in ("http", "https"):
+    if draft.proxy_url and not _is_proxy(draft.proxy_url):
         problems["proxy_url"] = ["Enter the proxy as http://host:port/."]
     if draft.ca_file and not os.path.isfile(draft.ca_file):
         problems["ca_file"] = ["There is no such file on this machine."]
@@ -130,3 +130,11 @@ def _check_route(draft: SourceDraft, problems: dict[str, list[str]]) -> None:
         problems["auth_username"] = ["Enter the user name for the basic login."]
     if draft.auth_kind in ("basic", "bearer") and not draft.auth_secret:
         problems["auth_secret"] = ["Enter the password or token."]
+
+
+def _is_proxy(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half an IPv6 address, a port that is no number
+        return False

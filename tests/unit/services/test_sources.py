@@ -200,6 +200,8 @@ def test_removing_a_source_takes_its_selections_and_catalogue(
         ({"keyring_data": b"<html>login</html>"}, "keyring_data"),
         ({"keyring_data": None, "keyring_filename": "/nowhere/k.gpg"}, "keyring_filename"),
         ({"proxy_url": "socks5://p"}, "proxy_url"),
+        ({"proxy_url": "http://["}, "proxy_url"),
+        ({"proxy_url": "http://p:port"}, "proxy_url"),
         ({"ca_file": "/nowhere/ca.pem"}, "ca_file"),
         ({"auth_kind": "basic", "auth_secret": "x"}, "auth_username"),
         ({"auth_kind": "bearer"}, "auth_secret"),
