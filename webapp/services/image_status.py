@@ -104,9 +104,14 @@ def newest_run() -> NewestRun:
 
 
 def of_stored(
-    resources: Sequence[BootResource], progress: Progress, *, is_wanted: bool, is_offered: bool
+    resources: Sequence[BootResource],
+    progress: Progress,
+    source: BootSource | None,
+    *,
+    is_wanted: bool,
+    is_offered: bool,
 ) -> Verdict:
-    """Judge an image that machines get now. resources: all its kernels."""
+    """Judge an image that machines get now. resources: all its kernels; source: its own."""
     first = resources[0]
     if progress.is_active:
         cause = "A newer version is on its way; this one is served until it is whole."
@@ -114,6 +119,9 @@ def of_stored(
     if progress.failure is not None:
         cause = f"The newest version was not stored: {progress.failure.what}"
         return Verdict(Status.FAILED, cause, progress.failure.next_step)
+    is_selectable = first.rtype == ResourceType.SYNCED and not first.bootloader_type
+    if is_selectable and not is_wanted:
+        return _unselected(source, is_offered)
     gone = next((r.gone_since for r in resources if r.gone_since), None)
     if gone is not None:
         return Verdict(
@@ -121,11 +129,16 @@ def of_stored(
             f"The source stopped offering it on {gone.day} {gone:%B %Y}.",
             "Delete it here when no machine needs it any more.",
         )
-    is_selectable = first.rtype == ResourceType.SYNCED and not first.bootloader_type
-    if is_selectable and is_offered and not is_wanted:
-        next_step = "It goes with the next import; tick it to keep it."
-        return Verdict(Status.REMOVING, "It is not selected any more.", next_step)
     return Verdict(Status.SYNCED)
+
+
+def _unselected(source: BootSource | None, is_offered: bool) -> Verdict:
+    # What a source that is off or cannot be read lacks proves nothing: see planning.
+    if source is not None and (not source.is_enabled or source.error_code):
+        why = "cannot be read" if source.is_enabled else "is turned off"
+        return Verdict(Status.SYNCED, f"Not selected any more; kept while its source {why}.")
+    next_step = "It goes with the next import" + ("; tick it to keep it." if is_offered else ".")
+    return Verdict(Status.REMOVING, "It is not selected any more.", next_step)
 
 
 def of_selected(

@@ -139,6 +139,7 @@ def listed(picture: Picture) -> list[Image]:
         verdict = image_status.of_stored(
             group,
             run.of(*key),
+            sources.get(group[0].source_id or 0),
             is_wanted=box is not None and box.is_ticked,
             is_offered=box is not None and bool(box.digests),
         )
