@@ -56,6 +56,12 @@ def administrator(visit: Callable[..., Visitor]) -> Visitor:
 
 
 @pytest.fixture
+def operator(visit: Callable[..., Visitor]) -> Visitor:
+    """An operator, signed in."""
+    return visit(Role.OPERATOR)
+
+
+@pytest.fixture
 def viewer(visit: Callable[..., Visitor]) -> Visitor:
     """A viewer, signed in, beside an administrator who is not there."""
     return visit(Role.VIEWER)
