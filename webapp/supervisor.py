@@ -59,7 +59,7 @@ def supervise(settings: Settings) -> int:
     def work() -> None:
         for listener in listeners.values():
             listener.close()
-        jobs.run_worker(create_app(settings, plane="none"))
+        sys.exit(jobs.run_worker(create_app(settings, plane="none")))
 
     children = [
         Child("web", lambda: run("web")),
@@ -167,6 +167,8 @@ class Child:
         self.started_at = time.monotonic()
         if self.pid == 0:
             _be_a_child(self.name, self.run, parent, mask)
+        with contextlib.suppress(OSError):  # whoever comes first, child or parent, is right
+            os.setpgid(self.pid, self.pid)
 
     def is_running(self) -> bool:
         """Whether the process is there; collects it when it ended."""

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``slipway run`` and its planes as processes: start, restart, stop, and no orphans."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests import live
+from tests.live import LiveSlipway
+from webapp import serve
+from webapp.config import Settings
+
+MakeLive = Callable[[Mapping[str, str]], LiveSlipway]
+
+
+def settings_of(**values: object) -> Settings:
+    return Settings.load({f"SLIPWAY_{name.upper()}": str(v) for name, v in values.items()})
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def all_pids(slipway: LiveSlipway) -> list[int]:
+    assert slipway.process is not None
+    return [slipway.process.pid, *live.descendants(slipway.process.pid)]
+
+
+def wait_until_gone(pids: list[int]) -> None:
+    live.wait_until(lambda: not any(map(is_alive, pids)), f"none of {pids} is left")
+
+
+# -- all three
+
+
+def test_everything_starts_and_ctrl_c_ends_it(make_live: MakeLive) -> None:
+    slipway = make_live({})
+    pids = all_pids(slipway)
+    for role in live.ROLES:
+        assert slipway.pids(role), role
+        assert live.command_line(slipway.pids(role)[0]) == f"slipway {role}"
+    assert len(pids) == 8
+    link = re.search(r"^  (http://\S+/setup\?code=[\w-]{43})$", slipway.output(), re.MULTILINE)
+    assert link is not None
+    assert link[1].startswith(slipway.web_url)
+    assert live.answers(link[1])
+    assert slipway.stop() == 0
+    wait_until_gone(pids)
+    assert slipway.output().rstrip().endswith("Stopped.")
+    assert "Traceback" not in slipway.output()
+
+
+def test_there_is_no_setup_link_once_there_is_a_user(make_live: MakeLive) -> None:
+    slipway = make_live({})
+    assert slipway.stop() == 0
+    slipway.cli("admin", "create", "ada", "--password-stdin", stdin=live.PASSWORD)
+    before = len(slipway.output())
+    slipway.start()
+    said = slipway.output()[before:]
+    live.wait_until(lambda: "Slipway is ready" in slipway.output()[before:], "it says so")
+    assert "setup?code=" not in said
+
+
+def test_a_killed_supervisor_leaves_nobody_behind(make_live: MakeLive) -> None:
+    slipway = make_live({})
+    pids = all_pids(slipway)
+    process, slipway.process = slipway.process, None
+    assert process is not None
+    process.kill()
+    assert process.wait(60) == -signal.SIGKILL
+    wait_until_gone(pids)
+    slipway.start()
+    assert live.answers(slipway.web_url)
+
+
+def test_what_dies_is_started_again(make_live: MakeLive) -> None:
+    slipway = make_live({})
+    for role in live.ROLES:
+        killed = slipway.kill(role)
+        slipway.wait_for(role, other_than=killed)
+        # Nobody is refused meanwhile: the supervisor keeps the port.
+        assert live.answers(slipway.web_url)
+        assert live.answers(slipway.rack_url)
+        assert f"{role} was killed by signal 9; it starts again" in slipway.output()
+    assert slipway.stop() == 0
+
+
+def test_a_second_signal_stops_at_once(make_live: MakeLive) -> None:
+    slipway = make_live({})
+    pids = all_pids(slipway)
+    for pid in slipway.pids("worker"):
+        live.kill(pid, signal.SIGSTOP)  # as if it could not come to an end
+    process, slipway.process = slipway.process, None
+    assert process is not None
+    process.send_signal(signal.SIGTERM)
+    live.wait_until(lambda: "Stopping" in slipway.output(), "it is stopping")
+    live.wait_until(lambda: not any(map(is_alive, pids[1:3])), "web and rack have ended")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 1
+    wait_until_gone(pids)
+    assert "Killed worker." in slipway.output()
+
+
+@pytest.mark.parametrize("plane", ["web", "rack"])
+def test_a_used_port_is_said_in_a_sentence(plane: str, tmp_path: Path) -> None:
+    slipway = LiveSlipway(tmp_path)
+    port = {"web": slipway.web_port, "rack": slipway.rack_port}[plane]
+    with socket.create_server((live.HOST, port)):
+        with pytest.raises(AssertionError, match=f"Port {port} is in use already."):
+            slipway.start()
+    assert f"set SLIPWAY_{plane.upper()}_BIND to another port" in slipway.output()
+    assert "Traceback" not in slipway.output()
+
+
+def test_a_wrong_setting_is_said_in_a_sentence(tmp_path: Path) -> None:
+    slipway = LiveSlipway(tmp_path, {"SLIPWAY_STORE": "tape"})
+    with pytest.raises(AssertionError, match="SLIPWAY_STORE has a wrong value"):
+        slipway.start()
+    assert "Traceback" not in slipway.output()
+
+
+def test_one_plane_alone_needs_a_migrated_database(tmp_path: Path) -> None:
+    slipway = LiveSlipway(tmp_path)
+    done = subprocess.run(
+        [str(live.SLIPWAY), "rack"], env=slipway.env, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert "Run `slipway db upgrade`." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_children_that_fail_start_later_each_time(tmp_path: Path) -> None:
+    script = tmp_path / "supervise.py"
+    script.write_text(
+        textwrap.dedent("""
+            import signal, sys, time
+            from webapp import supervisor
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, supervisor.WATCHED)
+            child = supervisor.Child("it", lambda: sys.exit(7))
+            clock, delays = [1000.0], []
+            supervisor.time.monotonic = lambda: clock[0]
+            for _ in range(9):
+                clock[0] += child.seconds_to_start()
+                child.tend(mask)
+                while child.pid:
+                    time.sleep(0.01)
+                    child.tend(mask)
+                delays.append(child.seconds_to_start())
+            clock[0] += delays[-1]
+            child.run = lambda: time.sleep(600)
+            child.tend(mask)
+            clock[0] += supervisor.CALM_S
+            child.kill()
+            print(delays)
+        """)
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]"
+    assert "it ended with code 7; it starts again" in done.stdout
+
+
+# -- one plane
+
+
+def test_options_of_the_planes() -> None:
+    web = serve.options("web", settings_of(web_workers=3, web_threads=5))
+    rack = serve.options("rack", settings_of(rack_workers=1, rack_threads=200))
+    assert (web["workers"], web["threads"]) == (3, 5)
+    assert (rack["workers"], rack["threads"]) == (1, 200)
+    assert rack["worker_connections"] > 200
+    assert web["keepalive"] > 2  # pages poll every two seconds
+    for options in (web, rack):
+        assert options["control_socket_disable"] is True
+        assert options["forwarded_allow_ips"] == ""
+
+
+def test_an_address_that_is_not_ours_is_said_in_a_sentence() -> None:
+    with pytest.raises(serve.AddressProblem) as caught:
+        serve.listen("web", settings_of(web_bind="192.0.2.1:5240"))
+    assert "Slipway cannot listen on 192.0.2.1:5240" in caught.value.what
+    assert caught.value.where == "SLIPWAY_WEB_BIND=192.0.2.1:5240"
+
+
+def test_ipv6_addresses() -> None:
+    port = live.free_port()
+    with serve.listen("web", settings_of(web_bind=f"[::1]:{port}")):
+        with socket.create_connection(("::1", port), timeout=10):
+            pass
+
+
+def test_the_kernel_ends_connections_that_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "STALL_S", 1)
+    port = live.free_port()
+    with (
+        serve.listen("rack", settings_of(rack_bind=f"{live.HOST}:{port}")) as listener,
+        socket.create_connection((live.HOST, port)),
+        tempfile.TemporaryFile() as file,
+    ):
+        connection, _ = listener.accept()
+        with connection:
+            with pytest.raises(BlockingIOError):  # nothing is sent to us
+                connection.recv(1)
+            os.truncate(file.fileno(), 1 << 30)
+            with pytest.raises((BrokenPipeError, ConnectionResetError, TimeoutError)):
+                connection.sendfile(file)  # nothing is taken
