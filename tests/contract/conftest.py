@@ -16,7 +16,8 @@ KINDS = ("filesystem", "database-sqlite", "database-postgres")
 
 
 @pytest.fixture(scope="session")
-def _shared_postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
+def store_postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A PostgreSQL database for stores: their tests make the tables and drop them."""
     found: Databases = request.getfixturevalue("postgres_databases")
     url = found.empty()
     yield url
@@ -28,7 +29,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """Where a fresh store of each kind lies."""
     kind, _, dialect = str(request.param).partition("-")
     if dialect == "postgres":
-        url = request.getfixturevalue("_shared_postgres_url")
+        url = request.getfixturevalue("store_postgres_url")
     else:
         url = f"sqlite:///{tmp_path / 'region.db'}"
     return Place(kind, tmp_path / "store", url)

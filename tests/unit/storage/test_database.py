@@ -31,9 +31,13 @@ pytestmark = pytest.mark.both_databases
 
 
 @pytest.fixture
-def harness(empty_database_url: str, tmp_path: Path) -> Iterator[Harness]:
-    harness = Harness(Place("database", tmp_path, empty_database_url))
+def harness(request: pytest.FixtureRequest, engine_name: str, tmp_path: Path) -> Iterator[Harness]:
+    url = f"sqlite:///{tmp_path / 'region.db'}"
+    if engine_name == "postgres":
+        url = request.getfixturevalue("store_postgres_url")
+    harness = Harness(Place("database", tmp_path, url))
     yield harness
+    storage_metadata.drop_all(harness.engine)
     harness.engine.dispose()
 
 
