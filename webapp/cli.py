@@ -328,6 +328,25 @@ def admin_apikey(name: str, label: str) -> None:
         click.echo(accounts.create_api_key(accounts.user_named(name), label))
 
 
+@admin.command("reset-two-factor")
+@click.argument("name")
+def admin_reset_two_factor(name: str) -> None:
+    """Remove the second factor of a user who lost it; the password alone is enough then.
+
+    \b
+    Examples:
+      slipway admin reset-two-factor ada
+    """
+    from webapp.services import accounts, two_factor
+
+    with app_context():
+        user = accounts.user_named(name)
+        if two_factor.reset(user):
+            click.echo(f"Removed the second factor of {user.username}.")
+        else:
+            click.echo(f"{user.username} had no second factor.")
+
+
 # -- status
 
 

@@ -17,6 +17,8 @@ PUBLIC = {
     "POST /setup",
     "GET /sign-in",
     "POST /sign-in",
+    "GET /sign-in/code",
+    "POST /sign-in/code",
     "POST /sign-out",
     "POST /shell/theme",
 }

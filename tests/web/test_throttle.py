@@ -53,11 +53,12 @@ def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def guess(name: str, password: str, address: str) -> str:
     try:
-        sessions.sign_in(name, password, address=address, user_agent="")
+        user = sessions.authenticate(name, password, address=address)
     except SignInProblem:
         return "wrong"
     except TooManyAttempts:
         return "throttled"
+    sessions.open_session(user, address=address, user_agent="")
     return "in"
 
 

@@ -33,6 +33,9 @@ class User(Base):
     is_active: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     last_login_at: Mapped[datetime | None]
+    totp_secret: Mapped[str] = mapped_column(default="")  # sealed; "": no second factor
+    totp_last_step: Mapped[int] = mapped_column(default=0)  # each code is accepted once
+    recovery_hashes: Mapped[list[str]] = mapped_column(default=list)  # SHA-256 of unused codes
 
     sessions: Mapped[list[LoginSession]] = relationship(
         back_populates="user", cascade="all, delete-orphan", passive_deletes=True

@@ -66,15 +66,10 @@ class SignedIn:
         return self.token
 
 
-def sign_in(username: str, password: str, *, address: str, user_agent: str) -> SignedIn:
-    """Check a guess and open a new session. Raises as ``authenticate`` does."""
-    user = authenticate(username, password, address=address)
-    return open_session(user, address=address, user_agent=user_agent)
-
-
 def authenticate(username: str, password: str, *, address: str) -> User:
     """The active user whom a guess is right for; the caller commits.
 
+    A second factor, where there is one, is the caller's to ask for (services.two_factor).
     An unknown name costs as much time as a wrong password. Raises SignInProblem
     or TooManyAttempts.
     """

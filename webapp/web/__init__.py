@@ -20,6 +20,7 @@ def register(app: Flask) -> None:
         setup,
         shell,
         sources,
+        two_factor,
         users,
     )
 
@@ -39,5 +40,6 @@ def register(app: Flask) -> None:
     app.register_blueprint(sources.blueprint)
     app.register_blueprint(imports.blueprint)
     app.register_blueprint(accounts.blueprint)
+    app.register_blueprint(two_factor.blueprint)
     app.register_blueprint(setup.blueprint)
     app.register_blueprint(users.blueprint)

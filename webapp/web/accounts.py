@@ -15,13 +15,14 @@ from wtforms.validators import EqualTo, InputRequired
 from webapp import hx
 from webapp.errors import InvalidFields, NotFound
 from webapp.models import APIKey, LoginSession, Role, User
-from webapp.services import accounts, api_keys, secrets, sessions
+from webapp.services import accounts, api_keys, secrets, sessions, two_factor
 from webapp.services.sessions import SignedIn, SignInProblem, TooManyAttempts
 from webapp.web import forms
 from webapp.web.access import local_path, me, public, requires
 
 blueprint = Blueprint("accounts", __name__)
 
+PENDING = "second_factor_pending"  # sealed: who gave the right password a moment ago
 NEW_KEY = "new_api_key"
 NEW_KEY_S = 300  # a key that nobody looked at by then is not shown any more
 
@@ -54,6 +55,7 @@ class AccountPage:
     """What accounts/account.html shows."""
 
     user: User
+    has_two_factor: bool
     sessions: list[LoginSession]
     keys: list[APIKey]
     this_session: int
@@ -74,17 +76,12 @@ def sign_in() -> ResponseReturnValue:
 @blueprint.post("/sign-in")
 @public
 def sign_in_now() -> ResponseReturnValue:
-    """Check name and password and open a session."""
-    form = SignInForm()
+    """Check name and password, then ask for the second factor or open a session."""
+    form, address = SignInForm(), request.remote_addr or ""
     if not form.validate():
         return _sign_in_page(form, status=422)
     try:
-        visitor = sessions.sign_in(
-            form.username.data,
-            form.password.data,
-            address=request.remote_addr or "",
-            user_agent=request.user_agent.string,
-        )
+        user = sessions.authenticate(form.username.data, form.password.data, address=address)
     except SignInProblem as problem:
         return _sign_in_page(form, problem, status=422)
     except TooManyAttempts as problem:
@@ -93,8 +90,12 @@ def sign_in_now() -> ResponseReturnValue:
         )
         response.headers["Retry-After"] = str(sessions.ACCOUNT_BUCKET.refill_s)
         return response
-    begin(visitor)
-    return hx.see_other(local_path(_next()))
+    if two_factor.is_on(user):
+        session[PENDING] = two_factor.pend(user)
+        return hx.see_other(url_for("two_factor.ask", next=_next() if _next() != "/" else None))
+    agent = request.user_agent.string
+    begin(sessions.open_session(user, address=address, user_agent=agent))
+    return hx.see_other(_next())
 
 
 @blueprint.post("/sign-out")
@@ -228,8 +229,10 @@ def _account_page(
     status: int = 200,
 ) -> ResponseReturnValue:
     mine = me()
+    user = accounts.get(mine.user_id)
     page = AccountPage(
-        user=accounts.get(mine.user_id),
+        user=user,
+        has_two_factor=two_factor.is_on(user),
         sessions=list(sessions.of_user(mine.user_id)),
         keys=list(api_keys.of_user(mine.user_id)),
         this_session=mine.session_id,

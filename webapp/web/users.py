@@ -13,7 +13,7 @@ from wtforms.validators import InputRequired
 from webapp import hx
 from webapp.errors import InvalidFields
 from webapp.models import Role, User
-from webapp.services import accounts
+from webapp.services import accounts, two_factor
 from webapp.web import forms
 from webapp.web.access import me, requires
 
@@ -116,6 +116,18 @@ def reset_password(user_id: int) -> ResponseReturnValue:
     return hx.see_other(url_for("users.show", user_id=user.id))
 
 
+@blueprint.post("/<int(max=2147483647):user_id>/two-factor/remove")
+@requires(Role.ADMINISTRATOR)
+def remove_two_factor(user_id: int) -> ResponseReturnValue:
+    """Remove the second factor of somebody who lost it."""
+    user = accounts.get(user_id)
+    if two_factor.reset(user, actor=me().username):
+        flash(f"{user.username} signs in with the password alone now.", "ok")
+    else:
+        flash(f"{user.username} had no second factor.", "info")
+    return hx.see_other(url_for("users.show", user_id=user.id))
+
+
 @blueprint.post("/<int(max=2147483647):user_id>/active")
 @requires(Role.ADMINISTRATOR)
 def set_active(user_id: int) -> ResponseReturnValue:
@@ -140,6 +152,7 @@ def _page(
         status=status,
         user=user,
         is_me=user.id == me().user_id,
+        has_two_factor=two_factor.is_on(user),
         role_form=role_form or RoleForm(None, role=user.role),
         reset_form=reset_form or ResetForm(None),
     )

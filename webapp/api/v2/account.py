@@ -8,7 +8,7 @@ from flask import Response, request
 from webapp.api.v2.answers import as_json, deleted
 from webapp.api.v2.dispatch import API, Action, Call, Resource
 from webapp.errors import InvalidFields
-from webapp.services import api_keys, sessions
+from webapp.services import api_keys, sessions, two_factor
 
 
 def create_authorisation_token(call: Call) -> Response:
@@ -46,6 +46,7 @@ def authenticate(call: Call) -> Response:
         arguments.text("password"),
         address=request.remote_addr or "",
     )
+    two_factor.refuse_password_alone(user)
     name = arguments.text("consumer")
     return _as_key(api_keys.create_login_key(user, name), name)
 

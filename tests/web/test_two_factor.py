@@ -1,0 +1,565 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pyotp
+import pytest
+from flask import Flask
+from flask.testing import FlaskCliRunner
+from sqlalchemy import select, update
+from werkzeug.test import TestResponse
+
+from tests.web.visitors import PASSWORD, Visitor, everything, leads_to, text_of
+from webapp.errors import Conflict
+from webapp.extensions import db
+from webapp.models import Event, LoginSession, Role, User, utcnow
+from webapp.services import accounts, secrets, sessions, two_factor
+from webapp.services.sessions import SignInProblem, TooManyAttempts
+from webapp.web import two_factor as pages
+
+NEW = "a quite different passphrase"
+ADDRESS = "192.0.2.1"
+RFC_KEY = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"  # RFC 6238, appendix B: 12345678901234567890
+
+
+class Phone:
+    """An authenticator app, with the recovery codes that were written down."""
+
+    def __init__(self, key: str, recovery: list[str]) -> None:
+        self.totp, self.recovery = pyotp.TOTP(key), recovery
+
+    def code(self, steps: int = 0) -> str:
+        """The code of the present time step, or of one that is so many steps away."""
+        return self.totp.generate_otp(self.totp.timecode(utcnow()) + steps)
+
+
+@pytest.fixture
+def maria(app: Flask, visit: Callable[..., Visitor]) -> Visitor:
+    """Maria, signed in; her second factor is off."""
+    with app.app_context():
+        accounts.create_user("maria", PASSWORD, Role.VIEWER)
+    visitor = visit()
+    visitor.sign_in("maria")
+    return visitor
+
+
+@pytest.fixture
+def phone(app: Flask, maria: Visitor) -> Phone:
+    """Maria's phone, which she is asked for from now on; no code of it was used lately."""
+    made = enrol(maria)
+    time_passes(app)
+    return made
+
+
+def begin(visitor: Visitor) -> str:
+    assert leads_to(visitor.post("/account/two-factor/begin")) == "/account/two-factor"
+    return shown(visitor.get("/account/two-factor"), "totp-key").replace(" ", "")
+
+
+def enrol(visitor: Visitor) -> Phone:
+    phone = Phone(begin(visitor), [])
+    form = {"password": PASSWORD, "code": phone.code()}
+    assert leads_to(visitor.post("/account/two-factor/on", form)) == "/account/two-factor"
+    phone.recovery = shown(visitor.get("/account/two-factor"), "recovery-codes").split()
+    return phone
+
+
+def shown(page: TestResponse, id: str) -> str:
+    found = re.search(rf'id="{id}">([^<]+)<', page.text)
+    assert found, text_of(page)
+    return found[1]
+
+
+def time_passes(app: Flask) -> None:
+    """Forget the last step, as if the last code had been used long ago."""
+    with app.app_context():
+        db.session.execute(update(User).values(totp_last_step=0))
+        db.session.commit()
+
+
+def give(visitor: Visitor, code: str, next: str = "") -> TestResponse:
+    return visitor.post(f"/sign-in/code{f'?next={next}' if next else ''}", {"code": code})
+
+
+def kinds(app: Flask) -> list[str]:
+    with app.app_context():
+        return list(db.session.scalars(select(Event.kind).order_by(Event.id)))
+
+
+def count_sessions(app: Flask) -> int:
+    with app.app_context():
+        return len(db.session.scalars(select(LoginSession)).all())
+
+
+# -- which codes count
+
+
+@pytest.mark.parametrize(
+    ("second", "code"),
+    [(59, "287082"), (1111111109, "081804"), (1234567890, "005924"), (20000000000, "353130")],
+)
+def test_codes_are_those_of_rfc_6238(second: int, code: str) -> None:
+    now = datetime.fromtimestamp(second, UTC)
+    assert two_factor.accepted_step(RFC_KEY, code, now, 0) == second // 30
+
+
+@pytest.mark.parametrize(("away", "counts"), [(-2, 0), (-1, 1), (0, 1), (1, 1), (2, 0)])
+def test_a_code_counts_one_time_step_before_and_after_its_own(away: int, counts: int) -> None:
+    now = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
+    totp = pyotp.TOTP(RFC_KEY)
+    step = totp.timecode(now) + away
+    accepted = two_factor.accepted_step(RFC_KEY, totp.generate_otp(step), now, 0)
+    assert accepted == (step if counts else None)
+
+
+def test_a_step_that_was_used_and_those_before_it_count_no_more() -> None:
+    now = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
+    totp = pyotp.TOTP(RFC_KEY)
+    present = totp.timecode(now)
+    codes = {away: totp.generate_otp(present + away) for away in (-1, 0, 1)}
+    for away, code in codes.items():
+        accepted = two_factor.accepted_step(RFC_KEY, code, now, present)
+        assert accepted == (present + 1 if away == 1 else None)
+
+
+@pytest.mark.parametrize(
+    "code", ["", " ", "12345", "1234567", "٢٨٧٠٨٢", "28708\uff12", "\0", "x" * 9999]
+)
+def test_what_is_no_code_is_refused(code: str) -> None:
+    now = datetime.fromtimestamp(59, UTC)
+    assert two_factor.accepted_step(RFC_KEY, code, now, 0) is None
+
+
+def test_codes_may_be_pasted_with_spaces() -> None:
+    assert two_factor.accepted_step(RFC_KEY, " 287 082\n", datetime.fromtimestamp(59, UTC), 0) == 1
+
+
+# -- turning it on
+
+
+def test_turning_on_shows_key_and_picture_and_asks_for_a_code_first(
+    app: Flask, maria: Visitor
+) -> None:
+    assert "Off" in text_of(maria.get("/account"))
+    key = begin(maria)
+    assert re.fullmatch(r"[A-Z2-7]{32}", key)
+    assert re.search(
+        r'id="totp-key">([A-Z2-7]{4} ){7}[A-Z2-7]{4}<', maria.get("/account/two-factor").text
+    )
+    with app.app_context():
+        assert not two_factor.is_on(accounts.user_named("maria"))
+    picture = maria.get("/account/two-factor/qr.svg")
+    assert picture.mimetype == "image/svg+xml"
+    assert picture.headers["Cache-Control"] == "no-store"
+    assert picture.text.startswith("<svg")
+    assert "style" not in picture.text
+    assert "script" not in picture.text
+    codes = enrol(maria).recovery
+    assert len(set(codes)) == 10
+    assert all(re.fullmatch(r"([a-z2-7]{4}-){5}[a-z2-7]{4}", code) for code in codes)
+    assert "10 recovery codes left" in text_of(maria.get("/account"))
+    assert "user.two_factor_on" in kinds(app)
+
+
+def test_the_picture_carries_the_key_for_this_user() -> None:
+    found = pyotp.parse_uri(two_factor.key_address(RFC_KEY, "maria"))
+    assert (found.secret, found.name, found.issuer) == (RFC_KEY, "maria", "Slipway")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"code": "000000x"}, "This code is wrong"),
+        ({"code": ""}, "Enter a code."),
+        ({"password": "wrong"}, "This is not your password."),
+        ({"password": ""}, "Enter your password."),
+    ],
+)
+def test_it_stays_off_without_password_and_code(
+    app: Flask, maria: Visitor, wrong: dict[str, str], words: str
+) -> None:
+    phone = Phone(begin(maria), [])
+    form = {"password": PASSWORD, "code": phone.code(), **wrong}
+    response = maria.post("/account/two-factor/on", form)
+    assert response.status_code == 422
+    assert words in text_of(response)
+    with app.app_context():
+        assert not two_factor.is_on(accounts.user_named("maria"))
+
+
+def test_a_key_waits_for_its_code_for_a_while_only(
+    maria: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone = Phone(begin(maria), [])
+    monkeypatch.setattr(pages, "NEW_KEY_S", -1)
+    form = {"password": PASSWORD, "code": phone.code()}
+    assert leads_to(maria.post("/account/two-factor/on", form)) == "/account"
+    assert maria.get("/account/two-factor/qr.svg").status_code == 404
+    assert leads_to(maria.get("/account/two-factor")) == "/account"
+
+
+def test_turning_on_ends_the_sessions_opened_without_it(
+    maria: Visitor, visit: Callable[..., Visitor]
+) -> None:
+    other = visit(address="192.0.2.9")
+    other.sign_in("maria")
+    enrol(maria)
+    assert maria.is_signed_in()
+    assert not other.is_signed_in()
+
+
+def test_a_key_in_use_is_not_replaced(maria: Visitor, phone: Phone) -> None:
+    key = begin_in_cookie(maria)
+    form = {"password": PASSWORD, "code": Phone(key, []).code()}
+    assert maria.post("/account/two-factor/on", form).status_code == 409
+
+
+def begin_in_cookie(visitor: Visitor) -> str:
+    visitor.post("/account/two-factor/begin")
+    with visitor.client.session_transaction() as kept, visitor.app.app_context():
+        return secrets.unseal(kept[pages.NEW_KEY])
+
+
+def test_key_and_codes_are_shown_once_and_are_nowhere_in_clear(
+    app: Flask, maria: Visitor, phone: Phone
+) -> None:
+    page = maria.get("/account/two-factor").text + maria.get("/account").text
+    rows = repr(everything(app))
+    for secret in (phone.totp.secret, *phone.recovery):
+        assert secret not in page
+        assert secret not in rows
+        assert secret.replace("-", "") not in rows
+    key = begin_in_cookie(maria)
+    with maria.client.session_transaction() as kept:
+        assert key not in repr(dict(kept))
+
+
+# -- signing in
+
+
+def test_the_right_password_opens_no_session_but_asks_for_a_code(
+    app: Flask, maria: Visitor, phone: Phone, stranger: Visitor
+) -> None:
+    response = stranger.sign_in("maria", next="/account")
+    assert response.headers["Location"] == "/sign-in/code?next=/account"
+    assert not stranger.is_signed_in()
+    assert count_sessions(app) == 1
+    asked = stranger.get("/sign-in/code").text
+    assert 'autocomplete="one-time-code"' in asked
+    assert 'inputmode="numeric"' in asked
+    assert leads_to(give(stranger, phone.code(), next="/account")) == "/account"
+    assert stranger.is_signed_in()
+    assert count_sessions(app) == 2
+
+
+def test_after_the_code_only_our_own_pages_are_opened(
+    maria: Visitor, phone: Phone, stranger: Visitor
+) -> None:
+    stranger.sign_in("maria")
+    response = give(stranger, phone.code(), next="//evil.example.test/")
+    assert response.headers["Location"] == "/"
+
+
+def test_nothing_but_the_session_is_left_of_the_two_steps(
+    maria: Visitor, phone: Phone, stranger: Visitor
+) -> None:
+    stranger.sign_in("maria")
+    with stranger.client.session_transaction() as kept:
+        kept["brought along"] = "x"
+    give(stranger, phone.code())
+    with stranger.client.session_transaction() as kept:
+        assert "second_factor_pending" not in kept
+        assert "brought along" not in kept
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_nobody_gives_a_code_without_a_password(
+    maria: Visitor, phone: Phone, stranger: Visitor, method: str
+) -> None:
+    response = stranger.get("/sign-in/code") if method == "get" else give(stranger, phone.code())
+    assert leads_to(response) == "/sign-in"
+    assert not stranger.is_signed_in()
+
+
+def test_the_second_step_belongs_to_the_browser_of_the_first(
+    maria: Visitor, phone: Phone, stranger: Visitor, visit: Callable[..., Visitor]
+) -> None:
+    stranger.sign_in("maria")
+    assert leads_to(give(visit(), phone.code())) == "/sign-in"
+
+
+def test_the_code_must_follow_within_minutes(
+    maria: Visitor, phone: Phone, stranger: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert two_factor.PENDING_S == 300
+    stranger.sign_in("maria")
+    monkeypatch.setattr(two_factor, "PENDING_S", -1)
+    assert leads_to(give(stranger, phone.code())) == "/sign-in"
+    assert not stranger.is_signed_in()
+
+
+@pytest.mark.parametrize("change", ["password", "active", "factor"])
+def test_a_change_of_the_account_voids_a_sign_in_half_done(
+    app: Flask, administrator: Visitor, maria: Visitor, phone: Phone, stranger: Visitor, change: str
+) -> None:
+    stranger.sign_in("maria")
+    with app.app_context():
+        user = accounts.user_named("maria")
+        if change == "password":
+            accounts.set_password(user, NEW)
+        elif change == "active":
+            accounts.set_active(user, False, actor="test")
+        else:
+            two_factor.reset(user, actor="test")
+    assert leads_to(give(stranger, phone.code())) == "/sign-in"
+    assert not stranger.is_signed_in()
+
+
+def test_wrong_codes_are_refused_recorded_and_not_given_back(
+    app: Flask, maria: Visitor, phone: Phone, stranger: Visitor
+) -> None:
+    stranger.sign_in("maria")
+    for code in (phone.code(-3), phone.code(3), "0", "nonsense", "aaaa-" * 5 + "aaaa", "\0"):
+        response = give(stranger, code)
+        assert response.status_code == 422
+        assert "This code is wrong, too old or was used before." in text_of(response)
+        assert f'value="{code}"' not in response.text
+    assert not stranger.is_signed_in()
+    assert kinds(app).count("user.second_factor_refused") == 6
+    assert "nonsense" not in repr(everything(app))
+    assert give(stranger, phone.code()).status_code == 303
+
+
+def test_a_code_is_accepted_once(
+    maria: Visitor, phone: Phone, stranger: Visitor, visit: Callable[..., Visitor]
+) -> None:
+    code, thief = phone.code(), visit()
+    stranger.sign_in("maria")
+    thief.sign_in("maria")
+    assert give(stranger, code).status_code == 303
+    assert give(thief, code).status_code == 422
+    assert not thief.is_signed_in()
+
+
+def test_the_code_that_turned_it_on_signs_nobody_in(maria: Visitor, stranger: Visitor) -> None:
+    phone = Phone(begin(maria), [])
+    code = phone.code()
+    maria.post("/account/two-factor/on", {"password": PASSWORD, "code": code})
+    stranger.sign_in("maria")
+    assert give(stranger, code).status_code == 422
+
+
+def test_a_recovery_code_signs_in_once_in_any_writing(
+    app: Flask, maria: Visitor, phone: Phone, stranger: Visitor, visit: Callable[..., Visitor]
+) -> None:
+    code, other = phone.recovery[:2]
+    stranger.sign_in("maria")
+    assert give(stranger, f" {code.upper().replace('-', ' ')} ").status_code == 303
+    assert "9 recovery codes left" in text_of(stranger.get("/account"))
+    thief = visit()
+    thief.sign_in("maria")
+    assert give(thief, code).status_code == 422
+    assert give(thief, other).status_code == 303
+    with app.app_context():
+        used = select(Event.detail).where(Event.kind == "user.recovery_code_used")
+        assert [detail["left"] for detail in db.session.scalars(used)] == [9, 8]
+
+
+def test_guessing_codes_is_throttled_whatever_the_address(
+    app: Flask, maria: Visitor, phone: Phone, visit: Callable[..., Visitor]
+) -> None:
+    answers = []
+    for number in range(9):
+        guesser = visit(address=f"198.51.100.{number}")
+        guesser.sign_in("maria")
+        answers.append(give(guesser, "no code"))
+    assert [answer.status_code for answer in answers] == [422] * 8 + [429]
+    assert answers[-1].headers["Retry-After"] == "60"
+    late = visit()
+    late.sign_in("maria")
+    assert give(late, phone.code()).status_code == 429
+    assert not late.is_signed_in()
+
+
+def test_a_right_code_fills_the_bucket_again(
+    app: Flask, maria: Visitor, phone: Phone, stranger: Visitor
+) -> None:
+    for _ in range(2):
+        stranger.sign_in("maria")
+        for _ in range(6):
+            assert give(stranger, "no code").status_code == 422
+        assert give(stranger, phone.code()).status_code == 303
+        stranger.post("/sign-out")
+        time_passes(app)
+
+
+def test_when_the_key_cannot_be_read_recovery_codes_still_work(
+    app: Flask, maria: Visitor, phone: Phone, stranger: Visitor
+) -> None:
+    with app.app_context():
+        accounts.user_named("maria").totp_secret = "sealed with another key"
+        db.session.commit()
+    stranger.sign_in("maria")
+    assert give(stranger, phone.code()).status_code == 422
+    assert give(stranger, phone.recovery[0]).status_code == 303
+
+
+def test_a_password_alone_makes_no_api_key(
+    app: Flask, maria: Visitor, phone: Phone, stranger: Visitor
+) -> None:
+    form = {"username": "maria", "password": PASSWORD, "consumer": "script"}
+    before = everything(app)
+    response = stranger.client.post("/MAAS/accounts/authenticate/", data=form)
+    assert response.status_code in (400, 401, 403)
+    assert "two factors" in response.text
+    assert everything(app)["api_key"] == before["api_key"]
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize("kind", ["code", "recovery code"])
+def test_of_two_with_the_same_code_one_gets_in(region: Flask, kind: str) -> None:
+    key = two_factor.new_key()
+    user = accounts.create_user("maria", PASSWORD, Role.VIEWER)
+    user.totp_secret = secrets.seal(key)
+    phone = Phone(key, two_factor._give_codes(user))
+    db.session.commit()
+    code = phone.code() if kind == "code" else phone.recovery[0]
+    barrier, outcomes = threading.Barrier(2), []
+
+    def enter() -> None:
+        with region.app_context():
+            user = accounts.user_named("maria")
+            barrier.wait(10)
+            try:
+                two_factor.check(user, code, address=ADDRESS)
+                db.session.commit()
+                outcomes.append("in")
+            except SignInProblem:
+                outcomes.append("refused")
+            finally:
+                db.session.remove()
+
+    threads = [threading.Thread(target=enter) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(outcomes) == ["in", "refused"]
+
+
+# -- changing it
+
+
+@pytest.mark.parametrize("who", ["oneself", "administrator"])
+def test_a_new_password_keeps_the_second_factor(
+    app: Flask, administrator: Visitor, maria: Visitor, phone: Phone, stranger: Visitor, who: str
+) -> None:
+    if who == "oneself":
+        form = {"current": PASSWORD, "password": NEW, "again": NEW}
+        assert maria.post("/account/password", form).status_code == 303
+    else:
+        path = f"/users/{user_id(app)}/password"
+        assert administrator.post(path, {"password": NEW}).status_code == 303
+    assert leads_to(stranger.sign_in("maria", NEW)) == "/sign-in/code"
+    assert give(stranger, phone.code()).status_code == 303
+
+
+def test_new_recovery_codes_void_the_old_ones(
+    app: Flask, maria: Visitor, phone: Phone, stranger: Visitor
+) -> None:
+    assert maria.post("/account/two-factor/codes", {"code": "1"}).status_code == 422
+    assert maria.post("/account/two-factor/codes", {"code": ""}).status_code == 422
+    assert maria.post("/account/two-factor/codes", {"code": phone.code()}).status_code == 303
+    new = shown(maria.get("/account/two-factor"), "recovery-codes").split()
+    assert len(set(new) | set(phone.recovery)) == 20
+    assert "recovery-codes" not in maria.get("/account/two-factor").text
+    stranger.sign_in("maria")
+    assert give(stranger, phone.recovery[0]).status_code == 422
+    assert give(stranger, new[0]).status_code == 303
+    assert "user.recovery_codes_made" in kinds(app)
+
+
+def test_turning_off_asks_for_password_and_code(
+    app: Flask, maria: Visitor, phone: Phone, stranger: Visitor
+) -> None:
+    for wrong in ({"password": "wrong"}, {"code": "1"}, {"password": ""}, {"code": ""}):
+        form = {"password": PASSWORD, "code": phone.code(), **wrong}
+        assert maria.post("/account/two-factor/off", form).status_code == 422
+    assert leads_to(stranger.sign_in("maria")) == "/sign-in/code"
+    form = {"password": PASSWORD, "code": phone.code()}
+    assert leads_to(maria.post("/account/two-factor/off", form)) == "/account"
+    with app.app_context():
+        user = accounts.user_named("maria")
+        assert (user.totp_secret, user.totp_last_step, user.recovery_hashes) == ("", 0, [])
+    assert leads_to(stranger.sign_in("maria")) == "/"
+    assert stranger.is_signed_in()
+    assert "user.two_factor_off" in kinds(app)
+
+
+def test_guesses_from_the_account_page_are_throttled(maria: Visitor, phone: Phone) -> None:
+    answers = [
+        maria.post("/account/two-factor/codes", {"code": "no code"}).status_code for _ in range(9)
+    ]
+    assert answers == [422] * 8 + [429]
+
+
+@pytest.mark.parametrize(
+    ("page", "form"), [("codes", {"code": "1"}), ("off", {"code": "1", "password": PASSWORD})]
+)
+def test_what_is_off_cannot_be_changed(maria: Visitor, page: str, form: dict[str, str]) -> None:
+    assert maria.post(f"/account/two-factor/{page}", form).status_code == 409
+
+
+# -- when phone and codes are lost
+
+
+def user_id(app: Flask) -> int:
+    with app.app_context():
+        return accounts.user_named("maria").id
+
+
+def test_an_administrator_removes_the_factor_of_somebody_else(
+    app: Flask, administrator: Visitor, maria: Visitor, phone: Phone, stranger: Visitor
+) -> None:
+    path = f"/users/{user_id(app)}"
+    assert "Remove the second factor" in text_of(administrator.get(path))
+    assert leads_to(administrator.post(f"{path}/two-factor/remove")) == path
+    assert "Remove the second factor" not in text_of(administrator.get(path))
+    assert leads_to(stranger.sign_in("maria")) == "/"
+    with app.app_context():
+        event = db.session.scalars(select(Event).where(Event.kind == "user.two_factor_reset")).one()
+        assert (event.actor, event.subject) == (administrator.username, "maria")
+    administrator.post(f"{path}/two-factor/remove")
+    assert kinds(app).count("user.two_factor_reset") == 1
+
+
+def test_ones_own_factor_is_not_removed_without_a_code(region: Flask) -> None:
+    user = accounts.create_user("ada", PASSWORD, Role.ADMINISTRATOR)
+    with pytest.raises(Conflict):
+        two_factor.reset(user, actor="ada")
+
+
+def test_the_command_line_removes_a_factor(
+    app: Flask, maria: Visitor, phone: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from webapp import cli
+
+    monkeypatch.setattr(cli, "app_context", app.app_context)
+    run = FlaskCliRunner(app).invoke
+    words = ["admin", "reset-two-factor", "Maria"]
+    assert run(cli.cli, words).output == "Removed the second factor of maria.\n"
+    assert run(cli.cli, words).output == "maria had no second factor.\n"
+    with app.app_context():
+        assert not two_factor.is_on(accounts.user_named("maria"))
+
+
+def test_a_throttled_check_compares_nothing(region: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = accounts.create_user("maria", PASSWORD, Role.VIEWER)
+    monkeypatch.setattr(sessions.throttle, "allow", lambda bucket, key: False)
+    monkeypatch.setattr(two_factor, "_locked", pytest.fail)
+    with pytest.raises(TooManyAttempts):
+        two_factor.check(user, "123456", address=ADDRESS)
