@@ -100,6 +100,16 @@ def test_what_dies_is_started_again(make_live: MakeLive) -> None:
     assert slipway.stop() == 0
 
 
+def test_a_signal_that_comes_twice_is_one(make_live: MakeLive) -> None:
+    slipway = make_live({})
+    process, slipway.process = slipway.process, None
+    assert process is not None
+    for _ in range(5):
+        process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    assert slipway.output().rstrip().endswith("Stopped.")
+
+
 def test_a_second_signal_stops_at_once(make_live: MakeLive) -> None:
     slipway = make_live({})
     pids = all_pids(slipway)
@@ -110,8 +120,13 @@ def test_a_second_signal_stops_at_once(make_live: MakeLive) -> None:
     process.send_signal(signal.SIGTERM)
     live.wait_until(lambda: "Stopping" in slipway.output(), "it is stopping")
     live.wait_until(lambda: not any(map(is_alive, pids[1:3])), "web and rack have ended")
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 1
+
+    def is_urged() -> bool:
+        process.send_signal(signal.SIGINT)
+        return process.poll() is not None
+
+    live.wait_until(is_urged, "it has ended")
+    assert process.returncode == 1
     wait_until_gone(pids)
     assert "Killed worker." in slipway.output()
 
