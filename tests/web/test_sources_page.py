@@ -1,0 +1,525 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from tests import factories, signed
+from tests.mirror.faults import Fault
+from tests.mirror.maker import Mirror
+from tests.mirror.server import MirrorServer
+from tests.web.visitors import Visitor, everything, leads_to, text_of
+from webapp.extensions import db
+from webapp.models import BootSource, Role, utcnow
+from webapp.services import secrets
+
+MAAS_IO_KEY = "4A3C E3CD 565D 7EB5 C810 E2B9 7FF3 F408 476C F100"
+Visit = Callable[..., Visitor]
+
+
+@pytest.fixture(scope="module")
+def server(shared_mirror: Mirror) -> Iterator[MirrorServer]:
+    with MirrorServer(shared_mirror) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _no_faults(server: MirrorServer) -> None:
+    server.set_faults([])
+
+
+def typed(server: MirrorServer, key: signed.SigningKey, **values: Any) -> dict[str, Any]:
+    """A form that connects."""
+    keyring = key.public_armored.decode()
+    form = {"stream": "custom", "url": server.source_url, "keyring_text": keyring}
+    return {**form, "auth_kind": "none", **values}
+
+
+def connected(visitor: Visitor, form: dict[str, Any]) -> str:
+    """Connect, and return the sealed draft of the preview."""
+    page = visitor.post("/sources/connect", form)
+    assert page.status_code == 200, text_of(page)
+    return hidden(page, "draft")
+
+
+def hidden(page: TestResponse, name: str) -> str:
+    found = re.search(rf'<input[^>]*name="{name}"[^>]*value="([^"]*)"', page.text)
+    assert found, name
+    return found[1]
+
+
+def wrong_fields(page: TestResponse) -> dict[str, str]:
+    """Every field that is marked as wrong, with the message it is tied to."""
+    found = {}
+    for control in re.findall(r"<(?:input|textarea|select)[^>]*aria-invalid[^>]*>", page.text):
+        name = re.search(r'\sname="([^"]*)"', control)
+        described = re.search(r'aria-describedby="([^"]*)"', control)
+        assert name
+        assert described
+        tied = described[1].split()
+        assert tied[0] == f"{name[1]}-problem"
+        message = re.search(rf'id="{tied[0]}".*?<span>(.*?)</span>', page.text, re.S)
+        assert message
+        found[name[1]] = message[1]
+    return found
+
+
+def stored() -> list[BootSource]:
+    db.session.rollback()
+    return list(db.session.scalars(db.select(BootSource).order_by(BootSource.id)))
+
+
+# -- connect: a preview that saves nothing
+
+
+def test_connect_shows_who_signed_and_what_is_offered_and_saves_nothing(
+    app: Flask, administrator: Visitor, server: MirrorServer, signing_key: signed.SigningKey
+) -> None:
+    before = everything(app)
+    page = administrator.post("/sources/connect", typed(server, signing_key))
+    shown = text_of(page)
+    assert page.status_code == 200
+    assert "Connected, and the signature is good" in shown
+    assert " ".join(re.findall("....", signing_key.fingerprint)) in shown
+    assert signed.USER_ID in shown
+    assert "Ubuntu 24.04 LTS amd64, arm64" in shown
+    assert "CentOS 7 amd64" in shown
+    assert everything(app) == before
+
+
+def test_htmx_gets_the_preview_as_a_part(
+    administrator: Visitor, server: MirrorServer, signing_key: signed.SigningKey
+) -> None:
+    part = administrator.post("/sources/connect", typed(server, signing_key), HX_Request="true")
+    assert part.text.strip().startswith('<div id="source-form"')
+    assert "<html" not in part.text
+    assert part.headers["Cache-Control"] == "no-store"
+    assert "HX-Request" in part.headers["Vary"]
+
+
+def test_an_uploaded_binary_keyring_connects(
+    administrator: Visitor, server: MirrorServer, shared_mirror: Mirror
+) -> None:
+    form = {"stream": "custom", "url": server.source_url, "auth_kind": "none"}
+    form["keyring_file"] = (io.BytesIO(shared_mirror.keyring.read_bytes()), "keyring.gpg")  # type: ignore[assignment]
+    assert connected(administrator, form)
+
+
+@pytest.mark.parametrize(
+    ("values", "field", "words"),
+    [
+        ({"url": ""}, "url", "Enter the address of the mirror."),
+        ({"url": "ftp://mirror.example.test/"}, "url", "Enter a valid URL."),
+        ({"url": "http://["}, "url", "Enter a valid URL."),
+        ({"keyring_text": ""}, "keyring_filename", "Give a keyring"),
+        ({"keyring_text": "hello"}, "keyring_text", "Next:"),
+        ({"keyring_text": "", "keyring_filename": "/nowhere/x.gpg"}, "keyring_filename", "not on"),
+        ({"priority": "high"}, "priority", "Not a valid integer value."),
+        ({"proxy_url": "socks://x"}, "proxy_url", "http://host:port/"),
+        ({"ca_file": "/nowhere/ca.pem"}, "ca_file", "There is no such file"),
+        ({"auth_kind": "basic", "auth_secret": "x"}, "auth_username", "Enter the user name"),
+        ({"auth_kind": "bearer"}, "auth_secret", "Enter the password or token."),
+        ({"is_unsigned": "y"}, "unsigned_host", "Type 127.0.0.1 to take it unsigned."),
+    ],
+)
+def test_a_wrong_field_is_marked_and_nothing_is_saved(
+    app: Flask,
+    administrator: Visitor,
+    server: MirrorServer,
+    signing_key: signed.SigningKey,
+    values: dict[str, str],
+    field: str,
+    words: str,
+) -> None:
+    before = everything(app)
+    page = administrator.post("/sources/connect", typed(server, signing_key, **values))
+    assert page.status_code == 422
+    assert words in wrong_fields(page)[field]
+    assert list(wrong_fields(page)) == [field]
+    assert everything(app) == before
+
+
+def test_a_private_key_is_refused_and_not_sent_back(
+    administrator: Visitor, server: MirrorServer, signing_key: signed.SigningKey
+) -> None:
+    secret = signing_key.secret.decode()
+    page = administrator.post("/sources/connect", typed(server, signing_key, keyring_text=secret))
+    assert page.status_code == 422
+    assert "This is a private key" in page.text
+    assert "BEGIN PGP PRIVATE" not in page.text
+    kept = secrets_of(administrator.app, hidden(page, "kept"))
+    assert "PRIVATE" not in kept
+
+
+def secrets_of(app: Flask, sealed: str) -> str:
+    with app.app_context():
+        return secrets.unseal(sealed)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ({"path": "sjson$", "body": "<html>Sign in to the network</html>"}, "sign this machine in"),
+        ({"path": "sjson$", "status": 404}, "404"),
+        ({"path": "sjson$", "status": 403}, "403"),
+        ({"path": "sjson$", "body": '{"format": "index:1.0"}'}, "not signed"),
+        ({"path": "sjson$", "flip": 80}, "signature"),
+    ],
+)
+def test_what_the_mirror_does_wrong_is_said_above_the_form(
+    app: Flask,
+    administrator: Visitor,
+    server: MirrorServer,
+    signing_key: signed.SigningKey,
+    fault: dict[str, Any],
+    words: str,
+) -> None:
+    server.set_faults([Fault(**fault)])
+    before = everything(app)
+    page = administrator.post("/sources/connect", typed(server, signing_key))
+    assert page.status_code == 422
+    notice = page.text[page.text.index('id="source-problem"') : page.text.index("multipart")]
+    assert words.lower() in notice.lower()
+    assert "Next:" in notice
+    assert server.source_url in page.text
+    assert everything(app) == before
+
+
+def test_another_key_is_refused_with_both_fingerprints(
+    administrator: Visitor, server: MirrorServer, signing_key: signed.SigningKey
+) -> None:
+    other = signed.new_key("Somebody else <else@example.test>")
+    page = administrator.post("/sources/connect", typed(server, other))
+    assert page.status_code == 422
+    assert signing_key.fingerprint in page.text
+    assert other.fingerprint in page.text
+
+
+def test_an_unsigned_source_needs_its_host_typed(
+    administrator: Visitor, server: MirrorServer, signing_key: signed.SigningKey
+) -> None:
+    form = typed(server, signing_key, keyring_text="", is_unsigned="y")
+    page = administrator.post("/sources/connect", {**form, "unsigned_host": "127.0.0.1"})
+    assert page.status_code == 200
+    assert "This source is not signed" in text_of(page)
+    for host in ("127.0.0.2", "[", " ", "127.0.0.1:1"):
+        page = administrator.post("/sources/connect", {**form, "unsigned_host": host})
+        assert page.status_code == 422, host
+
+
+# -- the form keeps what was given
+
+
+def test_after_an_error_the_form_comes_back_as_it_was(
+    administrator: Visitor, server: MirrorServer, signing_key: signed.SigningKey
+) -> None:
+    form = typed(server, signing_key, name="Lab", proxy_url="socks://x", priority="7")
+    page = administrator.post("/sources/connect", form)
+    for name, value in (("url", server.source_url), ("name", "Lab"), ("priority", "7")):
+        assert hidden(page, name) == value
+    assert "BEGIN PGP PUBLIC KEY BLOCK" in page.text
+    assert re.search(r'<details[^>]*id="more-settings" open>', page.text)
+
+
+def test_an_upload_and_a_password_survive_an_error_unseen(
+    administrator: Visitor, server: MirrorServer, shared_mirror: Mirror
+) -> None:
+    form = {"stream": "custom", "url": server.source_url, "auth_kind": "basic", "priority": "x"}
+    form |= {"auth_username": "ada", "auth_secret": "canary-secret"}
+    upload = (io.BytesIO(shared_mirror.keyring.read_bytes()), "keyring.gpg")
+    page = administrator.post("/sources/connect", {**form, "keyring_file": upload})
+    assert page.status_code == 422
+    assert "canary-secret" not in page.text
+    assert "A keyring is kept already" in text_of(page)
+    again = {**form, "priority": "3", "auth_secret": "", "kept": hidden(page, "kept")}
+    assert connected(administrator, again)
+
+
+def test_a_kept_password_is_for_the_host_it_was_given_for(
+    administrator: Visitor, server: MirrorServer, signing_key: signed.SigningKey
+) -> None:
+    form = typed(server, signing_key, auth_kind="bearer", auth_secret="canary", priority="x")
+    kept = hidden(administrator.post("/sources/connect", form), "kept")
+    elsewhere = {**form, "auth_secret": "", "priority": "1", "kept": kept}
+    elsewhere["url"] = server.source_url.replace("127.0.0.1", "localhost")
+    page = administrator.post("/sources/connect", elsewhere)
+    assert "auth_secret" in wrong_fields(page)
+
+
+def test_going_back_from_the_preview_keeps_everything(
+    administrator: Visitor, server: MirrorServer, signing_key: signed.SigningKey
+) -> None:
+    draft = connected(administrator, typed(server, signing_key, name="Lab", priority="4"))
+    page = administrator.post("/sources/form", {"draft": draft})
+    assert page.status_code == 200
+    assert (hidden(page, "url"), hidden(page, "name")) == (server.source_url, "Lab")
+    assert "BEGIN PGP PUBLIC KEY BLOCK" in page.text
+
+
+# -- saving what was previewed
+
+
+def test_saving_the_preview_makes_the_source(
+    region: Flask, administrator: Visitor, server: MirrorServer, signing_key: signed.SigningKey
+) -> None:
+    draft = connected(administrator, typed(server, signing_key, name="Lab"))
+    answer = administrator.post("/sources/", {"draft": draft})
+    (source,) = stored()
+    assert (answer.status_code, leads_to(answer)) == (303, f"/sources/{source.id}")
+    assert (source.url, source.name) == (server.source_url, "Lab")
+    page = administrator.get(f"/sources/{source.id}")
+    assert "Saved Lab. Its catalogue is being read." in text_of(page)
+    assert "Reading" in text_of(page)
+    assert 'data-poll hx-get="/sources/' in page.text
+
+
+def test_saving_twice_makes_one_source(
+    region: Flask, administrator: Visitor, server: MirrorServer, signing_key: signed.SigningKey
+) -> None:
+    draft = connected(administrator, typed(server, signing_key))
+    administrator.post("/sources/", {"draft": draft})
+    assert administrator.post("/sources/", {"draft": draft}).status_code == 422
+    assert len(stored()) == 1
+
+
+@pytest.mark.parametrize("path", ["", "form", "{id}", "{id}/form"])
+def test_a_draft_that_was_altered_or_is_missing_saves_nothing(
+    region: Flask, administrator: Visitor, path: str
+) -> None:
+    source = factories.boot_source()
+    foreign = [secrets.seal(text) for text in ("a password", "{}", '{"kept": {}}', "[1]")]
+    before = everything(region)
+    for draft in ("", "x", "x" * 3000, foreign[0][:-4] + "AAAA", *foreign):
+        answer = administrator.post("/sources/" + path.format(id=source.id), {"draft": draft})
+        assert answer.status_code == 422
+        assert "This preview can no longer be used" in text_of(answer)
+    assert everything(region) == before
+
+
+def test_a_draft_is_good_for_an_hour(
+    region: Flask, administrator: Visitor, server: MirrorServer, signing_key: signed.SigningKey,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    draft = connected(administrator, typed(server, signing_key))
+    monkeypatch.setattr("webapp.web.source_form.DRAFT_MAX_AGE_S", -1)
+    answer = administrator.post("/sources/", {"draft": draft})
+    assert answer.status_code == 422
+    assert "Fill in the form and connect again" in text_of(answer)
+    assert stored() == []
+
+
+def test_no_page_shows_a_password(
+    region: Flask, administrator: Visitor, server: MirrorServer, signing_key: signed.SigningKey
+) -> None:
+    form = typed(server, signing_key, auth_kind="basic", auth_username="ada", auth_secret="canary")
+    page = administrator.post("/sources/connect", form)
+    assert "canary" not in page.text
+    administrator.post("/sources/", {"draft": hidden(page, "draft")})
+    (source,) = stored()
+    assert "canary" not in source.auth_secret
+    for path in ("", "/edit", "/remove"):
+        assert "canary" not in administrator.get(f"/sources/{source.id}{path}").text
+
+
+def test_changing_keeps_the_keyring_and_password_that_are_not_given_anew(
+    region: Flask, administrator: Visitor, server: MirrorServer, shared_mirror: Mirror
+) -> None:
+    source = factories.boot_source(
+        url=server.source_url, keyring_filename="", keyring_data=shared_mirror.keyring.read_bytes(),
+        auth_kind="bearer", auth_secret=secrets.seal("canary"), priority=5,
+    )  # fmt: skip
+    page = administrator.get(f"/sources/{source.id}/edit")
+    assert "A keyring is kept already" in text_of(page)
+    form = {"stream": "custom", "url": server.source_url, "auth_kind": "bearer", "name": "New"}
+    page = administrator.post(f"/sources/{source.id}/connect", form)
+    assert page.status_code == 200, text_of(page)
+    answer = administrator.post(f"/sources/{source.id}", {"draft": hidden(page, "draft")})
+    assert answer.status_code == 303
+    (changed,) = stored()
+    assert (changed.name, changed.priority) == ("New", 5)
+    assert changed.keyring_data == shared_mirror.keyring.read_bytes()
+    assert secrets.unseal(changed.auth_secret) == "canary"
+
+
+def test_a_source_whose_password_cannot_be_read_any_more_can_still_be_opened(
+    region: Flask, administrator: Visitor
+) -> None:
+    source = factories.boot_source(auth_kind="bearer", auth_secret="sealed with another key")
+    for path in ("", "/edit", "/remove"):
+        assert administrator.get(f"/sources/{source.id}{path}").status_code == 200
+
+
+# -- the list and one source
+
+
+def test_an_empty_list_leads_administrators_on(administrator: Visitor, visit: Visit) -> None:
+    assert 'href="/sources/new"' in administrator.get("/sources/").text
+    page = visit(Role.OPERATOR).get("/sources/")
+    assert "No boot source yet" in text_of(page)
+    assert 'href="/sources/new"' not in page.text
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"checked_at": None}, "Reading The worker reads its catalogue."),
+        ({"is_enabled": False}, "Off Nothing is imported from it"),
+        ({"error_code": "x", "error_what": "It is HTML."}, "Not readable It is HTML."),
+        (
+            {"index_updated_at": datetime.now(UTC) - timedelta(days=40)},
+            "Stale Its index is 40",
+        ),
+        ({"index_updated_at": datetime.now(UTC)}, "Good"),
+        ({"is_unsigned": True, "keyring_filename": ""}, "Unsigned Good"),
+    ],
+)
+def test_the_list_says_how_each_source_is(
+    region: Flask, viewer: Visitor, values: dict[str, Any], words: str
+) -> None:
+    factories.boot_source(**{"checked_at": utcnow(), **values})
+    assert words in text_of(viewer.get("/sources/"))
+
+
+def test_a_list_asks_again_only_while_a_source_is_read(region: Flask, viewer: Visitor) -> None:
+    source = factories.boot_source(checked_at=None)
+    assert 'data-poll hx-get="/sources/"' in viewer.get("/sources/").text
+    source.checked_at = utcnow()
+    db.session.commit()
+    assert 'hx-get="/sources/"' not in viewer.get("/sources/").text
+
+
+def test_a_missing_keyring_is_said_with_three_ways_out_and_the_fingerprint(
+    region: Flask, administrator: Visitor, visit: Visit
+) -> None:
+    from webapp.services import refreshing
+
+    source = factories.boot_source(keyring_filename="/nowhere/ubuntu-cloudimage-keyring.gpg")
+    refreshing.refresh(source)
+    page = administrator.get(f"/sources/{source.id}")
+    shown = text_of(page)
+    assert "The keyring file of this boot source is not on this machine." in shown
+    assert "/nowhere/ubuntu-cloudimage-keyring.gpg" in shown
+    assert "apt install ubuntu-keyring" in shown
+    assert MAAS_IO_KEY in shown
+    assert page.text.count(f'href="/sources/{source.id}/edit"') == 3
+    assert page.text.count("<li>Install the file") == 1
+    seen = visit(Role.VIEWER).get(f"/sources/{source.id}")
+    assert "Have an administrator paste or upload the public key" in text_of(seen)
+
+
+def test_a_source_shows_its_keys_and_their_state(
+    region: Flask, viewer: Visitor, signing_key: signed.SigningKey, tmp_path: Path
+) -> None:
+    ended = signed.new_key(
+        "Ended <ended@example.test>", expires="2d", made_at=datetime(2024, 1, 1, tzinfo=UTC)
+    )
+    revoked = signed.revoked(signed.new_key("Gone <gone@example.test>"))
+    keyring = tmp_path / "keyring.gpg"
+    keyring.write_bytes(signed.keyring_of(signing_key, ended, revoked))
+    source = factories.boot_source(keyring_filename=str(keyring), checked_at=utcnow())
+    shown = text_of(viewer.get(f"/sources/{source.id}"))
+    for key in (signing_key, ended, revoked):
+        assert " ".join(re.findall("....", key.fingerprint)) in shown
+    assert "Usable" in shown
+    assert "Expired" in shown
+    assert "Revoked" in shown
+
+
+def test_reading_now_marks_the_source_for_the_worker(region: Flask, visit: Visit) -> None:
+    source = factories.boot_source(checked_at=utcnow(), error_code="x", error_what="Old trouble.")
+    answer = visit(Role.OPERATOR).post(f"/sources/{source.id}/refresh")
+    assert answer.status_code == 303
+    assert stored()[0].checked_at is None
+
+
+def test_a_source_turns_off_and_on_whatever_its_keyring(
+    region: Flask, administrator: Visitor
+) -> None:
+    source = factories.boot_source(keyring_filename="/nowhere/x.gpg", checked_at=utcnow())
+    factories.selection(source)
+    for on, is_enabled in (("no", False), ("no", False), ("yes", True)):
+        answer = administrator.post(f"/sources/{source.id}/switch", {"on": on})
+        assert answer.status_code == 303
+        assert stored()[0].is_enabled is is_enabled
+    assert len(stored()[0].selections) == 1
+
+
+def test_removing_asks_first_and_says_what_goes(region: Flask, administrator: Visitor) -> None:
+    source = factories.boot_source(name="Lab")
+    factories.selection(source)
+    factories.cache_entry(source)
+    page = administrator.get(f"/sources/{source.id}/remove")
+    assert "Remove Lab?" in text_of(page)
+    assert "1 release" in text_of(page)
+    assert "1 product)" in text_of(page)
+    assert len(stored()) == 1
+    answer = administrator.post(f"/sources/{source.id}/remove")
+    assert (answer.status_code, leads_to(answer)) == (303, "/sources/")
+    assert stored() == []
+    assert "Removed Lab." in text_of(administrator.get("/sources/"))
+
+
+@pytest.mark.parametrize("path", ["", "/edit", "/remove"])
+def test_a_source_that_is_gone_is_404(administrator: Visitor, path: str) -> None:
+    answer = administrator.get(f"/sources/4711{path}")
+    assert answer.status_code == 404
+    assert "There is no such boot source." in text_of(answer)
+
+
+# -- roles, and one source only
+
+
+def test_viewers_and_operators_get_no_buttons_they_may_not_use(region: Flask, visit: Visit) -> None:
+    source = factories.boot_source(checked_at=utcnow())
+    for role, reads in ((Role.VIEWER, False), (Role.OPERATOR, True)):
+        page = visit(role).get(f"/sources/{source.id}").text
+        main = page[page.index("<main") : page.index("</main")]
+        assert ("Read it now" in main) is reads
+        for word in ("/edit", "/switch", "/remove", "/new"):
+            assert word not in main, (role, word)
+        before = everything(region)
+        for path in ("connect", "", f"{source.id}", f"{source.id}/switch", f"{source.id}/remove"):
+            assert visit(role).post(f"/sources/{path}", {}).status_code == 403
+        after = everything(region)
+        for table in ("boot_source", "boot_source_selection"):
+            assert after[table] == before[table]
+
+
+def test_two_sources_bring_the_warning(region: Flask, administrator: Visitor) -> None:
+    factories.boot_source(priority=1)
+    assert "more than one boot source" not in text_of(administrator.get("/sources/"))
+    factories.boot_source(name="winner", priority=2)
+    page = administrator.get("/sources/")
+    assert "There is more than one boot source" in text_of(page)
+    assert page.text.index("winner") < page.text.index(">example<")
+
+
+@pytest.mark.settings(single_source="on")
+def test_in_single_source_mode_a_second_source_locks_the_pages(
+    region: Flask, administrator: Visitor, server: MirrorServer, signing_key: signed.SigningKey
+) -> None:
+    first = factories.boot_source(checked_at=utcnow())
+    assert "these pages manage nothing any more" in text_of(administrator.get("/sources/new"))
+    draft = connected(administrator, typed(server, signing_key))
+    assert administrator.post("/sources/", {"draft": draft}).status_code == 303
+    for path in ("/sources/", f"/sources/{first.id}", "/sources/new"):
+        assert "not managed on these pages" in text_of(administrator.get(path)), path
+    page = administrator.get(f"/sources/{first.id}").text
+    main = page[page.index("<main") : page.index("</main")]
+    for word in ("/edit", "/switch", "/remove"):
+        assert word not in main
+    before = stored()
+    for path in ("", f"{first.id}", f"{first.id}/switch", f"{first.id}/remove"):
+        answer = administrator.post(f"/sources/{path}", {"draft": draft, "on": "no"})
+        assert answer.status_code == 409, path
+        assert "Use the REST API" in text_of(answer)
+    assert [s.id for s in stored()] == [s.id for s in before]
+    assert all(source.is_enabled for source in stored())
