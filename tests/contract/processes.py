@@ -44,8 +44,9 @@ class Process:
             raise EOFError from None
 
     def start(self) -> None:
-        """Tell it to go on."""
-        self._pipe.send(None)
+        """Tell it to go on; no matter when it has ended already."""
+        with suppress(ConnectionResetError, BrokenPipeError):
+            self._pipe.send(None)
 
     def some(self, most: float) -> list[Any]:
         """What it sends next, fewer things when it ends before."""
