@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from functools import lru_cache
 
-from sqlalchemy import select
+from sqlalchemy import Text, cast, select
 
 from webapp.extensions import db
 from webapp.models import Blob, BootResource, BootSource, BootSourceCache, ResourceFile
@@ -42,7 +43,7 @@ class Row:
     support_eol: date | None
     support_esm_eol: date | None
     bootloader_type: str
-    items: list[dict[str, Any]]
+    files: Mapping[str, int]  # digest -> bytes
 
 
 @dataclass(frozen=True)
@@ -159,9 +160,11 @@ def parse_value(value: str) -> Pick | None:
 
 def read(today: date) -> Picture:
     """The picture of the whole catalogue, in five queries whatever its size."""
-    names = [name for name in Row.__dataclass_fields__]
+    names = [name for name in Row.__dataclass_fields__ if name != "files"]
     rows = db.session.execute(
-        select(*(getattr(BootSourceCache, name) for name in names))
+        select(
+            *(getattr(BootSourceCache, name) for name in names), cast(BootSourceCache.items, Text)
+        )
         .join(BootSource, BootSource.id == BootSourceCache.source_id)
         .where(BootSource.is_enabled, BootSourceCache.bootloader_type == "")
         .order_by(BootSource.priority.desc(), BootSource.id, BootSourceCache.product)
@@ -171,13 +174,19 @@ def read(today: date) -> Picture:
     }
     ready = db.session.scalars(select(Blob.sha256).where(Blob.state == "ready"))
     return picture(
-        [Row(*row) for row in rows],
+        [Row(*columns, _files(items)) for *columns, items in rows],
         sources,
         selections.picks(),
         frozenset(ready),
         _stored(),
         today,
     )
+
+
+@lru_cache(maxsize=4096)
+def _files(items: str) -> Mapping[str, int]:
+    """The digests and sizes of a product's items; the same text is parsed once a process."""
+    return {item["sha256"]: item["size"] for item in json.loads(items)}
 
 
 def _stored() -> dict[Image, dict[str, int]]:
@@ -278,7 +287,7 @@ def _release(
             (s for s in candidates if Pick(s, os, release, arch) in ticked), candidates[0]
         )
         pick = Pick(chosen, os, release, arch)
-        digests = {item["sha256"]: item["size"] for row in by_source[chosen] for item in row.items}
+        digests = {d: size for row in by_source[chosen] for d, size in row.files.items()}
         boxes[arch] = Box(
             pick=pick,
             title=title,

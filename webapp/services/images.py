@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, func, select
-from sqlalchemy.orm import selectinload
+from sqlalchemy.orm import joinedload, load_only, selectinload
 
 from webapp.errors import NotFound
 from webapp.extensions import db
@@ -32,6 +32,21 @@ from webapp.services.image_status import Status, Verdict
 from webapp.streams.documents import version_key
 
 __all__ = ["Image", "Status", "listed", "listed_resources", "resource_with_sets", "stored_bytes"]
+
+
+_COLUMNS = (
+    BootResource.rtype,
+    BootResource.name,
+    BootResource.os,
+    BootResource.release,
+    BootResource.arch,
+    BootResource.subarch,
+    BootResource.title,
+    BootResource.bootloader_type,
+    BootResource.source_id,
+    BootResource.current_set_id,
+    BootResource.gone_since,
+)
 
 
 @dataclass(frozen=True)
@@ -124,7 +139,7 @@ def listed(picture: Picture) -> list[Image]:
     resources = db.session.scalars(
         select(BootResource)
         .where(BootResource.current_set_id.is_not(None))
-        .options(selectinload(BootResource.current_set))
+        .options(load_only(*_COLUMNS), joinedload(BootResource.current_set))
         .order_by(BootResource.name, BootResource.architecture)
     ).all()
     groups: dict[tuple[str, str], list[BootResource]] = defaultdict(list)

@@ -26,7 +26,7 @@ def row(release: str = "noble", version: str = "24.04 LTS", **values: Any) -> Ro
         "version": "20260105", "title": f"Ubuntu {version}", "release_title": version,
         "release_codename": "", "release_version": version.split()[0],
         "support_eol": date(2029, 5, 31), "support_esm_eol": None, "bootloader_type": "",
-        "items": [{"sha256": f"{release}-k", "size": 10}, {"sha256": f"{release}-r", "size": 90}],
+        "files": {f"{release}-k": 10, f"{release}-r": 90},
     }  # fmt: skip
     return Row(**{**defaults, **values})
 
@@ -50,7 +50,7 @@ def test_other_systems_stand_beside_ubuntu() -> None:
 
 
 def test_kernels_of_one_image_share_their_bytes_once() -> None:
-    hwe = row(items=[{"sha256": "hwe-k", "size": 5}, {"sha256": "noble-r", "size": 90}])
+    hwe = row(files={"hwe-k": 5, "noble-r": 90})
     (release,) = arranged(row(), hwe).ubuntu
     assert release.boxes["amd64"].size == 105
 
@@ -79,12 +79,12 @@ def test_the_first_source_wins_unless_another_is_selected() -> None:
 
 
 def test_pending_counts_shared_and_stored_bytes_once() -> None:
-    shared = [{"sha256": "shared", "size": 50}, {"sha256": "jammy-k", "size": 1}]
-    both = [{"sha256": "shared", "size": 50}, {"sha256": "noble-k", "size": 2}]
+    shared = {"shared": 50, "jammy-k": 1}
+    both = {"shared": 50, "noble-k": 2}
     jammy = Pick(1, "ubuntu", "jammy", "amd64")
     noble = Pick(1, "ubuntu", "noble", "amd64")
     made = arranged(
-        row("jammy", "22.04 LTS", items=shared), row("noble", items=both),
+        row("jammy", "22.04 LTS", files=shared), row("noble", files=both),
         ticked={jammy}, ready=("shared", "jammy-k"),
         stored={("ubuntu", "jammy", "amd64"): {"shared": 50, "jammy-k": 1}},
     )  # fmt: skip
