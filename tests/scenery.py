@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pages with something on them: a whole catalogue of real sizes, read from a signed mirror.
 
-The mirror, its key and its signatures are real, and so is what reads them. Its files are
-small, while its documents tell the sizes of the published ones; so what is "stored" here
-are rows only. For screenshots and for tests that measure pages, not for imports.
+The mirror, its key and its signatures are real, and so is what reads them. Its files have
+the sizes of the published ones but nothing in them; so what is "stored" here are rows
+only. For screenshots and for tests that look at pages, not for imports.
 """
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ from webapp.models import (
     BootResource,
     BootSource,
     BootSourceCache,
+    ImportFailure,
+    ImportRun,
     ResourceFile,
     ResourceSet,
 )
@@ -53,11 +56,11 @@ def full_mirror(folder: Path, key: signed.SigningKey) -> Mirror:
         sizes=dict.fromkeys(catalogue.SMALL_SIZES, 256),
         updated=datetime.now(UTC) - timedelta(days=32),
     )
-    mirror.publish(edit=_real_sizes)
+    mirror.publish(edit=lambda documents: _real_sizes(documents, mirror.stream))
     return mirror
 
 
-def _real_sizes(documents: dict[str, dict[str, Any]]) -> None:
+def _real_sizes(documents: dict[str, dict[str, Any]], folder: Path) -> None:
     for document in documents.values():
         for product in document["products"].values():
             for version in product["versions"].values():
@@ -66,6 +69,7 @@ def _real_sizes(documents: dict[str, dict[str, Any]]) -> None:
                     size = catalogue.REAL_SIZES.get(kind, item["size"])
                     # The same bytes have the same size, whichever product names them.
                     item["size"] = int(size * random.Random(item["sha256"]).uniform(0.9, 1.1))
+                    os.truncate(folder / item["path"], item["size"])  # takes no room
 
 
 def make_app(folder: Path, **settings: str) -> Flask:
@@ -118,28 +122,29 @@ def connected(url: str, key: signed.SigningKey, **values: Any) -> BootSource:
 def select_images(source: BootSource, *wanted: str) -> None:
     """Select by ``os/release/arch`` or ``os/release/arch,arch``."""
     for text in wanted:
-        os, release, arches = text.split("/")
-        factories.selection(source, os=os, release=release, arches=arches.split(","))
+        system, release, arches = text.split("/")
+        factories.selection(source, os=system, release=release, arches=arches.split(","))
 
 
-def store_images(source: BootSource, os: str, release: str, arch: str, **values: Any) -> None:
-    """Rows as an import leaves them for every kernel of an image; no bytes."""
+def store_image(source: BootSource, name: str, **values: Any) -> None:
+    """Rows as an import leaves them for every kernel of ``os/release/arch``; no bytes."""
+    system, release, arch = name.split("/")
     at = datetime.now(UTC) - timedelta(hours=values.pop("hours_ago", 5))
     gone_since = values.pop("gone_since", None)
-    blobs: dict[str, Blob] = {b.sha256: b for b in db.session.scalars(select(Blob))}
+    blobs = {blob.sha256: blob for blob in db.session.scalars(select(Blob))}
     entries = db.session.scalars(
         select(BootSourceCache).where(
             BootSourceCache.source_id == source.id,
-            BootSourceCache.os == os,
+            BootSourceCache.os == system,
             BootSourceCache.release == release,
             BootSourceCache.arch == arch,
         )
     )
     for entry in entries:
         resource = BootResource(
-            name=f"{os}/{release}",
+            name=f"{system}/{release}",
             architecture=f"{arch}/{entry.subarch}",
-            os=os,
+            os=system,
             release=release,
             arch=arch,
             subarch=entry.subarch,
@@ -156,19 +161,100 @@ def store_images(source: BootSource, os: str, release: str, arch: str, **values:
         )
         resource.sets.append(stored)
         for item in entry.items:
-            if item["sha256"] not in blobs:
-                blobs[item["sha256"]] = Blob(
-                    sha256=item["sha256"], size=item["size"], state="ready", verified_at=at
-                )
-            stored.files.append(
-                ResourceFile(
-                    blob=blobs[item["sha256"]],
-                    filename=item["filename"],
-                    ftype=item["ftype"],
-                    extra=item["extra"],
-                )
+            sha256, size = item["sha256"], item["size"]
+            if sha256 not in blobs:
+                blobs[sha256] = Blob(sha256=sha256, size=size, state="ready", verified_at=at)
+            made = ResourceFile(
+                blob=blobs[sha256],
+                filename=item["filename"],
+                ftype=item["ftype"],
+                extra=item["extra"],
             )
+            stored.files.append(made)
         db.session.add(resource)
         db.session.flush()
         resource.current_set_id = stored.id
     db.session.commit()
+
+
+def running_import() -> ImportRun:
+    """An import that has fetched a third of two images."""
+    now = datetime.now(UTC)
+    run = factories.import_run(
+        state="running",
+        phase="downloading",
+        requested_by="ada",
+        started_at=now - timedelta(minutes=2),
+        finished_at=None,
+        lease_owner="a worker that lives elsewhere",
+        lease_until=now + timedelta(hours=1),
+        bytes_total=1_105_000_000,
+        bytes_done=384_000_000,
+        bytes_per_s=84_200_000,
+    )
+    noble = {"architecture": "arm64/ga-24.04", "started_at": now}
+    for name, size, done, state in (
+        ("boot-kernel", 16_000_000, 16_000_000, "done"),
+        ("boot-initrd", 80_000_000, 80_000_000, "verifying"),
+        ("squashfs", 488_000_000, 288_000_000, "downloading"),
+    ):
+        values = {"filename": name, "size": size, "bytes_done": done, "state": state}
+        factories.file_transfer(run, **noble, **values, bytes_per_s=52_000_000)
+    factories.file_transfer(
+        run,
+        image="centos/centos70",
+        architecture="amd64/generic",
+        version="20260803_01",
+        filename="root-tgz",
+        size=521_000_000,
+        bytes_done=0,
+        state="waiting",
+        retries=1,
+    )
+    return run
+
+
+def ended_imports(source: BootSource) -> ImportRun:
+    """The history of a day; returns the import that was not stored as a whole."""
+    now = datetime.now(UTC)
+    for hours, state, size, summary in (
+        (26, "failed", 0, "No boot source could be read."),
+        (25, "succeeded", 1_412_000_000, "2 images stored."),
+        (24, "stopped", 120_000_000, "Stopped on request."),
+    ):
+        factories.import_run(
+            state=state,
+            requested_by="ada",
+            started_at=now - timedelta(hours=hours, minutes=4),
+            finished_at=now - timedelta(hours=hours),
+            bytes_done=size,
+            bytes_total=size,
+            summary=summary,
+        )
+    run = factories.import_run(
+        state="partial",
+        trigger="schedule",
+        requested_by="schedule",
+        started_at=now - timedelta(hours=2),
+        finished_at=now - timedelta(hours=1, minutes=50),
+        bytes_done=1_312_000_000,
+        bytes_total=1_833_000_000,
+        summary="1 image stored, 1 failed.",
+    )
+    factories.saved(
+        ImportFailure(
+            run_id=run.id,
+            source_id=source.id,
+            source_url=source.url,
+            image="centos/centos70",
+            architecture="amd64/generic",
+            filename="root-tgz",
+            code="hash-mismatch",
+            what="The file is not what the signed document says.",
+            where=f"{source.url}centos/centos70/amd64/20260803_01/root-tgz",
+            expected="sha256 4f0c" + "1d" * 30,
+            got="sha256 a77e" + "90" * 30,
+            next_step="Nothing of it was stored. Ask who runs the mirror.",
+        )
+    )
+    return run

@@ -174,7 +174,7 @@ def read(today: date) -> Picture:
     }
     ready = db.session.scalars(select(Blob.sha256).where(Blob.state == "ready"))
     return picture(
-        [Row(*columns, _files(items)) for *columns, items in rows],
+        [Row(*(*columns, _files(items))) for *columns, items in rows],
         sources,
         selections.picks(),
         frozenset(ready),
