@@ -48,7 +48,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"", "api", "database", "jobs", "logs", "rack", "serve", "services", "web"},
     "cli_text": {"services"},
     "mirror_cli": {"errors", "fetch", "mirror", "streams"},
-    "cli": EDGE | {"", "cli_text", "database", "mirror_cli", "serve"},
+    "cli_context": {"", "config", "database", "extensions"},
+    "admin_cli": {"cli_context", "errors", "models", "services"},
+    "cli": EDGE | {"", "admin_cli", "cli_context", "cli_text", "database", "mirror_cli", "serve"},
 }
 # Only these speak of the request that is being answered.
 KNOW_THE_REQUEST = {"web", "api", "rack", "middleware", "hx"}

@@ -8,22 +8,19 @@ Exit codes: 0 done; 1 it did not work, and stderr says why in one sentence;
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
 
 import click
 
-from webapp.config import Settings, table, unknown_names
+from webapp.admin_cli import admin
+from webapp.cli_context import app_context, loaded_settings
+from webapp.config import table
 from webapp.errors import InvalidFields, Problem
 from webapp.mirror_cli import mirror_group
 
 STOPPED = 130  # 128 + SIGINT, as shells have it
-ASKED = 3  # how often a person may choose another password
 
 
 def main() -> None:
@@ -80,26 +77,7 @@ def cli() -> None:
 
 
 cli.add_command(mirror_group)
-
-
-def loaded_settings() -> Settings:
-    """The settings of this process; names that mean nothing are pointed out."""
-    for name in unknown_names(os.environ):
-        click.echo(f"slipway: there is no setting {name}; it is ignored", err=True)
-    return Settings.load(os.environ)
-
-
-@contextmanager
-def app_context() -> Iterator[Settings]:
-    """An app that answers nobody, with its database checked, for one command."""
-    from webapp import create_app, database
-    from webapp.extensions import db
-
-    settings = loaded_settings()
-    app = create_app(settings, plane="none")
-    with app.app_context():
-        database.check_revision(db.engine)
-        yield settings
+cli.add_command(admin)
 
 
 # -- processes
@@ -235,116 +213,6 @@ def verify(file: str, keyring: str, detached: str | None) -> None:
 
     verified = verify_file(file, keyring, detached)
     sys.stdout.buffer.write(verified.payload)
-
-
-# -- accounts
-
-
-@cli.group()
-def admin() -> None:
-    """Users and their keys."""
-
-
-@admin.command("create")
-@click.argument("name")
-@click.option(
-    "--role",
-    type=click.Choice(["administrator", "operator", "viewer"]),
-    default="administrator",
-    show_default=True,
-    help="A viewer sees; an operator also imports; an administrator does all.",
-)
-@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
-def admin_create(name: str, role: str, password_stdin: bool) -> None:
-    """Create a user.
-
-    \b
-    Examples:
-      slipway admin create ada
-      slipway admin create ci --role operator --password-stdin < password.txt
-    """
-    from webapp.errors import NotFound
-    from webapp.models import Role
-    from webapp.services import accounts
-
-    if not password_stdin and not sys.stdin.isatty():
-        raise click.UsageError("There is no terminal to ask on: give --password-stdin.")
-    with app_context():
-        try:
-            known = accounts.user_named(name)
-        except NotFound:
-            user = _created(name, Role(role), password_stdin)
-            click.echo(f"Created {user.role} {user.username}.")
-        else:
-            raise Problem(
-                f"There is a user {known.username} already ({known.role}).",
-                next_step=f"`slipway admin apikey {known.username}` makes a key for it; "
-                "its role and password are changed on the Users page.",
-            )
-
-
-def _created(name: str, role: Any, from_stdin: bool) -> Any:
-    """Make the user; a person may choose another password when one is no good."""
-    from webapp.services import accounts
-
-    tries = 1 if from_stdin else ASKED
-    for left in reversed(range(tries)):
-        password = _read_password() if from_stdin else _asked_password()
-        try:
-            return accounts.create_user(name, password, role)
-        except InvalidFields as problem:
-            if not left or set(problem.fields) != {"password"}:
-                raise
-            click.echo(" ".join(problem.fields["password"]), err=True)
-    raise AssertionError("the last try returned or raised")
-
-
-def _read_password() -> str:
-    line = sys.stdin.buffer.readline()
-    try:
-        return line.decode().rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise Problem("The password on standard input is not UTF-8 text.") from None
-
-
-def _asked_password() -> str:
-    return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
-
-
-@admin.command("apikey")
-@click.argument("name")
-@click.option("--label", default="command line", show_default=True, help="What the key is for.")
-def admin_apikey(name: str, label: str) -> None:
-    """Make an API key for a user and print it: consumer:token:secret, shown this once.
-
-    \b
-    Examples:
-      slipway admin apikey ada
-      maas login lab http://localhost:5240/MAAS/ "$(slipway admin apikey ada)"
-    """
-    from webapp.services import accounts
-
-    with app_context():
-        click.echo(accounts.create_api_key(accounts.user_named(name), label))
-
-
-@admin.command("reset-two-factor")
-@click.argument("name")
-def admin_reset_two_factor(name: str) -> None:
-    """Remove the second factor of a user who lost it; the password alone is enough then.
-
-    \b
-    Examples:
-      slipway admin reset-two-factor ada
-    """
-    from webapp.services import accounts, two_factor
-
-    with app_context():
-        user = accounts.user_named(name)
-        if two_factor.reset(user):
-            click.echo(f"Removed the second factor of {user.username}.")
-        else:
-            click.echo(f"{user.username} had no second factor.")
 
 
 # -- status

@@ -132,10 +132,10 @@ def _url(bind: str) -> str:
 
 def _stop(children: list[Child]) -> int:
     """Stop all children in good order; a second signal, or time running out, kills them."""
-    print("Stopping; Ctrl-C once more stops at once.", flush=True)
     began = time.monotonic()
-    for child in children:
+    for child in children:  # before a word is printed: nobody may be reading any more
         child.terminate()
+    print("Stopping; Ctrl-C once more stops at once.", flush=True)
     while any(child.is_running() for child in children):
         caught = signal.sigtimedwait(WATCHED, 0.5)
         passed = time.monotonic() - began
