@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from sqlalchemy import Text, cast, select
 
@@ -125,12 +125,12 @@ class Picture:
         """Every release on offer, in the order of the page."""
         return (*self.ubuntu, *self.others)
 
-    @property
+    @cached_property
     def boxes(self) -> list[Box]:
         """Every box there is."""
         return [*(box for rel in self.releases for box in rel.boxes.values()), *self.missing]
 
-    @property
+    @cached_property
     def ticked(self) -> set[Pick]:
         """The boxes that are selected now."""
         return {box.pick for box in self.boxes if box.is_ticked}
