@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
 from webapp.errors import Problem
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,7 +49,10 @@ def _text(name: str, value: str) -> str:
 def _path(name: str, value: str) -> Path:
     if not value or "\0" in value:
         raise _refuse(name, "a path", value)
-    return Path(value).expanduser().absolute()
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError:
+        raise _refuse(name, "a path; there is no such user", value) from None
 
 
 def _switch(name: str, value: str) -> bool:
@@ -59,7 +65,8 @@ def _switch(name: str, value: str) -> bool:
 
 def _number(low: int, high: int) -> Callable[[str, str], int]:
     def parse(name: str, value: str) -> int:
-        if not value.isascii() or not value.isdigit() or not low <= int(value) <= high:
+        is_number = value.isascii() and value.isdigit() and len(value) < 19
+        if not is_number or not low <= int(value) <= high:
             raise _refuse(name, f"a whole number from {low} to {high}", value)
         return int(value)
 
@@ -77,7 +84,8 @@ def _choice(*choices: str) -> Callable[[str, str], str]:
 
 def _bind(name: str, value: str) -> str:
     host, _, port = value.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+    is_number = port.isascii() and port.isdigit() and len(port) < 6
+    if not host or not is_number or not 0 < int(port) < 65536:
         raise _refuse(name, "ADDRESS:PORT, such as 0.0.0.0:5240 or [::]:5240", value)
     return value
 
@@ -88,7 +96,8 @@ def _http_url(name: str, value: str) -> str:
         _ = parts.port
     except ValueError:
         raise _refuse(name, "an http:// or https:// address", value) from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+    is_odd = parts.query or parts.fragment or any(c.isspace() or not c.isprintable() for c in value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or is_odd:
         raise _refuse(name, "an http:// or https:// address without a password", value)
     return value.rstrip("/") + "/"
 
@@ -96,8 +105,15 @@ def _http_url(name: str, value: str) -> str:
 def _database_url(name: str, value: str) -> str:
     if value.startswith("postgres://"):
         value = "postgresql://" + value.removeprefix("postgres://")
-    if value.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
-        return value
+    file = value.removeprefix("sqlite:///") if value.startswith("sqlite:///") else ""
+    if file and not file.startswith(":"):
+        return f"sqlite:///{Path(file).absolute()}"
+    if value.startswith(("postgresql://", "postgresql+psycopg://")):
+        try:
+            make_url(value)
+            return value
+        except (ArgumentError, ValueError):
+            pass
     # The value may hold a password, so only its scheme is repeated.
     got = value.partition(":")[0] + ":…"
     raise _refuse(name, "sqlite:////path/to/file or postgresql://user@host/name", got)
@@ -219,7 +235,7 @@ class Settings:
 
         Raises SettingsProblem for the first wrong value.
         """
-        data = Path(environ.get("SLIPWAY_DATA_DIR") or "./var").expanduser().absolute()
+        data = _path("SLIPWAY_DATA_DIR", environ.get("SLIPWAY_DATA_DIR") or "./var")
         values: dict[str, Any] = {}
         origins: dict[str, str] = {}
         for spec in setting_fields():

@@ -30,7 +30,10 @@ def is_poll() -> bool:
 
 def current_path() -> str:
     """The path and query of the page that htmx asks from; "/" when it does not say."""
-    parts = urlsplit(HtmxHeaders(request.headers).current_url or "/")
+    try:
+        parts = urlsplit(HtmxHeaders(request.headers).current_url or "/")
+    except ValueError:  # nothing that a browser sends
+        return "/"
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 

@@ -140,6 +140,10 @@ def _serve_static(app: Flask, headers: dict[str, str]) -> None:
     static.add_files(str(STATIC), prefix="static/")
 
     def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if not _is_host(environ.get("HTTP_HOST", "")):
+            text = b"The Host header names no host.\n"
+            start_response("400 Bad Request", [("Content-Type", "text/plain"), *headers.items()])
+            return (text,)
         if not environ.get("PATH_INFO", "").startswith("/static/"):
             return flask(environ, start_response)
 
@@ -155,6 +159,13 @@ def _serve_static(app: Flask, headers: dict[str, str]) -> None:
 
     app.wsgi_app = serve  # type: ignore[method-assign]
     app.jinja_env.globals["static_url"] = lambda name: f"/{prefix}{name}"
+
+
+def _is_host(value: str) -> bool:
+    """Whether a Host header can be one: Werkzeug breaks on labels that IDNA does not know."""
+    name = value.rpartition("]")[0] or value.partition(":")[0]
+    labels = name.removesuffix(".").split(".") if name else []
+    return len(value) <= 300 and all(0 < len(label) < 64 for label in labels)
 
 
 def _content_hash(folder: Path) -> str:
@@ -196,7 +207,10 @@ def _refuse_foreign() -> None:
 
 def _is_own(origin: str) -> bool:
     settings = current_app.extensions["slipway.settings"]
-    host = urlsplit(origin).netloc.lower() if origin.startswith(("http://", "https://")) else ""
+    try:
+        host = urlsplit(origin).netloc.lower() if origin.startswith(("http://", "https://")) else ""
+    except ValueError:  # half an IPv6 address
+        return False
     return bool(host) and host in (
         request.host.lower(),
         urlsplit(settings.public_url).netloc.lower(),

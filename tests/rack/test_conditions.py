@@ -120,6 +120,12 @@ def test_if_range(validator: str, is_current: bool) -> None:
     assert asked(RANGE="bytes=2-3", IF_RANGE=validator) == wanted
 
 
+@pytest.mark.parametrize("name", ["IF_MODIFIED_SINCE", "IF_UNMODIFIED_SINCE", "IF_RANGE"])
+def test_a_date_of_no_calendar_means_nothing(name: str) -> None:
+    field = "Sat, 29 Oct 9999999994 19:43:31 GMT"
+    assert asked("GET", **{name: field}).status == 200
+
+
 def test_if_range_with_a_date_needs_a_strong_one() -> None:
     assert asked(facts=WEAK_DATE, RANGE="bytes=2-3", IF_RANGE=DATE) == ALL
     assert asked(facts=WEAK_DATE, RANGE="bytes=2-3", IF_RANGE=TAG).status == 206

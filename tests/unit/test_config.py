@@ -37,6 +37,11 @@ def test_the_data_folder_moves_what_lies_in_it(tmp_path: Path) -> None:
     assert settings.store_dir == tmp_path / "store"
 
 
+def test_a_relative_database_file_is_below_the_working_folder() -> None:
+    settings = Settings.load({"SLIPWAY_DATABASE_URL": "sqlite:///some/file.db"})
+    assert settings.database_url == f"sqlite:///{Path.cwd()}/some/file.db"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
@@ -55,6 +60,14 @@ def test_the_data_folder_moves_what_lies_in_it(tmp_path: Path) -> None:
         ("SLIPWAY_DENY_NETWORKS", "10.0.0.0/8,lan", "networks"),
         ("SLIPWAY_ACCEL_PREFIX", "store", "/_store/"),
         ("SLIPWAY_LOG_LEVEL", "loud", "debug or info"),
+        ("SLIPWAY_DATABASE_URL", "sqlite:///", "sqlite:"),
+        ("SLIPWAY_DATABASE_URL", "sqlite:///:memory:", "sqlite:"),
+        ("SLIPWAY_DATABASE_URL", "postgresql://u:geheim@h:port/x", "sqlite:"),
+        ("SLIPWAY_DATA_DIR", "~nobody-of-this-name/x", "a path"),
+        ("SLIPWAY_DOWNLOADS", "9" * 5000, "from 1 to"),
+        ("SLIPWAY_RACK_BIND", "0.0.0.0:" + "9" * 5000, "ADDRESS:PORT"),
+        ("SLIPWAY_PUBLIC_URL", "http://lab/?y=1", "http"),
+        ("SLIPWAY_PUBLIC_URL", "http://a b/", "http"),
     ],
 )
 def test_a_wrong_value_is_refused_in_a_sentence(name: str, value: str, expected: str) -> None:

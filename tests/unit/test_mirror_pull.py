@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from webapp.errors import Problem
 from webapp.fetch import Fetcher, Limits, Stopped
 from webapp.mirror import Progress, PullReport, pull
 from webapp.mirror.folder import MirrorFolder
+from webapp.mirror.model import MirrorProblem
 from webapp.mirror_cli import mirror_group
 from webapp.storage.errors import StoreFull
 from webapp.storage.filesystem import FilesystemStore
@@ -369,6 +371,38 @@ def test_pruning_spares_what_somebody_else_changed_or_made(
     pulled(server, folder, signing_key, prune=True)
     assert changed.read_bytes() == b"my own build"
     assert (changed.parent / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("prune", [True, False])
+def test_filters_that_match_nothing_change_nothing(
+    upstream: Mirror,
+    server: MirrorServer,
+    signing_key: SigningKey,
+    folder: Path,
+    prune: bool,
+) -> None:
+    pulled(server, folder, signing_key)
+    before = tree_of(folder)
+    with pytest.raises(MirrorProblem) as caught:
+        pulled(server, folder, signing_key, filters=[parse_filter("os=ubunut")], prune=prune)
+    assert caught.value.code == "mirror-nothing-wanted"
+    assert tree_of(folder) == before
+
+
+def test_a_stream_that_turned_empty_prunes_nothing(
+    upstream: Mirror, server: MirrorServer, signing_key: SigningKey, folder: Path
+) -> None:
+    pulled(server, folder, signing_key)
+    before = tree_of(folder)
+
+    def empty(documents: dict[str, Any]) -> None:
+        for document in documents.values():
+            document["products"] = {}
+
+    upstream.publish(after=timedelta(days=1), edit=empty)
+    with pytest.raises(MirrorProblem):
+        pulled(server, folder, signing_key, prune=True)
+    assert tree_of(folder) == before
 
 
 def test_the_index_comes_last(

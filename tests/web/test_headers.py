@@ -201,3 +201,22 @@ def test_htmx_headers_do_not_open_pages(stranger: Visitor, administrator: Visito
     response = stranger.client.get("/users/", headers=HTMX)
     assert response.status_code == 401
     assert response.data == b""
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "a" * 64}, 400),
+        ({"Host": "a..b"}, 400),
+        ({"Host": "."}, 400),
+        ({"Origin": "http://["}, 403),
+        ({"HX-Request": "true", "HX-Current-URL": "http://["}, 401),
+    ],
+)
+def test_headers_that_no_browser_sends_are_refused_in_order(
+    stranger: Visitor, administrator: Visitor, headers: dict[str, str], status: int
+) -> None:
+    method = "POST" if "Origin" in headers else "GET"
+    answer = stranger.client.open("/sources/", method=method, headers=headers)
+    assert answer.status_code == status
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"

@@ -13,7 +13,7 @@ class MirrorProblem(Problem):
     """The folder of a mirror cannot be used, or not all of the mirror came.
 
     Codes: mirror-foreign, mirror-busy, mirror-state, mirror-bad-path, mirror-full,
-    mirror-folder, mirror-incomplete.
+    mirror-folder, mirror-incomplete, mirror-nothing-wanted.
     """
 
     code = "mirror"

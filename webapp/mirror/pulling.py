@@ -135,6 +135,7 @@ class _Pull:
         self._state = memory.load(tree.state)
         self._saved = self._state.copy()
         snapshot, wanted = self._read()
+        self._refuse_nothing(tree, wanted, prune)
         try:
             missing = self._reuse(tree, self._sort(tree, wanted))
             self._transfer(tree).run(missing)
@@ -151,6 +152,22 @@ class _Pull:
         self._state.documents = {d.path: _known(d) for d in snapshot.documents}
         self._save(tree)
         return report
+
+    def _refuse_nothing(self, tree: MirrorFolder, wanted: list[WantedFile], prune: bool) -> None:
+        """Refuse filters that match nothing, and to empty a mirror that holds something.
+
+        The import has the same guard: a stream that turned empty removes nothing.
+        """
+        if wanted or not (self._filters or (prune and self._state.files)):
+            return
+        raise MirrorProblem(
+            "No file of the stream is wanted, so nothing was changed.",
+            code="mirror-nothing-wanted",
+            where=self._source.url.root,
+            expected="at least one file" + (" that the filters match" if self._filters else ""),
+            got="none",
+            next_step="Check the filters and the stream; --dry-run shows what would come.",
+        )
 
     def _read(self) -> tuple[Snapshot, list[WantedFile]]:
         known = self._state.documents

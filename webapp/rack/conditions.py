@@ -128,5 +128,8 @@ def _date(field: str | None) -> int | None:
     """Unix time of an HTTP date in any of its three forms; None when it is none."""
     if field is None:
         return None
-    moment = parse_date(field)
-    return None if moment is None else int(moment.timestamp())
+    try:
+        moment = parse_date(field)
+        return None if moment is None else int(moment.timestamp())
+    except (OverflowError, ValueError):  # a year that no calendar has
+        return None
