@@ -48,7 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"", "api", "database", "jobs", "logs", "rack", "serve", "services", "web"},
     "cli_text": {"services"},
     "mirror_cli": {"errors", "fetch", "mirror", "streams"},
-    "cli_context": {"", "config", "database", "extensions"},
+    "cli_context": {"", "config", "database", "errors", "extensions"},
     "admin_cli": {"cli_context", "errors", "models", "services"},
     "cli": EDGE | {"", "admin_cli", "cli_context", "cli_text", "database", "mirror_cli", "serve"},
 }

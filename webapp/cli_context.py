@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import click
 
 from webapp.config import Settings, unknown_names
+from webapp.errors import Problem
 
 
 def loaded_settings() -> Settings:
@@ -26,7 +27,22 @@ def app_context() -> Iterator[Settings]:
     from webapp.extensions import db
 
     settings = loaded_settings()
+    _refuse_missing(settings)
     app = create_app(settings, plane="none")
     with app.app_context():
         database.check_revision(db.engine)
         yield settings
+
+
+def _refuse_missing(settings: Settings) -> None:
+    """A misspelt data folder must not become a second, empty system."""
+    file = settings.database_url.removeprefix("sqlite:///")
+    if file != settings.database_url and not os.path.exists(file):
+        raise Problem(
+            "There is no Slipway database here.",
+            code="database-missing",
+            where=file,
+            expected="the database of a Slipway that was started once",
+            got="no such file",
+            next_step="Correct SLIPWAY_DATA_DIR, or make a new one with `slipway db upgrade`.",
+        )

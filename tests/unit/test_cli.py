@@ -534,3 +534,14 @@ def test_a_fault_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["slipway", "settings"])
     with pytest.raises(ZeroDivisionError):
         module.main()
+
+
+def test_a_misspelt_data_folder_does_not_become_a_second_system(
+    slipway: Shell, tmp_path: Path
+) -> None:
+    typo = tmp_path / "typo"
+    env = {"SLIPWAY_DATA_DIR": str(typo), "SLIPWAY_DATABASE_URL": f"sqlite:///{typo}/slipway.db"}
+    done = slipway("status", **env)
+    assert done.returncode == 1
+    assert "SLIPWAY_DATA_DIR" in done.stderr
+    assert not typo.exists()
