@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import factories, scenery
+from tests import factories, scenery, signed
 from tests.browser import OpenPage, Watch, axe
 from tests.live import ADMIN, PASSWORD, LiveSlipway
 from tests.mirror.faults import Fault
@@ -46,13 +46,13 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def stage(
-    tmp_path_factory: pytest.TempPathFactory,
-    shared_mirror: Mirror,
+    tmp_path_factory: pytest.TempPathFactory, signing_key: signed.SigningKey
 ) -> Iterator[Stage]:
+    mirror = scenery.full_mirror(tmp_path_factory.mktemp("full"), signing_key)
     app = scenery.make_app(tmp_path_factory.mktemp("stage"))
     cookies = {role: Visitor(app, role).cookie() for role in Role}
-    with MirrorServer(shared_mirror) as server, app.app_context():
-        source = scenery.connected(server.source_url, shared_mirror.key, name="Lab mirror")
+    with MirrorServer(mirror) as server, app.app_context():
+        source = scenery.connected(server.source_url, mirror.key, name="Lab mirror")
         scenery.select_images(source, "ubuntu/noble/amd64,arm64", "centos/centos70/amd64")
         scenery.store_image(source, "ubuntu/noble/amd64")
         scenery.store_image(source, "ubuntu/jammy/amd64", is_unsigned=True)
@@ -69,7 +69,7 @@ def stage(
         ended = scenery.ended_imports(source)
         scenery.running_import()
         with scenery.served(app) as url:
-            made = Stage(url, shared_mirror, server, cookies)
+            made = Stage(url, mirror, server, cookies)
             made.paths = {
                 "images": "/images/",
                 "image": "/images/ubuntu/noble/amd64",
