@@ -118,11 +118,17 @@ def _pause(children: list[Child], is_ready: bool) -> float:
 
 def _announce(settings: Settings, setup_code: str | None) -> None:
     web = settings.public_url or _url(settings.web_bind)
-    print(f"Slipway is ready: {web}", flush=True)
-    print(f"Machines fetch from {settings.rack_url or _url(settings.rack_bind)}images/", flush=True)
+    _say(f"Slipway is ready: {web}")
+    _say(f"Machines fetch from {settings.rack_url or _url(settings.rack_bind)}images/")
     if setup_code:
-        print("Create the first administrator, once, with this link:", flush=True)
-        print(f"  {web}setup?code={setup_code}", flush=True)
+        _say("Create the first administrator, once, with this link:")
+        _say(f"  {web}setup?code={setup_code}")
+
+
+def _say(line: str) -> None:
+    """Print a line; that nobody reads it is no reason to stop anything."""
+    with contextlib.suppress(OSError):
+        print(line, flush=True)
 
 
 def _url(bind: str) -> str:
@@ -135,7 +141,7 @@ def _stop(children: list[Child]) -> int:
     began = time.monotonic()
     for child in children:  # before a word is printed: nobody may be reading any more
         child.terminate()
-    print("Stopping; Ctrl-C once more stops at once.", flush=True)
+    _say("Stopping; Ctrl-C once more stops at once.")
     while any(child.is_running() for child in children):
         caught = signal.sigtimedwait(WATCHED, 0.5)
         passed = time.monotonic() - began
@@ -143,9 +149,9 @@ def _stop(children: list[Child]) -> int:
         is_urged = caught is not None and caught.si_signo in STOPPING and passed > TWICE_S
         if is_urged or passed > STOP_S:
             slow = [child.name for child in children if child.is_running()]
-            print(f"Killed {', '.join(slow)}.", flush=True)
+            _say(f"Killed {', '.join(slow)}.")
             return 1
-    print("Stopped.", flush=True)
+    _say("Stopped.")
     return 0
 
 

@@ -13,12 +13,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from tests.rack import images
 from tests.rack.conftest import BASE
 from webapp.extensions import db, store
-from webapp.models import Blob
+from webapp.models import Blob, BootResource, Event
 from webapp.rack.files import SMALL
 
 KERNEL = images.FILES["boot-kernel"]
@@ -92,6 +92,35 @@ def test_unsatisfiable_range(machine: FlaskClient) -> None:
     assert answer.status_code == 416
     assert answer.headers["Content-Range"] == f"bytes */{len(KERNEL)}"
     assert answer.text == f"The file has {len(KERNEL)} bytes.\n"
+
+
+@pytest.mark.parametrize("path", [f"{BASE}/boot-kernel", f"{BASE}/20260105/boot-kernel"])
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({"Range": "bytes=99-"}, 416), ({"If-Match": '"other"'}, 412)],
+)
+def test_refusals_are_not_cached(
+    path: str, headers: dict[str, str], status: int, machine: FlaskClient
+) -> None:
+    answer = machine.get(path, headers=headers)
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (status, "no-store")
+    assert "Content-Location" not in answer.headers
+    assert machine.get("/images/nothing").headers["Cache-Control"] == "no-store"
+
+
+def test_names_that_are_not_ascii(rack: Flask) -> None:
+    images.image({"root ümlaut": b"t"}, os="", release="bäckup", name="bäckup", version="1 é\n2")
+    machine = rack.test_client()
+    answer = machine.get("/images/custom/amd64/ga-24.04/b%C3%A4ckup/stable/root%20%C3%BCmlaut")
+    assert (answer.status_code, answer.data) == (200, b"t")
+    assert answer.headers["X-Slipway-Version"] == "1%20%C3%A9%0A2"
+    pinned = answer.headers["Content-Location"]
+    assert pinned.isascii()
+    assert machine.get(pinned).data == b"t"
+    recorder = rack.extensions["slipway.rack"].recorder
+    recorder.flush()
+    subjects = db.session.scalars(select(Event.subject)).all()
+    assert "custom/amd64/ga-24.04/bäckup/stable/root ümlaut" in subjects
 
 
 def test_not_modified_repeats_what_a_cache_needs(machine: FlaskClient) -> None:
@@ -259,8 +288,6 @@ def test_bytes_deleted_together_with_their_name_are_not_found(
     names = rack.extensions["slipway.rack"].published
     resource = names.locate("ubuntu/amd64/ga-24.04/noble/stable/boot-kernel")
     assert resource is not None
-    from webapp.models import BootResource
-
     db.session.execute(update(BootResource).values(current_set_id=None))
     images.publish()
     store().delete(SHA256)
@@ -270,8 +297,6 @@ def test_bytes_deleted_together_with_their_name_are_not_found(
 def test_bytes_replaced_by_a_new_version_are_found_at_once(
     machine: FlaskClient, look: Callable[[], object]
 ) -> None:
-    from webapp.models import BootResource
-
     look()
     resource = db.session.query(BootResource).one()
     images.switch(resource, {"boot-kernel": b"kernel 2"}, version="20260106")

@@ -277,6 +277,10 @@ def test_readers_never_see_a_mix_while_versions_change(rack: LiveRack) -> None:
     with rack.app.app_context():
         resource = images.image(files("v0"), release="switching", version="v0")
         identity = resource.id
+    live.wait_until(
+        lambda: fetch(rack, f"{base.format('generic')}/squashfs")[0].status == 200,
+        "a new image is served, which takes up to a second",
+    )
     is_over = threading.Event()
     seen: list[str] = []
     wrong: list[str] = []

@@ -90,10 +90,10 @@ class Files:
             request.start(304, headers)
             return ()
         if decision.status == 412:
-            return request.say(412, "The file is another one by now.", headers)
+            return request.say(412, "The file is another one by now.", [("ETag", etag)])
         if decision.status == 416:
-            unsatisfied = [("Content-Range", f"bytes */{found.size}")]
-            return request.say(416, f"The file has {found.size} bytes.", headers + unsatisfied)
+            size = ("Content-Range", f"bytes */{found.size}")
+            return request.say(416, f"The file has {found.size} bytes.", [("ETag", etag), size])
         headers += _content(found, decision)
         if self._accel_prefix and request.method == "GET":
             answer = self._hand_over(request, found, decision, headers)
@@ -119,8 +119,7 @@ class Files:
         answer = self._answer(request, now_found) if now_found != found else None
         if answer is not None:
             return answer
-        path, version = request.name, now_found.version
-        self.recorder.add("image.unavailable", request.actor, path, version, 503, 0)
+        self._record("image.unavailable", request, now_found.version, 503, 0)
         return request.say(
             503, "The file is damaged or missing here.", [("Retry-After", RETRY_AFTER_S)]
         )
@@ -199,8 +198,13 @@ class Files:
         return StreamBody(iter(()), found.size, request.cut, lambda sent: None)
 
     def _delivered(self, request: _Request, found: Located, decision: Decision, sent: int) -> None:
-        name, version = request.name, found.version
-        self.recorder.add("image.fetched", request.actor, name, version, decision.status, sent)
+        self._record("image.fetched", request, found.version, decision.status, sent)
+
+    def _record(self, kind: str, request: _Request, version: str, status: int, sent: int) -> None:
+        name = request.name
+        if not name.isascii():  # as people write it, not as WSGI does
+            name = name.encode("latin-1").decode("utf-8", "replace")
+        self.recorder.add(kind, request.actor, name, version, status, sent)
 
     def _actor(self, environ: Environ) -> str:
         """The machine's address; behind trusted proxies the one that the outermost saw."""
@@ -246,6 +250,7 @@ class _Request:
         plain = [
             ("Content-Type", "text/plain; charset=utf-8"),
             ("Content-Length", str(len(text))),
+            ("Cache-Control", "no-store"),
             ("X-Content-Type-Options", "nosniff"),
         ]
         self.start(status, plain + (headers or []))
@@ -265,7 +270,7 @@ def _validators(found: Located, etag: str) -> Headers:
     headers = [
         ("ETag", etag),
         ("Last-Modified", found.last_modified),
-        ("X-Slipway-Version", found.version),
+        ("X-Slipway-Version", quote(found.version)),
     ]
     if found.is_pinned:
         headers.append(("Cache-Control", "public, max-age=31536000, immutable"))
