@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -230,10 +231,15 @@ def with_quiet_interrupt() -> None:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on now, below those of outgoing connections."""
+    while True:
+        port = random.randrange(20_000, 32_000)  # noqa: S311 - no secret
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def step(text: str) -> None:

@@ -546,9 +546,9 @@ def test_ones_own_factor_is_not_removed_without_a_code(region: Flask) -> None:
 def test_the_command_line_removes_a_factor(
     app: Flask, maria: Visitor, phone: Phone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from webapp import cli
+    from webapp import admin_cli, cli
 
-    monkeypatch.setattr(cli, "app_context", app.app_context)
+    monkeypatch.setattr(admin_cli, "app_context", app.app_context)
     run = FlaskCliRunner(app).invoke
     words = ["admin", "reset-two-factor", "Maria"]
     assert run(cli.cli, words).output == "Removed the second factor of maria.\n"
