@@ -47,10 +47,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "supervisor": BASE
     | {"", "api", "database", "jobs", "logs", "rack", "serve", "services", "web"},
     "cli_text": {"services"},
+    "vmware": {"errors"},
+    "esxi_cli": {"errors", "vmware"},
     "mirror_cli": {"errors", "fetch", "mirror", "streams"},
     "cli_context": {"", "config", "database", "errors", "extensions"},
     "admin_cli": {"cli_context", "errors", "models", "services"},
-    "cli": EDGE | {"", "admin_cli", "cli_context", "cli_text", "database", "mirror_cli", "serve"},
+    "cli": EDGE
+    | {"", "admin_cli", "cli_context", "cli_text", "database", "esxi_cli", "mirror_cli", "serve"},
 }
 # Only these speak of the request that is being answered.
 KNOW_THE_REQUEST = {"web", "api", "rack", "middleware", "hx"}

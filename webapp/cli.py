@@ -18,6 +18,7 @@ from webapp.admin_cli import admin
 from webapp.cli_context import app_context, loaded_settings
 from webapp.config import table
 from webapp.errors import InvalidFields, Problem
+from webapp.esxi_cli import esxi_group
 from webapp.mirror_cli import mirror_group
 
 STOPPED = 130  # 128 + SIGINT, as shells have it
@@ -76,6 +77,7 @@ def cli() -> None:
     """
 
 
+cli.add_command(esxi_group)
 cli.add_command(mirror_group)
 cli.add_command(admin)
 
