@@ -204,7 +204,11 @@ ENTRIES = st.one_of(
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(ENTRIES, max_size=5))
 def test_no_input_crashes_it_and_a_promise_holds(entries: list[object]) -> None:
-    made = v1(*entries)
+    try:
+        made = v1(*entries)
+    except Unreadable as problem:  # YAML takes no key of more than 1,024 characters
+        assert problem.next_step
+        return
     uplinks = [name for switch in made.vswitches for name in switch.uplinks]
     groups = [vmk.portgroup for vmk in made.vmks]
     if made.is_promise:
