@@ -206,8 +206,7 @@ ENTRIES = st.one_of(
 def test_no_input_crashes_it_and_a_promise_holds(entries: list[object]) -> None:
     try:
         made = v1(*entries)
-    except Unreadable as problem:  # YAML takes no key of more than 1,024 characters
-        assert problem.next_step
+    except Unreadable:  # in words; YAML takes no key of more than 1,024 characters
         return
     uplinks = [name for switch in made.vswitches for name in switch.uplinks]
     groups = [vmk.portgroup for vmk in made.vmks]
