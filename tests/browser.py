@@ -152,6 +152,33 @@ def page_nojs(open_page: OpenPage, live: LiveSlipway) -> Page:
     return open_page(live.web_url, js=False)
 
 
+def look_again(page: Page) -> None:
+    """Load the page anew; a navigation that is still under way ends first.
+
+    Chromium refuses to reload a page that it is just leaving, so that is tried again.
+    """
+    from playwright.sync_api import Error
+
+    for attempt in range(5):
+        try:
+            page.wait_for_load_state()
+            page.reload()
+            return
+        except Error:
+            if attempt == 4:
+                raise
+            page.wait_for_timeout(200)
+
+
+def becomes_true(page: Page, expression: str) -> None:
+    """Wait until a page's expression holds; the policy of our pages forbids polling in them."""
+    for _ in range(150):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(100)
+    pytest.fail(f"never true: {expression}", pytrace=False)
+
+
 def axe(page: Page) -> None:
     """Fail when axe finds anything, or when the page is wider than the screen.
 

@@ -11,7 +11,7 @@ from sqlalchemy import delete
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from tests import factories
-from tests.browser import OpenPage, Watch, axe
+from tests.browser import OpenPage, Watch, axe, becomes_true
 from tests.web import gallery
 from webapp.extensions import db
 from webapp.models import LoginSession, Role, utcnow
@@ -117,7 +117,7 @@ def test_the_look_follows_the_switch_and_else_the_system(site: Site, open_page: 
     page.goto("/sign-in")
     dark = page.evaluate(ground)
     page.get_by_role("button", name="Light").click()
-    page.wait_for_function(f"{ground} !== '{dark}'")
+    becomes_true(page, f"{ground} !== '{dark}'")
     light = page.evaluate(ground)
     page.emulate_media(color_scheme="light")
     page.get_by_role("button", name="System").click()
@@ -175,7 +175,7 @@ def test_a_refused_form_is_swapped_in_with_the_focus_on_the_wrong_field(
     page.get_by_label("Address").fill("ftp://somewhere")
     with page.expect_response(lambda r: r.status == 422):
         page.get_by_role("button", name="Connect").click()
-    page.wait_for_function("document.activeElement.id === 'url'")
+    becomes_true(page, "document.activeElement.id === 'url'")
     page.keyboard.press("Control+a")
     page.keyboard.type("http://somewhere")
     page.get_by_role("button", name="Connect").click()
