@@ -128,6 +128,7 @@ class Harness:
         known = {"SLIPWAY-STORE"}
         known |= {f"sha256/{digest[:2]}/{digest}" for digest in self.store.digests()}
         known |= {f"partial/{partial.sha256}.part" for partial in self.store.partials()}
+        known |= {f"incoming/{upload.sha256}.part" for upload in self.store.uploads()}
         root = self.place.root
         found = {str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir()}
         return sorted(found - known)

@@ -97,6 +97,58 @@ class BlobWriter(Protocol):
     ) -> None: ...
 
 
+class BlobReceiver(Protocol):
+    """Takes in an upload piece by piece, one request each; its digest may be unknown.
+
+    An upload goes by a token (64 hex digits that cannot be guessed) until ``adopt``.
+    It has one receiver at a time, over all processes. What was accepted is kept
+    when the ``with`` block is left, whatever the reason.
+    """
+
+    size: int
+
+    @property
+    def offset(self) -> int:
+        """Bytes that are there."""
+        ...
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append bytes at ``offset``; raises as BlobWriter.write does."""
+        ...
+
+    def cut(self, offset: int) -> None:
+        """Take back what came after ``offset``; never more than was not settled."""
+        ...
+
+    def settle(self) -> None:
+        """Let what is there survive a kill; it is not taken back any more."""
+        ...
+
+    def digest(self) -> str:
+        """The sha256 of what is there; reads what this process did not see come in."""
+        ...
+
+    def adopt(self, sha256: str) -> None:
+        """Check size and hash, make durable, make it that blob, close.
+
+        Raises BlobMismatch, and keeps all, when it is not; StoreFull, StoreUnusable.
+        """
+        ...
+
+    def close(self) -> None:
+        """Keep what is there and let others write; harmless when closed already."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
 class BlobReader(Protocol):
     """Reads one whole blob; threads may share it, since it has no position."""
 
@@ -161,6 +213,25 @@ class BlobStore(Protocol):
 
     def drop_partial(self, sha256: str) -> None:
         """Remove a partial; harmless when there is none. Raises BlobBusy while it is written."""
+        ...
+
+    def receiver(self, token: str, size: int) -> BlobReceiver:
+        """Start or resume an upload of ``size`` bytes; nothing is read.
+
+        Raises BlobBusy, StoreFull (before the first byte when it cannot fit), StoreUnusable.
+        """
+        ...
+
+    def open_upload(self, token: str) -> BlobReader:
+        """Read what has come of an upload so far. Raises BlobMissing."""
+        ...
+
+    def uploads(self) -> Iterator[Partial]:
+        """All uploads that were not adopted, by their tokens."""
+        ...
+
+    def drop_upload(self, token: str) -> None:
+        """Remove an upload; harmless when there is none. Raises BlobBusy while it is written."""
         ...
 
     def digests(self) -> Iterator[str]:

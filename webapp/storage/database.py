@@ -7,13 +7,14 @@ import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Row, exc, insert, select, update
 
 from webapp.storage.base import BlobStat, Partial, checked_digest, checked_size, hash_of
 from webapp.storage.errors import BlobBusy, BlobMissing, StoreFull
 from webapp.storage.leases import LEASE_S, give_up, is_dead, new_owner
+from webapp.storage.row_uploads import RowReceiver
 from webapp.storage.rows import RowReader, RowWriter
 from webapp.storage.tables import STORE_UNCOMPRESSED, blob_store, storage_metadata
 from webapp.storage.transactions import Transactions
@@ -25,6 +26,8 @@ _PAGE = 1000  # digests in one query
 # Who finds a partial changed under his hands looks again: its owner was either faster,
 # which shows now, or killed, and the server finished the last thing that it had sent.
 _TRIES = 3
+
+W = TypeVar("W", bound=RowWriter)
 
 
 class DatabaseStore:
@@ -50,18 +53,7 @@ class DatabaseStore:
 
     def writer(self, sha256: str, size: int) -> RowWriter:
         """Start or resume a blob; see base.BlobStore."""
-        checked_digest(sha256)
-        checked_size(size)
-        owner = new_owner()
-        try:
-            for _ in range(_TRIES):
-                blob_id = self._claim(sha256, size, owner)
-                if blob_id is not None:
-                    return RowWriter(self._database, sha256, size, blob_id, owner)
-            raise BlobBusy(sha256)
-        except BaseException:
-            give_up(owner)
-            raise
+        return self._writer(RowWriter, sha256, size)
 
     def open(self, sha256: str) -> RowReader:
         """Open a whole blob; see base.BlobStore."""
@@ -84,22 +76,35 @@ class DatabaseStore:
 
     def partials(self) -> Iterator[Partial]:
         """All unfinished blobs; see base.BlobStore."""
-        for row in self._database.rows(
-            select(blob_store.c.sha256, blob_store.c.received, blob_store.c.touched_at)
-            .where(blob_store.c.state == "partial")
-            .order_by(blob_store.c.sha256)
-        ):
-            yield Partial(row.sha256, row.received, datetime.fromtimestamp(row.touched_at, UTC))
+        return self._unfinished(RowWriter.STATE)
 
     def drop_partial(self, sha256: str) -> None:
         """Remove a partial; see base.BlobStore."""
-        row = self._free_partial(checked_digest(sha256))
-        if row is None:
-            return
-        with self._database.write() as connection:
-            if not _take(connection, row, state="gone", owner=""):
-                raise BlobBusy(sha256)
-        self._sweep()
+        self._drop(sha256, RowWriter.STATE)
+
+    def receiver(self, token: str, size: int) -> RowReceiver:
+        """Start or resume an upload; see base.BlobStore."""
+        return self._writer(RowReceiver, token, size)
+
+    def open_upload(self, token: str) -> RowReader:
+        """Read an upload; see base.BlobStore."""
+        found = self._database.rows(
+            select(blob_store.c.id, blob_store.c.received).where(
+                blob_store.c.sha256 == checked_digest(token),
+                blob_store.c.state == RowReceiver.STATE,
+            )
+        )
+        if not found:
+            raise BlobMissing(token)
+        return RowReader(self._database, token, found[0].id, found[0].received)
+
+    def uploads(self) -> Iterator[Partial]:
+        """All uploads; see base.BlobStore."""
+        return self._unfinished(RowReceiver.STATE)
+
+    def drop_upload(self, token: str) -> None:
+        """Remove an upload; see base.BlobStore."""
+        self._drop(token, RowReceiver.STATE)
 
     def digests(self) -> Iterator[str]:
         """The digests of all whole blobs; see base.BlobStore."""
@@ -143,12 +148,43 @@ class DatabaseStore:
         )
         return (found[0].id, found[0].size) if found else None
 
-    def _free_partial(self, sha256: str) -> Row[Any] | None:
+    def _writer(self, kind: type[W], sha256: str, size: int) -> W:
+        checked_digest(sha256)
+        checked_size(size)
+        owner = new_owner()
+        try:
+            for _ in range(_TRIES):
+                blob_id = self._claim(sha256, size, owner, kind.STATE)
+                if blob_id is not None:
+                    return kind(self._database, sha256, size, blob_id, owner)
+            raise BlobBusy(sha256)
+        except BaseException:
+            give_up(owner)
+            raise
+
+    def _unfinished(self, state: str) -> Iterator[Partial]:
+        for row in self._database.rows(
+            select(blob_store.c.sha256, blob_store.c.received, blob_store.c.touched_at)
+            .where(blob_store.c.state == state)
+            .order_by(blob_store.c.sha256)
+        ):
+            yield Partial(row.sha256, row.received, datetime.fromtimestamp(row.touched_at, UTC))
+
+    def _drop(self, sha256: str, state: str) -> None:
+        row = self._free_partial(checked_digest(sha256), state)
+        if row is None:
+            return
+        with self._database.write() as connection:
+            if not _take(connection, row, state="gone", owner=""):
+                raise BlobBusy(sha256)
+        self._sweep()
+
+    def _free_partial(self, sha256: str, state: str) -> Row[Any] | None:
         """The partial of a digest as it is now; BlobBusy while somebody writes it."""
         age = (self._database.now - blob_store.c.touched_at).label("age")
         found = self._database.rows(
             select(blob_store, age).where(
-                blob_store.c.sha256 == sha256, blob_store.c.state == "partial"
+                blob_store.c.sha256 == sha256, blob_store.c.state == state
             )
         )
         if not found:
@@ -158,9 +194,9 @@ class DatabaseStore:
             raise BlobBusy(sha256)
         return row
 
-    def _claim(self, sha256: str, size: int, owner: str) -> int | None:
+    def _claim(self, sha256: str, size: int, owner: str, state: str) -> int | None:
         """Make the partial ours, or make a new one; its id, None when somebody was faster."""
-        row = self._free_partial(sha256)
+        row = self._free_partial(sha256, state)
         with self._database.write(needed=size) as connection:
             if row is not None:
                 if row.received <= size:
@@ -174,7 +210,7 @@ class DatabaseStore:
             try:
                 connection.execute(
                     insert(blob_store).values(
-                        state="partial", received=0, touched_at=self._database.now, **values
+                        state=state, received=0, touched_at=self._database.now, **values
                     )
                 )
             except exc.IntegrityError:
@@ -189,7 +225,7 @@ def _take(connection: Connection, row: Row[Any], **values: Any) -> bool:
         update(blob_store)
         .where(
             blob_store.c.id == row.id,
-            blob_store.c.state == "partial",
+            blob_store.c.state == row.state,
             blob_store.c.owner == row.owner,
             blob_store.c.received == row.received,
             blob_store.c.touched_at == row.touched_at,

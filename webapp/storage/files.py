@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from webapp.storage.base import CHUNK, checked_range
 from webapp.storage.errors import (
@@ -25,6 +25,7 @@ from webapp.storage.errors import (
     wrong_hash,
 )
 from webapp.storage.layout import Layout
+from webapp.storage.running import RunningHash
 
 # Bytes after which a writer looks at the disk: whether there is still room, and to ask
 # the kernel to start writing. Without that everything waits for the fsync at the end,
@@ -35,11 +36,13 @@ STRIDE = 8 << 20
 class FileWriter:
     """Append to ``partial/<digest>.part`` under its lock; see base.BlobWriter."""
 
+    _hash: hashlib._Hash | RunningHash
+
     def __init__(self, layout: Layout, sha256: str, size: int) -> None:
         self.sha256 = sha256
         self.size = size
         self._layout = layout
-        self._path = layout.partial(sha256)
+        self._path = self._place()
         self._hash = hashlib.sha256()
         self._offset = 0
         self._strode = 0  # offset at the last look at the disk
@@ -82,24 +85,32 @@ class FileWriter:
         self._demand_open()
 
     def commit(self) -> None:
-        """Check, fsync, rename over the blob's name, fsync the folder.
+        """Check, fsync, rename over the blob's name, fsync the folder."""
+        self._demand_open()
+        if self._offset != self.size:
+            raise too_short(self.sha256, self.size, self._offset)
+        found = cast("hashlib._Hash", self._hash).hexdigest()
+        if found != self.sha256:
+            self.discard()
+            raise wrong_hash(self.sha256, found)
+        self._publish(self.sha256)
+
+    def _place(self) -> Path:
+        return self._layout.partial(self.sha256)
+
+    def _publish(self, sha256: str) -> None:
+        """Make what was checked durable and visible under its digest.
 
         After a failed fsync the kernel may have thrown the bytes away and yet
         show them until it forgets: such a partial cannot be trusted and goes.
         When only the folder's fsync fails, the whole blob may be visible already.
         """
-        self._demand_open()
-        if self._offset != self.size:
-            raise too_short(self.sha256, self.size, self._offset)
-        if self._hash.hexdigest() != self.sha256:
-            self.discard()
-            raise wrong_hash(self.sha256, self._hash.hexdigest())
         try:
             os.fsync(self._fd)
         except OSError as error:
             self.discard()
             raise problem_of(error, self._layout.root, needed=self.size) from error
-        target = self._layout.blob(self.sha256)
+        target = self._layout.blob(sha256)
         try:
             self._rename(target)
             self._release()  # the name of the partial is free for others from here on
@@ -141,6 +152,11 @@ class FileWriter:
         self._found = found
         missing = self.size - found
         self._demand_room(missing, missing)
+        self._take_in(found)
+        self._strode = self._offset
+
+    def _take_in(self, found: int) -> None:
+        """Hash the bytes that were there."""
         buffer = memoryview(bytearray(min(CHUNK, found)))
         while self._offset < found:
             done = os.preadv(self._fd, [buffer], self._offset)
@@ -148,7 +164,6 @@ class FileWriter:
                 raise OSError(0, "the file became shorter while it was read", str(self._path))
             self._hash.update(buffer[:done])
             self._offset += done
-        self._strode = self._offset
 
     def _stride(self) -> None:
         # DONTNEED makes Linux start writing dirty pages without waiting for them;

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from webapp.storage.base import BlobStat, Partial, checked_digest, checked_size, hash_of
 from webapp.storage.errors import BlobMissing, StoreFull, StoreUnusable, free_of, problem_of
+from webapp.storage.file_uploads import FileReceiver
 from webapp.storage.files import FileReader, FileWriter, fsync_folder, open_file, remove_partial
 from webapp.storage.layout import MARKER_TEXT, Layout
 
@@ -32,7 +33,7 @@ class FilesystemStore:
         with self._reporting():
             if not layout.marker.is_file():
                 self._mark(create)
-            for folder in (layout.blobs, layout.partials):
+            for folder in (layout.blobs, layout.partials, layout.uploads):
                 if not folder.is_dir():
                     folder.mkdir(mode=0o750, exist_ok=True)
                     fsync_folder(layout.root)
@@ -102,26 +103,38 @@ class FilesystemStore:
 
     def partials(self) -> Iterator[Partial]:
         """All unfinished blobs; see base.BlobStore."""
-        with self._reporting():
-            names = os.listdir(self._layout.partials)
-        for name in sorted(names):
-            sha256 = self._layout.digest_of_partial(name)
-            if sha256 is None:
-                continue
-            with self._reporting():
-                try:
-                    state = os.lstat(self._layout.partials / name)
-                except FileNotFoundError:
-                    continue  # committed or dropped since the names were read
-            if stat.S_ISREG(state.st_mode):
-                touched_at = datetime.fromtimestamp(state.st_mtime, UTC)
-                yield Partial(sha256, state.st_size, touched_at)
+        return self._unfinished(self._layout.partials)
 
     def drop_partial(self, sha256: str) -> None:
         """Remove a partial; see base.BlobStore."""
         with self._reporting():
             self._demand_marker()
             remove_partial(self._layout.partial(sha256), sha256)
+
+    def receiver(self, token: str, size: int) -> FileReceiver:
+        """Start or resume an upload; see base.BlobStore."""
+        with self._reporting():
+            self._demand_marker()
+        return FileReceiver(self._layout, checked_digest(token), checked_size(size))
+
+    def open_upload(self, token: str) -> FileReader:
+        """Read an upload; see base.BlobStore."""
+        with self._reporting():
+            try:
+                return FileReader(self._layout.incoming(token), token)
+            except FileNotFoundError:
+                self._demand_marker()
+                raise BlobMissing(token) from None
+
+    def uploads(self) -> Iterator[Partial]:
+        """All uploads; see base.BlobStore."""
+        return self._unfinished(self._layout.uploads)
+
+    def drop_upload(self, token: str) -> None:
+        """Remove an upload; see base.BlobStore."""
+        with self._reporting():
+            self._demand_marker()
+            remove_partial(self._layout.incoming(token), token)
 
     def digests(self) -> Iterator[str]:
         """The digests of all whole blobs; see base.BlobStore."""
@@ -146,6 +159,22 @@ class FilesystemStore:
     def relative_path(self, sha256: str) -> str:
         """Path below the store's folder; see base.BlobStore."""
         return self._layout.relative(sha256)
+
+    def _unfinished(self, folder: Path) -> Iterator[Partial]:
+        with self._reporting():
+            names = os.listdir(folder)
+        for name in sorted(names):
+            sha256 = self._layout.digest_of_partial(name)
+            if sha256 is None:
+                continue
+            with self._reporting():
+                try:
+                    state = os.lstat(folder / name)
+                except FileNotFoundError:
+                    continue  # committed or dropped since the names were read
+            if stat.S_ISREG(state.st_mode):
+                touched_at = datetime.fromtimestamp(state.st_mtime, UTC)
+                yield Partial(sha256, state.st_size, touched_at)
 
     def _digests_in(self, folder: Path) -> list[str]:
         try:

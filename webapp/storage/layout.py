@@ -7,6 +7,7 @@
       partial/<digest>.part    an unfinished blob: its length is its offset, and its
                                writer holds a flock on it, which ends with the process
       partial/probe            written and removed by check()
+      incoming/<token>.part    an upload whose digest need not be known yet; same lock
 
 Everything else in these folders belongs to somebody else and is left alone.
 """
@@ -37,6 +38,7 @@ class Layout:
         self.blobs = root / "sha256"
         self.partials = root / "partial"
         self.probe = self.partials / "probe"
+        self.uploads = root / "incoming"
 
     def blob(self, sha256: str) -> Path:
         """Path of a whole blob."""
@@ -49,6 +51,10 @@ class Layout:
     def partial(self, sha256: str) -> Path:
         """Path of an unfinished blob."""
         return self.partials / f"{checked_digest(sha256)}.part"
+
+    def incoming(self, token: str) -> Path:
+        """Path of an upload."""
+        return self.uploads / f"{checked_digest(token)}.part"
 
     def blob_folders(self, names: Iterable[str]) -> list[Path]:
         """Those of the names in ``sha256/`` that are folders of blobs, ascending."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -22,6 +22,7 @@ from webapp.storage.errors import (
     wrong_hash,
 )
 from webapp.storage.leases import LEASE_S, give_up
+from webapp.storage.running import RunningHash
 from webapp.storage.tables import blob_chunk, blob_store
 from webapp.storage.transactions import Transactions
 
@@ -30,6 +31,9 @@ ROW = 1 << 20  # bytes in a row, the last of a writer apart
 
 class RowWriter:
     """Append rows to the partial that ``owner`` has claimed; see base.BlobWriter."""
+
+    STATE = "partial"
+    _hash: hashlib._Hash | RunningHash
 
     def __init__(
         self, database: Transactions, sha256: str, size: int, blob_id: int, owner: str
@@ -83,17 +87,21 @@ class RowWriter:
         self._demand_open()
         if self.offset != self.size:
             raise too_short(self.sha256, self.size, self.offset)
-        if self._hash.hexdigest() != self.sha256:
+        found = cast("hashlib._Hash", self._hash).hexdigest()
+        if found != self.sha256:
             self.discard()
-            raise wrong_hash(self.sha256, self._hash.hexdigest())
+            raise wrong_hash(self.sha256, found)
         self.flush()
+        self._publish(self.sha256)
+
+    def _publish(self, sha256: str) -> None:
         with self._database.write_durable(needed=1) as connection:
             connection.execute(
                 update(blob_store)
-                .where(blob_store.c.sha256 == self.sha256, blob_store.c.state == "ready")
+                .where(blob_store.c.sha256 == sha256, blob_store.c.state == "ready")
                 .values(state="gone")
             )
-            self._change(connection, state="ready", owner="")
+            self._change(connection, state="ready", owner="", sha256=sha256)
         self._is_open = False
         with suppress(StoreProblem):  # it is committed; rows of an old copy can wait
             self._database.sweep()
@@ -156,7 +164,7 @@ class RowWriter:
             .where(
                 blob_store.c.id == self._id,
                 blob_store.c.owner == self._owner,
-                blob_store.c.state == "partial",
+                blob_store.c.state == self.STATE,
                 blob_store.c.received == self._stored,
             )
             .values(touched_at=self._database.now, **values)
@@ -179,6 +187,10 @@ class RowWriter:
         self._stored = row.received
         missing = self.size - self._stored
         self._database.demand_room(missing, missing)
+        self._take_in()
+
+    def _take_in(self) -> None:
+        """Hash the bytes that were there."""
         renewed = time.monotonic()
         for piece in RowReader(self._database, self.sha256, self._id, self._stored).chunks():
             self._hash.update(piece)

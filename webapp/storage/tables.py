@@ -36,9 +36,9 @@ blob_store = Table(
     # Random and so never used twice: a reader of a deleted blob can then only find
     # nothing, never the rows of another one.
     Column("id", BigInteger, primary_key=True, autoincrement=False),
-    Column("sha256", String(64), nullable=False),
+    Column("sha256", String(64), nullable=False),  # of an incoming one its token
     Column("size", BigInteger, nullable=False),
-    Column("state", String(8), nullable=False),  # partial, ready, gone
+    Column("state", String(8), nullable=False),  # partial, incoming, ready, gone
     Column("received", BigInteger, nullable=False),
     Column("owner", String(160), nullable=False),  # "" when nobody writes it
     Column("touched_at", BigInteger, nullable=False),  # Unix time by the database's clock
