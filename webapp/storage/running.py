@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 _MOST = 64  # uploads remembered in a process
 
 _lock = threading.Lock()
-_settled: OrderedDict[str, tuple[int, "hashlib._Hash"]] = OrderedDict()
+_settled: OrderedDict[str, tuple[int, hashlib._Hash]] = OrderedDict()
 
 
 class RunningHash:
