@@ -205,6 +205,13 @@ class Settings:
         "Seconds that a replaced version stays for machines in mid-boot",
         _number(0, 31 * 86400),
     )
+    keep_uploads: int = _set(
+        "3", "Versions of an uploaded image that stay to be rolled back to", _number(1, 100)
+    )
+    upload_max_gb: int = _set("64", "Largest file that can be uploaded, in GiB", _number(1, 4096))
+    upload_days: int = _set(
+        "7", "Days after which an upload that nobody goes on with is dropped", _number(1, 365)
+    )
     stale_days: int = _set("14", "Days after which an old index is called stale", _number(1, 3650))
     metadata_max_mb: int = _set("64", "Largest index or products file, in MiB", _number(1, 1024))
     deny_networks: tuple[str, ...] = _set(

@@ -13,6 +13,7 @@ import time
 
 from maas import client
 from maas.client.bones import CallError
+from maas.client.viscera.boot_resources import BootResourceFileType
 
 
 def refused(call):
@@ -86,6 +87,27 @@ def main():
     seen["complete"] = newest.complete
     seen["files"] = {name: [f.size, f.sha256] for name, f in newest.files.items()}
     seen["stop"] = str(lab.boot_resources.stop_import(), "ascii")
+
+    fractions = []
+    data = bytes(range(256)) * 40000
+    uploaded = lab.boot_resources.create(
+        "custom/mine",
+        "amd64/generic",
+        io.BytesIO(data),
+        title="Mine",
+        filetype=BootResourceFileType.DDTGZ,
+        progress_callback=fractions.append,
+    )
+    file = uploaded.sets[max(uploaded.sets)].files["root-dd"]
+    seen["uploaded"] = [uploaded.name, uploaded.type, file.size == len(data)]
+    seen["fractions"] = [round(fraction, 2) for fraction in fractions]
+    seen["whole"] = lab.boot_resources.get(uploaded.id).sets[max(uploaded.sets)].complete
+    again = lab.boot_resources.create("custom/twin", "amd64/generic", io.BytesIO(data))
+    seen["sent_once"] = again.sets[max(again.sets)].complete
+    seen["reserved"] = refused(
+        lambda: lab.boot_resources.create("ubuntu/noble", "amd64/generic", io.BytesIO(data))
+    )[0]
+    again.delete()
 
     resource.delete()
     seen["deleted"] = refused(lambda: lab.boot_resources.get(resource.id))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The region's database: tables and their invariants, one module a subject."""
 
-from webapp.models.accounts import APIKey, LoginSession, LoginThrottle, Role, User
+from webapp.models.accounts import APIKey, APIToken, LoginSession, LoginThrottle, Role, User
 from webapp.models.base import Base, utcnow
 from webapp.models.events import Event, Publication, Setting
 from webapp.models.resources import Blob, BootResource, ResourceFile, ResourceSet, ResourceType
@@ -19,10 +19,13 @@ from webapp.models.sources import (
     BootSourceSelection,
     StreamDocument,
 )
+from webapp.models.uploads import OPEN_UPLOADS, Upload, UploadState
 
 __all__ = [
     "ACTIVE_STATES",
+    "OPEN_UPLOADS",
     "APIKey",
+    "APIToken",
     "Base",
     "Blob",
     "BootResource",
@@ -44,6 +47,8 @@ __all__ = [
     "Setting",
     "StreamDocument",
     "TransferState",
+    "Upload",
+    "UploadState",
     "User",
     "utcnow",
 ]

@@ -43,6 +43,9 @@ class User(Base):
     api_keys: Mapped[list[APIKey]] = relationship(
         back_populates="user", cascade="all, delete-orphan", passive_deletes=True
     )
+    api_tokens: Mapped[list[APIToken]] = relationship(
+        back_populates="user", cascade="all, delete-orphan", passive_deletes=True
+    )
 
 
 class LoginSession(Base):
@@ -76,6 +79,27 @@ class APIKey(Base):
     used_at: Mapped[datetime | None]
 
     user: Mapped[User] = relationship(back_populates="api_keys")
+
+
+class APIToken(Base):
+    """A bearer token of ``/api/v1`` with scopes; of the token only its SHA-256.
+
+    ``hint`` are its first characters, enough to tell one from another in a list.
+    """
+
+    __tablename__ = "api_token"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(default="")
+    token_hash: Mapped[str] = mapped_column(unique=True)
+    hint: Mapped[str] = mapped_column(default="")
+    scopes: Mapped[list[str]] = mapped_column(default=list)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    expires_at: Mapped[datetime | None]
+    used_at: Mapped[datetime | None]
+
+    user: Mapped[User] = relationship(back_populates="api_tokens")
 
 
 class LoginThrottle(Base):

@@ -120,7 +120,7 @@ def grouped(fingerprint: str) -> str:
 
 
 def _check_route(draft: SourceDraft, problems: dict[str, list[str]]) -> None:
-    if draft.proxy_url and not _is_proxy(draft.proxy_url):
+    if draft.proxy_url and not is_proxy(draft.proxy_url):
         problems["proxy_url"] = ["Enter the proxy as http://host:port/."]
     if draft.ca_file and not os.path.isfile(draft.ca_file):
         problems["ca_file"] = ["There is no such file on this machine."]
@@ -132,7 +132,8 @@ def _check_route(draft: SourceDraft, problems: dict[str, list[str]]) -> None:
         problems["auth_secret"] = ["Enter the password or token."]
 
 
-def _is_proxy(address: str) -> bool:
+def is_proxy(address: str) -> bool:
+    """Whether an address can be a proxy's."""
     try:
         parts = urlsplit(address)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

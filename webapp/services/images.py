@@ -13,18 +13,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, exists, func, or_, select
 from sqlalchemy.orm import joinedload, load_only, selectinload
 
 from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.models import (
+    OPEN_UPLOADS,
     Blob,
     BootResource,
     BootSource,
     ResourceFile,
     ResourceSet,
     ResourceType,
+    Upload,
 )
 from webapp.services import image_status, upkeep
 from webapp.services.catalogue import Box, Picture, arch_order
@@ -101,10 +103,13 @@ class Image:
 
 
 def listed_resources(rtype: str | None) -> Sequence[BootResource]:
-    """Boot resources that have a current set, as REST lists them: type, name, architecture."""
+    """Boot resources with a current set or an upload under way, as REST lists them.
+
+    In the order type, name, architecture.
+    """
     query = (
         select(BootResource)
-        .where(BootResource.current_set_id.is_not(None))
+        .where(_is_listed())
         .order_by(BootResource.rtype, BootResource.name, BootResource.architecture)
     )
     if rtype:
@@ -113,8 +118,11 @@ def listed_resources(rtype: str | None) -> Sequence[BootResource]:
 
 
 def resource_with_sets(resource_id: int) -> BootResource:
-    """A boot resource with sets, files and blobs loaded; NotFound when it is not served."""
-    resource = next(iter(_with_sets(BootResource.id == resource_id)), None)
+    """A boot resource with sets, files and blobs loaded.
+
+    NotFound when it is neither served nor being uploaded.
+    """
+    resource = next(iter(_with_sets(BootResource.id == resource_id, _is_listed())), None)
     if resource is None:
         raise NotFound("There is no such boot resource.", where=f"boot resource {resource_id}")
     return resource
@@ -122,7 +130,9 @@ def resource_with_sets(resource_id: int) -> BootResource:
 
 def resources_of(image: Image) -> Sequence[BootResource]:
     """The kernels of an image with sets, files and blobs loaded, in a few queries in all."""
-    return _with_sets(BootResource.id.in_(image.resource_ids))
+    return _with_sets(
+        BootResource.id.in_(image.resource_ids), BootResource.current_set_id.is_not(None)
+    )
 
 
 def stored_bytes() -> int:
@@ -233,10 +243,17 @@ def _ordered(images: Iterable[Image], picture: Picture) -> list[Image]:
     return sorted(images, key=key)
 
 
-def _with_sets(condition: ColumnElement[bool]) -> Sequence[BootResource]:
+def _is_listed() -> ColumnElement[bool]:
+    is_coming = exists().where(
+        Upload.resource_id == BootResource.id, Upload.state.in_(OPEN_UPLOADS)
+    )
+    return or_(BootResource.current_set_id.is_not(None), is_coming)
+
+
+def _with_sets(*conditions: ColumnElement[bool]) -> Sequence[BootResource]:
     return db.session.scalars(
         select(BootResource)
-        .where(condition, BootResource.current_set_id.is_not(None))
+        .where(*conditions)
         .order_by(BootResource.architecture)
         .options(
             selectinload(BootResource.sets)

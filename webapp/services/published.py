@@ -16,9 +16,9 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Row, or_, select
+from sqlalchemy import Connection, Row, and_, or_, select
 
-from webapp.models import Blob, BootResource, ResourceFile, ResourceSet
+from webapp.models import Blob, BootResource, ResourceFile, ResourceSet, ResourceType
 
 _COLUMNS = (
     BootResource.id.label("resource_id"),
@@ -39,6 +39,13 @@ _COLUMNS = (
     Blob.sha256,
     Blob.size,
     Blob.state,
+)
+
+# An older version of an uploaded image, which its own name still gives.
+_IS_KEPT = and_(
+    BootResource.rtype == ResourceType.UPLOADED,
+    BootResource.current_set_id.is_not(None),
+    ResourceSet.retired_at.is_(None),
 )
 
 
@@ -102,6 +109,7 @@ def read_names(
             or_(
                 ResourceSet.id == BootResource.current_set_id,
                 ResourceSet.retired_at > now - grace,
+                _IS_KEPT,
             ),
         )
         .order_by(BootResource.id, ResourceSet.id, ResourceFile.filename)

@@ -28,12 +28,14 @@ from webapp.errors import NotFound, Problem
 from webapp.extensions import db, settings, store
 from webapp.models import (
     ACTIVE_STATES,
+    OPEN_UPLOADS,
     Blob,
     BootResource,
     FileTransfer,
     ImportRun,
     ResourceFile,
     ResourceSet,
+    Upload,
     utcnow,
 )
 from webapp.services import events, publishing, rows
@@ -219,6 +221,7 @@ def _is_empty(cutoff: datetime) -> tuple[Any, ...]:
         BootResource.current_set_id.is_(None),
         BootResource.updated_at < cutoff,
         ~exists().where(ResourceSet.resource_id == BootResource.id),
+        ~exists().where(Upload.resource_id == BootResource.id, Upload.state.in_(OPEN_UPLOADS)),
     )
 
 

@@ -18,7 +18,7 @@ from webapp.errors import NotFound, Problem
 from webapp.extensions import db, settings
 from webapp.fetch import Fetcher, Limits, Route
 from webapp.models import BootSource, StreamDocument
-from webapp.services import events, secrets
+from webapp.services import events, image_settings, secrets
 from webapp.services.drafts import SourceDraft, check, missing_keyring
 from webapp.streamclient import (
     StreamSource,
@@ -184,7 +184,7 @@ def _fetcher(draft: SourceDraft, is_stopped: Callable[[], bool] | None = None) -
     known = settings()
     return Fetcher(
         Route(
-            proxy_url=draft.proxy_url,
+            proxy_url=draft.proxy_url or image_settings.proxy_for_sources(),
             ca_file=draft.ca_file,
             auth_kind=draft.auth_kind,
             username=draft.auth_username,

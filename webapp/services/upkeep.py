@@ -10,10 +10,9 @@ from sqlalchemy import delete, func, select
 
 from webapp.errors import Problem
 from webapp.extensions import db, settings
-from webapp.models import BootSource, Event, ImportRun, Setting
-from webapp.services import events, retention, rows, runs
-
-AUTO_IMPORT = "boot_images_auto_import"
+from webapp.models import BootSource, Event, ImportRun
+from webapp.services import image_settings, retention, rows, runs, uploads
+from webapp.services.image_settings import AUTO_IMPORT
 
 log = structlog.get_logger(__name__)
 
@@ -24,7 +23,7 @@ def reconcile(trigger: str = "schedule", *, is_thorough: bool = False) -> None:
     is_thorough: also list the store and compare it with the tables. A run whose
     worker is gone needs nothing here, since ``runs.claim`` takes it over.
     """
-    steps = (retention.check_store,) if is_thorough else ()
+    steps = (retention.check_store, uploads.expire) if is_thorough else ()
     for step in (*steps, retention.clean_up, _forget):
         try:
             step()
@@ -37,15 +36,12 @@ def reconcile(trigger: str = "schedule", *, is_thorough: bool = False) -> None:
 
 def is_auto_import() -> bool:
     """Whether images are imported on schedule; on unless an administrator turned it off."""
-    value = db.session.scalar(select(Setting.value).where(Setting.key == AUTO_IMPORT))
-    return value not in (False, 0, "false", "False", "0")
+    return bool(image_settings.read(AUTO_IMPORT))
 
 
 def set_auto_import(is_on: bool, actor: str) -> None:
     """Turn the schedule on or off; what runs already goes on."""
-    db.session.merge(Setting(key=AUTO_IMPORT, value=is_on))
-    events.record("setting.changed", actor=actor, subject=AUTO_IMPORT, value=is_on)
-    db.session.commit()
+    image_settings.change(AUTO_IMPORT, str(is_on), actor)
 
 
 def queue_if_due(trigger: str = "schedule") -> ImportRun | None:

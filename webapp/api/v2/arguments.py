@@ -48,14 +48,16 @@ class Arguments:
             self.texts[name].append(value)
 
 
-def read_arguments(request: Request) -> Arguments:
+def read_arguments(request: Request, largest: int = bodies.MAX_BODY) -> Arguments:
     """The arguments of a request: of the body where the method has one, else of the query.
 
     Raises BodyProblem or BodyTooLarge. A body that nobody asked for is let go by.
     """
     arguments = Arguments()
     if request.method in BODY_METHODS:
-        _read_body(bodies.read(request), request.headers.get("Content-Type", ""), arguments)
+        _read_body(
+            bodies.read(request, largest), request.headers.get("Content-Type", ""), arguments
+        )
     else:
         bodies.drain(request)
         for name, value in request.args.items(multi=True):

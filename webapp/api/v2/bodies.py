@@ -7,14 +7,18 @@ first (spec api, section 6).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from flask import Request
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from webapp.errors import Problem
 
 MAX_BODY = 2 << 20  # a keyring is the largest thing that comes this way
 MOST_DRAINED = 64 << 20  # who sends more than this is cut off
 _CHUNK = 64 << 10
+PIECE = 256 << 10  # bytes of an upload in memory at a time
+MOST_INCOMING = 1 << 44  # what an upload may still take is checked as it comes
 
 
 class BodyTooLarge(Problem):
@@ -23,14 +27,39 @@ class BodyTooLarge(Problem):
     code = "body-too-large"
 
 
-def read(request: Request) -> bytes:
+class Incoming:
+    """A body that is taken as it comes, never whole in memory.
+
+    length: bytes that the client announced; None when it sends in chunks of HTTP.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self.length = request.content_length
+
+    def pieces(self) -> Iterator[bytes]:
+        """The bytes, some at a time; they end early when the client goes away."""
+        # Werkzeug's stream ends at the announced length, and raises when it comes short.
+        self._request.max_content_length = MOST_INCOMING
+        stream = self._request.stream
+        while True:
+            try:
+                piece = stream.read(PIECE)
+            except (OSError, ClientDisconnected):
+                return
+            if not piece:
+                return
+            yield piece
+
+
+def read(request: Request, largest: int = MAX_BODY) -> bytes:
     """The whole body. Raises BodyTooLarge, after letting a reasonable rest go by."""
-    request.max_content_length = MAX_BODY
+    request.max_content_length = largest
     try:
         return request.get_data(cache=False)
     except RequestEntityTooLarge:
         drain(request)
-        raise BodyTooLarge(f"Send at most {MAX_BODY >> 20} MiB.") from None
+        raise BodyTooLarge(f"Send at most {largest >> 20} MiB.") from None
 
 
 def drain(request: Request) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from flask import Response
@@ -10,11 +11,21 @@ from flask import Response
 from webapp import jobs
 from webapp.api.v2.answers import as_json, deleted, text
 from webapp.api.v2.dispatch import API, Action, Call, Resource
+from webapp.errors import InvalidFields, NotFound
 from webapp.extensions import settings
-from webapp.models import BootResource, ResourceFile, ResourceSet, Role
-from webapp.services import images, retention, runs
+from webapp.models import (
+    BootResource,
+    ResourceFile,
+    ResourceSet,
+    ResourceType,
+    Role,
+    Upload,
+    UploadState,
+)
+from webapp.services import finishing, image_names, images, retention, runs, upload_fields, uploads
 
 PATH = f"{API}/boot-resources/"
+LARGEST_CONTENT = 48 << 20  # 32 MiB in base64, and some room
 # We generate nothing, but scripts for 2.9 may ask for it.
 TYPES = ("all", "generated", "synced", "uploaded")
 
@@ -39,9 +50,7 @@ def read_all(call: Call) -> Response:
 
 def read(call: Call, id: int) -> Response:
     """Read a boot resource with its sets and files."""
-    resource = images.resource_with_sets(id)
-    sets = {s.version: _set_dict(s) for s in resource.sets if s.id == resource.current_set_id}
-    return as_json({**as_dict(resource), "sets": sets})
+    return as_json(whole(id))
 
 
 def delete(call: Call, id: int) -> Response:
@@ -50,7 +59,11 @@ def delete(call: Call, id: int) -> Response:
     Machines do not get it any more. An image that is still selected comes back
     with the next import: delete its selection first.
     """
-    retention.delete_resource(id, call.actor)
+    resource = images.resource_with_sets(id)
+    is_served = resource.current_set_id is not None
+    uploads.drop_of(id, call.actor)
+    if is_served:
+        retention.delete_resource(id, call.actor)
     return deleted()
 
 
@@ -87,6 +100,41 @@ def as_dict(resource: BootResource) -> dict[str, Any]:
     }
 
 
+def whole(id: int) -> dict[str, Any]:
+    """A boot resource with its sets: what machines get, and what is being uploaded.
+
+    Keys sort as text with the newest last, since clients take the largest one.
+    """
+    resource = images.resource_with_sets(id)
+    sets = {s.version: _set_dict(s) for s in resource.sets if s.id == resource.current_set_id}
+    for upload in uploads.open_of([id]):
+        sets[upload.version] = _coming_dict(upload)
+    return {**as_dict(resource), "sets": dict(sorted(sets.items()))}
+
+
+def _coming_dict(row: Upload) -> dict[str, Any]:
+    percent = 100.0 * row.received / row.size if row.size else 0.0
+    filename = image_names.FILENAMES[row.ftype]
+    file = {
+        "filename": filename,
+        "filetype": row.ftype,
+        "sha256": row.sha256,
+        "size": row.size,
+        "complete": False,
+        "progress": percent,
+    }
+    if row.state == UploadState.RECEIVING:
+        file["upload_uri"] = f"{PATH}{row.resource_id}/upload/{row.id}/"
+    return {
+        "version": row.version,
+        "label": finishing.LABEL,
+        "size": row.size,
+        "complete": False,
+        "progress": percent,
+        "files": {filename: file},
+    }
+
+
 def _set_dict(row: ResourceSet) -> dict[str, Any]:
     files = {file.filename: _file_dict(file) for file in row.files}
     return {
@@ -108,6 +156,86 @@ def _file_dict(row: ResourceFile) -> dict[str, Any]:
     }
 
 
+def create(call: Call) -> Response:
+    """Upload an image
+
+    Send the file in pieces afterwards, each with PUT to the ``upload_uri`` of the
+    answer; a small one may be sent right here, as ``content``. An image of the
+    same name and architecture gets a new version; the old one serves until then.
+
+    :param name: Required. Its name, such as web-server or esxi/8.0.
+    :type name: String
+    :param architecture: Required. Architecture and subarchitecture, such as amd64/generic.
+    :type architecture: String
+    :param sha256: Required without content. SHA-256 of the file, 64 hex digits.
+    :type sha256: String
+    :param size: Required without content. Size of the file in bytes.
+    :type size: Int
+    :param title: Optional. A title for people.
+    :type title: String
+    :param filetype: Optional. One of tgz, tbz, txz, ddtgz, ddtbz, ddtxz, ddtar, ddbz2, ddgz,
+        ddxz, ddraw; tgz when left out.
+    :type filetype: String
+    :param base_image: Optional. The image that it was made of, such as ubuntu/jammy.
+    :type base_image: String
+    :param content: Optional. The file itself, up to 32 MiB.
+    :type content: File
+    """
+    arguments = call.arguments
+    content = arguments.files.get("content")
+    declared = upload_fields.Declared(
+        name=arguments.text("name"),
+        architecture=arguments.text("architecture"),
+        size=arguments.text("size") if content is None else len(content),
+        sha256=arguments.text("sha256") if content is None else hashlib.sha256(content).hexdigest(),
+        filetype=arguments.text("filetype"),
+        title=arguments.text("title"),
+        base_image=arguments.text("base_image"),
+        is_checked_first=False,
+    )
+    if not declared.sha256:
+        _refuse_without_digest(declared)
+    upload = uploads.create(declared, call.actor)
+    id = upload.resource_id or 0
+    if upload.size == 0 or finishing.is_known(upload):
+        finishing.finish(upload)
+    elif content is not None:
+        uploads.append(upload, [content])
+        finishing.finish(upload)
+    return as_json(whole(id), 201)
+
+
+def _refuse_without_digest(declared: upload_fields.Declared) -> None:
+    """All that is wrong with it, the missing digest among it."""
+    wrong = {"sha256": ["This field is required."]}
+    try:
+        upload_fields.checked(declared)
+    except InvalidFields as problem:
+        wrong |= problem.fields
+    raise InvalidFields(wrong)
+
+
+def upload(call: Call, resource_id: int, id: int) -> Response:
+    """Send the next piece of an uploaded file
+
+    Pieces are appended in order. The last one is answered when the whole file was
+    compared with its SHA-256 and machines can get it.
+    """
+    resource = images.resource_with_sets(resource_id)
+    if resource.rtype != ResourceType.UPLOADED:
+        return text("Cannot upload to a synced resource.", 403)
+    row = uploads.find(id)
+    if row.resource_id != resource_id:
+        raise NotFound("There is no such upload.")
+    body = call.incoming
+    try:
+        if uploads.append(row, body.pieces(), length=body.length):
+            finishing.finish(row)
+    except uploads.UploadProblem as problem:
+        return text(problem.what, 400)
+    return text("OK")
+
+
 RESOURCES = (
     Resource(
         "BootResourcesHandler",
@@ -115,6 +243,7 @@ RESOURCES = (
         "The images that are stored, and their import.",
         (
             Action("read", "GET", read_all),
+            Action("create", "POST", create, Role.ADMINISTRATOR, largest=LARGEST_CONTENT),
             Action("import", "POST", import_images, Role.OPERATOR, op="import"),
             Action("stop_import", "POST", stop_import, Role.OPERATOR, op="stop_import"),
             Action("is_importing", "GET", is_importing, op="is_importing"),
@@ -128,5 +257,11 @@ RESOURCES = (
             Action("read", "GET", read),
             Action("delete", "DELETE", delete, Role.ADMINISTRATOR),
         ),
+    ),
+    Resource(
+        "BootResourceFileUploadHandler",
+        PATH + "{resource_id}/upload/{id}/",
+        "A file that is being uploaded.",
+        (Action("upload", "PUT", upload, Role.ADMINISTRATOR, takes_bytes=True),),
     ),
 )

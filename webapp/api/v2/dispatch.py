@@ -48,11 +48,19 @@ class Number(BaseConverter):
 class Call:
     """What an action gets: who asks, with which arguments.
 
-    user is None for actions that anybody may call.
+    user is None for actions that anybody may call. body: see ``incoming``.
     """
 
     user: User | None
     arguments: Arguments
+    body: bodies.Incoming | None = None
+
+    @property
+    def incoming(self) -> bodies.Incoming:
+        """The body as it comes; only for actions that say ``takes_bytes``."""
+        if self.body is None:
+            raise LookupError("an action that takes arguments asked for the body")
+        return self.body
 
     @property
     def caller(self) -> User:
@@ -72,6 +80,8 @@ class Action:
     """One thing a resource can do.
 
     op: "" for the plain method. role: the least role, None for anybody at all.
+    takes_bytes: its body is no arguments but bytes, and is read by the action.
+    largest: bytes of a body with arguments.
     The docstring of ``run`` is what ``describe/`` says about it.
     """
 
@@ -80,6 +90,8 @@ class Action:
     run: Callable[..., Response]
     role: Role | None = Role.VIEWER
     op: str = ""
+    takes_bytes: bool = False
+    largest: int = bodies.MAX_BODY
 
 
 @dataclass(frozen=True)
@@ -132,17 +144,27 @@ def _answer(resource: Resource, params: dict[str, int | str]) -> Response:
             bodies.drain(request)
             has_key = "Authorization" in request.headers
             return answers.unauthorised("Invalid API key." if has_key else "No API key.")
-        return _act(resource, Call(user, read_arguments(request)), params)
+        return _act(resource, _call(resource, user), params)
     except InvalidFields as problem:
+        bodies.drain(request)
         return answers.as_json(problem.fields, 400)
     except (IntegrityError, StaleDataError, ObjectDeletedError) as error:
         # Two calls at the same moment; what the database refused is the later one.
         log.warning("a change met another one", error=type(error).__name__)
         return answers.text("Somebody else changed the same thing just now. Try again.", 409)
     except Problem as problem:
+        bodies.drain(request)
         return _refused(problem)
     finally:
         db.session.rollback()  # services have committed what is to stay
+
+
+def _call(resource: Resource, user: User | None) -> Call:
+    mine = [action for action in resource.actions if action.method == request.method]
+    if any(action.takes_bytes for action in mine):
+        return Call(user, Arguments(), bodies.Incoming(request))
+    largest = max((action.largest for action in mine), default=bodies.MAX_BODY)
+    return Call(user, read_arguments(request, largest))
 
 
 def _act(resource: Resource, call: Call, params: dict[str, int | str]) -> Response:
@@ -151,6 +173,7 @@ def _act(resource: Resource, call: Call, params: dict[str, int | str]) -> Respon
     for action in resource.actions:
         if (action.method, action.op) == (method, op):
             if not _is_allowed(action, call.user):
+                bodies.drain(request)
                 return answers.text("User is not allowed access to this API.", 403)
             return action.run(call, **params)
     shown = op[:60] or "None"

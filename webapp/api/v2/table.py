@@ -3,7 +3,16 @@
 
 from __future__ import annotations
 
-from webapp.api.v2 import account, boot_resources, boot_sources, info, selections, users
+from webapp.api.v2 import (
+    account,
+    boot_resources,
+    boot_sources,
+    config,
+    info,
+    racks,
+    selections,
+    users,
+)
 from webapp.api.v2.dispatch import Resource
 
 RESOURCES: tuple[Resource, ...] = (
@@ -13,4 +22,6 @@ RESOURCES: tuple[Resource, ...] = (
     *selections.RESOURCES,
     *users.RESOURCES,
     *info.RESOURCES,
+    *config.RESOURCES,
+    *racks.RESOURCES,
 )

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``maas/``: the settings about images that scripts read and change (spec api, section 1)."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from webapp import jobs
+from webapp.api.v2.answers import as_json, text
+from webapp.api.v2.dispatch import API, Action, Call, Resource
+from webapp.errors import InvalidFields
+from webapp.extensions import settings
+from webapp.models import Role
+from webapp.services import image_settings
+
+_NAMES = ", ".join(image_settings.KNOWN)
+
+
+def get_config(call: Call) -> Response:
+    """Read a setting
+
+    :param name: Required. One of boot_images_auto_import, http_proxy, enable_http_proxy,
+        boot_images_no_proxy.
+    :type name: String
+    """
+    value = image_settings.read(_name(call))
+    return as_json(None if value == "" else value)
+
+
+def set_config(call: Call) -> Response:
+    """Change a setting
+
+    :param name: Required. One of boot_images_auto_import, http_proxy, enable_http_proxy,
+        boot_images_no_proxy.
+    :type name: String
+
+    :param value: Its new value; an empty one unsets it.
+    :type value: String
+    """
+    image_settings.change(_name(call), call.arguments.text("value"), call.actor)
+    jobs.wake(settings())
+    return text("OK")
+
+
+def _name(call: Call) -> str:
+    name = call.arguments.text("name")
+    if not name:
+        raise InvalidFields({"name": [f"This field is required. Settings: {_NAMES}."]})
+    return name
+
+
+RESOURCES = (
+    Resource(
+        "MaasHandler",
+        f"{API}/maas/",
+        "The settings about images.",
+        (
+            Action("get_config", "GET", get_config, Role.ADMINISTRATOR, op="get_config"),
+            Action("set_config", "POST", set_config, Role.ADMINISTRATOR, op="set_config"),
+        ),
+    ),
+)

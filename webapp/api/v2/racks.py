@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``rackcontrollers/``: which images the rack holds (spec maas-images, 1.18)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response
+
+from webapp.api.v2.answers import as_json, text
+from webapp.api.v2.dispatch import API, Action, Call, Resource
+from webapp.models import Role
+from webapp.services import rack_view
+
+PATH = f"{API}/rackcontrollers/"
+
+
+def read_all(call: Call) -> Response:
+    """List the rack controllers; there is one, which serves what the region holds."""
+    return as_json([_as_dict()])
+
+
+def import_all(call: Call) -> Response:
+    """Let all rack controllers read again which images there are."""
+    rack_view.read_again(call.actor)
+    return text("Import of boot images started on all rack controllers")
+
+
+def read(call: Call, system_id: str) -> Response:
+    """Read a rack controller."""
+    rack_view.check(system_id)
+    return as_json(_as_dict())
+
+
+def list_boot_images(call: Call, system_id: str) -> Response:
+    """List the images that machines can get from this rack controller."""
+    rack_view.check(system_id)
+    images = [
+        {"name": i.name, "architecture": i.architecture, "subarches": list(i.subarches)}
+        for i in rack_view.images()
+    ]
+    return as_json({"connected": True, "images": images, "status": rack_view.status()})
+
+
+def import_boot_images(call: Call, system_id: str) -> Response:
+    """Let this rack controller read again which images there are."""
+    rack_view.check(system_id)
+    rack_view.read_again(call.actor)
+    return text(f"Import of boot images started on {rack_view.hostname()}")
+
+
+def _as_dict() -> dict[str, Any]:
+    name = rack_view.hostname()
+    system_id = rack_view.system_id()
+    return {
+        "system_id": system_id,
+        "hostname": name.partition(".")[0],
+        "fqdn": name,
+        "node_type": 2,
+        "node_type_name": "Rack controller",
+        "resource_uri": f"{PATH}{system_id}/",
+    }
+
+
+RESOURCES = (
+    Resource(
+        "RackControllersHandler",
+        PATH,
+        "The rack controllers.",
+        (
+            Action("read", "GET", read_all, Role.ADMINISTRATOR),
+            Action(
+                "import_boot_images",
+                "POST",
+                import_all,
+                Role.ADMINISTRATOR,
+                op="import_boot_images",
+            ),
+        ),
+    ),
+    Resource(
+        "RackControllerHandler",
+        PATH + "{system_id}/",
+        "A rack controller.",
+        (
+            Action("read", "GET", read, Role.ADMINISTRATOR),
+            Action(
+                "list_boot_images",
+                "GET",
+                list_boot_images,
+                Role.ADMINISTRATOR,
+                op="list_boot_images",
+            ),
+            Action(
+                "import_boot_images",
+                "POST",
+                import_boot_images,
+                Role.ADMINISTRATOR,
+                op="import_boot_images",
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the last byte to the image: check the digest, keep the bytes, publish. Safe to repeat.
+
+1. the digest is written to the upload's row, and a row reserves the bytes;
+2. the store adopts them under that digest;
+3. one transaction makes them a version, the one that machines get.
+
+Whoever dies between two of these leaves a ``checking`` row, and ``finish`` begins again.
+"""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import select, update
+
+from webapp.errors import Conflict, Problem
+from webapp.extensions import db, settings, store
+from webapp.models import (
+    Blob,
+    BootResource,
+    ResourceFile,
+    ResourceSet,
+    ResourceType,
+    Upload,
+    UploadState,
+    utcnow,
+)
+from webapp.services import events, image_names, publishing, retention, rows, uploads, versions
+from webapp.storage.base import BlobReceiver
+from webapp.storage.errors import BlobBusy
+
+LABEL = "uploaded"  # of every uploaded version (spec maas-images 1.14)
+_PATIENCE_S = 30.0
+
+
+class WrongDigest(uploads.UploadProblem):
+    """The bytes are not those that were declared."""
+
+    code = "upload-wrong-hash"
+
+
+def is_known(upload: Upload) -> bool:
+    """Whether the store holds these very bytes, so that nothing has to be sent."""
+    if not upload.sha256:
+        return False
+    size = db.session.scalar(
+        select(Blob.size).where(Blob.sha256 == upload.sha256, Blob.state == "ready")
+    )
+    return size == upload.size and store().stat(upload.sha256) is not None
+
+
+def finish(upload: Upload) -> None:
+    """Make an image of an upload whose bytes are all there, or known to the store.
+
+    Raises WrongDigest: the bytes are dropped and the same upload can be sent again.
+    StoreFull, StoreUnusable: nothing is lost, ask again.
+    """
+    if is_known(upload):
+        digest, token = upload.sha256, upload.token
+        blob_id = _reserve(digest, upload.size)
+        _publish(upload, blob_id)
+        uploads.drop_bytes(token)
+        return
+    digest = _digest(upload)
+    if upload.sha256 and upload.sha256 != digest:
+        expected = upload.sha256
+        uploads.begin_again(upload)
+        raise WrongDigest(
+            "Saved content does not match given SHA256 value.",
+            where=upload.name,
+            expected=f"sha256 {expected}",
+            got=f"sha256 {digest}",
+            next_step="Send the file again, from its first byte.",
+        )
+    upload.sha256, upload.state = digest, UploadState.CHECKING
+    db.session.commit()
+    blob_id = _reserve(digest, upload.size)
+    _adopt(upload, digest)
+    _publish(upload, blob_id)
+
+
+def _digest(upload: Upload) -> str:
+    """The sha256 of what came; of the blob where a process died after step 2."""
+    if upload.sha256 and store().stat(upload.sha256) is not None and not _has_bytes(upload):
+        return upload.sha256
+    with _receiver(upload) as receiver:
+        return receiver.digest()
+
+
+def _has_bytes(upload: Upload) -> bool:
+    try:
+        store().open_upload(upload.token).close()
+    except Problem as problem:
+        if problem.code == "blob-missing":
+            return False
+        raise
+    return True
+
+
+def _receiver(upload: Upload) -> BlobReceiver:
+    try:
+        return store().receiver(upload.token, upload.size)
+    except BlobBusy:
+        raise Conflict(
+            "This upload is being finished just now.", code="upload-busy", next_step="Wait."
+        ) from None
+
+
+def _reserve(sha256: str, size: int) -> int:
+    """The id of the blob's row, made where there is none; waits while it is being deleted."""
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        db.session.execute(rows.insert_new(Blob), {"sha256": sha256, "size": size})
+        row = db.session.execute(
+            select(Blob.id, Blob.size, Blob.state).where(Blob.sha256 == sha256).with_for_update()
+        ).one()
+        if row.state != retention.DELETING:
+            break
+        db.session.rollback()
+        if time.monotonic() > until:
+            raise Conflict(
+                "The same bytes are being deleted just now.", next_step="Try again in a minute."
+            )
+        time.sleep(0.2)
+        retention.finish_deletions()
+    if row.size != size:
+        rows.execute(update(Blob).where(Blob.id == row.id, Blob.state != "ready").values(size=size))
+    db.session.commit()
+    return int(row.id)
+
+
+def _adopt(upload: Upload, digest: str) -> None:
+    if store().stat(digest) is not None and not _has_bytes(upload):
+        return
+    with _receiver(upload) as receiver:
+        receiver.adopt(digest)
+
+
+def _publish(upload: Upload, blob_id: int) -> None:
+    """Step 3: from here on machines get it. Whoever comes second finds it done."""
+    now = utcnow()
+    locked = db.session.scalar(
+        select(Upload)
+        .where(Upload.id == upload.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    if locked is None:
+        raise Conflict("This upload was dropped while it was being finished.")
+    if locked.state == UploadState.DONE:
+        db.session.rollback()
+        return
+    upload.received = upload.size
+    rows.execute(update(Blob).where(Blob.id == blob_id).values(state="ready", verified_at=now))
+    resource = _locked_resource(upload)
+    made = ResourceSet(
+        resource_id=resource.id,
+        version=upload.version,
+        label=LABEL,
+        completed_at=now,
+        files=[
+            ResourceFile(
+                filename=image_names.FILENAMES[upload.ftype], ftype=upload.ftype, blob_id=blob_id
+            )
+        ],
+    )
+    db.session.add(made)
+    db.session.flush()
+    resource.current_set_id = made.id
+    resource.title = upload.title or resource.title
+    resource.base_image = upload.base_image or resource.base_image
+    resource.gone_since = None
+    _retire_surplus(resource)
+    upload.state, upload.finished_at, upload.problem = UploadState.DONE, now, {}
+    upload.resource_id, upload.claimed_by = resource.id, ""
+    publishing.bump()
+    events.record(
+        "image.published",
+        actor=upload.actor,
+        subject=f"{resource.name} {resource.architecture}",
+        version=upload.version,
+        why="uploaded",
+    )
+    db.session.commit()
+
+
+def _locked_resource(upload: Upload) -> BootResource:
+    found = db.session.scalar(
+        select(BootResource)
+        .where(
+            BootResource.name == upload.name,
+            BootResource.architecture == upload.architecture,
+            BootResource.rtype == ResourceType.UPLOADED,
+        )
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    if found is not None:
+        return found
+    return uploads.resource_of(upload)
+
+
+def _retire_surplus(resource: BootResource) -> None:
+    """Versions beyond SLIPWAY_KEEP_UPLOADS step back; machines that pinned one may finish."""
+    kept = versions.of(resource.id)
+    surplus = [s.id for s in kept[settings().keep_uploads :] if s.id != resource.current_set_id]
+    if surplus:
+        rows.execute(
+            update(ResourceSet).where(ResourceSet.id.in_(surplus)).values(retired_at=utcnow())
+        )

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an uploaded image may be called, and what its file may be. Pure rules.
+
+Source: spec maas-images 1.14 and api section 5 (names as stock clients send them).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import date
+
+from webapp.errors import InvalidFields
+
+# The operating systems that a deployment knows how to drive (spec maas-images 1.13).
+SYSTEMS = (
+    "bootloader",
+    "caringo",
+    "centos",
+    "custom",
+    "esxi",
+    "rhel",
+    "suse",
+    "ubuntu",
+    "ubuntu-core",
+    "windows",
+)
+ARCHES = ("amd64", "arm64", "armhf", "i386", "ppc64el", "riscv64", "s390x")
+# What clients say -> what is stored and what the file is called.
+FILETYPES = {
+    "tgz": ("root-tgz", "root.tgz"),
+    "tbz": ("root-tbz", "root.tbz"),
+    "txz": ("root-txz", "root.txz"),
+    "ddtgz": ("root-dd", "root-dd"),
+    "ddtar": ("root-dd.tar", "root-dd.tar"),
+    "ddraw": ("root-dd.raw", "root-dd.raw"),
+    "ddtbz": ("root-dd.tar.bz2", "root-dd.tar.bz2"),
+    "ddtxz": ("root-dd.tar.xz", "root-dd.tar.xz"),
+    "ddbz2": ("root-dd.bz2", "root-dd.bz2"),
+    "ddgz": ("root-dd.gz", "root-dd.gz"),
+    "ddxz": ("root-dd.xz", "root-dd.xz"),
+}
+WORDS = {ftype: word for word, (ftype, _) in FILETYPES.items()}
+FILENAMES = dict(FILETYPES.values())
+MOST_A_DAY = 999  # more would not sort any more
+
+_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,99}", re.ASCII)
+_CENTOS = re.compile(r"centos\d{1,2}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class ImageName:
+    """A name taken apart: ``esxi/8.0`` is of a system, ``web`` is not (os "")."""
+
+    os: str
+    release: str
+
+    @property
+    def full(self) -> str:
+        """As it is stored and listed."""
+        return f"{self.os}/{self.release}" if self.os else self.release
+
+
+class _Refused(Exception):
+    pass
+
+
+def read_name(text: str, offered: Collection[tuple[str, str]]) -> ImageName:
+    """Take a name apart. ``custom/`` in front says nothing and goes.
+
+    offered: (os, release) of everything that the sources offer; those names are theirs.
+    Raises InvalidFields on ``name``.
+    """
+    try:
+        return _read_name(text.strip(), offered)
+    except _Refused as refused:
+        raise InvalidFields({"name": [str(refused)]}) from None
+
+
+def _read_name(text: str, offered: Collection[tuple[str, str]]) -> ImageName:
+    name = text.removeprefix("custom/")
+    if not name:
+        raise _Refused("This field is required.")
+    parts = name.split("/")
+    if len(parts) > 2 or not all(_PART.fullmatch(part) for part in parts):
+        raise _Refused(
+            "Enter a name such as web-server or esxi/8.0: letters, digits and . _ + ~ -, "
+            "each part up to 100 characters, with one slash at most."
+        )
+    if len(parts) == 2:
+        os, release = parts
+        if os not in SYSTEMS:
+            systems = ", ".join(SYSTEMS)
+            raise _Refused(f"{os} is not an operating system known here. Known: {systems}.")
+        if (os, release) in offered:
+            raise _Refused(f"{name} is a reserved name: a boot source offers it.")
+        if os == "bootloader":
+            raise _Refused(f"{name} is a reserved name: boot loaders come from boot sources.")
+        return ImageName(os, release)
+    reserved = {*SYSTEMS, *(os for os, _ in offered), *(release for _, release in offered)}
+    if name in reserved or _CENTOS.fullmatch(name):
+        raise _Refused(f"{name} is a reserved name.")
+    return ImageName("", name)
+
+
+def read_architecture(text: str, known: Iterable[str]) -> str:
+    """``arch/subarch``; known: further ones, of what is stored. Raises InvalidFields."""
+    text = text.strip()
+    choices = sorted({f"{arch}/generic" for arch in ARCHES} | set(known))
+    if not text:
+        raise InvalidFields({"architecture": ["This field is required."]})
+    if text not in choices:
+        raise InvalidFields(
+            {
+                "architecture": [
+                    f"{text[:60]!r} is not a valid architecture. It should be one of: "
+                    + ", ".join(repr(choice) for choice in choices)
+                    + "."
+                ]
+            }
+        )
+    return text
+
+
+def read_filetype(word: str) -> str:
+    """The stored file type; tgz when nothing is said. Raises InvalidFields."""
+    word = word.strip() or "tgz"
+    if word in FILETYPES:
+        return FILETYPES[word][0]
+    if word in WORDS:
+        return word
+    choices = ", ".join(FILETYPES)
+    raise InvalidFields(
+        {
+            "filetype": [
+                f"Select a valid choice. {word[:60]} is not one of the available choices. "
+                f"Choices: {choices}."
+            ]
+        }
+    )
+
+
+def read_base_image(text: str) -> str:
+    """``os/release`` that a custom image was made of, "" when not said. Raises InvalidFields."""
+    text = text.strip()
+    os, slash, release = text.partition("/")
+    if text and (not slash or os not in SYSTEMS or not _PART.fullmatch(release)):
+        raise InvalidFields({"base_image": ["Enter a base image such as ubuntu/jammy."]})
+    return text
+
+
+def read_title(text: str) -> str:
+    """A line for people. Raises InvalidFields."""
+    text = text.strip()
+    if len(text) > 200 or not text.isprintable():
+        raise InvalidFields({"title": ["Enter one line of at most 200 characters."]})
+    return text
+
+
+def next_version(day: date, existing: Iterable[str]) -> str:
+    """A version for today that sorts as text behind all of ``existing``: 20261127, 20261127.001 …
+
+    Padded, since stock clients take the largest by string comparison (spec api section 6).
+    Raises InvalidFields when a day has too many.
+    """
+    stem = f"{day:%Y%m%d}"
+    numbers = [_number(version, stem) for version in existing]
+    last = max((number for number in numbers if number is not None), default=None)
+    if last is None:
+        return stem
+    if last >= MOST_A_DAY:
+        raise InvalidFields({"name": [f"{MOST_A_DAY} versions a day are enough. Try tomorrow."]})
+    return f"{stem}.{last + 1:03d}"
+
+
+def _number(version: str, stem: str) -> int | None:
+    version = version.partition("~")[0]
+    if version == stem:
+        return 0
+    number = version.removeprefix(f"{stem}.")
+    return int(number) if number != version and number.isdigit() and len(number) < 9 else None
