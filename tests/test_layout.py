@@ -38,8 +38,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mirror": {"errors", "fetch", "storage", "streamclient", "streams"},
     "services": BASE | {"fetch", "models", "storage", "streamclient", "streams"},
     # Edges: what the outside touches.
-    "web": EDGE | {"hx", "middleware"},
-    "api": EDGE | {"middleware"},
+    "web": EDGE | {"bodies", "hx", "middleware", "tus", "vmware"},
+    "api": EDGE | {"bodies", "middleware", "tus", "vmware"},
+    "bodies": set(),
+    "tus": {"bodies", "errors", "models", "services"},
     "rack": EDGE | {"middleware"},
     "jobs": BASE | {"services", "models", "storage"},
     "serve": BASE | {"", "connections", "database", "logs", "supervisor"},
@@ -58,7 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 # Only these speak of the request that is being answered.
 KNOW_THE_REQUEST = {"web", "api", "rack", "middleware", "hx"}
 REQUEST_WORDS = {"request", "session", "g", "after_this_request", "stream_with_context"}
-KNOW_FLASK = KNOW_THE_REQUEST | {"", "extensions", "services", "jobs"}
+KNOW_FLASK = KNOW_THE_REQUEST | {"", "bodies", "tus", "extensions", "services", "jobs"}
 KNOW_THE_DATABASE = {"models", "extensions", "database", "storage", "services"}
 
 

@@ -24,7 +24,7 @@ from flask import Flask
 from huey.storage import SqliteStorage
 
 from webapp.config import Settings
-from webapp.services import importing, refreshing, runs, upkeep
+from webapp.services import importing, refreshing, runs, upkeep, upload_work
 from webapp.storage.leases import new_owner
 
 POLL_S = 0.25  # how often an embedded queue is asked
@@ -61,7 +61,8 @@ def run_worker(app: Flask) -> int:
 
 
 class Worker:
-    """The main thread keeps house; others listen to the queue, read new sources, and import."""
+    """The main thread keeps house; others listen to the queue, read
+    new sources, import, and finish uploads."""
 
     def __init__(self, app: Flask) -> None:
         self._app = app
@@ -71,7 +72,7 @@ class Worker:
         # into a SimpleQueue is safe even then.
         self._told: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._leaving = threading.Event()
-        self._due = {"import": threading.Event(), "read": threading.Event()}
+        self._due = {name: threading.Event() for name in ("import", "read", "uploads")}
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """Leave at the next safe point."""
@@ -89,6 +90,7 @@ class Worker:
             threading.Thread(target=self._listen, name="queue", daemon=True),
             threading.Thread(target=self._repeat, args=("read", self._read), daemon=True),
             threading.Thread(target=self._repeat, args=("import", self._import), daemon=True),
+            threading.Thread(target=self._repeat, args=("uploads", self._uploads), daemon=True),
         ]
         for thread in threads:
             thread.start()
@@ -154,6 +156,11 @@ class Worker:
         """Read new sources, also while an import goes on: people wait to see what they offer."""
         with self._app.app_context():
             refreshing.refresh_unread(self._leaving.is_set)
+
+    def _uploads(self) -> None:
+        """Look into uploads and make images of them, also while an import goes on."""
+        with self._app.app_context():
+            upload_work.work(self._owner, self._leaving.is_set)
 
     def _import(self) -> None:
         while self._import_next():

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""REST for scripts: ``/MAAS/api/2.0`` that stock clients speak."""
+"""REST for scripts: ``/MAAS/api/2.0`` that stock clients speak, ``/api/v1`` of our own."""
 
 from flask import Flask
 
 
 def register(app: Flask) -> None:
     """Add the REST blueprints to the app."""
-    from webapp.api import v2
+    from webapp.api import v1, v2
 
     v2.register(app)
+    v1.register(app)

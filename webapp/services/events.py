@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from sqlalchemy import select
 
 from webapp.extensions import db
 from webapp.models import Event
@@ -18,3 +21,25 @@ def record(kind: str, *, actor: str = "", subject: str = "", **detail: Any) -> E
     event = Event(kind=kind, actor=actor, subject=subject, detail=detail)
     db.session.add(event)
     return event
+
+
+def page(
+    *, kind: str = "", actor: str = "", subject: str = "", before: int = 0, limit: int = 100
+) -> Sequence[Event]:
+    """Events, the newest first.
+
+    kind: a whole word, or all that begin with it when it ends in a dot. before: only
+    those with a smaller id, 0 for all.
+    """
+    query = select(Event).order_by(Event.id.desc()).limit(limit)
+    if before:
+        query = query.where(Event.id < before)
+    if kind.endswith("."):
+        query = query.where(Event.kind.startswith(kind, autoescape=True))
+    elif kind:
+        query = query.where(Event.kind == kind)
+    if actor:
+        query = query.where(Event.actor == actor)
+    if subject:
+        query = query.where(Event.subject == subject)
+    return db.session.scalars(query).all()

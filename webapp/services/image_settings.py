@@ -7,7 +7,7 @@ download looks at) and api section 1 (``get_config`` and ``set_config``).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,15 +70,20 @@ def read_all() -> dict[str, bool | str]:
     return {name: _typed(known, kept.get(name)) for name, known in KNOWN.items()}
 
 
-def change(name: str, value: str, actor: str) -> bool | str:
+def change(name: str, value: str, actor: str) -> None:
     """Set one; what runs already goes on as it began. Raises InvalidFields."""
-    new = KNOWN[_checked(name)].parse(value)
-    db.session.merge(Setting(key=name, value=new))
-    # A proxy's address may hold a password: the event says only that it changed.
-    told = {} if name == HTTP_PROXY else {"value": new}
-    events.record("setting.changed", actor=actor, subject=name, **told)
+    change_all({name: value}, actor)
+
+
+def change_all(values: Mapping[str, str], actor: str) -> None:
+    """Set several, all or none. Raises InvalidFields."""
+    new = {name: KNOWN[_checked(name)].parse(value) for name, value in values.items()}
+    for name, value in new.items():
+        db.session.merge(Setting(key=name, value=value))
+        # A proxy's address may hold a password: the event says only that it changed.
+        told = {} if name == HTTP_PROXY else {"value": value}
+        events.record("setting.changed", actor=actor, subject=name, **told)
     db.session.commit()
-    return new
 
 
 def proxy_for_sources() -> str:

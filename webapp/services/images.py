@@ -117,6 +117,24 @@ def listed_resources(rtype: str | None) -> Sequence[BootResource]:
     return db.session.scalars(query).all()
 
 
+def page_of_resources(
+    *, rtype: str | None = None, name: str = "", after: int = 0, limit: int = 100
+) -> list[tuple[BootResource, str | None]]:
+    """Boot resources by id with the version that machines get; after: only larger ids."""
+    query = (
+        select(BootResource, ResourceSet.version)
+        .outerjoin(ResourceSet, ResourceSet.id == BootResource.current_set_id)
+        .where(_is_listed(), BootResource.id > after)
+        .order_by(BootResource.id)
+        .limit(limit)
+    )
+    if rtype:
+        query = query.where(BootResource.rtype == rtype)
+    if name:
+        query = query.where(BootResource.name == name)
+    return [(row, version) for row, version in db.session.execute(query)]
+
+
 def resource_with_sets(resource_id: int) -> BootResource:
     """A boot resource with sets, files and blobs loaded.
 

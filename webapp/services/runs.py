@@ -112,6 +112,12 @@ def recent(limit: int = 20) -> Sequence[ImportRun]:
     return db.session.scalars(select(ImportRun).order_by(ImportRun.id.desc()).limit(limit)).all()
 
 
+def page(*, before: int = 0, limit: int = 100) -> Sequence[ImportRun]:
+    """Runs, newest first; before: only those with a smaller id, 0 for all."""
+    query = select(ImportRun).order_by(ImportRun.id.desc()).limit(limit)
+    return db.session.scalars(query.where(ImportRun.id < before) if before else query).all()
+
+
 def is_importing() -> bool:
     """Whether an import is queued or held by a living worker (I2, I29)."""
     is_held = (ImportRun.state == RunState.RUNNING) & (ImportRun.lease_until > now())

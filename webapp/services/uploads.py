@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from sqlalchemy import func, select, update
+from sqlalchemy import select
 
 from webapp.errors import Conflict, InvalidFields, NotFound, Problem
 from webapp.extensions import db, settings, store
@@ -27,7 +27,7 @@ from webapp.models import (
     UploadState,
     utcnow,
 )
-from webapp.services import events, image_names, rows, upload_fields
+from webapp.services import events, image_names, upload_fields
 from webapp.services.upload_fields import Declared
 from webapp.storage.base import BlobReceiver
 from webapp.storage.errors import BlobBusy, StoreFull

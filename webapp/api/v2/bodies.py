@@ -7,49 +7,21 @@ first (spec api, section 6).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from flask import Request
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.exceptions import RequestEntityTooLarge
 
+from webapp.bodies import Incoming, drain
 from webapp.errors import Problem
 
+__all__ = ["MAX_BODY", "BodyTooLarge", "Incoming", "drain", "read"]
+
 MAX_BODY = 2 << 20  # a keyring is the largest thing that comes this way
-MOST_DRAINED = 64 << 20  # who sends more than this is cut off
-_CHUNK = 64 << 10
-PIECE = 256 << 10  # bytes of an upload in memory at a time
-MOST_INCOMING = 1 << 44  # what an upload may still take is checked as it comes
 
 
 class BodyTooLarge(Problem):
     """The request's body is larger than anything that is taken here."""
 
     code = "body-too-large"
-
-
-class Incoming:
-    """A body that is taken as it comes, never whole in memory.
-
-    length: bytes that the client announced; None when it sends in chunks of HTTP.
-    """
-
-    def __init__(self, request: Request) -> None:
-        self._request = request
-        self.length = request.content_length
-
-    def pieces(self) -> Iterator[bytes]:
-        """The bytes, some at a time; they end early when the client goes away."""
-        # Werkzeug's stream ends at the announced length, and raises when it comes short.
-        self._request.max_content_length = MOST_INCOMING
-        stream = self._request.stream
-        while True:
-            try:
-                piece = stream.read(PIECE)
-            except (OSError, ClientDisconnected):
-                return
-            if not piece:
-                return
-            yield piece
 
 
 def read(request: Request, largest: int = MAX_BODY) -> bytes:
@@ -60,21 +32,3 @@ def read(request: Request, largest: int = MAX_BODY) -> bytes:
     except RequestEntityTooLarge:
         drain(request)
         raise BodyTooLarge(f"Send at most {largest >> 20} MiB.") from None
-
-
-def drain(request: Request) -> None:
-    """Read and forget what the client sends, up to MOST_DRAINED bytes."""
-    stream = request.environ["wsgi.input"]
-    left = MOST_DRAINED
-    if request.content_length is not None:
-        left = min(left, request.content_length)
-    elif not request.environ.get("wsgi.input_terminated"):
-        return  # a stream without an end would be waited for
-    try:
-        while left > 0:
-            got = stream.read(min(left, _CHUNK))
-            if not got:
-                return
-            left -= len(got)
-    except OSError:
-        return  # the client went away; so does its answer

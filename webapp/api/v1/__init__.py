@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The typed API of our own, for what 2.0 cannot say: one table of endpoints, one dispatcher."""
+
+from __future__ import annotations
+
+import json
+
+from flask import Flask, Response, request
+
+from webapp import tus
+from webapp.api.v1 import document
+from webapp.api.v1.dispatch import API, add_unknown, view_of
+from webapp.api.v1.table import ENDPOINTS
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+def register(app: Flask) -> None:
+    """Add every endpoint, the document, and one answer for all else below ``/api/v1``."""
+    for endpoint in ENDPOINTS:
+        app.add_url_rule(
+            API + endpoint.path,
+            endpoint=f"api_v1.{endpoint.name}",
+            view_func=view_of(endpoint),
+            methods=[endpoint.method],
+            provide_automatic_options=False,
+        )
+    document.attach(app, ENDPOINTS)
+    app.add_url_rule(f"{API}/openapi.json", endpoint="api_v1.document", view_func=_document)
+    add_unknown(app, ENDPOINTS, METHODS)
+    app.after_request(_finish)
+
+
+def _document() -> Response:
+    """The OpenAPI document; anybody may read it."""
+    return Response(json.dumps(document.document()), content_type="application/json")
+
+
+def _finish(response: Response) -> Response:
+    if request.path.startswith(f"{API}/uploads/files"):
+        tus.decorate(response)
+    return response

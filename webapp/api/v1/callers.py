@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who calls ``/api/v1``: a bearer token, or the command line on this very machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import Request
+
+from webapp.errors import NotFound, Problem
+from webapp.models import Role, User
+from webapp.services import accounts, api_tokens
+from webapp.services.api_tokens import ROLE_OF, Scope
+
+# A key that no HTTP header can become: headers arrive as HTTP_….
+LOCAL = "slipway.local"
+LOCAL_NAME = "command line"
+_MAX_HEADER = 4096
+
+
+class Unauthorised(Problem):
+    """No token, or one that is not valid."""
+
+    code = "token-invalid"
+
+
+class Forbidden(Problem):
+    """The token or its user may not do this."""
+
+    code = "forbidden"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks. user is None for the command line on this machine."""
+
+    name: str
+    role: str
+    scopes: frozenset[Scope]
+    user: User | None
+
+    @property
+    def account(self) -> User:
+        """The user; raises NotFound for the command line, which is nobody's account."""
+        if self.user is None:
+            raise NotFound(
+                "The command line on this machine has no account.",
+                next_step="Name a user, e.g. `slipway admin token NAME`.",
+            )
+        return self.user
+
+
+def identify(request: Request) -> Caller:
+    """Raises Unauthorised. Cookies mean nothing here."""
+    if request.environ.get(LOCAL) is True:
+        return Caller(LOCAL_NAME, Role.ADMINISTRATOR, frozenset(Scope), None)
+    header = request.headers.get("Authorization", "")
+    kind, _, token = header.partition(" ")
+    if not header or kind.lower() != "bearer" or len(header) > _MAX_HEADER:
+        raise Unauthorised(
+            "A bearer token is needed.",
+            where="the Authorization header",
+            expected="Bearer slp_…",
+            got=kind[:20] or "none",
+            next_step="Make one on your account's page or with `slipway admin token NAME`.",
+        )
+    found = api_tokens.check(token.strip())
+    if found is None:
+        raise Unauthorised(
+            "This token is not valid.",
+            where="the Authorization header",
+            next_step="It was revoked or has ended, or its user was disabled; make a new one.",
+        )
+    return Caller(found.user.username, found.user.role, found.scopes, found.user)
+
+
+def demand(caller: Caller, scope: Scope) -> None:
+    """Raise Forbidden unless both the token and its user may."""
+    if scope not in caller.scopes:
+        raise Forbidden(
+            f"This token may not do that: it lacks the scope {scope}.",
+            expected=scope,
+            got=" ".join(sorted(caller.scopes)),
+            next_step="Make a token with that scope.",
+        )
+    if not accounts.covers(caller.role, ROLE_OF[scope]):
+        raise Forbidden(
+            "Your role may not do that.",
+            expected=ROLE_OF[scope],
+            got=caller.role,
+            next_step="Ask an administrator.",
+        )

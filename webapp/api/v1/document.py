@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The OpenAPI 3.1 document, made by spectree of the table of endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any
+
+from flask import Flask, current_app
+
+from webapp.api.v1 import answers
+from webapp.api.v1.dispatch import API, Endpoint
+from webapp.api.v1.shapes import Empty, Trouble
+from webapp.services import overviews
+
+_KEY = "slipway.openapi"
+_BEARER = "bearer"
+_ABOUT = (
+    "The typed API of Slipway. Every write may carry If-Match with the ETag of what it changes. "
+    "Problems are application/problem+json (RFC 9457). Lists come in parts: `next` is the cursor "
+    "of the part that follows."
+)
+
+
+def attach(app: Flask, endpoints: Iterable[Endpoint]) -> None:
+    """Let the document be made when somebody asks for it first; pages read it there too."""
+    app.extensions[_KEY] = cache(lambda: _made(tuple(endpoints)))
+
+
+def document() -> dict[str, Any]:
+    """The document."""
+    found: dict[str, Any] = current_app.extensions[_KEY]()
+    return found
+
+
+def _made(endpoints: tuple[Endpoint, ...]) -> dict[str, Any]:
+    """spectree reads the routes of an app, so it gets one that answers nobody.
+
+    It is imported here, since most commands never need it.
+    """
+    from spectree import SecurityScheme, SpecTree
+    from spectree.models import SecureType, SecuritySchemeData
+
+    bearer = SecuritySchemeData(type=SecureType.HTTP, scheme="bearer", description="slp_…")
+    spec = SpecTree(
+        "flask",
+        mode="strict",
+        annotations=False,
+        naming_strategy=_name,
+        title="Slipway",
+        version=overviews.version(),
+        openapi_version="3.1.0",
+        description=_ABOUT,
+        security_schemes=[SecurityScheme(name=_BEARER, data=bearer)],
+        security={_BEARER: []},
+    )
+    app = Flask("openapi", static_folder=None)
+    for endpoint in endpoints:
+        app.add_url_rule(
+            API + endpoint.path,
+            endpoint=endpoint.name,
+            view_func=_documented(spec.validate, endpoint),
+            methods=[endpoint.method],
+        )
+    spec.app = app
+    with app.app_context():
+        return _finished(spec.spec)
+
+
+def _documented(decorate: Callable[..., Any], endpoint: Endpoint) -> Callable[..., Any]:
+    from spectree import Response as Answers
+
+    def view() -> None:
+        """Never called."""
+
+    view.__name__ = endpoint.name
+    view.__doc__ = endpoint.run.__doc__
+    status = endpoint.status
+    if endpoint.answer is None and status == 200:
+        status = _plain(endpoint)
+    told: dict[str, Any] = {f"HTTP_{status}": endpoint.answer}
+    told |= {f"HTTP_{refusal}": Trouble for refusal in _refusals(endpoint)}
+    found: Callable[..., Any] = decorate(
+        query=None if endpoint.query is Empty else endpoint.query,
+        json=endpoint.body,
+        resp=Answers(**told),
+        tags=[endpoint.tag],
+        operation_id=endpoint.name,
+        skip_validation=True,
+    )(view)
+    return found
+
+
+def _plain(endpoint: Endpoint) -> int:
+    return 200 if endpoint.method == "GET" else 204
+
+
+def _refusals(endpoint: Endpoint) -> list[int]:
+    found = [401, 403, 422]
+    if "<" in endpoint.path:
+        found.append(404)
+    if endpoint.body is not None:
+        found += [400, 413, 415]
+    if endpoint.state is not None:
+        found.append(412)
+    if endpoint.method != "GET":
+        found += [400, 404, 409]
+    if endpoint.tag == "uploads":
+        found += [412, 415, 507]
+    return sorted(set(found) | {503})
+
+
+def _finished(spec: dict[str, Any]) -> dict[str, Any]:
+    """What spectree cannot say: the type of problems, and the headers of bytes."""
+    for path in spec["paths"].values():
+        for operation in path.values():
+            for status, answer in operation["responses"].items():
+                content = answer.get("content", {})
+                if status[0] in "45" and answers.JSON in content:
+                    content[answers.PROBLEM] = content.pop(answers.JSON)
+            if operation["operationId"] in ("uploads_begin", "uploads_send"):
+                operation["requestBody"] = {
+                    "content": {"application/offset+octet-stream": {"schema": {}}}
+                }
+                operation["responses"].setdefault("460", operation["responses"]["409"])
+    for url, path in spec["paths"].items():
+        if "/uploads/files" in url:
+            for method, operation in path.items():
+                operation["parameters"] = operation.get("parameters", []) + _headers(method)
+    spec["paths"] = {url: spec["paths"][url] for url in sorted(spec["paths"])}
+    return spec
+
+
+def _headers(method: str) -> list[dict[str, Any]]:
+    names = {"Tus-Resumable": True}
+    if method == "post":
+        names |= {"Upload-Length": True, "Upload-Metadata": False, "Upload-Checksum": False}
+    if method == "patch":
+        names |= {"Upload-Offset": True, "Upload-Checksum": False}
+    return [
+        {"name": name, "in": "header", "required": is_needed, "schema": {"type": "string"}}
+        for name, is_needed in names.items()
+    ]
+
+
+def _name(model: Any) -> str:
+    name: str = model.__name__
+    return name.replace("[", "_of_").replace("]", "")

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``/status``, ``/store``, ``/events`` and ``/settings``: how the whole system is."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from webapp import jobs
+from webapp.api.v1.dispatch import Call, Endpoint
+from webapp.api.v1.imports import RunTold
+from webapp.api.v1.shapes import Given, Page, Paging, Told, Words
+from webapp.config import table
+from webapp.extensions import settings
+from webapp.services import events, image_settings, overviews, runs, status
+from webapp.services.api_tokens import Scope
+
+TAG = "system"
+
+
+class StatusTold(Told):
+    """The state of the system in a few numbers. free_bytes: null when nobody can know."""
+
+    version: str
+    sources: int
+    images: int
+    is_importing: bool
+    run: RunTold | None
+    last_run: RunTold | None
+    stored_bytes: int
+    free_bytes: int | None
+    problems: list[Words]
+
+
+class StoreTold(Told):
+    """What the store holds, in bytes and in pieces."""
+
+    kind: str
+    blobs: int
+    stored_bytes: int
+    free_bytes: int | None
+    unfinished_files: int
+    unfinished_bytes: int
+    uploads_open: int
+    damaged: int
+
+
+class EventFilter(Paging):
+    """Which events. kind: the whole word, or a part with a dot at its end such as ``source.``."""
+
+    kind: str = Field("", max_length=100)
+    actor: str = Field("", max_length=200)
+    subject: str = Field("", max_length=200)
+
+
+class EventTold(Told):
+    """Something that happened."""
+
+    id: int
+    at: datetime
+    kind: str
+    actor: str
+    subject: str
+    detail: dict[str, Any]
+
+
+class SettingTold(Told):
+    """A setting. is_runtime: it can be changed while the system runs."""
+
+    name: str
+    value: bool | str
+    help: str
+    is_runtime: bool
+    origin: str = ""
+
+
+class SettingsGiven(Given):
+    """New values by name, of those that can be changed while the system runs."""
+
+    values: dict[str, bool | str] = Field(min_length=1, max_length=20)
+
+
+def read_status(call: Call) -> StatusTold:
+    """Tell what is stored, what is running and what is wrong."""
+    found = status.overview()
+    current, last = runs.current(), runs.last_ended()
+    return StatusTold(
+        version=overviews.version(),
+        sources=len(found.sources),
+        images=len(found.images),
+        is_importing=found.is_importing,
+        run=RunTold.model_validate(current) if current else None,
+        last_run=RunTold.model_validate(last) if last else None,
+        stored_bytes=found.stored_bytes,
+        free_bytes=found.free_bytes,
+        problems=[Words(**problem) for problem in found.problems],
+    )
+
+
+def read_store(call: Call) -> StoreTold:
+    """Tell what the store holds."""
+    return StoreTold(**overviews.of_store())
+
+
+def read_events(call: Call) -> Page[EventTold]:
+    """List what happened, the newest first."""
+    wanted: EventFilter = call.query
+    rows = events.page(
+        kind=wanted.kind,
+        actor=wanted.actor,
+        subject=wanted.subject,
+        before=wanted.cursor,
+        limit=wanted.limit + 1,
+    )
+    more = len(rows) > wanted.limit
+    items = [EventTold.model_validate(row) for row in rows[: wanted.limit]]
+    return Page[EventTold](items=items, next=items[-1].id if more else None)
+
+
+def read_settings(call: Call) -> Page[SettingTold]:
+    """List every setting; secrets are masked."""
+    values = image_settings.read_all()
+    found = [
+        SettingTold(name=name, value=_masked(name, values[name]), help=known.help, is_runtime=True)
+        for name, known in image_settings.KNOWN.items()
+    ]
+    found += [
+        SettingTold(name=name, value=value, help=help, is_runtime=False, origin=origin)
+        for name, value, origin, help in table(settings())
+    ]
+    return Page[SettingTold](items=found)
+
+
+def change_settings(call: Call) -> Page[SettingTold]:
+    """Change settings, all or none."""
+    given: dict[str, bool | str] = call.body.values
+    image_settings.change_all({name: str(value) for name, value in given.items()}, call.actor)
+    jobs.wake(settings())
+    return read_settings(call)
+
+
+def _masked(name: str, value: bool | str) -> bool | str:
+    """A proxy without its user and password."""
+    if name != image_settings.HTTP_PROXY or "@" not in str(value):
+        return value
+    scheme, _, rest = str(value).partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+ENDPOINTS = (
+    Endpoint("GET", "/status", read_status, Scope.READ, TAG, answer=StatusTold),
+    Endpoint("GET", "/store", read_store, Scope.READ, TAG, answer=StoreTold),
+    Endpoint(
+        "GET", "/events", read_events, Scope.READ, TAG, query=EventFilter, answer=Page[EventTold]
+    ),
+    Endpoint("GET", "/settings", read_settings, Scope.ADMIN, TAG, answer=Page[SettingTold]),
+    Endpoint(
+        "PATCH",
+        "/settings",
+        change_settings,
+        Scope.ADMIN,
+        TAG,
+        body=SettingsGiven,
+        answer=Page[SettingTold],
+        state=read_settings,
+    ),
+)
