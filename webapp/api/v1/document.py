@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import Flask, current_app
 
+from webapp import tus
 from webapp.api.v1 import answers
 from webapp.api.v1.dispatch import API, Endpoint
 from webapp.api.v1.shapes import Empty, Trouble
@@ -98,7 +99,7 @@ def _plain(endpoint: Endpoint) -> int:
 
 def _refusals(endpoint: Endpoint) -> list[int]:
     found = [401, 403, 422]
-    if "<" in endpoint.path:
+    if "<" in endpoint.path or endpoint.tag == "people":
         found.append(404)
     if endpoint.body is not None:
         found += [400, 413, 415]
@@ -121,7 +122,7 @@ def _finished(spec: dict[str, Any]) -> dict[str, Any]:
                     content[answers.PROBLEM] = content.pop(answers.JSON)
             if operation["operationId"] in ("uploads_begin", "uploads_send"):
                 operation["requestBody"] = {
-                    "content": {"application/offset+octet-stream": {"schema": {}}}
+                    "content": {tus.BYTES: {"schema": {"type": "string", "format": "binary"}}}
                 }
                 operation["responses"].setdefault("460", operation["responses"]["409"])
     for url, path in spec["paths"].items():

@@ -25,7 +25,7 @@ class ConfigGiven(Given):
     nics: dict[str, str] = Field(default_factory=dict, max_length=64)
 
 
-class PlanTold(Told):
+class NetworkPlan(Told):
     """The plan. commands: in order, none when there are errors. is_promise: there are none."""
 
     is_promise: bool
@@ -34,14 +34,16 @@ class PlanTold(Told):
     model: dict[str, Any]
 
 
-def make_plan(call: Call) -> PlanTold:
+def make_plan(call: Call) -> NetworkPlan:
     """Plan the network of an ESXi host before the host is lost; nothing is kept."""
     given: ConfigGiven = call.body
     nics = {name: mac.lower().replace("-", ":") for name, mac in given.nics.items()}
     made = plan(given.config, nics or None)
-    return PlanTold(is_promise=made.is_promise, **made.as_dict())
+    return NetworkPlan(is_promise=made.is_promise, **made.as_dict())
 
 
 ENDPOINTS = (
-    Endpoint("POST", "/esxi/plan", make_plan, Scope.READ, TAG, body=ConfigGiven, answer=PlanTold),
+    Endpoint(
+        "POST", "/esxi/plan", make_plan, Scope.READ, TAG, body=ConfigGiven, answer=NetworkPlan
+    ),
 )
