@@ -48,14 +48,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     # It imports the planes before it forks, so that their children share the memory.
     "supervisor": BASE
     | {"", "api", "database", "jobs", "logs", "rack", "serve", "services", "web"},
-    "cli_text": {"services"},
+    # Commands that speak to /api/v1, and so know no service; "api" and "services" only locally.
+    "commands": {"api", "cli_context", "config", "errors", "services", "storage"},
     "vmware": {"errors"},
     "esxi_cli": {"errors", "vmware"},
     "mirror_cli": {"errors", "fetch", "mirror", "streams"},
     "cli_context": {"", "config", "database", "errors", "extensions"},
     "admin_cli": {"cli_context", "errors", "models", "services"},
     "cli": EDGE
-    | {"", "admin_cli", "cli_context", "cli_text", "database", "esxi_cli", "mirror_cli", "serve"},
+    | {"", "admin_cli", "cli_context", "commands", "database", "esxi_cli", "mirror_cli", "serve"},
 }
 # Only these speak of the request that is being answered.
 KNOW_THE_REQUEST = {"web", "api", "rack", "middleware", "hx"}

@@ -10,14 +10,15 @@ from flask import Flask
 
 from webapp.config import ROOT, Settings
 
-Plane = Literal["web", "rack", "none"]
+Plane = Literal["web", "rack", "local", "none"]
 
 
 def create_app(settings: Settings | None = None, plane: Plane = "web") -> Flask:
     """Build the app of one plane; the only place that wires parts together.
 
     plane: ``web`` answers people and scripts, ``rack`` answers machines and
-    nothing else, ``none`` answers nobody (worker and command line).
+    nothing else, ``local`` answers the command line of this machine within its
+    process, ``none`` answers nobody (worker).
     Raises SettingsProblem or DatabaseProblem in words when it cannot start.
     """
     from webapp import database, logs
@@ -32,7 +33,7 @@ def create_app(settings: Settings | None = None, plane: Plane = "web") -> Flask:
         template_folder=str(ROOT / "templates"),
         static_folder=None,
     )
-    threads = {"web": settings.web_threads, "rack": settings.rack_threads, "none": 8}[plane]
+    threads = {"web": settings.web_threads, "rack": settings.rack_threads}.get(plane, 8)
     app.config.update(
         SECRET_KEY=settings.secret_key,
         SQLALCHEMY_DATABASE_URI=settings.database_url,
@@ -52,4 +53,8 @@ def create_app(settings: Settings | None = None, plane: Plane = "web") -> Flask:
         from webapp import rack
 
         rack.register(app)
+    elif plane == "local":
+        from webapp.api import v1
+
+        v1.register(app)
     return app

@@ -7,16 +7,18 @@ Exit codes: 0 done; 1 it did not work, and stderr says why in one sentence;
 
 from __future__ import annotations
 
-import json
 import sys
-from dataclasses import asdict
-from datetime import datetime
 
 import click
 
 from webapp.admin_cli import admin
-from webapp.cli_context import app_context, loaded_settings
-from webapp.config import table
+from webapp.cli_context import loaded_settings
+from webapp.commands.house import doctor, events, settings_group
+from webapp.commands.images import images_group
+from webapp.commands.imports import import_group
+from webapp.commands.sources import source_group
+from webapp.commands.status import status
+from webapp.commands.uploads import upload, uploads_group
 from webapp.errors import InvalidFields, Problem
 from webapp.esxi_cli import esxi_group
 from webapp.mirror_cli import mirror_group
@@ -68,18 +70,35 @@ def _sentence(problem: Problem) -> str:
 def cli() -> None:
     """Slipway: the image service of a bare-metal lab.
 
+    Commands work on this machine; with --url (SLIPWAY_URL) and a token most of
+    them work on another one.
+
     \b
     First steps:
       slipway run                          start everything
       slipway admin create ada             make a user
-      slipway admin apikey ada             make a key for scripts
+      slipway images available             what can be selected
+      slipway images select ubuntu/noble --arch amd64 --import
       slipway status                       what is stored, running and wrong
+      slipway doctor                       what is wrong, and what to do
     """
 
 
-cli.add_command(esxi_group)
-cli.add_command(mirror_group)
-cli.add_command(admin)
+for command in (
+    source_group,
+    images_group,
+    import_group,
+    upload,
+    uploads_group,
+    esxi_group,
+    mirror_group,
+    admin,
+    status,
+    events,
+    settings_group,
+    doctor,
+):
+    cli.add_command(command)
 
 
 # -- processes
@@ -128,26 +147,6 @@ def worker() -> None:
 
 
 # -- settings and database
-
-
-@cli.command("settings")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def show_settings(as_json: bool) -> None:
-    """Print every setting, its value and where it came from; secrets are masked.
-
-    \b
-    Examples:
-      slipway settings
-      slipway settings --json | jq -r '.[] | select(.origin != "default") | .name'
-    """
-    rows = table(loaded_settings())
-    if as_json:
-        keys = ("name", "value", "origin", "help")
-        click.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
-        return
-    from webapp.cli_text import print_settings
-
-    print_settings(rows)
 
 
 @cli.group("db")
@@ -217,33 +216,22 @@ def verify(file: str, keyring: str, detached: str | None) -> None:
     sys.stdout.buffer.write(verified.payload)
 
 
-# -- status
-
-
 @cli.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-def status(as_json: bool) -> None:
-    """Tell what is stored, what is running and what is wrong.
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what completes commands and options in a shell.
 
     \b
     Examples:
-      slipway status
-      slipway status --json | jq -r '.images[] | [.name, .arch, .stored_version] | @tsv'
+      eval "$(slipway completion bash)"
+      slipway completion fish > ~/.config/fish/completions/slipway.fish
     """
-    from webapp.services.status import overview
+    from click.shell_completion import get_completion_class
 
-    with app_context():
-        report = overview()
-    if as_json:
-        click.echo(json.dumps(asdict(report), indent=2, default=_json_value))
-        return
-    from webapp.cli_text import print_status
-
-    print_status(report)
-
-
-def _json_value(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    found = get_completion_class(shell)
+    if found is None:
+        raise click.UsageError(f"no completion for {shell}")
+    click.echo(found(cli, {}, "slipway", "_SLIPWAY_COMPLETE").source())
 
 
 if __name__ == "__main__":

@@ -6,11 +6,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
+from webapp import Plane
 from webapp.config import Settings, unknown_names
 from webapp.errors import Problem
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 
 def loaded_settings() -> Settings:
@@ -23,15 +28,28 @@ def loaded_settings() -> Settings:
 @contextmanager
 def app_context() -> Iterator[Settings]:
     """An app that answers nobody, with its database checked, for one command."""
+    with _entered("none") as (settings, _):
+        yield settings
+
+
+@contextmanager
+def local_app() -> Iterator[WSGIApplication]:
+    """An app that answers this process only, with its database checked, for one command."""
+    with _entered("local") as (_, app):
+        yield app
+
+
+@contextmanager
+def _entered(plane: Plane) -> Iterator[tuple[Settings, WSGIApplication]]:
     from webapp import create_app, database
     from webapp.extensions import db
 
     settings = loaded_settings()
     _refuse_missing(settings)
-    app = create_app(settings, plane="none")
+    app = create_app(settings, plane=plane)
     with app.app_context():
         database.check_revision(db.engine)
-        yield settings
+        yield settings, app
 
 
 def _refuse_missing(settings: Settings) -> None:

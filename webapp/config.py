@@ -24,6 +24,8 @@ from webapp.errors import Problem
 
 ROOT = Path(__file__).resolve().parent.parent
 MASK = "********"
+# What the command line reads to speak to another machine; no settings of this one.
+CLIENT_NAMES = {"SLIPWAY_URL", "SLIPWAY_TOKEN", "SLIPWAY_TOKEN_FILE"}
 
 
 class SettingsProblem(Problem):
@@ -340,7 +342,7 @@ def _read(environ: Mapping[str, str], name: str, is_secret: bool) -> tuple[str |
 
 def unknown_names(environ: Mapping[str, str]) -> list[str]:
     """SLIPWAY_ names that mean nothing here: most likely misspelt, so they are shown."""
-    known = {env_name(spec.name) for spec in setting_fields()}
+    known = {env_name(spec.name) for spec in setting_fields()} | CLIENT_NAMES
     known |= {env_name(s.name) + "_FILE" for s in setting_fields() if s.metadata["secret"]}
     return sorted(n for n in environ if n.startswith("SLIPWAY_") and n not in known)
 

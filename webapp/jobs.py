@@ -24,7 +24,7 @@ from flask import Flask
 from huey.storage import SqliteStorage
 
 from webapp.config import Settings
-from webapp.services import importing, refreshing, runs, upkeep, upload_work
+from webapp.services import health, importing, refreshing, runs, upkeep, upload_work
 from webapp.storage.leases import new_owner
 
 POLL_S = 0.25  # how often an embedded queue is asked
@@ -124,6 +124,7 @@ class Worker:
     def _keep_house(self, trigger: str, *, is_thorough: bool) -> None:
         try:
             with self._app.app_context():
+                health.note_worker()
                 upkeep.reconcile(trigger, is_thorough=is_thorough)
         except Exception:
             log.exception("house-keeping failed")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -10,28 +11,43 @@ from pydantic import Field
 
 from webapp import jobs
 from webapp.api.v1.dispatch import Call, Endpoint
-from webapp.api.v1.imports import RunTold
 from webapp.api.v1.shapes import Given, Page, Paging, Told, Words
 from webapp.config import table
 from webapp.extensions import settings
-from webapp.services import events, image_settings, overviews, runs, status
+from webapp.services import events, health, image_settings, overviews, status
 from webapp.services.api_tokens import Scope
 
 TAG = "system"
 
 
 class StatusTold(Told):
-    """The state of the system in a few numbers. free_bytes: null when nobody can know."""
+    """The state of the system. Bytes; free_bytes: null when nobody can know."""
 
-    version: str
-    sources: int
-    images: int
+    sources: list[dict[str, Any]]
+    images: list[dict[str, Any]]
+    run: dict[str, Any] | None
+    last_run: dict[str, Any] | None
     is_importing: bool
-    run: RunTold | None
-    last_run: RunTold | None
     stored_bytes: int
     free_bytes: int | None
     problems: list[Words]
+    version: str
+
+
+class CheckTold(Told):
+    """One thing that was looked at. state: ok, warn or bad."""
+
+    name: str
+    state: str
+    found: str
+    next_step: str
+
+
+class HealthTold(Told):
+    """Everything that was looked at, the worst first. is_well: nothing is bad."""
+
+    is_well: bool
+    checks: list[CheckTold]
 
 
 class StoreTold(Told):
@@ -84,18 +100,15 @@ class SettingsGiven(Given):
 
 def read_status(call: Call) -> StatusTold:
     """Tell what is stored, what is running and what is wrong."""
-    found = status.overview()
-    current, last = runs.current(), runs.last_ended()
-    return StatusTold(
-        version=overviews.version(),
-        sources=len(found.sources),
-        images=len(found.images),
-        is_importing=found.is_importing,
-        run=RunTold.model_validate(current) if current else None,
-        last_run=RunTold.model_validate(last) if last else None,
-        stored_bytes=found.stored_bytes,
-        free_bytes=found.free_bytes,
-        problems=[Words(**problem) for problem in found.problems],
+    return StatusTold(**asdict(status.overview()), version=overviews.version())
+
+
+def read_health(call: Call) -> HealthTold:
+    """Look for what is wrong, and say what to do about it."""
+    found = health.look()
+    return HealthTold(
+        is_well=all(check.state != health.BAD for check in found),
+        checks=[CheckTold.model_validate(check) for check in found],
     )
 
 
@@ -151,6 +164,7 @@ def _masked(name: str, value: bool | str) -> bool | str:
 
 ENDPOINTS = (
     Endpoint("GET", "/status", read_status, Scope.READ, TAG, answer=StatusTold),
+    Endpoint("GET", "/health", read_health, Scope.ADMIN, TAG, answer=HealthTold),
     Endpoint("GET", "/store", read_store, Scope.READ, TAG, answer=StoreTold),
     Endpoint(
         "GET", "/events", read_events, Scope.READ, TAG, query=EventFilter, answer=Page[EventTold]
