@@ -54,7 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "esxi_cli": {"errors", "vmware"},
     "mirror_cli": {"errors", "fetch", "mirror", "streams"},
     "cli_context": {"", "config", "database", "errors", "extensions"},
-    "admin_cli": {"cli_context", "errors", "models", "services"},
+    "admin_cli": {"cli_context", "commands", "errors", "models", "services"},
     "cli": EDGE
     | {"", "admin_cli", "cli_context", "commands", "database", "esxi_cli", "mirror_cli", "serve"},
 }

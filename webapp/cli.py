@@ -223,7 +223,7 @@ def completion(shell: str) -> None:
 
     \b
     Examples:
-      eval "$(slipway completion bash)"
+      slipway completion bash > /etc/bash_completion.d/slipway
       slipway completion fish > ~/.config/fish/completions/slipway.fish
     """
     from click.shell_completion import get_completion_class

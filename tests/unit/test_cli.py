@@ -420,6 +420,7 @@ def test_status_of_an_empty_region(slipway: Shell) -> None:
         "stored_bytes": 0,
         "free_bytes": report["free_bytes"],
         "problems": [],
+        "version": report["version"],
     }
     assert report["free_bytes"] > 0
     shown = slipway("status")
@@ -526,11 +527,12 @@ def test_ctrl_c_in_mirror_pull_leaves_nothing_half_and_the_next_one_goes_on(
 
 def test_a_fault_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     from webapp import cli as module
+    from webapp.commands import house
 
     def fail() -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(module, "loaded_settings", fail)
+    monkeypatch.setattr(house, "loaded_settings", fail)
     monkeypatch.setattr(sys, "argv", ["slipway", "settings"])
     with pytest.raises(ZeroDivisionError):
         module.main()

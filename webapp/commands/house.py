@@ -23,7 +23,9 @@ _LOOK_S = 2.0
 @click.command("events")
 @click.option("--kind", default="", help="Such as image.published, or source. for all of sources.")
 @click.option("--actor", default="", help="Only what this user did.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many."
+)
 @click.option("--follow", is_flag=True, help="Go on with what happens from now on; Ctrl-C ends.")
 @talks
 def events(kind: str, actor: str, limit: int, follow: bool, api: Api, as_json: bool) -> None:

@@ -76,7 +76,9 @@ def stop(api: Api, as_json: bool) -> None:
 
 
 @import_group.command("list")
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="At most so many."
+)
 @talks
 def list_runs(limit: int, api: Api, as_json: bool) -> None:
     """List imports, the newest first.
@@ -146,7 +148,7 @@ def _follow(api: Api, run_id: int, as_json: bool) -> None:
     else:
         click.echo(f"Import {run['id']}: {run['state']}. {run['summary']}".rstrip())
         _print_failures(run)
-    if run["state"] != "done":
+    if run["state"] != "succeeded":
         sys.exit(1)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 
 from webapp.errors import Problem
 from webapp.extensions import db, store
-from webapp.models import Blob, BootResource, Setting, utcnow
+from webapp.models import Blob, BootResource, RunState, Setting, utcnow
 from webapp.services import refreshing, runs, sources
 
 OK, WARN, BAD = "ok", "warn", "bad"
@@ -142,12 +142,12 @@ def _imports() -> list[Check]:
     last = runs.last_ended()
     if last is None:
         return [Check("import", WARN, "none so far", "Start one: slipway import start.")]
-    if last.state != "done":
+    if last.state != RunState.SUCCEEDED:
         step = f"See what failed: slipway import show {last.id}."
         return [
             Check("import", WARN, f"the last one is {last.state}. {last.summary}".strip(), step)
         ]
-    return [Check("import", OK, f"the last one is done. {last.summary}".strip())]
+    return [Check("import", OK, f"the last one succeeded. {last.summary}".strip())]
 
 
 _STEPS = (_database, _store, _damage, _worker, _gpg, _sources, _imports)

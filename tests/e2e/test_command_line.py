@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line's journeys on a real terminal: on the machine itself, and on another one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pytest
+
+from tests.live import ADMIN, PASSWORD, SLIPWAY, LiveSlipway, wait_until
+from tests.mirror.maker import make_mirror
+from tests.mirror.server import MirrorServer
+from tests.signed import SigningKey
+
+pytestmark = pytest.mark.slow
+Start = Callable[[dict[str, str]], LiveSlipway]
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Terminal:
+    """Somebody at a terminal; answers questions as a person does."""
+
+    def __init__(self, env: dict[str, str]) -> None:
+        self.env = {**env, "TERM": "xterm", "COLUMNS": "160", "LINES": "50"}
+
+    def run(self, *args: str | Path, answers: dict[str, str] | None = None, code: int = 0) -> str:
+        """Run a command to its end and return what the screen showed."""
+        child = pexpect.spawn(
+            str(SLIPWAY),
+            [str(arg) for arg in args],
+            env=self.env,
+            encoding="utf-8",
+            timeout=100,
+            dimensions=(50, 160),
+        )
+        shown = ""
+        for question, answer in (answers or {}).items():
+            child.expect(question)
+            shown += child.before + child.after
+            child.sendline(answer)
+        child.expect(pexpect.EOF)
+        shown += child.before
+        child.close()
+        shown = _ANSI.sub("", shown)
+        assert child.exitstatus == code, shown
+        assert "Traceback" not in shown
+        return shown
+
+    def json(self, *args: str) -> Any:
+        """The same for a program."""
+        return json.loads(self.run(*args, "--json"))
+
+
+@pytest.fixture(params=["local", "remote"])
+def place(request: pytest.FixtureRequest, make_live: Start, tmp_path: Path) -> Iterator[Terminal]:
+    """A terminal on the machine itself, or on one that knows an address and a token."""
+    slipway = make_live({"SLIPWAY_WEB_WORKERS": "1", "SLIPWAY_RACK_WORKERS": "1"})
+    slipway.cli("admin", "create", ADMIN, "--password-stdin", stdin=PASSWORD)
+    if request.param == "local":
+        yield Terminal(slipway.env)
+        return
+    token = tmp_path / "token"
+    token.write_text(slipway.cli("admin", "token", ADMIN, "--scope", "all"))
+    plain = {name: slipway.env[name] for name in ("PATH", "HOME") if name in slipway.env}
+    yield Terminal(plain | {"SLIPWAY_URL": slipway.web_url, "SLIPWAY_TOKEN_FILE": str(token)})
+
+
+def test_from_a_boot_source_to_images_and_back(
+    place: Terminal, tmp_path: Path, signing_key: SigningKey
+) -> None:
+    mirror = make_mirror(
+        tmp_path, signing_key, kernels=1, loaders=False, centos=False, notification=False
+    )
+    with MirrorServer(mirror) as server:
+        shown = place.run("source", "preview", server.source_url, "--keyring", mirror.keyring)
+        assert "Ubuntu 24.04 LTS" in shown
+        shown = place.run(
+            "source", "add", server.source_url, "--keyring", mirror.keyring, "--name", "lab"
+        )
+        assert "Added boot source 1" in shown
+        wait_until(
+            lambda: "good" in place.run("source", "list"), "the catalogue is read", seconds=60
+        )
+        assert "ubuntu/noble" in place.run("images", "available", "--arch", "amd64")
+        shown = place.run("images", "select", "ubuntu/noble", "--arch", "amd64", "--dry-run")
+        assert "+ ubuntu/noble amd64" in shown
+        assert place.json("images", "list")["items"] == []
+        place.run("images", "select", "ubuntu/noble", "--arch", "amd64")
+        assert "ubuntu/noble" in place.run("images", "plan")
+        shown = place.run("import", "start", "--wait")
+        assert "Import 1: succeeded" in shown
+        assert "Synced" in place.run("images", "list")
+        assert "succeeded" in place.run("import", "list")
+        assert "squashfs" in place.run("import", "show", "1")
+        assert "squashfs" in place.run("images", "show", "ubuntu/noble", "--arch", "amd64")
+        assert "Stored:" in place.run("status")
+        assert "ok   worker" in place.run("doctor")
+        assert "image.published" in place.run("events", "--kind", "image.")
+        assert "false" in place.run("settings", "set", "boot_images_auto_import", "false")
+        assert "boot_images_auto_import" in place.run("settings", "live")
+        stopped = place.run(
+            "images", "unselect", "ubuntu/noble", answers={"Unselect": "n"}, code=130
+        )
+        assert "Machines boot from ubuntu/noble amd64" in stopped
+        place.run("images", "unselect", "ubuntu/noble", answers={"Unselect": "y"})
+        place.run("images", "delete", "ubuntu/noble", answers={"Delete": "y"})
+        assert place.json("images", "list")["items"] == []
+        place.run("source", "change", "1", "--off", "--priority", "7")
+        assert "off" in place.run("source", "show", "1")
+        place.run("source", "remove", "1", answers={"Remove": "y"})
+        assert "No boot source yet" in place.run("source", "list")
+
+
+def test_an_upload_goes_on_and_its_versions_are_rolled_back(
+    place: Terminal, tmp_path: Path
+) -> None:
+    one, two = tmp_path / "one.tgz", tmp_path / "two.tgz"
+    for number, path in enumerate((one, two)):
+        path.write_bytes(random.Random(number).randbytes((12 << 20) + 5))
+    send = ("--name", "web", "--filetype", "ddraw")
+    shown = place.run("upload", one, *send)
+    assert "Machines get version" in shown
+    shown = place.run("upload", one, "--name", "twin", "--filetype", "ddraw")
+    assert "nothing was sent" in shown
+    place.run("upload", two, *send)
+    versions = place.json("images", "show", "web")["items"][0]["versions"]
+    assert [v["is_current"] for v in versions] == [True, False]
+    digests = [v["files"][0]["sha256"] for v in versions]
+    assert digests == [hashlib.sha256(path.read_bytes()).hexdigest() for path in (two, one)]
+    assert "Machines get version" in place.run("images", "rollback", "web")
+    assert [
+        v["is_current"] for v in place.json("images", "show", "web")["items"][0]["versions"]
+    ] == [False, True]
+    place.run("images", "delete", "web", "--version", versions[0]["version"], "--yes")
+    assert "no older version" in place.run("images", "rollback", "web", code=1)
+    assert "No upload is under way" in place.run("uploads", "list")
+    refused = place.run("upload", one, "--name", "windows", code=1)
+    assert "reserved name" in refused
+    assert "Select a valid choice" in place.run(
+        "upload", one, "--name", "x", "--filetype", "exe", code=1
+    )
+
+
+def test_mistakes_are_told_in_words(place: Terminal) -> None:
+    assert "There is no image nothing" in place.run("images", "show", "nothing", code=1)
+    assert "expected OS/RELEASE" in place.run("images", "select", "noble", code=2)
+    assert "There is no such boot source" in place.run("source", "show", "7", code=1)
+    assert "No import is running" in place.run("import", "stop", code=1)
+    assert "not a setting" in place.run("settings", "set", "x", "y", code=1)
+    elsewhere = ("--url", "http://127.0.0.1:9/")
+    env = {**place.env, "SLIPWAY_TOKEN": "slp_x"}
+    env.pop("SLIPWAY_TOKEN_FILE", None)
+    assert "does not answer" in Terminal(env).run("status", *elsewhere, code=1)
+    assert "without a user or password" in place.run("status", "--url", "http://u:p@h/", code=2)
+
+
+def test_a_token_is_needed_and_never_shown(make_live: Start) -> None:
+    slipway = make_live({"SLIPWAY_WEB_WORKERS": "1", "SLIPWAY_RACK_WORKERS": "1"})
+    bare = {name: slipway.env[name] for name in ("PATH", "HOME") if name in slipway.env}
+    bare |= {"SLIPWAY_URL": slipway.web_url}
+    assert "a token is needed" in Terminal(bare).run("status", code=2)
+    wrong = Terminal(bare | {"SLIPWAY_TOKEN": "slp_wrong_one"}).run("status", code=1)
+    assert "not valid" in wrong
+    assert "slp_wrong_one" not in wrong
+    assert "slp_wrong_one" not in slipway.output()
