@@ -78,6 +78,8 @@ def stage(
                 "source": f"/sources/{source.id}",
                 "broken source": f"/sources/{broken.id}",
                 "new source": "/sources/new",
+                "tokens": "/account/tokens",
+                "api reference": "/help/api",
                 "changed source": f"/sources/{source.id}/edit",
                 "removed source": f"/sources/{source.id}/remove",
                 "imports": "/imports/",

@@ -13,6 +13,7 @@ def register(app: Flask) -> None:
     from webapp.web import (
         access,
         accounts,
+        api_help,
         errors,
         formatting,
         images,
@@ -20,6 +21,7 @@ def register(app: Flask) -> None:
         setup,
         shell,
         sources,
+        tokens,
         two_factor,
         users,
     )
@@ -43,3 +45,5 @@ def register(app: Flask) -> None:
     app.register_blueprint(two_factor.blueprint)
     app.register_blueprint(setup.blueprint)
     app.register_blueprint(users.blueprint)
+    app.register_blueprint(tokens.blueprint)
+    app.register_blueprint(api_help.blueprint)

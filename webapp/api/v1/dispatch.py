@@ -103,7 +103,7 @@ def view_of(endpoint: Endpoint) -> Callable[..., Response]:
 def add_unknown(app: Flask, endpoints: tuple[Endpoint, ...], methods: tuple[str, ...]) -> None:
     """One answer for every other path and method."""
 
-    def unknown(rest: str) -> Response:
+    def unknown(rest: str = "") -> Response:
         drain(request)
         known = {e.method for e in endpoints if e.pattern.fullmatch(request.path)}
         if not known or request.method in known:
@@ -127,7 +127,6 @@ def add_unknown(app: Flask, endpoints: tuple[Endpoint, ...], methods: tuple[str,
             endpoint=f"api_v1.unknown{len(rule)}",
             view_func=unknown,
             methods=methods,
-            defaults={} if "rest" in rule else {"rest": ""},
             provide_automatic_options=False,
         )
 
