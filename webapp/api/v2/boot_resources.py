@@ -7,6 +7,7 @@ import hashlib
 from typing import Any
 
 from flask import Response
+from sqlalchemy import Row
 
 from webapp import jobs
 from webapp.api.v2.answers import as_json, deleted, text
@@ -85,7 +86,7 @@ def is_importing(call: Call) -> Response:
     return as_json(runs.is_importing())
 
 
-def as_dict(resource: BootResource) -> dict[str, Any]:
+def as_dict(resource: BootResource | Row[Any]) -> dict[str, Any]:
     """A boot resource as clients read it in a list."""
     return {
         "id": resource.id,
