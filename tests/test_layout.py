@@ -36,10 +36,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "fetch": {"errors", "storage"},
     "streamclient": {"errors", "fetch", "streams"},
     "mirror": {"errors", "fetch", "storage", "streamclient", "streams"},
-    "services": BASE | {"fetch", "models", "storage", "streamclient", "streams"},
+    "services": BASE | {"fetch", "inspection", "models", "storage", "streamclient", "streams"},
     # Edges: what the outside touches.
-    "web": EDGE | {"bodies", "hx", "middleware", "tus", "vmware"},
-    "api": EDGE | {"bodies", "middleware", "tus", "vmware"},
+    "web": EDGE | {"bodies", "hx", "inspection", "middleware", "tus", "vmware"},
+    "api": EDGE | {"bodies", "inspection", "middleware", "tus", "vmware"},
     "bodies": set(),
     "tus": {"bodies", "errors", "models", "services"},
     "rack": EDGE | {"middleware"},
@@ -51,12 +51,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Commands that speak to /api/v1, and so know no service; "api" and "services" only locally.
     "commands": {"api", "cli_context", "config", "errors", "services", "storage"},
     "vmware": {"errors"},
+    "inspection": set(),
+    "inspect_cli": {"commands", "inspection"},
     "esxi_cli": {"errors", "vmware"},
     "mirror_cli": {"errors", "fetch", "mirror", "streams"},
     "cli_context": {"", "config", "database", "errors", "extensions"},
     "admin_cli": {"cli_context", "commands", "errors", "models", "services"},
     "cli": EDGE
-    | {"", "admin_cli", "cli_context", "commands", "database", "esxi_cli", "mirror_cli", "serve"},
+    | {
+        "",
+        "admin_cli",
+        "cli_context",
+        "commands",
+        "database",
+        "esxi_cli",
+        "inspect_cli",
+        "mirror_cli",
+        "serve",
+    },
 }
 # Only these speak of the request that is being answered.
 KNOW_THE_REQUEST = {"web", "api", "rack", "middleware", "hx"}

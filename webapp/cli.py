@@ -21,6 +21,7 @@ from webapp.commands.status import status
 from webapp.commands.uploads import upload, uploads_group
 from webapp.errors import InvalidFields, Problem
 from webapp.esxi_cli import esxi_group
+from webapp.inspect_cli import inspect_command
 from webapp.mirror_cli import mirror_group
 
 STOPPED = 130  # 128 + SIGINT, as shells have it
@@ -90,6 +91,7 @@ for command in (
     import_group,
     upload,
     uploads_group,
+    inspect_command,
     esxi_group,
     mirror_group,
     admin,
