@@ -211,6 +211,9 @@ class Settings:
         "3", "Versions of an uploaded image that stay to be rolled back to", _number(1, 100)
     )
     upload_max_gb: int = _set("64", "Largest file that can be uploaded, in GiB", _number(1, 4096))
+    import_dir: Path = _set(
+        "{data}/import", "Folder whose files can be uploaded by their path on the server", _path
+    )
     upload_days: int = _set(
         "7", "Days after which an upload that nobody goes on with is dropped", _number(1, 365)
     )

@@ -20,7 +20,7 @@ from flask import Request, Response
 from webapp.bodies import Incoming
 from webapp.errors import InvalidFields, Problem
 from webapp.models import Upload
-from webapp.services import finishing, upload_fields, uploads
+from webapp.services import finishing, upload_fields, upload_look, uploads
 from webapp.services.uploads import UploadProblem
 
 VERSION = "1.0.0"
@@ -59,20 +59,20 @@ def create(request: Request, actor: str, origin: str, place: str) -> Response:
     elif request.mimetype == BYTES:
         _append(request, upload, 0)
     response = _answer(201, upload)
-    response.headers["Location"] = f"{place}{upload.token}"
+    response.headers["Location"] = f"{place}{upload.id}"
     return response
 
 
-def head(request: Request, token: str) -> Response:
+def head(request: Request, upload_id: int) -> Response:
     """HEAD: where to go on."""
     _demand_version(request)
-    return _answer(200, uploads.by_token(token))
+    return _answer(200, uploads.find(upload_id))
 
 
-def patch(request: Request, token: str) -> Response:
+def patch(request: Request, upload_id: int) -> Response:
     """PATCH: the next bytes; 204, 409 with the right offset, 460 for a wrong checksum."""
     _demand_version(request)
-    upload = uploads.by_token(token)
+    upload = uploads.find(upload_id)
     if request.mimetype != BYTES:
         raise Problem("Bytes come as another type here.", code="body-type", expected=BYTES)
     offset = request.headers.get("Upload-Offset", "")
@@ -82,10 +82,10 @@ def patch(request: Request, token: str) -> Response:
     return _answer(204, upload)
 
 
-def delete(request: Request, token: str, actor: str) -> Response:
+def delete(request: Request, upload_id: int, actor: str) -> Response:
     """DELETE: forget it."""
     _demand_version(request)
-    uploads.drop(uploads.by_token(token), actor)
+    uploads.drop(uploads.find(upload_id), actor)
     response = Response(status=204)
     response.headers["Tus-Resumable"] = VERSION
     return response
@@ -112,6 +112,7 @@ def _append(request: Request, upload: Upload, offset: int) -> None:
         is_all_or_nothing=check is not None,
         check=check,
     )
+    upload_look.look_early(upload)
 
 
 def _checked(

@@ -144,7 +144,6 @@ def example_ids(app: Flask) -> dict[str, Any]:
             "imports": run.id,
             "users": factories.user(role=Role.ADMINISTRATOR).id,
             "version": "20240821",
-            "token": "ab" * 32,
         }
         db.session.remove()
     return ids
@@ -154,8 +153,7 @@ def address(endpoint: Endpoint, ids: dict[str, Any]) -> str:
     first = endpoint.path.split("/")[1]
     path = endpoint.path.replace("<int:id>", str(ids.get(first, 1)))
     path = path.replace("<int:selection_id>", str(ids["selection_id"]))
-    path = path.replace("<string:version>", ids["version"])
-    return API + path.replace("<string:token>", ids["token"])
+    return API + path.replace("<string:version>", ids["version"])
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda e: e.name)

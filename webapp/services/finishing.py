@@ -58,7 +58,7 @@ def finish(upload: Upload) -> None:
     """
     if is_known(upload):
         digest, token = upload.sha256, upload.token
-        blob_id = _reserve(digest, upload.size)
+        blob_id = reserve(digest, upload.size)
         _publish(upload, blob_id)
         uploads.drop_bytes(token)
         return
@@ -75,7 +75,7 @@ def finish(upload: Upload) -> None:
         )
     upload.sha256, upload.state = digest, UploadState.CHECKING
     db.session.commit()
-    blob_id = _reserve(digest, upload.size)
+    blob_id = reserve(digest, upload.size)
     _adopt(upload, digest)
     _publish(upload, blob_id)
 
@@ -107,7 +107,17 @@ def _receiver(upload: Upload) -> BlobReceiver:
         ) from None
 
 
-def _reserve(sha256: str, size: int) -> int:
+def mark_whole(sha256: str) -> None:
+    """Note that the store holds these bytes, verified."""
+    rows.execute(
+        update(Blob)
+        .where(Blob.sha256 == sha256, Blob.state != retention.DELETING)
+        .values(state="ready", verified_at=utcnow())
+    )
+    db.session.commit()
+
+
+def reserve(sha256: str, size: int) -> int:
     """The id of the blob's row, made where there is none; waits while it is being deleted."""
     until = time.monotonic() + _PATIENCE_S
     while True:

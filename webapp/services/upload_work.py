@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from sqlalchemy import or_, select, update
@@ -12,22 +13,40 @@ from sqlalchemy import or_, select, update
 from webapp.errors import Problem
 from webapp.extensions import db
 from webapp.models import Upload, UploadState, utcnow
-from webapp.services import finishing, rows
+from webapp.services import finishing, rows, upload_fetch, upload_look, uploads
 
 LEASE = timedelta(seconds=60)
 # Whoever sent the last byte of a 2.0 upload finishes it; who does not come back by then is dead.
 PATIENCE = timedelta(seconds=60)
+# What another try would not change.
+_FINAL = {
+    "address-refused",
+    "http-html",
+    "http-status",
+    "http-too-large",
+    "invalid-fields",
+    "size-mismatch",
+    "upload-address",
+    "upload-wrong-hash",
+    "url-invalid",
+}
+_WORK = (UploadState.FETCHING, UploadState.CHECKING)
 
 log = structlog.get_logger(__name__)
 
 
 def work(owner: str, is_leaving: Callable[[], bool]) -> None:
-    """Finish everything that waits for it, one after the other."""
+    """Do everything that waits, one after the other."""
     while not is_leaving():
         upload = _claim(owner)
         if upload is None:
+            break
+        try:
+            _work_on(upload, owner, is_leaving)
+        except upload_look.Interrupted:
             return
-        _finish(upload)
+    if not is_leaving():
+        _look_back()
 
 
 def _claim(owner: str) -> Upload | None:
@@ -35,44 +54,83 @@ def _claim(owner: str) -> Upload | None:
     now = utcnow()
     is_free = or_(Upload.claimed_by == "", Upload.claimed_at < now - LEASE)
     is_due = or_(Upload.is_checked_first, Upload.touched_at < now - PATIENCE)
-    upload_id = db.session.scalar(
-        select(Upload.id)
-        .where(Upload.state == UploadState.CHECKING, is_free, is_due)
-        .order_by(Upload.id)
-        .limit(1)
-    )
+    waiting = (Upload.state.in_(_WORK), is_free, is_due)
+    upload_id = db.session.scalar(select(Upload.id).where(*waiting).order_by(Upload.id).limit(1))
     if upload_id is None:
         db.session.rollback()
         return None
     taken = rows.count(
         update(Upload)
-        .where(Upload.id == upload_id, Upload.state == UploadState.CHECKING, is_free)
+        .where(Upload.id == upload_id, *waiting)
         .values(claimed_by=owner, claimed_at=now)
     )
     db.session.commit()
     return db.session.get(Upload, upload_id, populate_existing=True) if taken else None
 
 
-def _finish(upload: Upload) -> None:
+def _work_on(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> None:
     upload_id = upload.id
     try:
-        finishing.finish(upload)
+        if upload.state == UploadState.FETCHING:
+            upload_fetch.fetch(upload, owner, is_leaving)
+            upload = uploads.find(upload_id)
+            db.session.refresh(upload)
+        if upload.state == UploadState.CHECKING:
+            _check(upload, owner, is_leaving)
     except Problem as problem:
         db.session.rollback()
         log.warning("an upload could not be finished", upload=upload_id, problem=str(problem))
         _give_back(upload_id, problem)
 
 
+def _check(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> None:
+    if upload.is_checked_first:
+        report = upload_look.look(upload, owner, is_leaving)
+        if report.verdict == "reject":
+            upload_look.reject(upload.id, report)
+            return
+        upload.report = report.as_dict()
+        db.session.commit()
+    finishing.finish(upload)
+
+
+def _look_back() -> None:
+    """Uploads of the 2.0 API are looked into when they are images already: as warnings."""
+    row = db.session.scalar(
+        select(Upload)
+        .where(
+            Upload.state == UploadState.DONE,
+            Upload.is_checked_first.is_(False),
+            Upload.checked == 0,
+            Upload.size > 0,
+        )
+        .limit(1)
+    )
+    if row is None:
+        db.session.rollback()
+        return
+    upload_look.look_back(row)
+
+
 def _give_back(upload_id: int, problem: Problem) -> None:
-    """Note why; it is tried again after the lease, unless its bytes have to be sent again."""
+    """Note why. What can be had again is tried after the lease; a wrong address is not."""
+    is_over = problem.code in _FINAL
+    values: dict[str, Any] = {"problem": problem.as_dict(), "claimed_at": utcnow()}
+    if is_over:
+        values |= {"state": UploadState.FAILED, "claimed_by": "", "finished_at": utcnow()}
+        rows.execute(
+            update(Upload)
+            .where(Upload.id == upload_id, Upload.state == UploadState.FETCHING)
+            .values(**values)
+        )
     rows.execute(
         update(Upload)
-        .where(Upload.id == upload_id, Upload.state != UploadState.DONE)
+        .where(Upload.id == upload_id, Upload.state.in_(_WORK))
         .values(problem=problem.as_dict(), claimed_at=utcnow())
     )
     rows.execute(
         update(Upload)
         .where(Upload.id == upload_id, Upload.state == UploadState.RECEIVING)
-        .values(claimed_by="", claimed_at=None)
+        .values(problem=problem.as_dict(), claimed_by="", claimed_at=None)
     )
     db.session.commit()

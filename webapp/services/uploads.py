@@ -97,12 +97,6 @@ def find(upload_id: int) -> Upload:
     return _known(db.session.get(Upload, upload_id), f"upload {upload_id}")
 
 
-def by_token(token: str) -> Upload:
-    """An upload by its token. Raises NotFound."""
-    found = db.session.scalar(select(Upload).where(Upload.token == token))
-    return _known(found, "this upload")
-
-
 def listed(*, is_open: bool | None = None, limit: int = 200) -> Sequence[Upload]:
     """Uploads, the newest first; is_open: only those under way, or only those that ended."""
     query = select(Upload).order_by(Upload.id.desc()).limit(limit)
@@ -170,6 +164,13 @@ def append(
             raise
         _settle(upload, receiver)
     return upload.received == upload.size
+
+
+def move(upload: Upload) -> None:
+    """Let an upload belong to the boot resource of its new name. The caller commits."""
+    resource = resource_of(upload)
+    upload.resource_id = resource.id
+    upload.version = _next_version(resource)
 
 
 def begin_again(upload: Upload) -> None:

@@ -120,7 +120,7 @@ def _finished(spec: dict[str, Any]) -> dict[str, Any]:
                 content = answer.get("content", {})
                 if status[0] in "45" and answers.JSON in content:
                     content[answers.PROBLEM] = content.pop(answers.JSON)
-            if operation["operationId"] in ("uploads_begin", "uploads_send"):
+            if operation["operationId"] in ("uploads_begin", "uploads_send", "uploads_look"):
                 operation["requestBody"] = {
                     "content": {tus.BYTES: {"schema": {"type": "string", "format": "binary"}}}
                 }

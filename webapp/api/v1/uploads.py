@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from flask import Response, request
@@ -14,7 +15,7 @@ from webapp.api.v1.dispatch import API, Call, Endpoint
 from webapp.api.v1.shapes import Given, Page, Told
 from webapp.extensions import settings
 from webapp.models import Upload
-from webapp.services import image_names, uploads
+from webapp.services import image_names, upload_fetch, upload_look, uploads
 from webapp.services.api_tokens import Scope
 
 TAG = "uploads"
@@ -88,21 +89,21 @@ def begin(call: Call) -> Response:
     return response
 
 
-def ask(call: Call, token: str) -> Response:
+def ask(call: Call, id: int) -> Response:
     """Ask where to go on, with HEAD (tus 1.0.0); Upload-Offset is the first missing byte."""
-    return tus.head(request, token)
+    return tus.head(request, id)
 
 
-def send(call: Call, token: str) -> Response:
+def send(call: Call, id: int) -> Response:
     """Send the next bytes (tus 1.0.0); Upload-Checksum may carry their sha256."""
-    response = tus.patch(request, token)
+    response = tus.patch(request, id)
     _wake(response)
     return response
 
 
-def forget(call: Call, token: str) -> Response:
+def forget(call: Call, id: int) -> Response:
     """Forget an upload (tus 1.0.0, extension Termination)."""
-    return tus.delete(request, token, call.actor)
+    return tus.delete(request, id, call.actor)
 
 
 def told(row: Upload) -> UploadTold:
@@ -126,7 +127,7 @@ def told(row: Upload) -> UploadTold:
         resource_id=row.resource_id,
         report=row.report,
         problem=row.problem,
-        files_url=f"{API}{FILES}/{row.token}" if row.is_open else "",
+        files_url=f"{API}{FILES}/{row.id}" if row.is_open else "",
         created_at=row.created_at,
         touched_at=row.touched_at,
         expires_at=uploads.expires_at(row) if row.is_open else None,
@@ -143,16 +144,111 @@ def _wake(response: Response) -> None:
         jobs.wake(settings())
 
 
+class UploadGiven(Given):
+    """A file that the server gets by itself: from an address, or from its import folder.
+
+    sha256: needed for an address. path: below SLIPWAY_IMPORT_DIR.
+    """
+
+    name: str = Field(max_length=201)
+    architecture: str = Field("amd64/generic", max_length=100)
+    filetype: str = Field("tgz", max_length=40)
+    title: str = Field("", max_length=200)
+    base_image: str = Field("", max_length=200)
+    sha256: str = Field("", max_length=64)
+    url: str = Field("", max_length=2000)
+    path: str = Field("", max_length=1000)
+
+
+class UploadChange(Given):
+    """Another declaration of a file that came; what is left out stays."""
+
+    name: str | None = Field(None, max_length=201)
+    architecture: str | None = Field(None, max_length=100)
+    filetype: str | None = Field(None, max_length=40)
+    title: str | None = Field(None, max_length=200)
+
+
+class LookGiven(Given):
+    """What the file is meant to be, and its size in bytes."""
+
+    filetype: str = Field("", max_length=40)
+    name: str = Field("", max_length=201)
+    architecture: str = Field("", max_length=100)
+    size: int | None = Field(None, ge=0, le=1 << 50)
+
+
+class LookTold(Told):
+    """What a file is, as far as its first megabyte tells. verdict: ok, warn or reject."""
+
+    verdict: str
+    words: str
+    suggested: dict[str, str]
+    reasons: list[dict[str, Any]]
+    report: dict[str, Any]
+
+
+def fetch(call: Call) -> UploadTold:
+    """Let the server get a file from an address with its SHA-256, or from its import folder."""
+    given: UploadGiven = call.body
+    values = given.model_dump(exclude={"url", "path"})
+    row = upload_fetch.begin(values, call.actor, url=given.url, path=given.path)
+    jobs.wake(settings())
+    return told(row)
+
+
+def change(call: Call, id: int) -> UploadTold:
+    """Declare a file anew, e.g. as the type that it really is; it is looked into again."""
+    row = upload_look.declare(uploads.find(id), call.body.model_dump(exclude_none=True), call.actor)
+    jobs.wake(settings())
+    return told(row)
+
+
+def look(call: Call) -> LookTold:
+    """Say what a file is by its first megabyte, before anything is uploaded; nothing is kept."""
+    head = b"".join(islice(call.stream.pieces(), upload_look.HEAD_PIECES))[: upload_look.HEAD]
+    given: LookGiven = call.query
+    report = upload_look.of_head(
+        head, given.name, given.architecture, given.filetype, size=given.size
+    )
+    return LookTold(
+        verdict=report.verdict,
+        words=report.words,
+        suggested=report.suggested,
+        reasons=report.as_dict()["reasons"],
+        report=report.as_dict(),
+    )
+
+
 ENDPOINTS = (
     Endpoint(
         "GET", "/uploads", read_all, Scope.UPLOAD, TAG, query=UploadFilter, answer=Page[UploadTold]
     ),
+    Endpoint(
+        "POST",
+        "/uploads",
+        fetch,
+        Scope.UPLOAD,
+        TAG,
+        body=UploadGiven,
+        answer=UploadTold,
+        status=202,
+    ),
+    Endpoint(
+        "POST",
+        "/uploads/look",
+        look,
+        Scope.READ,
+        TAG,
+        query=LookGiven,
+        answer=LookTold,
+        takes_bytes=True,
+    ),
+    Endpoint("PATCH", ONE, change, Scope.UPLOAD, TAG, body=UploadChange, answer=UploadTold),
     Endpoint("GET", ONE, read, Scope.UPLOAD, TAG, answer=UploadTold),
     Endpoint("DELETE", ONE, drop, Scope.UPLOAD, TAG),
     Endpoint("POST", FILES, begin, Scope.UPLOAD, TAG, status=201, takes_bytes=True),
-    Endpoint("GET", f"{FILES}/<string:token>", ask, Scope.UPLOAD, TAG),
-    Endpoint(
-        "PATCH", f"{FILES}/<string:token>", send, Scope.UPLOAD, TAG, status=204, takes_bytes=True
-    ),
-    Endpoint("DELETE", f"{FILES}/<string:token>", forget, Scope.UPLOAD, TAG),
+    Endpoint("GET", f"{FILES}/<int:id>", ask, Scope.UPLOAD, TAG),
+    Endpoint("PATCH", f"{FILES}/<int:id>", send, Scope.UPLOAD, TAG, status=204, takes_bytes=True),
+    Endpoint("DELETE", f"{FILES}/<int:id>", forget, Scope.UPLOAD, TAG),
 )

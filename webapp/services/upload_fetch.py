@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that the server gets by itself: by address with a checksum, or from its import folder."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import update
+
+from webapp.errors import InvalidFields, Problem
+from webapp.extensions import db, settings, store
+from webapp.fetch import Fetcher, Route
+from webapp.models import Upload, UploadState, utcnow
+from webapp.services import finishing, image_settings, rows, upload_fields, uploads
+
+_PIECE = 1 << 20
+
+
+def begin(values: dict[str, Any], actor: str, *, url: str = "", path: str = "") -> Upload:
+    """Begin an upload whose bytes the worker gets. Raises InvalidFields, Problem.
+
+    values: the fields of upload_fields.Declared but size. Exactly one of url and path.
+    """
+    if bool(url) == bool(path):
+        raise InvalidFields({"__all__": ["Give an address (url) or a path, one of them."]})
+    size = _size_of_url(url, values.get("sha256", "")) if url else _size_of_path(path)
+    declared = upload_fields.Declared(
+        size=size, origin="url" if url else "path", place=url or path, **values
+    )
+    upload = uploads.create(declared, actor)
+    upload.state = UploadState.FETCHING
+    db.session.commit()
+    return upload
+
+
+def fetch(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> None:
+    """Get the bytes, from where they stopped. Raises Problem."""
+    if upload.origin == "url":
+        _from_url(upload, owner, is_leaving)
+    else:
+        _from_path(upload, owner, is_leaving)
+
+
+def _from_url(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> None:
+    upload_id, digest, size, url = upload.id, upload.sha256, upload.size, upload.place
+    finishing.reserve(digest, size)
+    told = 0
+
+    def on_bytes(received: int) -> None:
+        nonlocal told
+        if abs(received - told) >= 16 * _PIECE or received == size:
+            told = received
+            _note(upload_id, owner, received)
+
+    db.session.commit()
+    try:
+        with _fetcher() as fetcher:
+            fetcher.download(
+                url,
+                lambda: store().writer(digest, size),
+                size=size,
+                on_bytes=on_bytes,
+                is_stopped=is_leaving,
+            )
+    except Problem as problem:
+        if problem.code != "hash-mismatch":
+            raise
+        raise Problem(
+            "The file at this address is not the one with this SHA-256.",
+            code="upload-wrong-hash",
+            where=url,
+            expected=problem.expected,
+            got=problem.got,
+            next_step="Compare the checksum with what its publisher says, and begin again.",
+        ) from problem
+    finishing.mark_whole(digest)
+    _note(upload_id, owner, size, state=UploadState.CHECKING)
+
+
+def _from_path(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> None:
+    path = _checked_path(upload.place)
+    upload_id = upload.id
+    upload.state = UploadState.RECEIVING
+    db.session.commit()
+    is_whole = False
+    try:
+        with path.open("rb") as file:
+            file.seek(upload.received)
+            is_whole = uploads.append(upload, _pieces(file, is_leaving), is_all_or_nothing=False)
+    finally:
+        db.session.rollback()
+        received = uploads.find(upload_id).received
+        state = UploadState.CHECKING if is_whole else UploadState.FETCHING
+        _note(upload_id, owner, received, state=state)
+
+
+def _pieces(file: Any, is_leaving: Callable[[], bool]) -> Iterator[bytes]:
+    while not is_leaving() and (piece := file.read(_PIECE)):
+        yield piece
+
+
+def _size_of_url(url: str, sha256: str) -> int:
+    if not sha256:
+        raise InvalidFields({"sha256": ["An address needs the SHA-256 of its file beside it."]})
+    if not url.startswith(("http://", "https://")) or "@" in url.partition("?")[0]:
+        raise InvalidFields({"url": ["Enter an http:// or https:// address without a password."]})
+    with _fetcher() as fetcher:
+        head = fetcher.head(url)
+    if head.status != 200 or head.size is None:
+        raise Problem(
+            "The address does not tell how large its file is.",
+            code="upload-address",
+            where=url,
+            expected="200 with a Content-Length",
+            got=str(head.status),
+            next_step="Check the address; or download the file and upload it.",
+        )
+    return head.size
+
+
+def _size_of_path(text: str) -> int:
+    return _checked_path(text).stat().st_size
+
+
+def _checked_path(text: str) -> Path:
+    """A regular file below the import folder. Raises InvalidFields."""
+    folder = settings().import_dir.resolve()
+    try:
+        path = (folder / text).resolve(strict=True)
+        state = os.lstat(path)
+    except (OSError, ValueError, RuntimeError):
+        path, state = folder, os.lstat("/")
+    if not path.is_relative_to(folder) or not stat.S_ISREG(state.st_mode):
+        raise InvalidFields(
+            {"path": [f"There is no such file in {folder} (SLIPWAY_IMPORT_DIR). Put it there."]}
+        )
+    return path
+
+
+def _fetcher() -> Fetcher:
+    known = settings()
+    return Fetcher(
+        Route(proxy_url=image_settings.proxy_for_sources()),
+        deny_networks=known.deny_networks,
+        own_ports=[int(bind.rpartition(":")[2]) for bind in (known.web_bind, known.rack_bind)],
+    )
+
+
+def _note(upload_id: int, owner: str, received: int, **values: Any) -> None:
+    rows.execute(
+        update(Upload)
+        .where(Upload.id == upload_id)
+        .values(
+            received=received, claimed_by=owner, claimed_at=utcnow(), touched_at=utcnow(), **values
+        )
+    )
+    db.session.commit()
