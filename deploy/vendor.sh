@@ -36,6 +36,8 @@ take() {
 
 take @picocss/pico css/pico.min.css pico.min.css LICENSE.md
 take htmx.org dist/htmx.min.js htmx.min.js LICENSE
+take tus-js-client dist/tus.min.js tus.min.js LICENSE
+take hash-wasm dist/sha256.umd.min.js sha256.umd.min.js LICENSE
 
 chmod 644 "$out"/*
 if [ "${1:-}" = --check ]; then

@@ -27,7 +27,7 @@ def esxi_group() -> None:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "json", "esxcli"]),
+    type=click.Choice(["text", "json", "esxcli", "svg"]),
     default="text",
     show_default=True,
     help="What to print.",
@@ -42,6 +42,7 @@ def esxi_plan(config: BinaryIO, nics: tuple[str, ...], form: str) -> None:
     Examples:
       slipway esxi plan network.yaml
       slipway esxi plan network.yaml --nic vmnic0=52:54:00:12:34:56 --format json
+      slipway esxi plan network.yaml --format svg > network.svg
     """
     from webapp.vmware.plan import plan
     from webapp.vmware.reading import MAX_BYTES
@@ -59,12 +60,65 @@ def esxi_plan(config: BinaryIO, nics: tuple[str, ...], form: str) -> None:
         sys.exit(UNREADABLE)
     if form == "json":
         click.echo(json.dumps(made.as_dict(), indent=2))
+    elif form == "svg":
+        from webapp.vmware.picture import draw
+
+        click.echo(draw(made))
     elif form == "text":
         for finding in made.findings:
             click.echo(f"{finding.grade}: {finding.message} ({finding.place})")
             for more in (finding.happens, finding.fix):
                 if more:
                     click.echo(f"  {more}")
-    if form != "json":
+    if form in ("text", "esxcli"):
         click.echo("\n".join(made.commands))
+    if form == "text" and made.management:
+        click.echo(f"# reached at {made.management}")
     sys.exit(0 if made.is_promise else 1)
+
+
+@esxi_group.command("storage")
+@click.option("--version", "release", required=True, help="ESXi version: 6.7, 7, 8 or 9.")
+@click.option("--disk-gib", type=click.FloatRange(0, 1 << 20), required=True, help="Boot disk.")
+@click.option(
+    "--layout",
+    type=click.Choice(["default", "vmfs6", "vmfs7", "linux"]),
+    default="default",
+    show_default=True,
+    help="Storage layout of the machine.",
+)
+@click.option("--datastores", type=click.IntRange(0, 1000), help="How many are planned.")
+@click.option("--no-serial", is_flag=True, help="The disk has no serial number.")
+@click.option("--nvme", is_flag=True, help="The disk is an NVMe disk.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def esxi_storage(
+    release: str,
+    disk_gib: float,
+    layout: str,
+    datastores: int | None,
+    no_serial: bool,
+    nvme: bool,
+    as_json: bool,
+) -> None:
+    """Check whether a machine's disk can carry an ESXi version; exit code 1 when it cannot.
+
+    \b
+    Example:
+      slipway esxi storage --version 8 --disk-gib 480 --layout vmfs7 --datastores 1
+    """
+    from webapp.vmware.storage import Target, check
+
+    found = check(
+        Target(release, int(disk_gib * (1 << 30)), layout, datastores, not no_serial, is_nvme=nvme)
+    )
+    if as_json:
+        click.echo(json.dumps(found.as_dict(), indent=2))
+    else:
+        for remark in found.remarks:
+            click.echo(f"{remark.grade}: {remark.message}")
+            if remark.fix:
+                click.echo(f"  {remark.fix}")
+        numbers = ", ".join(map(str, found.reserved))
+        click.echo(f"Reserved by ESXi: partitions {numbers}; yours is {found.changeable}.")
+        click.echo(f"Left for datastore1: {found.datastore / (1 << 30):.0f} GiB.")
+    sys.exit(0 if found.is_fine else 1)

@@ -55,6 +55,9 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+# The one script that may compile WebAssembly: a worker without a page, which hashes files.
+HASHER = "/sha256-worker.js"
+HASHER_POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'"
 HSTS = "max-age=31536000"
 
 log = structlog.get_logger("slipway.web")
@@ -147,12 +150,15 @@ def _serve_static(app: Flask, headers: dict[str, str]) -> None:
         if not environ.get("PATH_INFO", "").startswith("/static/"):
             return flask(environ, start_response)
 
+        is_hasher = environ["PATH_INFO"].endswith(HASHER)
+        mine = {**headers, "Content-Security-Policy": HASHER_POLICY} if is_hasher else headers
+
         def with_headers(
             status: str, answer: list[tuple[str, str]], *rest: Any
         ) -> Callable[[bytes], object]:
             # WhiteNoise's own hook leaves out its refusals; Flask's 404 has them already.
             known = {name.lower() for name, _ in answer}
-            missing = [(n, v) for n, v in headers.items() if n.lower() not in known]
+            missing = [(n, v) for n, v in mine.items() if n.lower() not in known]
             return start_response(status, [*answer, *missing], *rest)
 
         return cast("Iterable[bytes]", static(environ, with_headers))

@@ -34,6 +34,7 @@ from webapp.services.catalogue import Box, Picture, arch_order
 from webapp.services.image_status import Status, Verdict
 from webapp.streams.documents import version_key
 
+CUSTOM = "custom"
 _LISTED = (
     BootResource.id,
     BootResource.rtype,
@@ -86,6 +87,11 @@ class Image:
     def key(self) -> str:
         """Name and architecture, as links carry them."""
         return f"{self.name}/{self.arch}"
+
+    @property
+    def link_os(self) -> str:
+        """The operating system as links name it; an upload without one belongs to custom."""
+        return self.os or CUSTOM
 
     @property
     def release(self) -> str:

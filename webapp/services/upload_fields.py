@@ -60,7 +60,7 @@ def checked(declared: Declared) -> dict[str, Any]:
         "title": read(lambda: image_names.read_title(declared.title)),
         "base_image": read(lambda: image_names.read_base_image(declared.base_image)),
         "size": read(lambda: _size(declared.size)),
-        "sha256": read(lambda: _sha256(declared.sha256)),
+        "sha256": read(lambda: read_sha256(declared.sha256)),
     }
     if wrong:
         raise InvalidFields(wrong)
@@ -91,7 +91,8 @@ def _size(value: str | int) -> int:
     return int(text)
 
 
-def _sha256(text: str) -> str:
+def read_sha256(text: str) -> str:
+    """64 hex digits in lower case, "" when not said. Raises InvalidFields."""
     text = text.strip()
     if text and not _SHA256.fullmatch(text):
         raise InvalidFields(

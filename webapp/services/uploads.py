@@ -166,6 +166,12 @@ def append(
     return upload.received == upload.size
 
 
+def note_digest(upload: Upload, digest: str) -> None:
+    """Note what the bytes will have to be; the last one is compared with it."""
+    upload.sha256 = digest
+    db.session.commit()
+
+
 def move(upload: Upload) -> None:
     """Let an upload belong to the boot resource of its new name. The caller commits."""
     resource = resource_of(upload)

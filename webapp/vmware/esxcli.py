@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from webapp.vmware.plan import Plan, VMKernel, VSwitch
+    from webapp.vmware.planned import Plan, VMKernel, VSwitch
 
 
 def commands(plan: Plan) -> list[str]:

@@ -18,11 +18,22 @@ _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
 @dataclass(frozen=True)
+class Fix:
+    """A step that mends a configuration; see mending. op: mode, active or drop-bridge."""
+
+    label: str
+    op: str
+    name: str
+    value: str = ""
+
+
+@dataclass(frozen=True)
 class Finding:
     """Something a person should know before a host is deployed.
 
     grade: ``error`` (the plan is no promise), ``warning`` (it works, otherwise
-    than asked), ``note``. happens: what the host would do. fix: the next step.
+    than asked), ``note``. happens: what the host would do. fix: the next step;
+    fixes: steps that can be taken by themselves.
     """
 
     grade: str
@@ -31,6 +42,7 @@ class Finding:
     place: Place
     happens: str = ""
     fix: str = ""
+    fixes: tuple[Fix, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """All fields, for JSON."""
@@ -42,6 +54,7 @@ class Finding:
             "place": place,
             "happens": self.happens,
             "fix": self.fix,
+            "fixes": [vars(fix) for fix in self.fixes],
         }
 
 
@@ -91,10 +104,17 @@ class Config:
     findings: list[Finding] = field(default_factory=list)
 
     def find(
-        self, grade: str, code: str, message: str, place: Place, happens: str = "", fix: str = ""
+        self,
+        grade: str,
+        code: str,
+        message: str,
+        place: Place,
+        happens: str = "",
+        fix: str = "",
+        fixes: tuple[Fix, ...] = (),
     ) -> None:
         """Note a finding."""
-        self.findings.append(Finding(grade, code, message, place, happens, fix))
+        self.findings.append(Finding(grade, code, message, place, happens, fix, fixes))
 
     # -- scalars, each checked where it is read
 

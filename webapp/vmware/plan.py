@@ -9,89 +9,30 @@ A plan with errors has no commands.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
-from webapp.vmware.model import ERROR, NOTE, WARNING, Address, Config, Finding, Link, Route, Subnet
+from webapp.vmware.model import (
+    ERROR,
+    NOTE,
+    WARNING,
+    Config,
+    Fix,
+    Link,
+    Route,
+    Subnet,
+)
+from webapp.vmware.planned import Plan, VMKernel, VSwitch, describe_link
 from webapp.vmware.reading import Place, Unreadable, Value, read
 from webapp.vmware.version1 import read_version1
 from webapp.vmware.version2 import read_version2
+
+__all__ = ["TEAMING", "Plan", "plan"]
 
 # Bond mode -> NIC teaming; there are no others (spec esxi a.3).
 TEAMING = {"balance-rr": "portid", "active-backup": "explicit", "802.3ad": "iphash"}
 DEFAULT_MTU = 1500
 MAX_NAME = 79
-
-
-@dataclass
-class VSwitch:
-    """A standard vSwitch; ``policy`` is "" without a team. ``uplinks``: the active one first."""
-
-    name: str
-    uplinks: list[str]
-    mtu: int | None = None
-    policy: str = ""
-
-
-@dataclass(frozen=True)
-class VMKernel:
-    """A vmk with its portgroup (vlan 0: untagged) and its addresses."""
-
-    name: str
-    portgroup: str
-    vswitch: str
-    vlan: int
-    mtu: int | None
-    mac: str
-    kinds: tuple[str, ...]
-    address: Address | None
-    routes: tuple[Route, ...]
-
-
-@dataclass
-class Plan:
-    """What the host gets, and what was found on the way."""
-
-    vswitches: list[VSwitch] = field(default_factory=list)
-    vmks: list[VMKernel] = field(default_factory=list)
-    dns: list[str] = field(default_factory=list)
-    search: list[str] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-
-    @property
-    def is_promise(self) -> bool:
-        """Whether nothing was found that a host would refuse or that cuts it off."""
-        return not any(finding.grade == ERROR for finding in self.findings)
-
-    @property
-    def commands(self) -> list[str]:
-        """The esxcli commands in order; none when there are errors."""
-        from webapp.vmware.esxcli import commands
-
-        return commands(self) if self.is_promise else []
-
-    def as_dict(self) -> dict[str, Any]:
-        """``commands``, ``findings`` and ``model``, for JSON."""
-        vmks = [
-            {
-                "name": vmk.name,
-                "portgroup": vmk.portgroup,
-                "vswitch": vmk.vswitch,
-                "vlan": vmk.vlan,
-                "mtu": vmk.mtu,
-                "mac": vmk.mac,
-                "addresses": [str(vmk.address)] if vmk.address else list(vmk.kinds),
-                "routes": [[route.network, str(route.gateway)] for route in vmk.routes],
-            }
-            for vmk in self.vmks
-        ]
-        switches = [
-            {"name": s.name, "uplinks": s.uplinks, "mtu": s.mtu, "teaming": s.policy}
-            for s in self.vswitches
-        ]
-        model = {"vswitches": switches, "vmks": vmks, "dns": self.dns, "search": self.search}
-        findings = [finding.as_dict() for finding in self.findings]
-        return {"commands": self.commands, "findings": findings, "model": model}
+MAX_VMKS = 256
+MAX_VSWITCHES = 128
 
 
 def plan(text: str | bytes, nics: Mapping[str, str] | None = None) -> Plan:
@@ -165,7 +106,41 @@ class _Planner:
         if not self._plan.vmks:
             message = "No interface has an address: nobody can reach the host."
             self._find(WARNING, "no-address", message, Place(1, 1))
+        self._check_counts()
+        self._plan.asked = [
+            (link.name, describe_link(link), self._gets(link)) for link in self._links.values()
+        ]
         return self._plan
+
+    def _check_counts(self) -> None:
+        """What a host can have at most (VMware's configuration maximums)."""
+        limits = (("vmk", len(self._plan.vmks), MAX_VMKS, "VMkernel interfaces"),
+                  ("vSwitch", len(self._plan.vswitches), MAX_VSWITCHES, "vSwitches"))  # fmt: skip
+        for _, count, most, words in limits:
+            if count > most:
+                message = f"The host would need {count} {words}; it can have {most}."
+                self._error("limit", message, Place(1, 1), "Configure fewer addresses.")
+
+    def _gets(self, link: Link) -> str:
+        switch = self._switch_of.get(link.name) or self._switch_of.get(link.parent)
+        mine = [v for v in self._plan.vmks if v.portgroup.partition(":")[0] == link.name]
+        if switch is None or (link.kind == "vlan" and not mine):
+            owner = next(
+                (n for n, s in self._switch_of.items() if link.name in self._members(n)), ""
+            )
+            return f"an uplink of {self._switch_of[owner].name}" if owner else "nothing"
+        parts = [switch.name, f"uplinks {', '.join(switch.uplinks) or 'none'}"]
+        if switch.policy and link.kind == "bond":
+            parts.append(f"teaming {switch.policy}")
+        parts += [
+            f"{v.name} {v.address or ' and '.join(v.kinds)}{f' VLAN {v.vlan}' if v.vlan else ''}"
+            for v in mine
+        ]
+        return "; ".join(parts)
+
+    def _members(self, name: str) -> list[str]:
+        link = self._links.get(name)
+        return link.members if link else []
 
     # -- links
 
@@ -187,11 +162,21 @@ class _Planner:
             mode = repr(link.mode[:40]) if link.mode else "none"
             message = f"ESXi has no teaming for bond mode {mode}."
             fix = "Use balance-rr, active-backup or 802.3ad."
-            self._error("bond-mode", message, link.place, fix)
+            steps = tuple(Fix(f"Use {mode}", "mode", link.name, mode) for mode in TEAMING)
+            self._error("bond-mode", message, link.place, fix, steps)
             return
         found = [member for member in members if member is not None]
         switch = self._new_switch(link, self._ordered(link, found), link.mtu)
         switch.policy = TEAMING[link.mode]
+        if switch.policy == "explicit" and len(found) > 1 and switch.uplinks:
+            active = next((m for m in found if self._nic_of(m) == switch.uplinks[0]), found[0])
+            others = tuple(
+                Fix(f"Let {member.name} be active", "active", link.name, member.name)
+                for member in found
+                if member is not active
+            )
+            message = f"{active.name} is the active NIC of {link.name}; the others stand by."
+            self._find(NOTE, "active", message, link.place, "", "", others)
         self._add_subnets(link, switch, 0)
 
     def _ordered(self, link: Link, members: list[Link]) -> list[Link]:
@@ -238,7 +223,7 @@ class _Planner:
         self._plan.vswitches.append(switch)
         self._switch_of[owner.name] = switch
         for nic in nics:
-            vmnic = self._assumed[nic.name] if self._is_assumed else self._vmnic_of.get(nic.mac)
+            vmnic = self._nic_of(nic)
             if vmnic is None:
                 message = f"No NIC of the host has the MAC address of {nic.name}."
                 self._error("unmapped", message, nic.place, "Correct mac_address.")
@@ -249,6 +234,9 @@ class _Planner:
                 self._uplinks[vmnic] = owner.name
                 switch.uplinks.append(vmnic)
         return switch
+
+    def _nic_of(self, nic: Link) -> str | None:
+        return self._assumed[nic.name] if self._is_assumed else self._vmnic_of.get(nic.mac)
 
     def _add_subnets(self, link: Link, switch: VSwitch, vlan: int) -> None:
         mtu = link.mtu
@@ -306,6 +294,8 @@ class _Planner:
             kept.append(route)
         return tuple(kept)
 
-    def _error(self, code: str, message: str, place: Place, fix: str = "") -> None:
+    def _error(
+        self, code: str, message: str, place: Place, fix: str = "", fixes: tuple[Fix, ...] = ()
+    ) -> None:
         happens = "The host stops half-way, after it has wiped its network."
-        self._find(ERROR, code, message, place, happens, fix)
+        self._find(ERROR, code, message, place, happens, fix, fixes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from webapp.vmware.model import ERROR, NOTE, WARNING, Config, Link, Route, Subnet, shown
+from webapp.vmware.model import ERROR, NOTE, WARNING, Config, Fix, Link, Route, Subnet, shown
 from webapp.vmware.reading import Value
 
 _DHCP = {"dhcp": ("dhcp4", "dhcp6"), "dhcp4": ("dhcp4",), "dhcp6": ("dhcp6",)}
@@ -54,7 +54,14 @@ def _read_entry(config: Config, entry: Value) -> None:
             "every vSwitch bridges virtual machines by itself."
             if kind == "bridge"
             else "Use physical, bond, vlan or nameserver.",
+            bridge_fixes(entry) if kind == "bridge" else (),
         )
+
+
+def bridge_fixes(entry: Value) -> tuple[Fix, ...]:
+    """The step that drops a bridge of v1."""
+    name = entry.get("name") or entry.get("id")
+    return (Fix("Drop the bridge", "drop-bridge", name.text),) if name and name.text else ()
 
 
 def _read_link(config: Config, entry: Value, kind: str) -> None:

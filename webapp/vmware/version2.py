@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from webapp.vmware.model import ERROR, NOTE, Config, Link, Route, Subnet
+from webapp.vmware.model import ERROR, NOTE, Config, Fix, Link, Route, Subnet
 from webapp.vmware.reading import Value
 from webapp.vmware.version1 import LINK_LOST, add_route, warn_lacp
 
@@ -21,7 +21,9 @@ def read_version2(network: Value) -> Config:
         code = "bridge" if name == "bridges" else "type"
         fix = "Drop it and give its addresses to the interface or bond below it."
         message = f"{name[:40]!r} has no counterpart on ESXi."
-        config.find(ERROR, code, message, value.place, LINK_LOST, fix)
+        bridges = tuple(value.entries) if code == "bridge" else ()
+        steps = tuple(Fix(f"Drop {one[:40]}", "drop-bridge", one) for one in bridges)
+        config.find(ERROR, code, message, value.place, LINK_LOST, fix, steps)
     for section, kind in _KINDS.items():
         devices = network.get(section)
         for name, device in devices.entries.items() if devices else ():

@@ -23,7 +23,9 @@ def register(app: Flask) -> None:
         sources,
         tokens,
         two_factor,
+        uploads,
         users,
+        vmware,
     )
 
     app.jinja_env.undefined = StrictUndefined
@@ -45,5 +47,7 @@ def register(app: Flask) -> None:
     app.register_blueprint(two_factor.blueprint)
     app.register_blueprint(setup.blueprint)
     app.register_blueprint(users.blueprint)
+    app.register_blueprint(uploads.blueprint)
+    app.register_blueprint(vmware.blueprint)
     app.register_blueprint(tokens.blueprint)
     app.register_blueprint(api_help.blueprint)

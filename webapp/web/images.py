@@ -23,6 +23,7 @@ from webapp.services import (
     runs,
     selections,
     sources,
+    versions,
 )
 from webapp.services.catalogue import Picture
 from webapp.services.changes import Pending
@@ -99,6 +100,7 @@ def show(os: str, release: str, arch: str) -> ResponseReturnValue:
         None,
         image=image,
         resources=images.resources_of(image),
+        kept=versions.of_several(image.resource_ids),
         rack_url=_rack_url(),
         is_managed=is_managed(),
     )
@@ -126,6 +128,19 @@ def delete(os: str, release: str, arch: str) -> ResponseReturnValue:
     retention.delete_resources(image.resource_ids, me().username)
     flash(f"Deleted {image.title} {image.arch}.", "ok")
     return hx.see_other(url_for("images.index"))
+
+
+@blueprint.post("/images/<os>/<release>/<arch>/current")
+@requires(Role.ADMINISTRATOR)
+def make_current(os: str, release: str, arch: str) -> ResponseReturnValue:
+    """Let machines get another version of an uploaded image."""
+    image = _image(os, release, arch)
+    resource_id = request.form.get("resource_id", "")
+    if not resource_id.isdigit() or int(resource_id) not in image.resource_ids:
+        raise NotFound("There is no such image here.", where=resource_id[:20])
+    chosen = versions.make_current(int(resource_id), request.form.get("version", ""), me().username)
+    flash(f"Machines get version {chosen.version} now.", "ok")
+    return hx.see_other(url_for("images.show", os=os, release=release, arch=arch))
 
 
 # -- pieces
@@ -186,7 +201,8 @@ def _free_bytes() -> int | None:
 
 def _image(os: str, release: str, arch: str) -> Image:
     for image in images.listed(_picture()):
-        if (image.name, image.arch) == (f"{os}/{release}", arch) and image.resource_ids:
+        names = (f"{os}/{release}", release if os == images.CUSTOM else "")
+        if image.name in names and image.arch == arch and image.resource_ids:
             return image
     raise NotFound(
         "There is no such image here.",

@@ -40,6 +40,8 @@ NAV = (
     NavItem("images.index", "Images"),
     NavItem("sources.index", "Boot sources"),
     NavItem("imports.index", "Imports", has_pill=True),
+    NavItem("uploads.index", "Uploads", Role.ADMINISTRATOR),
+    NavItem("vmware.index", "VMware"),
 )
 
 

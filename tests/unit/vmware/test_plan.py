@@ -223,7 +223,13 @@ def test_the_command_prints_json_and_tells_by_its_exit_code() -> None:
     run = CliRunner().invoke
     done = run(cli, ["esxi", "plan", "-", "--nic", f"vmnic0={A}", "--format", "json"], input=good)
     assert done.exit_code == 0
-    assert set(json.loads(done.output)) == {"commands", "findings", "model"}
+    assert set(json.loads(done.output)) == {
+        "commands",
+        "findings",
+        "model",
+        "asked",
+        "management",
+    }
     assert run(cli, ["esxi", "plan", "-"], input=bad).exit_code == 1
     assert run(cli, ["esxi", "plan", "-"], input="[").exit_code == 2
     assert run(cli, ["esxi", "plan", "-", "--nic", "x"], input=good).exit_code == 2

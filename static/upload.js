@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+// Uploads with JavaScript: look into the file first, send it by tus, pause, go on after a reload.
+"use strict";
+
+(() => {
+  const $ = (selector, root = document) => root.querySelector(selector);
+  const form = $("#upload-form");
+  if (!form || !window.tus || !tus.isSupported) return;
+  const headers = JSON.parse(document.body.getAttribute("hx-headers"));
+  const fields = ["name", "title", "architecture", "filetype"];
+  const touched = new Set(); // what a person chose is never overwritten
+  const LOOK = 1024 * 1024;
+  let upload = null;
+  let looking = 0;
+
+  const input = form.elements.file;
+  const size = (bytes) => {
+    const units = ["bytes", "kB", "MB", "GB", "TB"];
+    let step = 0;
+    while (bytes >= 1000 && step < 4) { bytes /= 1000; step += 1; }
+    return `${bytes.toFixed(step ? 1 : 0)} ${units[step]}`;
+  };
+  const time = (seconds) => {
+    if (!Number.isFinite(seconds)) return "";
+    if (seconds < 90) return `${Math.ceil(seconds)} s left`;
+    if (seconds < 5400) return `${Math.ceil(seconds / 60)} min left`;
+    return `${(seconds / 3600).toFixed(1)} h left`;
+  };
+  const say = (kind, text) => {
+    document.dispatchEvent(new CustomEvent("notify", { detail: { kind, text } }));
+  };
+
+  // ---- what is it?
+  async function look() {
+    const file = input.files[0];
+    if (!file) return;
+    const turn = ++looking;
+    const said = new URLSearchParams({ size: file.size });
+    for (const name of fields) said.set(name, form.elements[name].value);
+    if (!touched.has("filetype")) said.delete("filetype");
+    const answer = await fetch(`${form.dataset.look}?${said}`, {
+      method: "POST",
+      headers: { ...headers, "HX-Request": "true", "Content-Type": "application/octet-stream" },
+      body: file.slice(0, LOOK),
+    });
+    if (!answer.ok || turn !== looking) return;
+    const part = document.createElement("div");
+    part.innerHTML = await answer.text();
+    const verdict = $("#verdict", part);
+    if (!verdict) return;
+    $("#verdict").replaceWith(verdict);
+    for (const name of fields) {
+      const value = verdict.dataset["suggest" + name[0].toUpperCase() + name.slice(1)];
+      if (value && !touched.has(name)) form.elements[name].value = value;
+    }
+    if (!form.elements.name.value && !touched.has("name")) {
+      form.elements.name.value = file.name.replace(/(\.(tar|dd|raw|img|gz|xz|bz2|tgz|tbz|txz))+$/i, "")
+        .replace(/[^A-Za-z0-9._+~-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "").slice(0, 100);
+    }
+    $("#announcer").textContent = $(".what-it-is", verdict)?.textContent ?? "";
+  }
+
+  input.addEventListener("change", look);
+  form.addEventListener("change", (event) => {
+    if (!fields.includes(event.target.name)) return;
+    touched.add(event.target.name);
+    look();
+  });
+  form.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-fix]");
+    if (!button) return;
+    for (const [name, value] of Object.entries(JSON.parse(button.dataset.fix))) {
+      form.elements[name].value = value;
+      touched.add(name);
+    }
+    look();
+  });
+
+  // ---- drag a file in
+  const drop = $("#drop");
+  for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
+    drop.addEventListener(kind, (event) => {
+      event.preventDefault();
+      drop.classList.toggle("over", kind === "dragenter" || kind === "dragover");
+      if (kind === "drop" && event.dataTransfer.files.length) {
+        input.files = event.dataTransfer.files;
+        look();
+      }
+    });
+  }
+
+  // ---- send
+  function show(sent, total, began, before) {
+    const bar = $("#sent");
+    bar.max = total || 1;
+    bar.value = sent;
+    const seconds = (performance.now() - began) / 1000;
+    const speed = seconds > 0.5 ? (sent - before) / seconds : 0;
+    const parts = [`${size(sent)} of ${size(total)}`];
+    if (speed > 0) parts.push(`${size(speed)}/s`, time((total - sent) / speed));
+    $("#sent-note").textContent = parts.filter(Boolean).join(", ");
+  }
+
+  function digest(file, id) {
+    const worker = new Worker(form.dataset.worker);
+    worker.onerror = () => { $("#hash-note").textContent = ""; };
+    worker.onmessage = async ({ data }) => {
+      if (data.done !== undefined) {
+        $("#hash-note").textContent = `SHA-256: ${Math.floor((data.done * 100) / (file.size || 1))} %`;
+        return;
+      }
+      $("#hash-note").textContent = `SHA-256: ${data.digest}`;
+      worker.terminate();
+      const body = new URLSearchParams({ sha256: data.digest });
+      const answer = await fetch(`/uploads/${id}/digest`, { method: "POST", headers, body });
+      if (!answer.ok || (await answer.json()).state !== "done") return;
+      upload?.abort(); // the store holds these bytes already
+      location.assign(`/uploads/${id}`);
+    };
+    worker.postMessage(file);
+  }
+
+  function paused(isPaused) {
+    $("#pause").textContent = isPaused ? "Go on" : "Pause";
+    if (isPaused) $("#sent-note").textContent = `Paused. ${$("#sent-note").textContent}`;
+  }
+
+  form.addEventListener("submit", async (event) => {
+    const file = input.files[0];
+    if (!file) return; // the server says what is missing
+    event.preventDefault();
+    if (!form.reportValidity()) return;
+    const metadata = { filename: file.name };
+    for (const name of fields) metadata[name] = form.elements[name].value;
+    let began = performance.now();
+    let before = -1;
+    let id = "";
+    upload = new tus.Upload(file, {
+      endpoint: form.dataset.files,
+      headers,
+      metadata,
+      chunkSize: 8 * 1024 * 1024,
+      retryDelays: [0, 500, 1500, 3000, 6000, 12000, 20000, 30000],
+      removeFingerprintOnSuccess: true,
+      fingerprint: async (one) =>
+        ["slipway", metadata.name, metadata.architecture, metadata.filetype, one.name, one.size,
+          one.lastModified].join("|"),
+      onUploadUrlAvailable: () => {
+        id = upload.url.split("/").pop();
+        digest(file, id);
+      },
+      onProgress: (sent, total) => {
+        if (before < 0) { before = sent; began = performance.now(); }
+        show(sent, total, began, before);
+      },
+      onSuccess: () => location.assign(`/uploads/${id}`),
+      onError: (error) => {
+        const text = error.originalResponse?.getBody() || "";
+        const words = text && !text.startsWith("{") ? text : "The connection was lost.";
+        say("error", `${words} What arrived is kept; press Go on to try again.`);
+        paused(true);
+        form.hidden = false;
+        if (error.originalResponse && error.originalResponse.getStatus() < 409) upload = null;
+      },
+    });
+    const earlier = await upload.findPreviousUploads();
+    if (earlier.length) upload.resumeFromPreviousUpload(earlier[0]);
+    form.hidden = true;
+    $("#sending").hidden = false;
+    paused(false);
+    upload.start();
+    $("#pause").focus();
+  });
+
+  $("#pause").addEventListener("click", () => {
+    if (!upload) return;
+    const isRunning = $("#pause").textContent === "Pause";
+    if (isRunning) upload.abort();
+    else upload.start();
+    paused(isRunning);
+  });
+
+  addEventListener("beforeunload", () => upload?.abort());
+})();

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Uploads, versions and VMware as pages, without a browser."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+from typing import Any
+
+from flask import Flask
+from sqlalchemy import select
+
+from tests import disks, factories
+from tests.api.test_uploads import served
+from tests.web.visitors import Visitor, leads_to, text_of
+from webapp.extensions import db, settings, store
+from webapp.models import Event, ResourceSet, Role, Upload
+from webapp.services import upload_work
+
+DISK = gzip.compress(disks.linux_disk(), 1, mtime=0)
+ESXI = gzip.compress(disks.small_esxi(), 1, mtime=0)
+FORM = {"name": "web", "title": "Web", "architecture": "amd64/generic", "filetype": "ddgz"}
+
+
+def work(app: Flask) -> None:
+    with app.app_context():
+        upload_work.work("a worker", lambda: False)
+        db.session.remove()
+
+
+def send(visitor: Visitor, data: bytes, **changed: str) -> str:
+    """The plain form of a browser without JavaScript; where it leads to."""
+    form: dict[str, Any] = {**FORM, **changed, "file": (io.BytesIO(data), "web.gz")}
+    return leads_to(visitor.post("/uploads/", form))
+
+
+def test_a_plain_form_uploads_and_says_its_limit(app: Flask) -> None:
+    visitor = Visitor(app, Role.ADMINISTRATOR)
+    page = visitor.get("/uploads/").text
+    assert "up to 256 MiB" in page
+    assert "No uploads yet" in page
+    where = send(visitor, DISK)
+    assert "Every byte is being checked" in visitor.get(where).text
+    work(app)
+    page = text_of(visitor.get(where))
+    assert "Machines can get it" in page
+    assert "Gzip, GPT disk of 8 MiB" in page
+    assert served(app, "custom/amd64/generic/web/uploaded/root-dd.gz") == DISK
+    assert "Web" in visitor.get("/images/").text
+    assert "root-dd.gz" in visitor.get("/images/custom/web/amd64").text
+
+
+def test_what_is_wrong_stands_beside_its_field(app: Flask) -> None:
+    visitor = Visitor(app, Role.ADMINISTRATOR)
+    answer = visitor.post("/uploads/", dict(FORM))
+    assert (answer.status_code, "Choose a file." in answer.text) == (422, True)
+    form: dict[str, Any] = {**FORM, "name": "windows", "file": (io.BytesIO(b"x"), "x")}
+    answer = visitor.post("/uploads/", form)
+    assert answer.status_code == 422
+    assert "reserved name" in answer.text
+    with app.app_context():
+        assert db.session.scalars(select(Upload)).all() == []
+
+
+def test_a_mix_up_is_mended_by_one_click(app: Flask) -> None:
+    visitor = Visitor(app, Role.ADMINISTRATOR)
+    where = send(visitor, DISK, filetype="tgz")
+    work(app)
+    page = visitor.get(where).text
+    assert "This is no tgz" in page
+    found = re.search(
+        r'action="(/uploads/\d+/declare)".*?name="filetype" value="(\w+)"', page, re.S
+    )
+    assert found
+    assert found[2] == "ddgz"
+    assert leads_to(visitor.post(found[1], {"filetype": found[2]})) == where
+    work(app)
+    assert "Machines can get it" in visitor.get(where).text
+    assert visitor.post(f"{where}/declare", {"filetype": "tgz"}).status_code == 409
+
+
+def test_an_upload_is_dropped_after_a_question(app: Flask) -> None:
+    visitor = Visitor(app, Role.ADMINISTRATOR)
+    where = send(visitor, DISK, filetype="tgz")
+    work(app)
+    assert "Drop this upload?" in visitor.get(f"{where}/drop").text
+    assert leads_to(visitor.post(f"{where}/drop")) == "/uploads/"
+    assert visitor.get(where).status_code == 404
+    with app.app_context():
+        assert list(store().uploads()) == []
+
+
+def test_a_file_is_looked_at_by_its_first_megabyte(app: Flask) -> None:
+    visitor = Visitor(app, Role.ADMINISTRATOR)
+    answer = visitor.client.post(
+        f"/uploads/look?filetype=tgz&size={len(ESXI)}&name=x",
+        data=ESXI[: 1 << 20],
+        headers={"X-CSRFToken": visitor.token(), "HX-Request": "true"},
+        content_type="application/octet-stream",
+    )
+    assert answer.status_code == 200
+    assert 'data-suggest-filetype="ddgz"' in answer.text
+    assert "VMware ESXi" in answer.text
+    assert "data-fix" in answer.text
+
+
+def test_the_server_gets_a_file_from_its_own_folder(app: Flask) -> None:
+    visitor = Visitor(app, Role.ADMINISTRATOR)
+    with app.app_context():
+        folder = settings().import_dir
+    folder.mkdir()
+    (folder / "disk.gz").write_bytes(DISK)
+    answer = visitor.post("/uploads/fetch", {**FORM, "place": "nothing", "sha256": ""})
+    assert (answer.status_code, "There is no such file" in answer.text) == (422, True)
+    answer = visitor.post("/uploads/fetch", {**FORM, "place": "http://127.0.0.1:9/x", "sha256": ""})
+    assert "needs the SHA-256" in answer.text
+    where = leads_to(visitor.post("/uploads/fetch", {**FORM, "place": "disk.gz", "sha256": ""}))
+    work(app)
+    assert "Machines can get it" in visitor.get(where).text
+
+
+def test_versions_are_rolled_back_on_the_images_page(app: Flask) -> None:
+    visitor = Visitor(app, Role.ADMINISTRATOR)
+    for number in range(2):
+        send(visitor, gzip.compress(disks.linux_disk(), 1, mtime=number))
+        work(app)
+    page = visitor.get("/images/custom/web/amd64").text
+    found = re.search(
+        r'name="resource_id" value="(\d+)".*?name="version" value="([\d.]+)"', page, re.S
+    )
+    assert found
+    assert "Roll back to it" in page
+    answer = visitor.post(
+        "/images/custom/web/amd64/current", {"resource_id": found[1], "version": found[2]}
+    )
+    assert leads_to(answer) == "/images/custom/web/amd64"
+    first = gzip.compress(disks.linux_disk(), 1, mtime=0)
+    assert served(app, "custom/amd64/generic/web/uploaded/root-dd.gz") == first
+    bad = {"resource_id": found[1], "version": "1"}
+    assert visitor.post("/images/custom/web/amd64/current", bad).status_code == 404
+
+
+# -- VMware
+
+
+def test_esxi_images_are_shown_with_all_that_is_known(app: Flask) -> None:
+    visitor = Visitor(app, Role.ADMINISTRATOR)
+    empty = visitor.get("/vmware/").text
+    assert "No ESXi image yet" in empty
+    assert "Ubuntu Advantage (now Ubuntu Pro)" in empty
+    assert "make ISO=" in empty
+    send(visitor, ESXI, name="esxi/6.7")
+    work(app)
+    with app.app_context():
+        factories.boot_resource({"root-dd.gz": b"x"}, os="esxi", release="8.0", arch="amd64")
+        db.session.add(
+            Event(
+                kind="image.fetched", actor="192.0.2.7", subject="esxi/amd64/generic/6.7/uploaded/x"
+            )
+        )
+        db.session.commit()
+    page = text_of(visitor.get("/vmware/"))
+    assert "VMware ESXi 6.7.0 build 14320388" in page
+    assert "192.0.2.7" in page
+    assert "an upload" in page
+    assert "reserved by ESXi" in page
+    assert "esxi/8.0" in page
+
+
+def test_the_number_of_queries_does_not_depend_on_the_number_of_images(
+    app: Flask, count_queries: Any
+) -> None:
+    visitor = Visitor(app, Role.VIEWER)
+
+    def queries() -> int:
+        with count_queries() as found:
+            assert visitor.get("/vmware/").status_code == 200
+        return len(found)
+
+    def add(name: str) -> None:
+        with app.app_context():
+            factories.boot_resource({"root-dd.gz": name.encode()}, os="esxi", release=name)
+            db.session.remove()
+
+    add("a")
+    before = queries()
+    for number in range(6):
+        add(f"b{number}")
+    assert queries() == before
+
+
+V1 = """\
+network:
+  version: 1
+  config:
+    - {type: physical, name: eth0, mac_address: "52:54:00:00:00:0a"}
+    - {type: physical, name: eth1, mac_address: "52:54:00:00:00:0b"}
+    - type: bond
+      name: bond0
+      bond_interfaces: [eth0, eth1]
+      params: {bond-mode: balance-alb}
+      subnets: [{type: static, address: 10.20.0.15/24, gateway: 10.20.0.1}]
+"""
+
+
+def test_a_network_is_planned_and_mended_by_one_click(app: Flask) -> None:
+    visitor = Visitor(app, Role.VIEWER)
+    assert "802.3ad" in visitor.get("/vmware/network").text
+    page = visitor.post("/vmware/network", {"config": V1, "nics": ""})
+    assert "ESXi has no teaming for bond mode" in page.text
+    assert "<svg" in page.text
+    fix = {"op": "mode", "name": "bond0", "value": "active-backup"}
+    mended = text_of(visitor.post("/vmware/network", {"config": V1, "nics": "", **fix}))
+    assert "Every command will be taken" in mended
+    assert "10.20.0.15 on vmk0 via vmnic0" in mended
+    assert "esxcli network vswitch standard add -v vSwitch0" in mended
+    bad = visitor.post("/vmware/network", {"config": ": [", "nics": ""})
+    assert bad.status_code == 422
+    gone = visitor.post("/vmware/network", {"config": V1, "nics": "", **fix, "name": "x"})
+    assert "fits nothing" in gone.text
+    hostile = V1.replace("eth0", "<script>alert(1)</script>")
+    assert (
+        "<script>alert" not in visitor.post("/vmware/network", {"config": hostile, "nics": ""}).text
+    )
+
+
+def test_a_machines_storage_is_checked(app: Flask) -> None:
+    visitor = Visitor(app, Role.VIEWER)
+    assert "It fits" in visitor.get("/vmware/storage?version=8&disk=480&layout=default").text
+    small = visitor.get("/vmware/storage?version=8&disk=16&layout=vmfs6&no_datastore=1").text
+    assert "It does not fit" in small
+    assert "needs 32 GiB" in small
+    assert "A datastore must be defined" in small
+    for query in ("version=x&disk=nan", "version=8&disk=inf", "version=&disk=-1", "disk=1"):
+        assert visitor.get(f"/vmware/storage?{query}").status_code == 200
+
+
+def test_uploads_are_for_administrators(app: Flask) -> None:
+    for role in (Role.VIEWER, Role.OPERATOR):
+        visitor = Visitor(app, role)
+        assert visitor.get("/uploads/").status_code == 403
+        assert "Uploads" not in text_of(visitor.get("/images/"))
+    with app.app_context():
+        assert db.session.scalars(select(ResourceSet)).all() == []

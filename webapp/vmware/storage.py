@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a machine's disks can carry an ESXi version: the rules of spec esxi b.3."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+GIB = 1 << 30
+VERSIONS = ("6.7", "7", "8", "9")
+LAYOUTS = ("default", "vmfs6", "vmfs7", "linux")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A machine's boot disk and what is planned on it.
+
+    disk: bytes. layout: of its storage; default lets ESXi decide. datastores: how many
+    are planned, None when nobody said. has_serial: hosts find disks by serial number.
+    """
+
+    version: str
+    disk: int
+    layout: str = "default"
+    datastores: int | None = None
+    has_serial: bool = True
+    is_nvme: bool = False
+    partitions_changed: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Remark:
+    """One finding. grade: error, warning or note."""
+
+    grade: str
+    code: str
+    message: str
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class StorageCheck:
+    """The answer. partitions: number -> what it is; reserved ones cannot be changed."""
+
+    minimum: int
+    reserved: tuple[int, ...]
+    changeable: int
+    datastore: int
+    remarks: tuple[Remark, ...] = field(default=())
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether nothing would fail."""
+        return all(remark.grade != "error" for remark in self.remarks)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "is_fine": self.is_fine,
+            "minimum": self.minimum,
+            "reserved": list(self.reserved),
+            "changeable": self.changeable,
+            "datastore": self.datastore,
+            "remarks": [vars(remark) for remark in self.remarks],
+        }
+
+
+def check(target: Target) -> StorageCheck:
+    """Check a machine's storage before it is deployed."""
+    major = _major(target.version)
+    is_old = major == 6
+    minimum = (10 if is_old else 32) * GIB
+    reserved = (1, 2, 5, 6, 7, 8, 9) if is_old else (1, 5, 6, 7)
+    changeable = 3 if is_old else 8
+    remarks: list[Remark] = []
+    if major not in (6, 7, 8, 9):
+        remarks.append(
+            Remark("error", "version", f"ESXi {target.version[:20]} is not known here.",
+                   "Choose 6.7, 7, 8 or 9.")
+        )  # fmt: skip
+    if target.version.startswith("6.5"):
+        remarks.append(
+            Remark("error", "version", "ESXi 6.5 keeps the MAC address of the build machine.",
+                   "Use 6.7 or later.")
+        )  # fmt: skip
+    if target.disk < minimum:
+        remarks.append(
+            Remark("error", "size", f"The boot disk has {target.disk / GIB:.0f} GiB; ESXi "
+                   f"{target.version} needs {minimum // GIB} GiB.", "Use a larger disk.")
+        )  # fmt: skip
+    remarks += _layout(target, is_old=is_old)
+    for number in target.partitions_changed:
+        if number in reserved:
+            remarks.append(
+                Remark("error", "reserved", f"Partition {number} belongs to ESXi and cannot be "
+                       f"changed; only partition {changeable} can.", f"Leave {number} alone.")
+            )  # fmt: skip
+    if target.datastores == 0 and target.layout in ("vmfs6", "vmfs7"):
+        remarks.append(
+            Remark("error", "datastore", "A datastore must be defined when deploying VMware ESXi.",
+                   f"Define one, e.g. datastore1 on partition {changeable}.")
+        )  # fmt: skip
+    if not target.has_serial:
+        remarks.append(
+            Remark("error", "serial", "The disk has no serial number, and hosts find disks by it: "
+                   "its datastore would silently be missing.", "Give the disk a serial number.")
+        )  # fmt: skip
+    if target.is_nvme:
+        remarks.append(
+            Remark("warning", "nvme", "Hosts do not always find NVMe disks by their serial number.",
+                   "Look at the datastores after the first deployment.")
+        )  # fmt: skip
+    if major >= 7:
+        remarks.append(
+            Remark("warning", "clone", "VMware does not support cloned boot disks since 7.0 U2: "
+                   "all hosts get the same VMFS identities.",
+                   "Use it where hosts share no storage.")
+        )  # fmt: skip
+    used = minimum if not is_old else 8 * GIB
+    return StorageCheck(minimum, reserved, changeable, max(0, target.disk - used), tuple(remarks))
+
+
+def _layout(target: Target, *, is_old: bool) -> list[Remark]:
+    right = "vmfs6" if is_old else "vmfs7"
+    if target.layout == "linux":
+        return [
+            Remark(
+                "note", "linux", "A Linux layout is accepted: only datastore1 grows over the disk."
+            )
+        ]
+    if target.layout in ("vmfs6", "vmfs7") and target.layout != right:
+        return [
+            Remark("error", "layout", f"The layout {target.layout} is not that of ESXi "
+                   f"{target.version}: its datastore lies on another partition.", f"Use {right}.")
+        ]  # fmt: skip
+    if target.layout not in LAYOUTS:
+        return [
+            Remark("error", "layout", f"{target.layout[:40]!r} is no layout that ESXi can have.",
+                   f"Use {right}.")
+        ]  # fmt: skip
+    return []
+
+
+def _major(version: str) -> int:
+    match = re.match(r"\d{1,3}", version)
+    return int(match[0]) if match else 0

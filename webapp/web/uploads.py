@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Uploads: send a file, see what it is, mend what was declared, follow it until it is an image."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+from flask import Blueprint, Response, flash, jsonify, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_wtf import FlaskForm
+from flask_wtf.file import FileField
+from wtforms import SelectField, StringField
+from wtforms.fields import SelectChoice
+from wtforms.validators import InputRequired, Optional
+
+from webapp import hx, jobs, tus
+from webapp.bodies import Incoming, drain
+from webapp.errors import Conflict, InvalidFields, NotFound, Problem
+from webapp.extensions import settings
+from webapp.models import Role, Upload, UploadState
+from webapp.services import (
+    finishing,
+    image_names,
+    upload_fetch,
+    upload_fields,
+    upload_look,
+    uploads,
+)
+from webapp.web import forms
+from webapp.web.access import me, requires
+
+blueprint = Blueprint("uploads", __name__)
+
+PLAIN_MIB = 256  # what a browser without JavaScript may send in one form
+MOST = 1 << 44
+ACTIVE = (UploadState.FETCHING, UploadState.CHECKING)
+LABELS = {
+    "tgz": "tgz: root file system, tar.gz",
+    "tbz": "tbz: root file system, tar.bz2",
+    "txz": "txz: root file system, tar.xz",
+    "ddgz": "ddgz: whole disk, gzip",
+    "ddxz": "ddxz: whole disk, xz",
+    "ddbz2": "ddbz2: whole disk, bzip2",
+    "ddraw": "ddraw: whole disk, not compressed",
+    "ddtgz": "ddtgz: disk in a tar.gz",
+    "ddtbz": "ddtbz: disk in a tar.bz2",
+    "ddtxz": "ddtxz: disk in a tar.xz",
+    "ddtar": "ddtar: disk in a tar",
+}
+
+
+class DeclareForm(FlaskForm):
+    """What a file is."""
+
+    name = StringField("Name", [InputRequired("Give it a name.")])
+    title = StringField("Title", [Optional()])
+    architecture = SelectField(
+        "Architecture",
+        choices=[SelectChoice(f"{a}/generic", f"{a}/generic") for a in image_names.ARCHES],
+        validate_choice=False,
+        default="amd64/generic",
+    )
+    filetype = SelectField(
+        "File type", choices=[SelectChoice(w, t) for w, t in LABELS.items()], default="tgz"
+    )
+
+
+class UploadForm(DeclareForm):
+    """The same with the file itself."""
+
+    file = FileField("File")
+
+
+class FetchForm(DeclareForm):
+    """The same with where the server gets the file."""
+
+    place = StringField("Address or path", [InputRequired("Say where the file is.")])
+    sha256 = StringField("SHA-256", [Optional()])
+
+
+@blueprint.get("/uploads/")
+@requires(Role.ADMINISTRATOR)
+def index() -> ResponseReturnValue:
+    """Send a file; see what is under way."""
+    return _page(UploadForm(None), FetchForm(None))
+
+
+@blueprint.get("/uploads/list")
+@requires(Role.ADMINISTRATOR)
+def listing() -> ResponseReturnValue:
+    """The list alone; polled while something is being checked."""
+    return hx.part("uploads/_list.html", **_listed())
+
+
+@blueprint.post("/uploads/")
+@requires(Role.ADMINISTRATOR, form_bytes=(PLAIN_MIB + 1) << 20)
+def send() -> ResponseReturnValue:
+    """Take a file in one form, for browsers without JavaScript."""
+    form = UploadForm()
+    sent = form.file.data
+    if not sent or not getattr(sent, "filename", ""):
+        form.validate()
+        form.file.errors = ["Choose a file."]
+        return _page(form, FetchForm(None), status=422)
+    size = sent.stream.seek(0, 2)
+    sent.stream.seek(0)
+    try:
+        upload = uploads.create(
+            _declared(form, size=size, origin="browser", place=sent.filename), me().username
+        )
+    except InvalidFields as problem:
+        forms.show(problem, form)
+        return _page(form, FetchForm(None), status=422)
+    uploads.append(upload, iter(lambda: sent.stream.read(1 << 20), b""))
+    upload_look.look_early(upload)
+    jobs.wake(settings())
+    return hx.see_other(url_for("uploads.show", upload_id=upload.id))
+
+
+@blueprint.post("/uploads/fetch")
+@requires(Role.ADMINISTRATOR)
+def fetch() -> ResponseReturnValue:
+    """Let the server get a file by itself."""
+    form = FetchForm()
+    if not form.validate():
+        return _page(UploadForm(None), form, status=422)
+    place = form.place.data.strip()
+    is_url = "://" in place
+    values = {
+        "name": form.name.data,
+        "architecture": form.architecture.data,
+        "filetype": form.filetype.data,
+        "title": form.title.data or "",
+        "sha256": form.sha256.data or "",
+    }
+    where = {"url": place} if is_url else {"path": place}
+    try:
+        upload = upload_fetch.begin(values, me().username, **where)
+    except InvalidFields as problem:
+        fields = {("place" if n in ("url", "path") else n): m for n, m in problem.fields.items()}
+        forms.show(InvalidFields(fields), form)
+        return _page(UploadForm(None), form, status=422)
+    except Problem as problem:
+        form.place.errors = [str(problem)]
+        return _page(UploadForm(None), form, status=422)
+    jobs.wake(settings())
+    return hx.see_other(url_for("uploads.show", upload_id=upload.id))
+
+
+@blueprint.post("/uploads/look")
+@requires(Role.ADMINISTRATOR, form_bytes=MOST)
+def look() -> ResponseReturnValue:
+    """Say what a file is by its first megabyte, which is the body; nothing is kept."""
+    head = b"".join(islice(Incoming(request).pieces(), upload_look.HEAD_PIECES))
+    drain(request)
+    said = request.args
+    size = said.get("size", "")
+    report = upload_look.of_head(
+        head[: upload_look.HEAD],
+        said.get("name", "")[:200],
+        said.get("architecture", "")[:100],
+        said.get("filetype", "")[:40],
+        size=int(size) if size.isdigit() and len(size) < 16 else None,
+    )
+    return hx.part("uploads/_verdict.html", report=report.as_dict(), upload=None)
+
+
+@blueprint.get("/uploads/<int(max=2147483647):upload_id>")
+@requires(Role.ADMINISTRATOR)
+def show(upload_id: int) -> ResponseReturnValue:
+    """One upload: how far, what it is, what to do."""
+    upload = uploads.find(upload_id)
+    return hx.render("uploads/show.html", "uploads/_state.html", **_shown(upload))
+
+
+@blueprint.post("/uploads/<int(max=2147483647):upload_id>/declare")
+@requires(Role.ADMINISTRATOR)
+def declare(upload_id: int) -> ResponseReturnValue:
+    """Declare it anew; it is looked into again."""
+    upload = uploads.find(upload_id)
+    names = ("name", "architecture", "filetype", "title")
+    changed = {name: request.form[name] for name in names if name in request.form}
+    try:
+        upload_look.declare(upload, changed, me().username)
+    except InvalidFields as problem:
+        return hx.render(
+            "uploads/show.html", None, status=422, **_shown(uploads.find(upload_id), problem)
+        )
+    jobs.wake(settings())
+    return hx.see_other(url_for("uploads.show", upload_id=upload_id))
+
+
+@blueprint.get("/uploads/<int(max=2147483647):upload_id>/drop")
+@requires(Role.ADMINISTRATOR)
+def confirm_drop(upload_id: int) -> ResponseReturnValue:
+    """Ask before bytes are forgotten."""
+    return hx.render("uploads/drop.html", None, upload=uploads.find(upload_id))
+
+
+@blueprint.post("/uploads/<int(max=2147483647):upload_id>/drop")
+@requires(Role.ADMINISTRATOR)
+def drop(upload_id: int) -> ResponseReturnValue:
+    """Forget an upload with its bytes."""
+    upload = uploads.find(upload_id)
+    name = upload.name
+    uploads.drop(upload, me().username)
+    flash(f"The upload of {name} is dropped.", "ok")
+    return hx.see_other(url_for("uploads.index"))
+
+
+@blueprint.post("/uploads/<int(max=2147483647):upload_id>/digest")
+@requires(Role.ADMINISTRATOR)
+def tell_digest(upload_id: int) -> ResponseReturnValue:
+    """Note the SHA-256 that the browser computed; bytes the store knows need not be sent."""
+    upload = uploads.find(upload_id)
+    digest = upload_fields.read_sha256(request.form.get("sha256", ""))
+    if digest and not upload.sha256 and upload.is_open:
+        uploads.note_digest(upload, digest)
+        if upload.state == UploadState.RECEIVING and finishing.is_known(upload):
+            finishing.finish(upload)
+    return jsonify(state=upload.state)
+
+
+# -- the bytes, by tus
+
+
+@blueprint.post("/uploads/files")
+@requires(Role.ADMINISTRATOR, form_bytes=MOST)
+def begin() -> Response:
+    """Begin (tus, extension Creation)."""
+    return _tus(lambda: tus.create(request, me().username, "browser", "/uploads/files/"))
+
+
+@blueprint.get("/uploads/files/<int(max=2147483647):upload_id>")
+@requires(Role.ADMINISTRATOR)
+def ask(upload_id: int) -> Response:
+    """Where to go on."""
+    return _tus(lambda: tus.head(request, upload_id))
+
+
+@blueprint.route("/uploads/files/<int(max=2147483647):upload_id>", methods=["PATCH"])
+@requires(Role.ADMINISTRATOR, form_bytes=MOST)
+def receive(upload_id: int) -> Response:
+    """The next bytes."""
+    return _tus(lambda: tus.patch(request, upload_id))
+
+
+@blueprint.delete("/uploads/files/<int(max=2147483647):upload_id>")
+@requires(Role.ADMINISTRATOR)
+def forget(upload_id: int) -> Response:
+    """Forget it."""
+    return _tus(lambda: tus.delete(request, upload_id, me().username))
+
+
+def _tus(call: Any) -> Response:
+    try:
+        response: Response = call()
+    except Problem as problem:
+        drain(request)
+        status = _TUS_STATUS.get(problem.code) or (404 if isinstance(problem, NotFound) else 400)
+        if isinstance(problem, Conflict):
+            status = 409
+        response = Response(str(problem), status, content_type="text/plain; charset=utf-8")
+        return tus.decorate(response)
+    if response.headers.get("Upload-Offset") == response.headers.get("Upload-Length"):
+        jobs.wake(settings())
+    return response
+
+
+_TUS_STATUS = {
+    "upload-offset": 409,
+    "upload-complete": 409,
+    "upload-checksum": 460,
+    "store-full": 507,
+    "tus-version": 412,
+    "body-type": 415,
+}
+
+
+def _declared(form: DeclareForm, **more: Any) -> upload_fields.Declared:
+    return upload_fields.Declared(
+        name=form.name.data or "",
+        architecture=form.architecture.data or "",
+        filetype=form.filetype.data or "",
+        title=form.title.data or "",
+        **more,
+    )
+
+
+def _page(form: UploadForm, fetch_form: FetchForm, status: int = 200) -> ResponseReturnValue:
+    return hx.render(
+        "uploads/index.html",
+        None,
+        status=status,
+        form=form,
+        fetch_form=fetch_form,
+        plain_mib=PLAIN_MIB,
+        most_gb=settings().upload_max_gb,
+        import_dir=str(settings().import_dir),
+        **_listed(),
+    )
+
+
+def _listed() -> dict[str, Any]:
+    rows = uploads.listed(limit=50)
+    return {
+        "rows": [row for row in rows if row.is_open],
+        "ended": [row for row in rows if not row.is_open][:10],
+        "is_active": any(row.state in ACTIVE for row in rows),
+    }
+
+
+def _shown(upload: Upload, problem: InvalidFields | None = None) -> dict[str, Any]:
+    word = image_names.WORDS.get(upload.ftype, upload.ftype)
+    form = DeclareForm(
+        None,
+        data={
+            "name": upload.name,
+            "title": upload.title,
+            "architecture": upload.architecture,
+            "filetype": word,
+        },
+    )
+    if problem is not None:
+        form = DeclareForm()
+        form.validate()
+        forms.show(problem, form)
+    return {
+        "upload": upload,
+        "report": upload.report or None,
+        "word": word,
+        "form": form,
+        "is_active": upload.state in ACTIVE,
+        "expires_at": uploads.expires_at(upload) if upload.is_open else None,
+    }

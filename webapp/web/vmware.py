@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VMware ESXi: its images, and a host's network and storage before the host is lost."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from flask import Blueprint, request, url_for
+from flask.typing import ResponseReturnValue
+from markupsafe import Markup
+
+from webapp import hx
+from webapp.errors import Problem
+from webapp.models import Role
+from webapp.services import esxi_images
+from webapp.vmware import storage
+from webapp.vmware.mending import mend
+from webapp.vmware.model import Fix
+from webapp.vmware.picture import draw
+from webapp.vmware.plan import plan
+from webapp.web.access import requires
+
+blueprint = Blueprint("vmware", __name__)
+
+_NIC = re.compile(r"(vmnic\d{1,3})\s*=\s*([0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5})")
+EXAMPLE = """\
+version: 2
+ethernets:
+  eth0: {}
+  eth1: {}
+bonds:
+  bond0:
+    interfaces: [eth0, eth1]
+    parameters: {mode: active-backup, primary: eth0}
+    addresses: [10.20.0.15/24]
+    gateway4: 10.20.0.1
+    nameservers: {addresses: [10.20.0.2], search: [lab.example]}
+"""
+
+
+@blueprint.get("/vmware/")
+@requires(Role.VIEWER)
+def index() -> ResponseReturnValue:
+    """ESXi images, and what to know about them."""
+    return hx.render("vmware/index.html", None, images=esxi_images.listed())
+
+
+@blueprint.get("/vmware/network")
+@requires(Role.VIEWER)
+def network() -> ResponseReturnValue:
+    """A page to paste a configuration into."""
+    return _network((request.args.get("example") and EXAMPLE) or "", "")
+
+
+@blueprint.post("/vmware/network")
+@requires(Role.VIEWER)
+def plan_network() -> ResponseReturnValue:
+    """Plan it; a fix in the form is taken first. Nothing is kept."""
+    text, nics = request.form.get("config", ""), request.form.get("nics", "")
+    if request.form.get("op"):
+        fix = Fix(
+            "", request.form["op"], request.form.get("name", ""), request.form.get("value", "")
+        )
+        try:
+            text = mend(text, fix)
+        except Problem as problem:
+            return _network(text, nics, problem=problem)
+    return _network(text, nics, is_asked=True)
+
+
+@blueprint.get("/vmware/storage")
+@requires(Role.VIEWER)
+def check_storage() -> ResponseReturnValue:
+    """Check a machine's disk against a version."""
+    said = request.args
+    found = None
+    if "version" in said:
+        found = storage.check(
+            storage.Target(
+                version=said.get("version", "")[:20],
+                disk=_gib(said.get("disk", "")),
+                layout=said.get("layout", "default")[:20],
+                datastores=0 if said.get("no_datastore") else None,
+                has_serial=not said.get("no_serial"),
+                is_nvme=bool(said.get("nvme")),
+            )
+        )
+    return hx.render(
+        "vmware/storage.html",
+        None,
+        found=found,
+        said=said,
+        versions=storage.VERSIONS,
+        layouts=storage.LAYOUTS,
+    )
+
+
+def _gib(text: str) -> int:
+    try:
+        value = float(text)
+    except ValueError:
+        return 0
+    if not math.isfinite(value):
+        return 0
+    return int(min(max(value, 0), 1 << 20) * storage.GIB)
+
+
+def _network(
+    text: str, nics: str, *, problem: Problem | None = None, is_asked: bool = False
+) -> ResponseReturnValue:
+    made, picture, unknown = None, "", ""
+    if is_asked and problem is None:
+        try:
+            known, unknown = _nics(nics)
+            made = plan(text, known or None)
+            picture = Markup(draw(made))  # noqa: S704 - made here, every text in it escaped
+        except Problem as found:
+            problem = found
+    values: dict[str, Any] = {
+        "config": text,
+        "nics": nics,
+        "unknown": unknown,
+        "plan": made,
+        "picture": picture,
+        "problem": problem,
+        "example_url": url_for("vmware.network", example=1),
+    }
+    status = 422 if problem is not None else 200
+    return hx.render("vmware/network.html", None, status=status, **values)
+
+
+def _nics(text: str) -> tuple[dict[str, str], str]:
+    """``vmnic0=MAC`` in any number, and what could not be read of it."""
+    found = {m[1]: m[2].lower().replace("-", ":") for m in _NIC.finditer(text[:8000])}
+    rest = _NIC.sub("", text[:8000]).replace(",", " ").strip()
+    return found, rest[:100]
