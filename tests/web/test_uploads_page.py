@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
 import re
 from typing import Any
 
@@ -19,7 +20,7 @@ from webapp.models import Event, ResourceSet, Role, Upload
 from webapp.services import upload_work
 
 DISK = gzip.compress(disks.linux_disk(), 1, mtime=0)
-ESXI = gzip.compress(disks.small_esxi(), 1, mtime=0)
+ESXI = lzma.compress(disks.small_esxi(), preset=0)
 FORM = {"name": "web", "title": "Web", "architecture": "amd64/generic", "filetype": "ddgz"}
 
 
@@ -100,7 +101,7 @@ def test_a_file_is_looked_at_by_its_first_megabyte(app: Flask) -> None:
         content_type="application/octet-stream",
     )
     assert answer.status_code == 200
-    assert 'data-suggest-filetype="ddgz"' in answer.text
+    assert 'data-suggest-filetype="ddxz"' in answer.text
     assert "VMware ESXi" in answer.text
     assert "data-fix" in answer.text
 
@@ -150,7 +151,7 @@ def test_esxi_images_are_shown_with_all_that_is_known(app: Flask) -> None:
     assert "No ESXi image yet" in empty
     assert "Ubuntu Advantage (now Ubuntu Pro)" in empty
     assert "make ISO=" in empty
-    send(visitor, ESXI, name="esxi/6.7")
+    send(visitor, ESXI, name="esxi/6.7", filetype="ddxz")
     work(app)
     with app.app_context():
         factories.boot_resource({"root-dd.gz": b"x"}, os="esxi", release="8.0", arch="amd64")

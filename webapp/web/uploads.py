@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from itertools import islice
 from typing import Any
 
@@ -103,16 +104,17 @@ def send() -> ResponseReturnValue:
         form.validate()
         form.file.errors = ["Choose a file."]
         return _page(form, FetchForm(None), status=422)
-    size = sent.stream.seek(0, 2)
-    sent.stream.seek(0)
-    try:
-        upload = uploads.create(
-            _declared(form, size=size, origin="browser", place=sent.filename), me().username
-        )
-    except InvalidFields as problem:
-        forms.show(problem, form)
-        return _page(form, FetchForm(None), status=422)
-    uploads.append(upload, iter(lambda: sent.stream.read(1 << 20), b""))
+    with closing(sent):
+        size = sent.stream.seek(0, 2)
+        sent.stream.seek(0)
+        try:
+            upload = uploads.create(
+                _declared(form, size=size, origin="browser", place=sent.filename), me().username
+            )
+        except InvalidFields as problem:
+            forms.show(problem, form)
+            return _page(form, FetchForm(None), status=422)
+        uploads.append(upload, iter(lambda: sent.stream.read(1 << 20), b""))
     upload_look.look_early(upload)
     jobs.wake(settings())
     return hx.see_other(url_for("uploads.show", upload_id=upload.id))
