@@ -6,6 +6,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import random
+import re
+import socket
+import subprocess
+import threading
+import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +20,7 @@ import pytest
 from tests import disks
 from tests.browser import OpenPage, Watch, axe
 from tests.e2e.test_main_job import set_up
-from tests.live import LiveSlipway, wait_until
+from tests.live import ADMIN, PASSWORD, SLIPWAY, LiveSlipway, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 Start = Callable[[dict[str, str]], LiveSlipway]
@@ -129,11 +134,6 @@ def test_a_server_that_is_started_anew_goes_on_with_uploads(
     tmp_path: Path, make_live: Start
 ) -> None:
     """The command line meets a server that dies on it again and again."""
-    import subprocess
-    import time
-
-    from tests.live import ADMIN, PASSWORD, SLIPWAY
-
     slipway = make_live(CALM)
     slipway.cli("admin", "create", ADMIN, "--password-stdin", stdin=PASSWORD)
     token = tmp_path / "token"
@@ -162,3 +162,145 @@ def test_a_server_that_is_started_anew_goes_on_with_uploads(
         lambda: fetched(slipway, "custom/amd64/generic/lab/uploaded/root-dd.raw") == digest,
         "the image is served",
     )
+
+
+class Scissors:
+    """A TCP proxy that cuts connections after random numbers of bytes, so many times."""
+
+    def __init__(self, port: int, cuts: int, most: int) -> None:
+        self._port, self.left = port, cuts
+        self._chance = random.Random(11)
+        self._most = most
+        self._lock = threading.Lock()
+        self.sent = 0  # bytes towards the server
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._carry, args=(client,), daemon=True).start()
+
+    def _carry(self, client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", self._port)) as server:
+            back = threading.Thread(target=self._back, args=(server, client), daemon=True)
+            back.start()
+            budget = self._budget()
+            try:
+                while data := client.recv(1 << 16):
+                    if budget is not None and len(data) > budget:
+                        server.sendall(data[:budget])
+                        self.sent += budget
+                        with self._lock:
+                            self.left -= 1
+                        for end in (client, server):
+                            end.shutdown(socket.SHUT_RDWR)  # wakes the other thread
+                        return
+                    server.sendall(data)
+                    self.sent += len(data)
+                    budget = None if budget is None else budget - len(data)
+            except OSError:
+                return
+
+    def _back(self, server: socket.socket, client: socket.socket) -> None:
+        try:
+            while data := server.recv(1 << 16):
+                client.sendall(data)
+        except OSError:
+            return
+
+    def _budget(self) -> int | None:
+        with self._lock:
+            return self._chance.randrange(20_000, self._most) if self.left > 0 else None
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.mark.timeout(600)
+def test_two_gigabytes_survive_a_hundred_cuts(
+    tmp_path: Path, make_live: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At most one piece is sent again for each cut, and the server stays small."""
+    slipway = make_live(CALM)
+    slipway.cli("admin", "create", ADMIN, "--password-stdin", stdin=PASSWORD)
+    token = tmp_path / "token"
+    token.write_text(slipway.cli("admin", "token", ADMIN, "--scope", "all"))
+    size, piece = 2 << 30, 8 << 20
+    file, digest = tmp_path / "disk.raw", hashlib.sha256()
+    table = disks.gpt_disk(size, [disks.Part(1, disks.LINUX, 2048, size // 512 - 40)], keep=1 << 20)
+    block = bytearray(random.Random(3).randbytes(1 << 20))
+    with file.open("wb") as out:
+        for number in range(size >> 20):
+            block[:8] = number.to_bytes(8, "big")
+            data: bytes = bytes(block)
+            if number == 0:
+                data = table
+            if number == (size >> 20) - 1:
+                data = data[: -len(_tail(size))] + _tail(size)
+            digest.update(data)
+            out.write(data)
+    scissors = Scissors(slipway.web_port, 100, 30 << 20)
+    try:
+        slipway.cli(
+            "upload", str(file), "--name", "lab", "--filetype", "ddraw", "--token-file", str(token),
+            "--url", f"http://127.0.0.1:{scissors.port}/",
+        )  # fmt: skip
+    finally:
+        scissors.close()
+    cuts = 100 - scissors.left
+    assert cuts >= 90
+    assert scissors.sent <= size + cuts * piece + (16 << 20)
+    name = "custom/amd64/generic/lab/uploaded/root-dd.raw"
+    wait_until(lambda: fetched(slipway, name) == digest.hexdigest(), "the image is served")
+    memory = max(_peak(pid) for pid in slipway.pids("web"))
+    with capsys.disabled():
+        print(
+            f"\n2 GiB with {cuts} cuts: {scissors.sent / size:.2f} times sent, {memory} MiB at most"
+        )
+    assert memory <= 150
+
+
+def _tail(size: int) -> bytes:
+    """The second partition table of that disk."""
+    head = disks.gpt_disk(size, [disks.Part(1, disks.LINUX, 2048, size // 512 - 40)], keep=34 * 512)
+    entries = head[1024:]
+    last = size // 512 - 1
+    return entries + disks.gpt_header(last, 1, last - 32, entries, last - 33)
+
+
+def _peak(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) // 1024
+
+
+@pytest.mark.timeout(300)
+def test_two_uploads_at_once_do_not_mix(tmp_path: Path, make_live: Start) -> None:
+    slipway = make_live(CALM)
+    slipway.cli("admin", "create", ADMIN, "--password-stdin", stdin=PASSWORD)
+    token = tmp_path / "token"
+    token.write_text(slipway.cli("admin", "token", ADMIN, "--scope", "all"))
+    files = {}
+    for number in range(2):
+        file = tmp_path / f"{number}.raw"
+        file.write_bytes(raw_disk((60 + number) << 20))
+        files[f"n{number}"] = file
+    sending = [
+        subprocess.Popen(
+            [SLIPWAY, "upload", str(file), "--name", name, "--filetype", "ddraw",
+             "--url", slipway.web_url, "--token-file", str(token)],
+            env=slipway.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )
+        for name, file in files.items()
+    ]  # fmt: skip
+    for one in sending:
+        output, _ = one.communicate(timeout=200)
+        assert one.returncode == 0, output.decode()
+    for name, file in files.items():
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        path = f"custom/amd64/generic/{name}/uploaded/root-dd.raw"
+        wait_until(lambda p=path, d=digest: fetched(slipway, p) == d, "it is served")  # type: ignore[misc]

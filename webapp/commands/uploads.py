@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import sys
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ from webapp.errors import Problem
 
 PIECE = 8 << 20
 TUS = {"Tus-Resumable": "1.0.0", "User-Agent": "slipway/cli"}
-_TRIES = 8
+_PATIENCE_S = 120.0  # with one piece, while nobody takes it
 _LOOK_S = 0.5
 
 
@@ -182,24 +183,25 @@ def _put(api: Api, place: str, offset: int, piece: bytes) -> int:
         "Upload-Offset": str(offset),
         "Upload-Checksum": f"sha256 {checksum}",
     }
-    for attempt in range(_TRIES):
+    patience = time.monotonic() + _PATIENCE_S
+    for attempt in itertools.count():
         try:
             return _offset(api.send("PATCH", place, headers, piece))
         except Unreachable:
-            if attempt == _TRIES - 1:
+            if time.monotonic() > patience:
                 raise
-            time.sleep(min(10.0, 0.5 * 2**attempt))
         except ApiProblem as problem:
-            if problem.status not in (409, 423, 460) or attempt == _TRIES - 1:
+            # A request that was cut may keep the server waiting for a while.
+            if problem.status not in (409, 423, 460, 502, 503, 504) or time.monotonic() > patience:
                 raise
-            time.sleep(0.2)
+        time.sleep(min(5.0, 0.05 * 2**attempt))
         try:
             found = _offset(api.send("HEAD", place, dict(TUS), b""))
         except Unreachable:
             continue
         if found != offset:
             return found  # the piece had arrived, and only the answer was lost
-    raise AssertionError("the last try returned or raised")
+    raise AssertionError("the loop returned or raised")
 
 
 def _offset(answer: Answer) -> int:

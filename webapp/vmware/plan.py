@@ -84,7 +84,8 @@ class _Planner:
         """Plan every link, parents before their children."""
         for link in self._config.links:
             if link.name in self._links:
-                self._error("already", f"{link.name[:60]!r} is defined twice.", link.place)
+                message = f"{link.name[:60]!r} is defined twice."
+                self._error("already", message, link.place, "Rename one of the two.")
             self._links.setdefault(link.name, link)
         physical = [link for link in self._links.values() if link.kind == "physical"]
         self._assumed = {link.name: f"vmnic{n}" for n, link in enumerate(physical)}
