@@ -104,7 +104,7 @@ class _Planner:
             for child in self._links.values():
                 if child.kind == "vlan" and child.parent == link.name and self._waits(child):
                     self._vlan(child)
-        if not self._plan.vmks:
+        if not self._plan.vmks and self._plan.is_promise:
             message = "No interface has an address: nobody can reach the host."
             self._find(WARNING, "no-address", message, Place(1, 1))
         self._check_counts()
