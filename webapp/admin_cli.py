@@ -31,7 +31,8 @@ def admin() -> None:
     help="A viewer sees; an operator also imports; an administrator does all.",
 )
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
-def admin_create(name: str, role: str, password_stdin: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def admin_create(name: str, role: str, password_stdin: bool, as_json: bool) -> None:
     """Create a user.
 
     \b
@@ -50,7 +51,8 @@ def admin_create(name: str, role: str, password_stdin: bool) -> None:
             known = accounts.user_named(name)
         except NotFound:
             user = _created(name, Role(role), password_stdin)
-            click.echo(f"Created {user.role} {user.username}.")
+            made = {"id": user.id, "username": user.username, "role": str(user.role)}
+            _say(made, as_json, f"Created {user.role} {user.username}.")
         else:
             raise Problem(
                 f"There is a user {known.username} already ({known.role}).",
@@ -90,7 +92,8 @@ def _asked_password() -> str:
 @admin.command("apikey")
 @click.argument("name")
 @click.option("--label", default="command line", show_default=True, help="What the key is for.")
-def admin_apikey(name: str, label: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def admin_apikey(name: str, label: str, as_json: bool) -> None:
     """Make an API key for a user and print it: consumer:token:secret, shown this once.
 
     \b
@@ -101,7 +104,8 @@ def admin_apikey(name: str, label: str) -> None:
     from webapp.services import accounts
 
     with app_context():
-        click.echo(accounts.create_api_key(accounts.user_named(name), label))
+        key = accounts.create_api_key(accounts.user_named(name), label)
+    _say({"key": key}, as_json, key)
 
 
 @admin.command("apikeys")
@@ -149,7 +153,8 @@ def admin_apikeys(name: str, as_json: bool) -> None:
 @admin.command("revoke-apikey")
 @click.argument("name")
 @click.argument("key_id", metavar="ID", type=int)
-def admin_revoke_apikey(name: str, key_id: int) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def admin_revoke_apikey(name: str, key_id: int, as_json: bool) -> None:
     """Revoke an API key of a user; what uses it is refused from now on.
 
     \b
@@ -160,7 +165,7 @@ def admin_revoke_apikey(name: str, key_id: int) -> None:
 
     with app_context():
         accounts.revoke_api_key(accounts.user_named(name), key_id)
-        click.echo(f"Revoked API key {key_id} of {name}.")
+    _say({"revoked": key_id}, as_json, f"Revoked API key {key_id} of {name}.")
 
 
 @admin.command("token")
@@ -176,7 +181,10 @@ def admin_revoke_apikey(name: str, key_id: int) -> None:
 )
 @click.option("--label", default="command line", show_default=True, help="What it is for.")
 @click.option("--days", type=click.IntRange(1, 3650), help="Days until it ends by itself.")
-def admin_token(name: str, scopes: tuple[str, ...], label: str, days: int | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def admin_token(
+    name: str, scopes: tuple[str, ...], label: str, days: int | None, as_json: bool
+) -> None:
     """Make a bearer token of /api/v1 for a user and print it, this once.
 
     \b
@@ -189,7 +197,7 @@ def admin_token(name: str, scopes: tuple[str, ...], label: str, days: int | None
     chosen = list(api_tokens.Scope) if "all" in scopes else list(scopes)
     with app_context():
         _, token = api_tokens.create(accounts.user_named(name), label, chosen, days=days)
-        click.echo(token)
+    _say({"token": token, "scopes": [str(scope) for scope in chosen]}, as_json, token)
 
 
 @admin.command("tokens")
@@ -237,7 +245,8 @@ def admin_tokens(name: str, as_json: bool) -> None:
 @admin.command("revoke-token")
 @click.argument("name")
 @click.argument("token_id", metavar="ID", type=int)
-def admin_revoke_token(name: str, token_id: int) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def admin_revoke_token(name: str, token_id: int, as_json: bool) -> None:
     """Revoke a bearer token of a user; what uses it is refused from now on.
 
     \b
@@ -248,7 +257,7 @@ def admin_revoke_token(name: str, token_id: int) -> None:
 
     with app_context():
         api_tokens.revoke(accounts.user_named(name), token_id)
-        click.echo(f"Revoked token {token_id} of {name}.")
+    _say({"revoked": token_id}, as_json, f"Revoked token {token_id} of {name}.")
 
 
 @admin.command("users")
@@ -315,7 +324,8 @@ def admin_change(
 
 @admin.command("reset-two-factor")
 @click.argument("name")
-def admin_reset_two_factor(name: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def admin_reset_two_factor(name: str, as_json: bool) -> None:
     """Remove the second factor of a user who lost it; the password alone is enough then.
 
     \b
@@ -326,7 +336,17 @@ def admin_reset_two_factor(name: str) -> None:
 
     with app_context():
         user = accounts.user_named(name)
-        if two_factor.reset(user):
-            click.echo(f"Removed the second factor of {user.username}.")
-        else:
-            click.echo(f"{user.username} had no second factor.")
+        is_removed = two_factor.reset(user)
+        words = (
+            f"Removed the second factor of {user.username}."
+            if is_removed
+            else f"{user.username} had no second factor."
+        )
+    _say({"removed": is_removed}, as_json, words)
+
+
+def _say(value: Any, as_json: bool, words: str) -> None:
+    if as_json:
+        output.print_json(value)
+    else:
+        click.echo(words)

@@ -7,6 +7,7 @@ sentence, with exit code 1.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +48,7 @@ def mirror_group() -> None:
 )
 @click.option("--dry-run", is_flag=True, help="Say what would come; change nothing.")
 @click.option("--prune", is_flag=True, help="Afterwards remove files that are not wanted any more.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--proxy", default="", metavar="URL", help="http://host:port to go through.")
 @click.option("--ca-file", default="", metavar="FILE", help="Trust only these CAs for https.")
 def pull_command(
@@ -57,6 +59,7 @@ def pull_command(
     max_versions: int,
     dry_run: bool,
     prune: bool,
+    as_json: bool,
     proxy: str,
     ca_file: str,
 ) -> None:
@@ -102,6 +105,9 @@ def pull_command(
         )
     for warning in report.warnings:
         click.echo(f"slipway: warning: {warning}", err=True)
+    if as_json:
+        click.echo(json.dumps(_as_dict(report), indent=2))
+        return
     for line in _summary(report):
         click.echo(line)
 
@@ -140,6 +146,22 @@ def _progress(console: Console) -> Iterator[Callable[[Progress], None] | None]:
             )
 
         yield tell
+
+
+def _as_dict(report: PullReport) -> dict[str, object]:
+    """The same for programs; sizes in bytes."""
+    lists = ("fetched", "kept", "reused", "superseded")
+    return {
+        **{
+            name: [{"path": file.path, "size": file.size} for file in getattr(report, name)]
+            for name in lists
+        },
+        "is_dry_run": report.is_dry_run,
+        "is_unchanged": report.is_unchanged,
+        "is_pruned": report.is_pruned,
+        "index_updated_at": report.index_updated_at.isoformat(),
+        "signer": report.fingerprint,
+    }
 
 
 def _summary(report: PullReport) -> Iterator[str]:

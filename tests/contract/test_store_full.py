@@ -153,3 +153,32 @@ def test_a_full_disk_can_be_emptied_through_the_store(harness: Harness, disk: Pa
     filling.unlink()
     harness.put(HELD)
     harness.store.check()
+
+
+def test_an_upload_that_does_not_fit_keeps_what_came_and_goes_on_later(
+    harness: Harness, disk: Path
+) -> None:
+    token = "ab" * 32
+    harness.put(HELD)
+    with harness.store.receiver(token, NEW.size) as receiver:
+        receiver.write(NEW.data[:MIB])
+        receiver.settle()
+    filling = fill(disk)
+    with pytest.raises(StoreFull):
+        fill_up(harness, token)
+    assert harness.get(HELD) == HELD.data
+    filling.unlink()
+    with harness.store.receiver(token, NEW.size) as receiver:
+        assert receiver.offset >= MIB
+        receiver.cut(MIB)
+        receiver.write(NEW.data[MIB:])
+        receiver.settle()
+        receiver.adopt(NEW.sha256)
+    assert harness.get(NEW) == NEW.data
+
+
+def fill_up(harness: Harness, token: str) -> None:
+    """Send the rest of an upload, which does not fit."""
+    with harness.store.receiver(token, NEW.size) as receiver:
+        receiver.write(NEW.data[MIB:])
+        receiver.settle()

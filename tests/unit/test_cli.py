@@ -547,3 +547,39 @@ def test_a_misspelt_data_folder_does_not_become_a_second_system(
     assert done.returncode == 1
     assert "SLIPWAY_DATA_DIR" in done.stderr
     assert not typo.exists()
+
+
+# What prints bytes of its own kind, or has nothing to tell a program.
+NO_JSON = {"run", "web", "rack", "worker", "verify", "completion", "db upgrade", "db downgrade"}
+
+
+@pytest.mark.parametrize("words", commands(cli), ids=" ".join)
+def test_every_command_speaks_json(words: tuple[str, ...]) -> None:
+    command: click.Command = cli
+    for word in words:
+        assert isinstance(command, click.Group)
+        command = command.commands[word]
+    if isinstance(command, click.Group) or " ".join(words) in NO_JSON:
+        return
+    options = {name for param in command.params for name in param.opts}
+    assert options & {"--json", "--format"}
+
+
+def test_keys_and_tokens_are_made_listed_and_revoked(slipway: Shell) -> None:
+    made = slipway("admin", "create", "ada", "--password-stdin", "--json", stdin=PASSWORD)
+    assert json.loads(made.stdout) == {"id": 1, "username": "ada", "role": "administrator"}
+    key = json.loads(slipway("admin", "apikey", "ada", "--json").stdout)["key"]
+    token = slipway("admin", "token", "ada", "--scope", "read", "--days", "7").stdout.strip()
+    keys = json.loads(slipway("admin", "apikeys", "ada", "--json").stdout)
+    tokens = json.loads(slipway("admin", "tokens", "ada", "--json").stdout)
+    assert [row["consumer_key"] for row in keys] == [key.split(":")[0]]
+    assert [(row["hint"], row["scopes"]) for row in tokens] == [(token[:10], ["read"])]
+    assert "Revoked" in slipway("admin", "revoke-apikey", "ada", str(keys[0]["id"])).stdout
+    assert "Revoked" in slipway("admin", "revoke-token", "ada", str(tokens[0]["id"])).stdout
+    assert "has no API key" in slipway("admin", "apikeys", "ada").stdout
+    assert "has no token" in slipway("admin", "tokens", "ada").stdout
+    gone = slipway("admin", "revoke-token", "ada", "99")
+    assert (gone.returncode, "There is no such token" in gone.stderr) == (1, True)
+    changed = slipway("admin", "change", "ada", "--role", "viewer")
+    assert "last administrator" in changed.stderr
+    assert "ada" in slipway("admin", "users").stdout

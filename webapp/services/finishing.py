@@ -164,6 +164,11 @@ def _publish(upload: Upload, blob_id: int) -> None:
     upload.received = upload.size
     rows.execute(update(Blob).where(Blob.id == blob_id).values(state="ready", verified_at=now))
     resource = _locked_resource(upload)
+    is_taken = select(ResourceSet.id).where(
+        ResourceSet.resource_id == resource.id, ResourceSet.version == upload.version
+    )
+    if db.session.scalar(is_taken) is not None:  # two that were begun at the same moment
+        upload.version = uploads.next_version(resource)
     made = ResourceSet(
         resource_id=resource.id,
         version=upload.version,

@@ -77,15 +77,34 @@ def look(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> Report:
     return report
 
 
-def look_back(upload: Upload) -> None:
-    """Look at every byte of an upload that is an image already, and keep the report."""
+def look_back(upload: Upload, is_leaving: Callable[[], bool]) -> None:
+    """Look at every byte of an upload that is an image already, and keep the report.
+
+    Raises Interrupted when told to leave.
+    """
+
+    def on_progress(_done: int) -> None:
+        if is_leaving():
+            raise Interrupted
+
+    said = _said(upload)
     try:
         with _reader(upload) as reader:
             db.session.commit()
-            report: dict[str, Any] = inspect(_pieces(reader), _said(upload)).as_dict()
+            report: dict[str, Any] = inspect(_pieces(reader), said, on_progress).as_dict()
     except Problem as problem:
         report = {"verdict": "unknown", "words": problem.what, "reasons": []}
     upload.report, upload.checked = report, upload.size
+    db.session.commit()
+
+
+def release(upload_id: int, owner: str) -> None:
+    """Let another worker go on with it at once."""
+    rows.execute(
+        update(Upload)
+        .where(Upload.id == upload_id, Upload.claimed_by == owner)
+        .values(claimed_by="", claimed_at=None)
+    )
     db.session.commit()
 
 

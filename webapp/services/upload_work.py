@@ -41,12 +41,15 @@ def work(owner: str, is_leaving: Callable[[], bool]) -> None:
         upload = _claim(owner)
         if upload is None:
             break
+        upload_id = upload.id
         try:
             _work_on(upload, owner, is_leaving)
         except upload_look.Interrupted:
+            db.session.rollback()
+            upload_look.release(upload_id, owner)
             return
     if not is_leaving():
-        _look_back()
+        _look_back(is_leaving)
 
 
 def _claim(owner: str) -> Upload | None:
@@ -94,7 +97,7 @@ def _check(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> None:
     finishing.finish(upload)
 
 
-def _look_back() -> None:
+def _look_back(is_leaving: Callable[[], bool]) -> None:
     """Uploads of the 2.0 API are looked into when they are images already: as warnings."""
     row = db.session.scalar(
         select(Upload)
@@ -109,7 +112,10 @@ def _look_back() -> None:
     if row is None:
         db.session.rollback()
         return
-    upload_look.look_back(row)
+    try:
+        upload_look.look_back(row, is_leaving)
+    except upload_look.Interrupted:
+        db.session.rollback()
 
 
 def _give_back(upload_id: int, problem: Problem) -> None:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 from sqlalchemy import select
+from sqlalchemy.exc import InvalidRequestError
 
 from webapp.errors import Conflict, InvalidFields, NotFound, Problem
 from webapp.extensions import db, settings, store
@@ -81,7 +82,7 @@ def create(declared: Declared, actor: str) -> Upload:
         is_checked_first=declared.is_checked_first,
         resource_id=resource.id,
         name=values["name"].full,
-        version=_next_version(resource),
+        version=next_version(resource),
         **{k: v for k, v in values.items() if k != "name"},
     )
     db.session.add(upload)
@@ -176,7 +177,7 @@ def move(upload: Upload) -> None:
     """Let an upload belong to the boot resource of its new name. The caller commits."""
     resource = resource_of(upload)
     upload.resource_id = resource.id
-    upload.version = _next_version(resource)
+    upload.version = next_version(resource)
 
 
 def begin_again(upload: Upload) -> None:
@@ -270,7 +271,10 @@ def _receiver(upload: Upload) -> BlobReceiver:
             next_step="Wait until it is done, and ask where to go on.",
         ) from None
     try:
-        db.session.refresh(upload)  # under the lock: the request before us has committed
+        try:
+            db.session.refresh(upload)  # under the lock: the request before us has committed
+        except InvalidRequestError:
+            raise _unknown("this upload") from None
         _demand_receiving(upload)
         if receiver.offset < upload.received:
             # A store that lost its last moments; the client asks and sends them again.
@@ -303,12 +307,16 @@ def _demand_receiving(upload: Upload) -> None:
 
 def _known(upload: Upload | None, where: str) -> Upload:
     if upload is None:
-        raise NotFound(
-            "There is no such upload.",
-            where=where,
-            next_step="It may have expired or been dropped; begin it again.",
-        )
+        raise _unknown(where)
     return upload
+
+
+def _unknown(where: str) -> NotFound:
+    return NotFound(
+        "There is no such upload.",
+        where=where,
+        next_step="It may have expired or been dropped; begin it again.",
+    )
 
 
 def _known_size(sha256: str) -> int | None:
@@ -355,8 +363,8 @@ def _resource(name: image_names.ImageName, architecture: str) -> BootResource:
     return made
 
 
-def _next_version(resource: BootResource) -> str:
-    """Never one that this name had before: clients cache by it."""
+def next_version(resource: BootResource) -> str:
+    """A version for today, never one that this name had before: clients cache by it."""
     stored = select(ResourceSet.version).where(ResourceSet.resource_id == resource.id)
     sent = select(Upload.version).where(
         Upload.name == resource.name, Upload.architecture == resource.architecture
