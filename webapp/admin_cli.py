@@ -89,6 +89,30 @@ def _asked_password() -> str:
     return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
 
 
+@admin.command("password")
+@click.argument("name")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def admin_password(name: str, password_stdin: bool, as_json: bool) -> None:
+    """Give a user another password; all of the user's sessions end.
+
+    \b
+    Examples:
+      slipway admin password ada
+      slipway admin password ci --password-stdin < password.txt
+    """
+    from webapp.services import accounts
+
+    if not password_stdin and not sys.stdin.isatty():
+        raise click.UsageError("There is no terminal to ask on: give --password-stdin.")
+    with app_context():
+        user = accounts.user_named(name)
+        password = _read_password() if password_stdin else _asked_password()
+        accounts.set_password(user, password)
+        words = f"Changed the password of {user.username}."
+        _say({"username": user.username}, as_json, words)
+
+
 @admin.command("apikey")
 @click.argument("name")
 @click.option("--label", default="command line", show_default=True, help="What the key is for.")

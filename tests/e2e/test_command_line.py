@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import random
@@ -14,6 +15,7 @@ from typing import Any
 import pexpect
 import pytest
 
+from tests import disks
 from tests.live import ADMIN, PASSWORD, SLIPWAY, LiveSlipway, wait_until
 from tests.mirror.maker import make_mirror
 from tests.mirror.server import MirrorServer
@@ -27,7 +29,8 @@ _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 class Terminal:
     """Somebody at a terminal; answers questions as a person does."""
 
-    def __init__(self, env: dict[str, str]) -> None:
+    def __init__(self, env: dict[str, str], data_dir: Path = Path()) -> None:
+        self.data_dir = data_dir
         self.env = {**env, "TERM": "xterm", "COLUMNS": "160", "LINES": "50"}
 
     def run(self, *args: str | Path, answers: dict[str, str] | None = None, code: int = 0) -> str:
@@ -64,12 +67,13 @@ def place(request: pytest.FixtureRequest, make_live: Start, tmp_path: Path) -> I
     slipway = make_live({"SLIPWAY_WEB_WORKERS": "1", "SLIPWAY_RACK_WORKERS": "1"})
     slipway.cli("admin", "create", ADMIN, "--password-stdin", stdin=PASSWORD)
     if request.param == "local":
-        yield Terminal(slipway.env)
+        yield Terminal(slipway.env, slipway.data_dir)
         return
     token = tmp_path / "token"
     token.write_text(slipway.cli("admin", "token", ADMIN, "--scope", "all"))
     plain = {name: slipway.env[name] for name in ("PATH", "HOME") if name in slipway.env}
-    yield Terminal(plain | {"SLIPWAY_URL": slipway.web_url, "SLIPWAY_TOKEN_FILE": str(token)})
+    remote = {"SLIPWAY_URL": slipway.web_url, "SLIPWAY_TOKEN_FILE": str(token)}
+    yield Terminal(plain | remote, slipway.data_dir)
 
 
 def test_from_a_boot_source_to_images_and_back(
@@ -145,6 +149,21 @@ def test_an_upload_goes_on_and_its_versions_are_rolled_back(
     assert "reserved name" in refused
     assert "Select a valid choice" in place.run(
         "upload", one, "--name", "x", "--filetype", "exe", code=1
+    )
+
+
+def test_a_file_is_got_by_the_server_and_declared_anew(place: Terminal) -> None:
+    folder = place.data_dir / "import"
+    folder.mkdir()
+    (folder / "disk.gz").write_bytes(gzip.compress(disks.linux_disk(), 1, mtime=0))
+    stopped = place.run("uploads", "fetch", "disk.gz", "--name", "lab", code=1)
+    assert "This is no tgz" in stopped
+    upload_id = str(place.json("uploads", "list")["items"][0]["id"])
+    done = place.run("uploads", "declare", upload_id, "--filetype", "ddgz")
+    assert "Machines get version" in done
+    assert "no such file" in place.run("uploads", "fetch", "none", "--name", "x", code=1)
+    assert "needs the SHA-256" in place.run(
+        "uploads", "fetch", "http://127.0.0.1:9/x", "--name", "x", code=1
     )
 
 

@@ -583,3 +583,12 @@ def test_keys_and_tokens_are_made_listed_and_revoked(slipway: Shell) -> None:
     changed = slipway("admin", "change", "ada", "--role", "viewer")
     assert "last administrator" in changed.stderr
     assert "ada" in slipway("admin", "users").stdout
+
+
+def test_a_password_is_changed_on_the_command_line(slipway: Shell, region: Flask) -> None:
+    slipway("admin", "create", "ada", "--password-stdin", stdin=PASSWORD)
+    short = slipway("admin", "password", "ada", "--password-stdin", stdin="x")
+    assert short.returncode == 1
+    done = slipway("admin", "password", "ada", "--password-stdin", stdin="another " + PASSWORD)
+    assert done.stdout == "Changed the password of ada.\n"
+    assert slipway("admin", "password", "bo", "--password-stdin", stdin=PASSWORD).returncode == 1

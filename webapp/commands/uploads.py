@@ -66,12 +66,19 @@ def upload(
     with file.open("rb") as opened:
         said["sha256"], size = _digest(opened)
         upload_id = _send(api, opened, size, said)
-    if api.is_local:
+    _follow(api, upload_id, no_wait, as_json)
+
+
+def _follow(api: Api, upload_id: int, no_wait: bool, as_json: bool) -> None:
+    """Wait for the end of an upload and tell it; exit code 1 when it is no image."""
+    if api.is_local and not no_wait:
         _work_here()
     found = api.get(f"/uploads/{upload_id}") if no_wait else _wait(api, upload_id)
     if as_json:
         output.print_json(found)
-    elif not no_wait:
+    elif no_wait:
+        click.echo(f"Upload {upload_id} is {found['state']}. Next: slipway uploads list")
+    else:
         _tell(found)
     if found["state"] in ("rejected", "failed"):
         sys.exit(1)
@@ -79,7 +86,7 @@ def upload(
 
 @click.group("uploads")
 def uploads_group() -> None:
-    """Uploads under way: list, drop."""
+    """Uploads under way: list, fetch, declare anew, drop."""
 
 
 @uploads_group.command("list")
@@ -112,6 +119,69 @@ def list_uploads(everything: bool, api: Api, as_json: bool) -> None:
         ],
         empty="No upload is under way. Next: slipway upload FILE --name NAME",
     )
+
+
+@uploads_group.command("fetch")
+@click.argument("place", metavar="URL|PATH")
+@click.option("--name", required=True, help="Such as web-server, esxi/8.0 or windows/win2022.")
+@click.option("--sha256", default="", help="Of the file; needed for a URL.")
+@click.option(
+    "--arch", "architecture", default="amd64/generic", show_default=True, help="ARCH/SUBARCH."
+)
+@click.option("--filetype", default="tgz", show_default=True, help="tgz, ddgz, ddxz, ddraw, ….")
+@click.option("--title", default="", help="A title for people.")
+@click.option("--no-wait", is_flag=True, help="Do not wait until it was got and checked.")
+@talks
+def fetch(
+    place: str,
+    name: str,
+    sha256: str,
+    architecture: str,
+    filetype: str,
+    title: str,
+    no_wait: bool,
+    api: Api,
+    as_json: bool,
+) -> None:
+    """Let the server get a file: from URL, or from PATH below its SLIPWAY_IMPORT_DIR.
+
+    \b
+    Examples:
+      slipway uploads fetch https://lab.example/web.tgz --sha256 DIGEST --name web-server
+      slipway uploads fetch esxi8.dd.gz --name esxi/8.0 --filetype ddgz
+    """
+    body = {
+        "name": name,
+        "architecture": architecture if "/" in architecture else f"{architecture}/generic",
+        "filetype": filetype,
+        "title": title,
+        "sha256": sha256,
+        "url" if "://" in place else "path": place,
+    }
+    begun = api.call("POST", "/uploads", body)
+    _follow(api, int(begun["id"]), no_wait, as_json)
+
+
+@uploads_group.command("declare")
+@click.argument("upload_id", metavar="ID", type=int)
+@click.option("--name", help="Another name.")
+@click.option("--arch", "architecture", help="Another ARCH/SUBARCH.")
+@click.option("--filetype", help="What it really is, such as ddgz.")
+@click.option("--title", help="Another title.")
+@click.option("--no-wait", is_flag=True, help="Do not wait until it was checked again.")
+@talks
+def declare(upload_id: int, no_wait: bool, api: Api, as_json: bool, **changes: str | None) -> None:
+    """Say anew what an upload is, after it was stopped; it is checked again.
+
+    \b
+    Example:
+      slipway uploads declare 7 --filetype ddgz
+    """
+    body = {key: value for key, value in changes.items() if value is not None}
+    if not body:
+        raise click.UsageError("nothing to change: give --filetype, --name, --arch or --title")
+    api.call("PATCH", f"/uploads/{upload_id}", body)
+    _follow(api, upload_id, no_wait, as_json)
 
 
 @uploads_group.command("drop")
@@ -240,7 +310,9 @@ def _wait(api: Api, upload_id: int) -> dict[str, Any]:
     found: dict[str, Any] = api.get(f"/uploads/{upload_id}")
     with output.progress("Checking", found["size"]) as advance:
         while found["state"] in ("checking", "fetching"):
-            advance(found["checked"])
+            is_fetching = found["state"] == "fetching"
+            words = "Fetching" if is_fetching else "Checking"
+            advance(found["received" if is_fetching else "checked"], found["size"], words)
             time.sleep(_LOOK_S)
             found = api.get(f"/uploads/{upload_id}")
     return found
