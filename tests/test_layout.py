@@ -56,7 +56,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "esxi_cli": {"errors", "vmware"},
     "mirror_cli": {"errors", "fetch", "mirror", "streams"},
     "cli_context": {"", "config", "database", "errors", "extensions"},
-    "admin_cli": {"cli_context", "commands", "errors", "models", "services"},
+    "admin_cli": {"cli_context", "commands", "errors", "keys_cli", "models", "services"},
+    "keys_cli": {"cli_context", "commands", "services"},
     "cli": EDGE
     | {
         "",

@@ -12,6 +12,7 @@ from webapp.cli_context import app_context
 from webapp.commands import output
 from webapp.commands.client import Api, talks
 from webapp.errors import InvalidFields, Problem
+from webapp.keys_cli import COMMANDS
 
 ASKED = 3  # how often a person may choose another password
 
@@ -52,7 +53,7 @@ def admin_create(name: str, role: str, password_stdin: bool, as_json: bool) -> N
         except NotFound:
             user = _created(name, Role(role), password_stdin)
             made = {"id": user.id, "username": user.username, "role": str(user.role)}
-            _say(made, as_json, f"Created {user.role} {user.username}.")
+            output.say(made, as_json, f"Created {user.role} {user.username}.")
         else:
             raise Problem(
                 f"There is a user {known.username} already ({known.role}).",
@@ -110,178 +111,7 @@ def admin_password(name: str, password_stdin: bool, as_json: bool) -> None:
         password = _read_password() if password_stdin else _asked_password()
         accounts.set_password(user, password)
         words = f"Changed the password of {user.username}."
-        _say({"username": user.username}, as_json, words)
-
-
-@admin.command("apikey")
-@click.argument("name")
-@click.option("--label", default="command line", show_default=True, help="What the key is for.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def admin_apikey(name: str, label: str, as_json: bool) -> None:
-    """Make an API key for a user and print it: consumer:token:secret, shown this once.
-
-    \b
-    Examples:
-      slipway admin apikey ada
-      maas login lab http://localhost:5240/MAAS/ "$(slipway admin apikey ada)"
-    """
-    from webapp.services import accounts
-
-    with app_context():
-        key = accounts.create_api_key(accounts.user_named(name), label)
-    _say({"key": key}, as_json, key)
-
-
-@admin.command("apikeys")
-@click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def admin_apikeys(name: str, as_json: bool) -> None:
-    """List the API keys of a user; secrets are not kept, so they are not shown.
-
-    \b
-    Examples:
-      slipway admin apikeys ada
-    """
-    from webapp.services import accounts, api_keys
-
-    with app_context():
-        rows: list[dict[str, Any]] = [
-            {
-                "id": key.id,
-                "name": key.name,
-                "consumer_key": key.consumer_key,
-                "created_at": key.created_at.isoformat(),
-                "used_at": key.used_at.isoformat() if key.used_at else None,
-            }
-            for key in api_keys.of_user(accounts.user_named(name).id)
-        ]
-    if as_json:
-        output.print_json(rows)
-        return
-    output.print_table(
-        ("ID", "What for", "Begins with", "Made", "Used"),
-        [
-            (
-                str(row["id"]),
-                row["name"],
-                row["consumer_key"],
-                output.time(row["created_at"]),
-                output.time(row["used_at"]),
-            )
-            for row in rows
-        ],
-        empty=f"{name} has no API key. Next: slipway admin apikey {name}",
-    )
-
-
-@admin.command("revoke-apikey")
-@click.argument("name")
-@click.argument("key_id", metavar="ID", type=int)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def admin_revoke_apikey(name: str, key_id: int, as_json: bool) -> None:
-    """Revoke an API key of a user; what uses it is refused from now on.
-
-    \b
-    Examples:
-      slipway admin revoke-apikey ada 3
-    """
-    from webapp.services import accounts
-
-    with app_context():
-        accounts.revoke_api_key(accounts.user_named(name), key_id)
-    _say({"revoked": key_id}, as_json, f"Revoked API key {key_id} of {name}.")
-
-
-@admin.command("token")
-@click.argument("name")
-@click.option(
-    "--scope",
-    "scopes",
-    multiple=True,
-    default=("read",),
-    show_default=True,
-    type=click.Choice(["read", "import", "upload", "admin", "all"]),
-    help="What it may do, at most what the user may; can be given several times.",
-)
-@click.option("--label", default="command line", show_default=True, help="What it is for.")
-@click.option("--days", type=click.IntRange(1, 3650), help="Days until it ends by itself.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def admin_token(
-    name: str, scopes: tuple[str, ...], label: str, days: int | None, as_json: bool
-) -> None:
-    """Make a bearer token of /api/v1 for a user and print it, this once.
-
-    \b
-    Examples:
-      slipway admin token ada --scope all > token
-      slipway admin token ci --scope read --scope import --days 90
-    """
-    from webapp.services import accounts, api_tokens
-
-    chosen = list(api_tokens.Scope) if "all" in scopes else list(scopes)
-    with app_context():
-        _, token = api_tokens.create(accounts.user_named(name), label, chosen, days=days)
-    _say({"token": token, "scopes": [str(scope) for scope in chosen]}, as_json, token)
-
-
-@admin.command("tokens")
-@click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def admin_tokens(name: str, as_json: bool) -> None:
-    """List the bearer tokens of a user.
-
-    \b
-    Examples:
-      slipway admin tokens ada
-    """
-    from webapp.services import accounts, api_tokens
-
-    with app_context():
-        rows: list[dict[str, Any]] = [
-            {
-                "id": row.id,
-                "name": row.name,
-                "hint": row.hint,
-                "scopes": row.scopes,
-                "expires_at": row.expires_at.isoformat() if row.expires_at else None,
-            }
-            for row in api_tokens.of_user(accounts.user_named(name).id)
-        ]
-    if as_json:
-        output.print_json(rows)
-        return
-    output.print_table(
-        ("ID", "What for", "Begins with", "Scopes", "Ends"),
-        [
-            (
-                str(row["id"]),
-                row["name"],
-                row["hint"],
-                " ".join(row["scopes"]),
-                output.time(row["expires_at"]) if row["expires_at"] else "never",
-            )
-            for row in rows
-        ],
-        empty=f"{name} has no token. Next: slipway admin token {name}",
-    )
-
-
-@admin.command("revoke-token")
-@click.argument("name")
-@click.argument("token_id", metavar="ID", type=int)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def admin_revoke_token(name: str, token_id: int, as_json: bool) -> None:
-    """Revoke a bearer token of a user; what uses it is refused from now on.
-
-    \b
-    Examples:
-      slipway admin revoke-token ada 3
-    """
-    from webapp.services import accounts, api_tokens
-
-    with app_context():
-        api_tokens.revoke(accounts.user_named(name), token_id)
-    _say({"revoked": token_id}, as_json, f"Revoked token {token_id} of {name}.")
+        output.say({"username": user.username}, as_json, words)
 
 
 @admin.command("users")
@@ -366,11 +196,8 @@ def admin_reset_two_factor(name: str, as_json: bool) -> None:
             if is_removed
             else f"{user.username} had no second factor."
         )
-    _say({"removed": is_removed}, as_json, words)
+    output.say({"removed": is_removed}, as_json, words)
 
 
-def _say(value: Any, as_json: bool, words: str) -> None:
-    if as_json:
-        output.print_json(value)
-    else:
-        click.echo(words)
+for command in COMMANDS:
+    admin.add_command(command)

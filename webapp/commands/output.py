@@ -49,6 +49,14 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
+def say(value: Any, as_json: bool, words: str) -> None:
+    """JSON for a program, words for a person."""
+    if as_json:
+        print_json(value)
+    else:
+        click.echo(words)
+
+
 def print_fields(pairs: Iterable[tuple[str, str]]) -> None:
     """One thing, a line for each of its values that is not empty."""
     print_table(("", ""), [pair for pair in pairs if pair[1]])

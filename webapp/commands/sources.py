@@ -169,7 +169,7 @@ def add_source(address: str, api: Api, as_json: bool, **options: Any) -> None:
       slipway source add http://mirror.lab/ --keyring mirror.gpg --name lab
     """
     made = api.call("POST", "/sources", _body(options, url=address))
-    _say(made, as_json, f"Added boot source {made['id']}. Next: slipway images available")
+    output.say(made, as_json, f"Added boot source {made['id']}. Next: slipway images available")
 
 
 @source_group.command("change")
@@ -197,7 +197,7 @@ def change_source(
     if not body:
         raise click.UsageError("nothing to change: name at least one option")
     changed = api.call("PATCH", f"/sources/{source_id}", body)
-    _say(changed, as_json, f"Changed boot source {source_id}.")
+    output.say(changed, as_json, f"Changed boot source {source_id}.")
 
 
 @source_group.command("refresh")
@@ -211,7 +211,7 @@ def refresh_source(source_id: int, api: Api, as_json: bool) -> None:
       slipway source refresh 1
     """
     done = api.call("POST", f"/sources/{source_id}/refresh")
-    _say(done, as_json, done["message"])
+    output.say(done, as_json, done["message"])
 
 
 @source_group.command("remove")
@@ -229,7 +229,7 @@ def remove_source(source_id: int, yes: bool, api: Api, as_json: bool) -> None:
     if not yes:
         click.confirm(f"Remove {found['url']} and what is selected of it?", abort=True, err=True)
     api.call("DELETE", f"/sources/{source_id}")
-    _say(found, as_json, f"Removed boot source {source_id}.")
+    output.say(found, as_json, f"Removed boot source {source_id}.")
 
 
 def _state(source: dict[str, Any]) -> str:
@@ -238,10 +238,3 @@ def _state(source: dict[str, Any]) -> str:
     if source["problem"]:
         return str(source["problem"]["code"])
     return "good" if source["refreshed_at"] else "not read yet"
-
-
-def _say(value: Any, as_json: bool, words: str) -> None:
-    if as_json:
-        output.print_json(value)
-    else:
-        click.echo(words)
