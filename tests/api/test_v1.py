@@ -21,7 +21,7 @@ from webapp.api.v1.dispatch import API, Endpoint
 from webapp.api.v1.table import ENDPOINTS
 from webapp.extensions import db
 from webapp.models import APIToken, BootSource, BootSourceSelection, Event, ImportRun, Role
-from webapp.services import accounts, api_tokens, image_settings
+from webapp.services import accounts, api_tokens, health, image_settings
 from webapp.services.api_tokens import ROLE_OF, Scope
 
 ALL = tuple(Scope)
@@ -432,7 +432,7 @@ def test_the_system_tells_how_it_is(app: Flask, program: Typed) -> None:
         factories.boot_resource({"squashfs": b"12345"})
         db.session.remove()
     status = program.get("status")
-    assert (status["images"], status["stored_bytes"]) == (1, 5)
+    assert (len(status["images"]), status["stored_bytes"]) == (1, 5)
     found = program.get("store")
     assert (found["blobs"], found["stored_bytes"], found["kind"]) == (1, 5, "filesystem")
 
@@ -464,6 +464,21 @@ def test_settings_are_changed_all_or_none(app: Flask, program: Typed) -> None:
     assert values["http_proxy"] == "http://p:3128/"
     assert values["SLIPWAY_SECRET_KEY"] in ("********", "")
     assert "pw1" not in program.call("GET", "events?kind=setting.").text
+
+
+def test_what_is_wrong_is_told_with_a_next_step(app: Flask, program: Typed) -> None:
+    found = program.get("health")
+    assert found["is_well"] is False
+    worst = found["checks"][0]
+    assert (worst["name"], worst["state"]) == ("worker", "bad")
+    assert "slipway run" in worst["next_step"]
+    with app.app_context():
+        health.note_worker()
+        factories.boot_source(error_code="http-timeout", error_what="It does not answer.")
+        db.session.remove()
+    checks = {check["name"]: check for check in program.get("health")["checks"]}
+    assert checks["worker"]["state"] == checks["store"]["state"] == "ok"
+    assert checks["boot source 1"]["state"] == "bad"
 
 
 # -- people
