@@ -146,6 +146,8 @@ def test_a_mix_up_is_stopped_and_mended_by_one_call(program: Typed, app: Flask) 
     assert served(app, "custom/amd64/generic/web/uploaded/root.tgz") is None
     (reason,) = [r for r in stopped["report"]["reasons"] if r["grade"] == "reject"]
     path = f"uploads/{stopped['id']}"
+    late = program.call("PATCH", path, {"filetype": "ddgz"}, If_Match='"x"')
+    assert late.status_code == 412
     assert program.call("PATCH", path, {"filetype": "exe"}).status_code == 422
     assert program.call("PATCH", path, reason["fix"]).json["state"] == "checking"
     work(app)

@@ -48,7 +48,13 @@ def test_a_plain_form_uploads_and_says_its_limit(app: Flask) -> None:
     assert "Machines can get it" in page
     assert "Gzip, GPT disk of 8 MiB" in page
     assert served(app, "custom/amd64/generic/web/uploaded/root-dd.gz") == DISK
-    assert "Web" in visitor.get("/images/").text
+    page = visitor.get("/images/").text
+    assert "Web" in page
+    assert "Nothing can install it yet: there is no Ubuntu image for amd64." in page
+    with app.app_context():
+        factories.boot_resource({"squashfs": b"x"}, arch="amd64")
+        db.session.remove()
+    assert "Nothing can install it yet" not in visitor.get("/images/").text
     assert "root-dd.gz" in visitor.get("/images/custom/web/amd64").text
 
 

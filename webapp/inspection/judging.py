@@ -98,6 +98,12 @@ def judge(report: Report, declared: Declared, *, is_head: bool) -> None:
             grade, "not-esxi", f"This is no VMware ESXi disk: it is {report.words}.",
             "Give it another name, or build an ESXi image with packer.",
         )  # fmt: skip
+    is_disk = shape in ("disk", "disk in a tar") and report.disk is not None
+    if declared.os == "windows" and is_disk and not report.is_windows:
+        report.say(
+            WARN, "not-windows", "There is no Windows partition on this disk.",
+            "Give it another name, or look at what was built.",
+        )  # fmt: skip
     if shape == "root" and report.root is not None:
         _judge_root(report, declared, is_head=is_head)
     if report.esxi or declared.os in ("esxi", "windows", "rhel"):

@@ -102,6 +102,12 @@ class Report:
         return REJECT if REJECT in grades else WARN if WARN in grades else "ok"
 
     @property
+    def is_windows(self) -> bool:
+        """Whether it is a disk with a partition that only Windows makes."""
+        kinds = {p.kind for p in self.disk.partitions} if self.disk is not None else set()
+        return bool(kinds & {"ntfs", "msr"})
+
+    @property
     def words(self) -> str:
         """What it is, as one would say it."""
         parts = [self.compression or "not compressed"]
@@ -116,7 +122,7 @@ class Report:
             parts.append(_NAMES.get(self.container, self.container or "nothing that is known"))
         if self.esxi is not None:
             parts.append(self.esxi.words)
-        elif self.disk is not None and any(p.kind in ("ntfs", "msr") for p in self.disk.partitions):
+        elif self.is_windows:
             parts.append("Windows")
         return ", ".join(parts)
 

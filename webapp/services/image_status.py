@@ -110,8 +110,13 @@ def of_stored(
     *,
     is_wanted: bool,
     is_offered: bool,
+    has_installer: bool = True,
 ) -> Verdict:
-    """Judge an image that machines get now. resources: all its kernels; source: its own."""
+    """Judge an image that machines get now. resources: all its kernels; source: its own.
+
+    has_installer: an Ubuntu image of the architecture is stored, whose ephemeral
+    system writes uploaded images to disks (U25).
+    """
     first = resources[0]
     if progress.is_active:
         cause = "A newer version is on its way; this one is served until it is whole."
@@ -128,6 +133,12 @@ def of_stored(
             Status.GONE,
             f"The source stopped offering it on {gone.day} {gone:%B %Y}.",
             "Delete it here when no machine needs it any more.",
+        )
+    if first.rtype == ResourceType.UPLOADED and not has_installer:
+        return Verdict(
+            Status.SYNCED,
+            f"Nothing can install it yet: there is no Ubuntu image for {first.arch}.",
+            "Select one; machines boot it to write this image to their disk.",
         )
     return Verdict(Status.SYNCED)
 

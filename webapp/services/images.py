@@ -194,6 +194,7 @@ def listed(picture: Picture) -> list[Image]:
     run = image_status.newest_run()
     sources = {source.id: source for source in db.session.scalars(select(BootSource))}
     boxes = {_key(box): box for box in picture.boxes}
+    installers = {arch for name, arch in groups if name.startswith("ubuntu/")}
     made = []
     for key, group in groups.items():
         box = boxes.get(key)
@@ -203,6 +204,7 @@ def listed(picture: Picture) -> list[Image]:
             sources.get(group[0].source_id or 0),
             is_wanted=box is not None and box.is_ticked,
             is_offered=box is not None and bool(box.digests),
+            has_installer=key[1] in installers,
         )
         made.append(_stored_image(group, picture, sources, verdict))
     is_automatic = upkeep.is_auto_import()

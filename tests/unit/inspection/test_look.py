@@ -263,6 +263,7 @@ def test_windows_and_other_disks_are_told_by_their_table() -> None:
     report = whole(gz(disks.windows_disk()), "ddgz", os="windows")
     assert (report.verdict, report.words) == ("ok", "gzip, GPT disk of 8 MiB, Windows")
     assert "licence" in codes(report, "note")
+    assert "not-windows" in codes(whole(gz(disks.linux_disk()), "ddgz", os="windows"), "warn")
     wrong = whole(gz(disks.linux_disk()), "ddgz", os="esxi")
     assert "not-esxi" in codes(wrong, "warn")
     root = whole(gz(disks.root_tar()), "tgz", os="esxi")

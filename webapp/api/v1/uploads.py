@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 from flask import Response, request
 from pydantic import Field
@@ -36,6 +36,10 @@ class UploadTold(Told):
     files_url: where its bytes go, by tus. report: what the file is found to be.
     problem: why it is no image, with what to do about it.
     """
+
+    VOLATILE: ClassVar[frozenset[str]] = frozenset(
+        {"received", "checked", "touched_at", "expires_at", "report"}
+    )
 
     id: int
     state: str
@@ -244,9 +248,18 @@ ENDPOINTS = (
         answer=LookTold,
         takes_bytes=True,
     ),
-    Endpoint("PATCH", ONE, change, Scope.UPLOAD, TAG, body=UploadChange, answer=UploadTold),
+    Endpoint(
+        "PATCH",
+        ONE,
+        change,
+        Scope.UPLOAD,
+        TAG,
+        body=UploadChange,
+        answer=UploadTold,
+        state=read,
+    ),
     Endpoint("GET", ONE, read, Scope.UPLOAD, TAG, answer=UploadTold),
-    Endpoint("DELETE", ONE, drop, Scope.UPLOAD, TAG),
+    Endpoint("DELETE", ONE, drop, Scope.UPLOAD, TAG, state=read),
     Endpoint("POST", FILES, begin, Scope.UPLOAD, TAG, status=201, takes_bytes=True),
     Endpoint("GET", f"{FILES}/<int:id>", ask, Scope.UPLOAD, TAG),
     Endpoint("PATCH", f"{FILES}/<int:id>", send, Scope.UPLOAD, TAG, status=204, takes_bytes=True),
