@@ -146,7 +146,7 @@ def test_of_two_that_find_no_partial_one_is_told_to_wait(
     store = harness.store
     with store.writer(BLOB.sha256, BLOB.size) as writer:
         writer.write(BLOB.data[:MIB])
-        monkeypatch.setattr(store, "_free_partial", lambda sha256: None)  # as it was before
+        monkeypatch.setattr(store, "_free_partial", lambda sha256, state: None)  # as it was before
         with pytest.raises(BlobBusy):
             store.writer(BLOB.sha256, BLOB.size)
         writer.write(BLOB.data[MIB:])
@@ -160,10 +160,10 @@ def test_of_two_that_find_the_same_partial_one_is_told_to_wait(
     harness.start(BLOB, MIB)
     store = harness.store
     assert isinstance(store, DatabaseStore)
-    seen = store._free_partial(BLOB.sha256)
+    seen = store._free_partial(BLOB.sha256, "partial")
     with store.writer(BLOB.sha256, BLOB.size) as writer:
         with monkeypatch.context() as patch:
-            patch.setattr(store, "_free_partial", lambda sha256: seen)
+            patch.setattr(store, "_free_partial", lambda sha256, state: seen)
             with pytest.raises(BlobBusy):
                 store.writer(BLOB.sha256, BLOB.size)
             with pytest.raises(BlobBusy):
@@ -180,9 +180,9 @@ def test_who_finds_a_lease_renewed_is_told_to_wait(
     owned_by(harness, ELSEWHERE, seconds_ago=2 * LEASE_S)
     store = harness.store
     assert isinstance(store, DatabaseStore)
-    seen = store._free_partial(BLOB.sha256)
+    seen = store._free_partial(BLOB.sha256, "partial")
     owned_by(harness, ELSEWHERE, seconds_ago=-2 * LEASE_S)
-    monkeypatch.setattr(store, "_free_partial", lambda sha256: seen)
+    monkeypatch.setattr(store, "_free_partial", lambda sha256, state: seen)
     with pytest.raises(BlobBusy):
         store.writer(BLOB.sha256, BLOB.size)
     with pytest.raises(BlobBusy):
