@@ -186,6 +186,8 @@ def test_an_unknown_address_and_a_wrong_method_are_told_apart(program: Typed) ->
     assert program.call("GET", "sources/999999999999999999999").status_code == 404
     assert program.call("GET", "sources/2147483648").status_code == 404
     assert program.call("GET", "sources/x").status_code == 404
+    assert program.call("DELETE", "resources/1/versions/x%0A").status_code == 404
+    assert program.call("POST", "imports", Origin="http://evil.example.test").status_code == 403
     assert program.call("GET", "sources/7").json["code"] == "not-found"
     assert program.call("GET", "resources/7").status_code == 404
 

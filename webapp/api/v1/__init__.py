@@ -8,9 +8,10 @@ import json
 from flask import Flask, Response, request
 
 from webapp import tus
-from webapp.api.v1 import document
+from webapp.api.v1 import answers, document
 from webapp.api.v1.dispatch import API, add_unknown, view_of
 from webapp.api.v1.table import ENDPOINTS
+from webapp.errors import Problem
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -37,6 +38,13 @@ def _document() -> Response:
 
 
 def _finish(response: Response) -> Response:
+    """What holds for every answer, also for refusals that others made."""
+    is_mine = request.path.startswith(f"{API}/")
+    if is_mine and response.status_code >= 400 and response.mimetype != answers.PROBLEM:
+        words = response.get_data(as_text=True).strip() or answers.phrase(response.status_code)
+        told = answers.problem(Problem(words[:500], code="refused"), response.status_code)
+        response.set_data(told.get_data())
+        response.content_type = told.content_type
     if request.path.startswith(f"{API}/uploads/files"):
         tus.decorate(response)
     return response
