@@ -6,7 +6,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import random
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import pexpect
 import pytest
 
 from tests import disks
+from tests.e2e.test_uploads import raw_disk
 from tests.live import ADMIN, PASSWORD, SLIPWAY, LiveSlipway, wait_until
 from tests.mirror.maker import make_mirror
 from tests.mirror.server import MirrorServer
@@ -127,7 +127,7 @@ def test_an_upload_goes_on_and_its_versions_are_rolled_back(
 ) -> None:
     one, two = tmp_path / "one.tgz", tmp_path / "two.tgz"
     for number, path in enumerate((one, two)):
-        path.write_bytes(random.Random(number).randbytes((12 << 20) + 5))
+        path.write_bytes(raw_disk((12 + number) << 20))
     send = ("--name", "web", "--filetype", "ddraw")
     shown = place.run("upload", one, *send)
     assert "Machines get version" in shown
