@@ -108,6 +108,7 @@ def main():
         lambda: lab.boot_resources.create("ubuntu/noble", "amd64/generic", io.BytesIO(data))
     )[0]
     again.delete()
+    lab.boot_resources.get(uploaded.id).delete()
 
     resource.delete()
     seen["deleted"] = refused(lambda: lab.boot_resources.get(resource.id))

@@ -307,15 +307,27 @@ def _work_here() -> None:
 
 
 def _wait(api: Api, upload_id: int) -> dict[str, Any]:
-    found: dict[str, Any] = api.get(f"/uploads/{upload_id}")
+    found: dict[str, Any] = _asked(api, upload_id)
     with output.progress("Checking", found["size"]) as advance:
         while found["state"] in ("checking", "fetching"):
             is_fetching = found["state"] == "fetching"
             words = "Fetching" if is_fetching else "Checking"
             advance(found["received" if is_fetching else "checked"], found["size"], words)
             time.sleep(_LOOK_S)
-            found = api.get(f"/uploads/{upload_id}")
+            found = _asked(api, upload_id)
     return found
+
+
+def _asked(api: Api, upload_id: int) -> dict[str, Any]:
+    """How an upload is; a server that is being started anew is waited for."""
+    patience = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            return dict(api.get(f"/uploads/{upload_id}"))
+        except Unreachable:
+            if time.monotonic() > patience:
+                raise
+        time.sleep(_LOOK_S)
 
 
 def _tell(found: dict[str, Any]) -> None:
