@@ -553,7 +553,7 @@ def test_a_misspelt_data_folder_does_not_become_a_second_system(
 NO_JSON = {"run", "web", "rack", "worker", "verify", "completion", "db upgrade", "db downgrade"}
 
 
-@pytest.mark.parametrize("words", commands(cli), ids=" ".join)
+@pytest.mark.parametrize("words", list(commands(cli)), ids=" ".join)
 def test_every_command_speaks_json(words: tuple[str, ...]) -> None:
     command: click.Command = cli
     for word in words:
