@@ -507,6 +507,19 @@ def test_tokens_and_keys_of_ones_own_are_made_and_revoked(
     assert program.call("DELETE", f"keys/{listed[0]['id']}").status_code == 204
 
 
+def test_a_token_that_ends_makes_nothing_that_outlives_it(
+    app: Flask, token_of: Callable[..., Typed]
+) -> None:
+    short = token_of(days=2)
+    own_end = short.get("tokens")["items"][0]["expires_at"]
+    for days in (None, 100):
+        body = {"name": "longer", "days": days}
+        assert short.call("POST", "tokens", body).json["expires_at"] == own_end
+    sooner = short.call("POST", "tokens", {"name": "sooner", "days": 1}).json["expires_at"]
+    assert sooner < own_end
+    assert short.call("POST", "keys", {"name": "for ever"}).status_code == 409
+
+
 def test_users_are_made_and_changed_but_never_the_last_administrator(program: Typed) -> None:
     password = "correct horse battery"
     made = program.call("POST", "users", {"username": "bo", "password": password})

@@ -51,14 +51,21 @@ class Bearer:
 
     user: User
     scopes: frozenset[Scope]
+    expires_at: datetime | None = None
 
 
 def create(
-    user: User, name: str, scopes: Collection[str], *, days: int | None = None
+    user: User,
+    name: str,
+    scopes: Collection[str],
+    *,
+    days: int | None = None,
+    latest: datetime | None = None,
 ) -> tuple[APIToken, str]:
     """Make a token and return it whole, this one time.
 
-    days: until it ends by itself. Raises InvalidFields.
+    days: until it ends by itself. latest: when it ends whatever was asked for, since
+    the token that asks for it ends then. Raises InvalidFields.
     """
     name = name.strip()
     wrong: dict[str, list[str]] = {}
@@ -76,13 +83,15 @@ def create(
     if wrong:
         raise InvalidFields(wrong)
     token = PREFIX + secrets.token_urlsafe(32)
+    end = None if days is None else utcnow() + timedelta(days=days)
+    ends = [moment for moment in (end, latest) if moment is not None]
     row = APIToken(
         user_id=user.id,
         name=name,
         token_hash=_hashed(token),
         hint=token[:_HINT],
         scopes=sorted(set(scopes)),
-        expires_at=None if days is None else utcnow() + timedelta(days=days),
+        expires_at=min(ends, default=None),
     )
     db.session.add(row)
     events.record("api_token.added", actor=user.username, subject=name, scopes=row.scopes)
@@ -103,7 +112,8 @@ def check(token: str) -> Bearer | None:
     row, user = found
     if row.used_at is None or now - row.used_at > USED_EVERY:
         _mark_used(row.id, now)
-    return Bearer(user, frozenset(Scope(scope) for scope in row.scopes if scope in set(Scope)))
+    known = frozenset(Scope(scope) for scope in row.scopes if scope in set(Scope))
+    return Bearer(user, known, row.expires_at)
 
 
 def of_user(user_id: int) -> Sequence[APIToken]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from flask import Request
 
@@ -32,12 +33,16 @@ class Forbidden(Problem):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks. user is None for the command line on this machine."""
+    """Who asks. user is None for the command line on this machine.
+
+    expires_at: when the token ends, None for never.
+    """
 
     name: str
     role: str
     scopes: frozenset[Scope]
     user: User | None
+    expires_at: datetime | None = None
 
     @property
     def account(self) -> User:
@@ -71,7 +76,7 @@ def identify(request: Request) -> Caller:
             where="the Authorization header",
             next_step="It was revoked or has ended, or its user was disabled; make a new one.",
         )
-    return Caller(found.user.username, found.user.role, found.scopes, found.user)
+    return Caller(found.user.username, found.user.role, found.scopes, found.user, found.expires_at)
 
 
 def demand(caller: Caller, scope: Scope) -> None:

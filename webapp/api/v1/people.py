@@ -113,10 +113,14 @@ def read_tokens(call: Call) -> Page[TokenTold]:
 
 
 def create_token(call: Call) -> NewToken:
-    """Make a token of your own. It can have no scope that the calling one lacks."""
+    """Make a token of your own. It can have no scope that the calling one lacks, nor outlive it."""
     _demand_own(call, call.body.scopes)
     row, token = api_tokens.create(
-        call.caller.account, call.body.name, call.body.scopes, days=call.body.days
+        call.caller.account,
+        call.body.name,
+        call.body.scopes,
+        days=call.body.days,
+        latest=call.caller.expires_at,
     )
     return _new(row, token)
 
@@ -133,7 +137,12 @@ def read_keys(call: Call) -> Page[KeyTold]:
 
 
 def create_key(call: Call) -> NewKey:
-    """Make a key for the MAAS API; it may do all that you may."""
+    """Make a key for the MAAS API; it may do all that you may, and does not end by itself."""
+    if call.caller.expires_at is not None:
+        raise Conflict(
+            "A token that ends cannot make a key that does not.",
+            next_step="Make the key on your account's page.",
+        )
     return NewKey(key=api_keys.create_api_key(call.caller.account, call.body.name))
 
 
