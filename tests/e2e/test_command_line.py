@@ -21,7 +21,7 @@ from tests.mirror.maker import make_mirror
 from tests.mirror.server import MirrorServer
 from tests.signed import SigningKey
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 Start = Callable[[dict[str, str]], LiveSlipway]
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
