@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,6 +22,9 @@ from tests import disks
 from tests.browser import OpenPage, Watch, axe
 from tests.e2e.test_main_job import set_up
 from tests.live import ADMIN, PASSWORD, SLIPWAY, LiveSlipway, wait_until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 Start = Callable[[dict[str, str]], LiveSlipway]
@@ -34,6 +38,13 @@ def raw_disk(size: int) -> bytes:
     for start in range(1 << 20, size - (2 << 20), 1 << 20):
         disk[start : start + (1 << 20)] = noise.randbytes(1 << 20)
     return bytes(disk)
+
+
+def slow_down(page: Page, bytes_per_s: int) -> None:
+    """Let the browser send no faster, so that there is something to pause on any machine."""
+    session = page.context.new_cdp_session(page)
+    limits = {"offline": False, "latency": 0, "downloadThroughput": -1}
+    session.send("Network.emulateNetworkConditions", {**limits, "uploadThroughput": bytes_per_s})
 
 
 def fetched(slipway: LiveSlipway, name: str) -> str:
@@ -54,6 +65,7 @@ def test_an_upload_is_paused_reloaded_and_gone_on_with(
     file.write_bytes(data)
     page.goto("/uploads/")
     axe(page)
+    slow_down(page, 40 << 20)
     page.get_by_label("File", exact=True).set_input_files(file)
     page.locator("main").get_by_text("Not compressed, GPT disk of 160 MiB").wait_for()
     assert page.get_by_label("Name", exact=True).first.input_value() == "lab-disk"
