@@ -113,7 +113,7 @@
       worker.terminate();
       const body = new URLSearchParams({ sha256: data.digest });
       const answer = await fetch(`/uploads/${id}/digest`, { method: "POST", headers, body });
-      if (!answer.ok || (await answer.json()).state !== "done") return;
+      if (!answer.ok || (await answer.json()).state !== "checking") return;
       upload?.abort(); // the store holds these bytes already
       location.assign(`/uploads/${id}`);
     };

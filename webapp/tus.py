@@ -20,7 +20,7 @@ from flask import Request, Response
 from webapp.bodies import Incoming
 from webapp.errors import InvalidFields, Problem
 from webapp.models import Upload
-from webapp.services import finishing, upload_fields, upload_look, uploads
+from webapp.services import upload_fields, upload_look, uploads
 from webapp.services.uploads import UploadProblem
 
 VERSION = "1.0.0"
@@ -54,8 +54,8 @@ def create(request: Request, actor: str, origin: str, place: str) -> Response:
         place=said["filename"],
     )
     upload = uploads.create(declared, actor)
-    if finishing.is_known(upload):
-        finishing.finish(upload)
+    if uploads.is_known(upload):
+        uploads.note_known(upload)
     elif request.mimetype == BYTES:
         _append(request, upload, 0)
     response = _answer(201, upload)

@@ -22,9 +22,10 @@ from tests import disks, factories
 from tests.api.test_uploads import served
 from tests.api.test_v1 import Typed, check
 from webapp.api.v1.dispatch import API
+from webapp.errors import Conflict
 from webapp.extensions import db, settings, store
 from webapp.models import BootResource, Event, Role, Upload
-from webapp.services import api_tokens, upload_work, uploads
+from webapp.services import api_tokens, upload_fetch, upload_work, uploads
 
 FILES = f"{API}/uploads/files"
 DISK = gzip.compress(disks.linux_disk(), 1, mtime=0)
@@ -132,6 +133,8 @@ def test_what_is_known_needs_no_sending(program: Typed, app: Flask) -> None:
     work(app)
     twin = begin(program, len(DISK), name="twin", sha256=hashlib.sha256(DISK).hexdigest())
     assert twin.headers["Upload-Offset"] == str(len(DISK))
+    assert served(app, "custom/amd64/generic/twin/uploaded/root-dd.gz") is None
+    work(app)  # it is looked into all the same
     assert served(app, "custom/amd64/generic/twin/uploaded/root-dd.gz") == DISK
 
 
@@ -367,3 +370,86 @@ def test_tokens_of_the_store_are_told_to_nobody(program: Typed, app: Flask) -> N
         told = str([vars(event) for event in db.session.scalars(select(Event))])
     everything = program.call("GET", "uploads").text + told + place
     assert token not in everything
+
+
+# -- what a second reading found
+
+
+def test_known_bytes_are_looked_into_for_what_they_are_declared_now(
+    program: Typed, app: Flask
+) -> None:
+    """They are whole and verified, and yet no tgz."""
+    patch(program, begin(program, len(DISK)).headers["Location"], 0, DISK)
+    work(app)
+    digest = hashlib.sha256(DISK).hexdigest()
+    place = begin(program, len(DISK), name="twin", filetype="tgz", sha256=digest).headers[
+        "Location"
+    ]
+    work(app)
+    stopped = state(program, place)
+    assert (stopped["state"], stopped["problem"]["code"]) == ("rejected", "upload-type")
+    assert served(app, "custom/amd64/generic/twin/uploaded/root.tgz") is None
+    program.call("PATCH", f"uploads/{stopped['id']}", {"filetype": "ddgz"})
+    work(app)
+    assert served(app, "custom/amd64/generic/twin/uploaded/root-dd.gz") == DISK
+
+
+def test_a_request_whose_upload_was_ended_meanwhile_changes_nothing(
+    program: Typed, app: Flask
+) -> None:
+    """The browser tells a digest that the store knows while a piece is still on its way."""
+    patch(program, begin(program, len(DISK)).headers["Location"], 0, DISK)
+    work(app)
+    begin(program, len(DISK), name="twin")
+    with app.app_context():
+        upload = uploads.listed(limit=1)[0]
+        upload_id = upload.id
+
+        def pieces() -> Iterator[bytes]:
+            yield DISK[:100]
+            uploads.note_digest(uploads.find(upload_id), hashlib.sha256(DISK).hexdigest())
+            yield DISK[100:200]
+
+        with pytest.raises(Conflict):
+            uploads.append(upload, pieces(), is_all_or_nothing=False)
+        db.session.remove()
+        row = uploads.find(upload_id)
+        assert (row.state, row.received) == ("checking", len(DISK))
+    work(app)
+    assert served(app, "custom/amd64/generic/twin/uploaded/root-dd.gz") == DISK
+
+
+def test_a_worker_that_is_killed_while_it_copies_leaves_work_for_the_next(
+    program: Typed, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with app.app_context():
+        folder = settings().import_dir
+    folder.mkdir()
+    (folder / "disk.gz").write_bytes(DISK)
+    begun = program.call("POST", "uploads", {"name": "web", "filetype": "ddgz", "path": "disk.gz"})
+    seen = []
+
+    def dying(*args: Any) -> Iterator[bytes]:
+        yield DISK[:1000]
+        seen.append(program.get(f"uploads/{begun.json['id']}")["state"])
+        yield DISK[1000:]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(upload_fetch, "_pieces", dying)
+        work(app)
+    assert seen == ["fetching"], "what a kill here would leave"
+    assert program.get(f"uploads/{begun.json['id']}")["state"] == "done"
+
+
+def test_a_file_of_the_server_with_another_digest_has_failed(program: Typed, app: Flask) -> None:
+    with app.app_context():
+        folder = settings().import_dir
+    folder.mkdir()
+    (folder / "disk.gz").write_bytes(DISK)
+    body = {"name": "web", "filetype": "ddgz", "path": "disk.gz", "sha256": "ab" * 32}
+    begun = program.call("POST", "uploads", body)
+    work(app)
+    ended = program.get(f"uploads/{begun.json['id']}")
+    assert (ended["state"], ended["problem"]["code"]) == ("failed", "upload-wrong-hash")
+    with app.app_context():
+        assert list(store().uploads()) == []

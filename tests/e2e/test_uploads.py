@@ -13,6 +13,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,11 @@ def slow_down(page: Page, bytes_per_s: int) -> None:
     session = page.context.new_cdp_session(page)
     limits = {"offline": False, "latency": 0, "downloadThroughput": -1}
     session.send("Network.emulateNetworkConditions", {**limits, "uploadThroughput": bytes_per_s})
+
+
+def is_served(slipway: LiveSlipway, name: str, digest: str) -> bool:
+    """Whether machines get exactly these bytes."""
+    return fetched(slipway, name) == digest
 
 
 def fetched(slipway: LiveSlipway, name: str) -> str:
@@ -327,4 +333,4 @@ def test_two_uploads_at_once_do_not_mix(tmp_path: Path, make_live: Start) -> Non
     for name, file in files.items():
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         path = f"custom/amd64/generic/{name}/uploaded/root-dd.raw"
-        wait_until(lambda p=path, d=digest: fetched(slipway, p) == d, "it is served")  # type: ignore[misc]
+        wait_until(partial(is_served, slipway, path, digest), "it is served")

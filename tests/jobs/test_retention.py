@@ -104,7 +104,7 @@ def test_a_deleted_image_is_gone_at_once_and_its_bytes_after_the_grace(lab: Lab)
     lab.select("noble")
     lab.run()
     shared, own = files(LOW)["squashfs"], files(LOW)["boot-kernel"]
-    retention.delete_resource(resource_id(LOW), "ann")
+    retention.delete_resources([resource_id(LOW)], "ann")
     assert set(images()) == {NOBLE}
     assert own in digests()
     event = db.session.scalar(select(Event).where(Event.kind == "image.removed"))
@@ -122,7 +122,7 @@ def test_a_deleted_image_is_gone_at_once_and_its_bytes_after_the_grace(lab: Lab)
 def test_a_deleted_image_comes_back_while_it_is_selected_without_a_byte(lab: Lab) -> None:
     lab.select("noble")
     lab.run()
-    retention.delete_resource(resource_id(LOW), "ann")
+    retention.delete_resources([resource_id(LOW)], "ann")
     lab.server.reset()
     lab.run()
     assert set(images()) == {NOBLE, LOW}
@@ -144,7 +144,7 @@ def test_an_uploaded_image_can_be_deleted_by_an_administrator_only(region: Flask
     later(10**6)
     retention.clean_up()
     assert list(db.session.scalars(select(BootResource.id))) == [mine]
-    retention.delete_resource(mine, "ann")
+    retention.delete_resources([mine], "ann")
     later(10**6)
     retention.clean_up()
     assert list(db.session.scalars(select(BootResource.id))) == []

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 from urllib.parse import urlencode, urljoin
 
 import click
@@ -177,23 +177,36 @@ class Api:
 def talks(command: F) -> F:
     """Give a command ``--url``, ``--token-file`` and ``--json``, and an ``Api`` as ``api``."""
 
-    @click.option(
-        "--url", envvar=URL, default="", metavar="URL", help=f"Another machine's Slipway [{URL}]."
-    )
-    @click.option(
-        "--token-file",
-        envvar=TOKEN_FILE,
-        type=click.Path(dir_okay=False, path_type=Path),
-        help=f"File with the token for it [{TOKEN_FILE}]; {TOKEN} may hold it instead.",
-    )
-    @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    @where
     @functools.wraps(command)
     def with_api(url: str, token_file: Path | None, *args: Any, **kwargs: Any) -> Any:
         with ExitStack() as stack:
             api = connect(url, token_file, stack)
             return command(*args, api=api, **kwargs)
 
-    return with_api  # type: ignore[return-value]
+    return cast(F, with_api)
+
+
+def where(command: F) -> F:
+    """Give a command ``--url``, ``--token-file`` and ``--json``."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+        click.option(
+            "--token-file",
+            envvar=TOKEN_FILE,
+            type=click.Path(dir_okay=False, path_type=Path),
+            help=f"File with the token for it [{TOKEN_FILE}]; {TOKEN} may hold it instead.",
+        ),
+        click.option(
+            "--url",
+            envvar=URL,
+            default="",
+            metavar="URL",
+            help=f"Another machine's Slipway [{URL}].",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def connect(url: str, token_file: Path | None, stack: ExitStack) -> Api:

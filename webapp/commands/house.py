@@ -14,7 +14,7 @@ import click
 
 from webapp.cli_context import loaded_settings
 from webapp.commands import output
-from webapp.commands.client import TOKEN_FILE, URL, Api, connect, talks
+from webapp.commands.client import Api, connect, talks, where
 from webapp.config import table
 
 _LOOK_S = 2.0
@@ -60,14 +60,7 @@ def _print_events(rows: list[dict[str, Any]], as_json: bool) -> int:
 
 
 @click.group("settings", invoke_without_command=True)
-@click.option("--url", envvar=URL, default="", metavar="URL", help="Another machine's Slipway.")
-@click.option(
-    "--token-file",
-    envvar=TOKEN_FILE,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File with the token for it.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@where
 @click.pass_context
 def settings_group(
     context: click.Context, url: str, token_file: Path | None, as_json: bool

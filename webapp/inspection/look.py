@@ -148,10 +148,19 @@ class _Look:
             self._classify()
         self._look_into_shell()
         look, report = self._disk, self.report
-        if look is None or self._is_head or report.disk is None:
-            self._keep_esxi()
+        if look is not None:
+            report.esxi = look.esxi
+        if self._is_head:
             return
-        self._keep_esxi()
+        if self._tar is not None and not self._tar.is_between:
+            report.say(
+                REJECT,
+                "cut-tar",
+                "The tarball ends in the middle of a file: it is cut.",
+                "Build or copy it again.",
+            )
+        if look is None or report.disk is None:
+            return
         size = report.disk.size
         if size and look.position < size:
             report.say(
@@ -239,10 +248,6 @@ class _Look:
             )
             raise _Enough
 
-    def _keep_esxi(self) -> None:
-        if self._disk is not None:
-            self.report.esxi = self._disk.esxi
-
     # -- tarballs
 
     def _pass_tar(self, raw: bytes) -> None:
@@ -312,9 +317,9 @@ class _Look:
         root.has_shell = True
         head = bytes(shell[1])
         if head[:4] == b"\x7fELF":
-            order = "big" if head[5] == 2 else "little"
-            machine = int.from_bytes(head[18:20], order)  # type: ignore[arg-type]
-            is_s390 = machine == 22 and order == "big"
+            is_big = head[5] == 2
+            machine = int.from_bytes(head[18:20], "big" if is_big else "little")
+            is_s390 = machine == 22 and is_big
             root.arch = "s390x" if is_s390 else _ARCHES.get(machine, root.arch)
 
     def _check_bomb(self, done: int) -> None:

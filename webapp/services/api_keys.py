@@ -8,20 +8,17 @@ import hmac
 import secrets
 import string
 from collections.abc import Sequence
-from datetime import timedelta
 
 import structlog
-from sqlalchemy import or_, select, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import select
 
 from webapp.errors import InvalidFields, NotFound
 from webapp.extensions import db
-from webapp.models import APIKey, User, utcnow
-from webapp.services import events
+from webapp.models import APIKey, User
+from webapp.services import events, last_use
 
 _LETTERS = string.ascii_letters + string.digits
 _SECRET_LENGTH = 43  # 62^43 is more than 2^256
-USED_EVERY = timedelta(minutes=10)
 MAX_KEYS = 50
 KEPT_LOGINS = 10
 
@@ -85,8 +82,7 @@ def check_api_key(consumer: str, token: str, secret: str) -> User | None:
     if found is None or not is_right or not found[1].is_active:
         return None
     key, user = found
-    if key.used_at is None or utcnow() - key.used_at > USED_EVERY:
-        _mark_used(key.id)
+    last_use.note(key)
     return user
 
 
@@ -109,24 +105,6 @@ def revoke_api_key(user: User, key_id: int) -> None:
     db.session.delete(key)
     events.record("api_key.revoked", actor=user.username, subject=key.name)
     db.session.commit()
-
-
-def _mark_used(key_id: int) -> None:
-    now = utcnow()
-    try:
-        db.session.execute(
-            update(APIKey)
-            .where(
-                APIKey.id == key_id,
-                or_(APIKey.used_at.is_(None), APIKey.used_at < now - USED_EVERY),
-            )
-            .values(used_at=now)
-        )
-        db.session.commit()
-    except SQLAlchemyError as error:
-        # Scripts may still read when nothing can be written any more.
-        db.session.rollback()
-        log.warning("API key not marked as used", error=type(error).__name__)
 
 
 def _random(length: int) -> str:

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import or_, select, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import select
 
 from webapp.errors import InvalidFields, NotFound
 from webapp.extensions import db
 from webapp.models import APIToken, Role, User, utcnow
-from webapp.services import events
-from webapp.services.api_keys import MAX_KEYS, USED_EVERY
+from webapp.services import events, last_use
+from webapp.services.api_keys import MAX_KEYS
 
 PREFIX = "slp_"  # lets scanners for leaked secrets know one
 _HINT = len(PREFIX) + 6
@@ -110,8 +109,7 @@ def check(token: str) -> Bearer | None:
     if found is None or not found[1].is_active or _is_over(found[0], now):
         return None
     row, user = found
-    if row.used_at is None or now - row.used_at > USED_EVERY:
-        _mark_used(row.id, now)
+    last_use.note(row)
     known = frozenset(Scope(scope) for scope in row.scopes if scope in set(Scope))
     return Bearer(user, known, row.expires_at)
 
@@ -139,23 +137,6 @@ def revoke(user: User, token_id: int) -> None:
 
 def _is_over(row: APIToken, now: datetime) -> bool:
     return row.expires_at is not None and row.expires_at <= now
-
-
-def _mark_used(token_id: int, now: datetime) -> None:
-    try:
-        db.session.execute(
-            update(APIToken)
-            .where(
-                APIToken.id == token_id,
-                or_(APIToken.used_at.is_(None), APIToken.used_at < now - USED_EVERY),
-            )
-            .values(used_at=now)
-        )
-        db.session.commit()
-    except SQLAlchemyError as error:
-        # Scripts may still read when nothing can be written any more.
-        db.session.rollback()
-        log.warning("API token not marked as used", error=type(error).__name__)
 
 
 def _hashed(token: str) -> str:

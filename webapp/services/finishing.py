@@ -26,7 +26,16 @@ from webapp.models import (
     UploadState,
     utcnow,
 )
-from webapp.services import events, image_names, publishing, retention, rows, uploads, versions
+from webapp.services import (
+    events,
+    image_names,
+    publishing,
+    retention,
+    rows,
+    upload_resources,
+    uploads,
+    versions,
+)
 from webapp.storage.base import BlobReceiver
 from webapp.storage.errors import BlobBusy
 
@@ -40,23 +49,13 @@ class WrongDigest(uploads.UploadProblem):
     code = "upload-wrong-hash"
 
 
-def is_known(upload: Upload) -> bool:
-    """Whether the store holds these very bytes, so that nothing has to be sent."""
-    if not upload.sha256:
-        return False
-    size = db.session.scalar(
-        select(Blob.size).where(Blob.sha256 == upload.sha256, Blob.state == "ready")
-    )
-    return size == upload.size and store().stat(upload.sha256) is not None
-
-
 def finish(upload: Upload) -> None:
     """Make an image of an upload whose bytes are all there, or known to the store.
 
     Raises WrongDigest: the bytes are dropped and the same upload can be sent again.
     StoreFull, StoreUnusable: nothing is lost, ask again.
     """
-    if is_known(upload):
+    if uploads.is_known(upload):
         digest, token = upload.sha256, upload.token
         blob_id = reserve(digest, upload.size)
         _publish(upload, blob_id)
@@ -105,16 +104,6 @@ def _receiver(upload: Upload) -> BlobReceiver:
         raise Conflict(
             "This upload is being finished just now.", code="upload-busy", next_step="Wait."
         ) from None
-
-
-def mark_whole(sha256: str) -> None:
-    """Note that the store holds these bytes, verified."""
-    rows.execute(
-        update(Blob)
-        .where(Blob.sha256 == sha256, Blob.state != retention.DELETING)
-        .values(state="ready", verified_at=utcnow())
-    )
-    db.session.commit()
 
 
 def reserve(sha256: str, size: int) -> int:
@@ -168,7 +157,7 @@ def _publish(upload: Upload, blob_id: int) -> None:
         ResourceSet.resource_id == resource.id, ResourceSet.version == upload.version
     )
     if db.session.scalar(is_taken) is not None:  # two that were begun at the same moment
-        upload.version = uploads.next_version(resource)
+        upload.version = upload_resources.next_version(resource)
     made = ResourceSet(
         resource_id=resource.id,
         version=upload.version,
@@ -213,7 +202,7 @@ def _locked_resource(upload: Upload) -> BootResource:
     )
     if found is not None:
         return found
-    return uploads.resource_of(upload)
+    return upload_resources.resource_of(upload)
 
 
 def _retire_surplus(resource: BootResource) -> None:

@@ -35,11 +35,13 @@ class RackImage:
 
 def system_id() -> str:
     """A name of six letters and digits that stays."""
-    db.session.execute(
-        rows.insert_new(Setting), {"key": _KEY, "value": "".join(map(_letter, range(6)))}
-    )
-    found = db.session.scalar(select(Setting.value).where(Setting.key == _KEY))
-    db.session.commit()
+    kept = select(Setting.value).where(Setting.key == _KEY)
+    found = db.session.scalar(kept)
+    if found is None:  # two at the same moment agree on one
+        fresh = "".join(secrets.choice(_LETTERS) for _ in range(6))
+        db.session.execute(rows.insert_new(Setting), {"key": _KEY, "value": fresh})
+        db.session.commit()
+        found = db.session.scalar(kept)
     return str(found)
 
 
@@ -76,7 +78,3 @@ def read_again(actor: str) -> None:
     publishing.bump()
     events.record("rack.told", actor=actor, subject=hostname())
     db.session.commit()
-
-
-def _letter(_: int) -> str:
-    return secrets.choice(_LETTERS)

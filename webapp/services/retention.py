@@ -127,18 +127,12 @@ def check_store() -> None:
     _drop_old_partials()
 
 
-def delete_resource(resource_id: int, actor: str) -> None:
-    """Take one image away from machines at once, whatever its kind (an administrator's delete).
-
-    Its bytes are freed after the grace time. A selection that still asks for it
-    brings it back with the next import: see ``delete_preview``.
-    Raises NotFound.
-    """
-    delete_resources([resource_id], actor)
-
-
 def delete_resources(resource_ids: Sequence[int], actor: str) -> None:
-    """The same for several images, all or none. Raises NotFound."""
+    """Take images away from machines at once, whatever their kind, all or none.
+
+    Their bytes are freed after the grace time. A selection that still asks for one
+    brings it back with the next import: see ``delete_preview``. Raises NotFound.
+    """
     found = db.session.execute(
         select(BootResource.id, BootResource.name, BootResource.architecture)
         .where(BootResource.id.in_(resource_ids), BootResource.current_set_id.is_not(None))

@@ -16,9 +16,9 @@ from sqlalchemy import delete, func, select, update
 
 from webapp.errors import NotFound, Problem
 from webapp.extensions import db, settings
-from webapp.fetch import Fetcher, Limits, Route
+from webapp.fetch import Fetcher, Route
 from webapp.models import BootSource, StreamDocument
-from webapp.services import events, image_settings, secrets
+from webapp.services import events, fetching, image_settings, secrets
 from webapp.services.drafts import SourceDraft, check, missing_keyring
 from webapp.streamclient import (
     StreamSource,
@@ -181,8 +181,7 @@ def _apply(source: BootSource, draft: SourceDraft) -> None:
 
 
 def _fetcher(draft: SourceDraft, is_stopped: Callable[[], bool] | None = None) -> Fetcher:
-    known = settings()
-    return Fetcher(
+    return fetching.fetcher(
         Route(
             proxy_url=draft.proxy_url or image_settings.proxy_for_sources(),
             ca_file=draft.ca_file,
@@ -190,8 +189,5 @@ def _fetcher(draft: SourceDraft, is_stopped: Callable[[], bool] | None = None) -
             username=draft.auth_username,
             secret=draft.auth_secret,
         ),
-        Limits(metadata_bytes=known.metadata_max_mb << 20),
-        is_stopped=is_stopped,
-        deny_networks=known.deny_networks,
-        own_ports=[int(bind.rpartition(":")[2]) for bind in (known.web_bind, known.rack_bind)],
+        is_stopped,
     )

@@ -15,8 +15,18 @@ from webapp.errors import InvalidFields, Problem
 from webapp.extensions import db, settings, store
 from webapp.fetch import Fetcher, Route
 from webapp.models import Upload, UploadState, utcnow
-from webapp.services import finishing, image_settings, rows, upload_fields, uploads
+from webapp.services import (
+    fetching,
+    finishing,
+    image_settings,
+    reserving,
+    rows,
+    upload_fields,
+    uploads,
+)
 
+URL, PATH = "url", "path"
+ORIGINS = (URL, PATH)  # of uploads whose bytes nobody sends
 _PIECE = 1 << 20
 
 
@@ -29,7 +39,7 @@ def begin(values: dict[str, Any], actor: str, *, url: str = "", path: str = "") 
         raise InvalidFields({"__all__": ["Give an address (url) or a path, one of them."]})
     size = _size_of_url(url, values.get("sha256", "")) if url else _size_of_path(path)
     declared = upload_fields.Declared(
-        size=size, origin="url" if url else "path", place=url or path, **values
+        size=size, origin=URL if url else PATH, place=url or path, **values
     )
     upload = uploads.create(declared, actor)
     upload.state = UploadState.FETCHING
@@ -39,10 +49,10 @@ def begin(values: dict[str, Any], actor: str, *, url: str = "", path: str = "") 
 
 def fetch(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> None:
     """Get the bytes, from where they stopped. Raises Problem."""
-    if upload.origin == "url":
+    if upload.origin == URL:
         _from_url(upload, owner, is_leaving)
     else:
-        _from_path(upload, owner, is_leaving)
+        _from_path(upload, is_leaving)
 
 
 def _from_url(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> None:
@@ -77,25 +87,15 @@ def _from_url(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> Non
             got=problem.got,
             next_step="Compare the checksum with what its publisher says, and begin again.",
         ) from problem
-    finishing.mark_whole(digest)
+    reserving.mark_ready(digest)
     _note(upload_id, owner, size, state=UploadState.CHECKING)
 
 
-def _from_path(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> None:
-    path = _checked_path(upload.place)
-    upload_id = upload.id
-    upload.state = UploadState.RECEIVING
-    db.session.commit()
-    is_whole = False
-    try:
-        with path.open("rb") as file:
-            file.seek(upload.received)
-            is_whole = uploads.append(upload, _pieces(file, is_leaving), is_all_or_nothing=False)
-    finally:
-        db.session.rollback()
-        received = uploads.find(upload_id).received
-        state = UploadState.CHECKING if is_whole else UploadState.FETCHING
-        _note(upload_id, owner, received, state=state)
+def _from_path(upload: Upload, is_leaving: Callable[[], bool]) -> None:
+    with _checked_path(upload.place).open("rb") as file:
+        file.seek(upload.received)
+        pieces = _pieces(file, is_leaving)
+        uploads.append(upload, pieces, is_all_or_nothing=False, state=UploadState.FETCHING)
 
 
 def _pieces(file: Any, is_leaving: Callable[[], bool]) -> Iterator[bytes]:
@@ -142,12 +142,7 @@ def _checked_path(text: str) -> Path:
 
 
 def _fetcher() -> Fetcher:
-    known = settings()
-    return Fetcher(
-        Route(proxy_url=image_settings.proxy_for_sources()),
-        deny_networks=known.deny_networks,
-        own_ports=[int(bind.rpartition(":")[2]) for bind in (known.web_bind, known.rack_bind)],
-    )
+    return fetching.fetcher(Route(proxy_url=image_settings.proxy_for_sources()))
 
 
 def _note(upload_id: int, owner: str, received: int, **values: Any) -> None:

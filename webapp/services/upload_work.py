@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import structlog
 from sqlalchemy import or_, select, update
 
-from webapp.errors import Problem
+from webapp.errors import NotFound, Problem
 from webapp.extensions import db
 from webapp.models import Upload, UploadState, utcnow
 from webapp.services import finishing, rows, upload_fetch, upload_look, uploads
@@ -119,24 +118,16 @@ def _look_back(is_leaving: Callable[[], bool]) -> None:
 
 
 def _give_back(upload_id: int, problem: Problem) -> None:
-    """Note why. What can be had again is tried after the lease; a wrong address is not."""
-    is_over = problem.code in _FINAL
-    values: dict[str, Any] = {"problem": problem.as_dict(), "claimed_at": utcnow()}
-    if is_over:
-        values |= {"state": UploadState.FAILED, "claimed_by": "", "finished_at": utcnow()}
-        rows.execute(
-            update(Upload)
-            .where(Upload.id == upload_id, Upload.state == UploadState.FETCHING)
-            .values(**values)
-        )
-    rows.execute(
-        update(Upload)
-        .where(Upload.id == upload_id, Upload.state.in_(_WORK))
-        .values(problem=problem.as_dict(), claimed_at=utcnow())
-    )
-    rows.execute(
-        update(Upload)
-        .where(Upload.id == upload_id, Upload.state == UploadState.RECEIVING)
-        .values(problem=problem.as_dict(), claimed_by="", claimed_at=None)
-    )
+    """Note why. What can be had again is tried after the lease; a wrong file or address is not."""
+    try:
+        upload = uploads.find(upload_id)
+    except NotFound:
+        return  # dropped meanwhile
+    is_sent = upload.origin not in upload_fetch.ORIGINS
+    upload.problem, upload.claimed_at = problem.as_dict(), utcnow()
+    if upload.state == UploadState.RECEIVING and is_sent:
+        upload.claimed_by = ""  # whoever sent it sends it again
+    elif upload.state == UploadState.RECEIVING or problem.code in _FINAL:
+        upload.state, upload.claimed_by = UploadState.FAILED, ""
+        upload.finished_at = utcnow()
     db.session.commit()

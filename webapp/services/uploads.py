@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import InvalidRequestError
 
 from webapp.errors import Conflict, InvalidFields, NotFound, Problem
@@ -21,14 +22,11 @@ from webapp.extensions import db, settings, store
 from webapp.models import (
     OPEN_UPLOADS,
     Blob,
-    BootResource,
-    ResourceSet,
-    ResourceType,
     Upload,
     UploadState,
     utcnow,
 )
-from webapp.services import events, image_names, upload_fields
+from webapp.services import events, rows, upload_fields, upload_resources
 from webapp.services.upload_fields import Declared
 from webapp.storage.base import BlobReceiver
 from webapp.storage.errors import BlobBusy, StoreFull
@@ -65,6 +63,8 @@ def create(declared: Declared, actor: str) -> Upload:
     """
     values = upload_fields.checked(declared)
     size = values["size"]
+    if not size and declared.is_checked_first:
+        raise InvalidFields({"size": ["An empty file is no image."]})
     known = _known_size(values["sha256"])
     if known is not None and known != size:
         raise InvalidFields(
@@ -73,7 +73,7 @@ def create(declared: Declared, actor: str) -> Upload:
     free = None if known is not None else store().free_bytes()
     if free is not None and size > free:
         raise StoreFull("the store", needed=size, free=free)
-    resource = _resource(values["name"], values["architecture"])
+    resource = upload_resources.resource_named(values["name"], values["architecture"])
     upload = Upload(
         token=secrets.token_hex(32),
         origin=declared.origin,
@@ -82,7 +82,7 @@ def create(declared: Declared, actor: str) -> Upload:
         is_checked_first=declared.is_checked_first,
         resource_id=resource.id,
         name=values["name"].full,
-        version=next_version(resource),
+        version=upload_resources.next_version(resource),
         **{k: v for k, v in values.items() if k != "name"},
     )
     db.session.add(upload)
@@ -124,20 +124,22 @@ def append(
     length: int | None = None,
     is_all_or_nothing: bool = True,
     check: Callable[[], None] | None = None,
+    state: UploadState = UploadState.RECEIVING,
 ) -> bool:
     """Take one request's bytes; returns whether that was the last one.
 
     offset: where the client thinks it is, None when it does not say. length: bytes
     that it announced. is_all_or_nothing: a request that ends too early counts for
     nothing; else what came of it is kept. check: looks at the bytes once they are
-    there and raises when they are not those that were sent.
+    there and raises when they are not those that were sent. state: the one in which the
+    upload waits for these bytes; it stays until the last one is there.
 
-    Raises UploadProblem, WrongOffset, Conflict while another request is at it,
-    StoreFull; what was confirmed before is not touched.
+    Raises UploadProblem, WrongOffset, Conflict while another request is at it or
+    when the upload was ended meanwhile, StoreFull; what was confirmed before is not touched.
     """
-    _demand_receiving(upload)
-    with _receiver(upload) as receiver:
-        received = upload.received
+    _demand(upload, state)
+    with _receiver(upload, state) as receiver:
+        received, held = upload.received, (upload.id, upload.token, state)
         if offset is not None and offset != received:
             raise WrongOffset(received, offset)
         if length is not None and length > upload.size - received:
@@ -161,23 +163,41 @@ def append(
             if is_all_or_nothing or isinstance(error, Problem):
                 receiver.cut(received)
             else:
-                _settle(upload, receiver)
+                _settle(held, receiver, upload.size)
             raise
-        _settle(upload, receiver)
+        _settle(held, receiver, upload.size)
     return upload.received == upload.size
 
 
 def note_digest(upload: Upload, digest: str) -> None:
-    """Note what the bytes will have to be; the last one is compared with it."""
+    """Note what the bytes have to be: compared at the end, or known already and not needed."""
     upload.sha256 = digest
     db.session.commit()
+    if upload.state == UploadState.RECEIVING and is_known(upload):
+        note_known(upload)
+
+
+def is_known(upload: Upload) -> bool:
+    """Whether the store holds these very bytes, so that nothing has to be sent."""
+    is_right = _known_size(upload.sha256) == upload.size
+    return is_right and store().stat(upload.sha256) is not None
+
+
+def note_known(upload: Upload) -> None:
+    """Nothing has to be sent; what came so far is forgotten, and the rest is looked into."""
+    old = upload.token
+    upload.token = secrets.token_hex(32)  # a request that is under way writes to the old one
+    upload.received, upload.state = upload.size, UploadState.CHECKING
+    upload.touched_at = utcnow()
+    db.session.commit()
+    drop_bytes(old)
 
 
 def move(upload: Upload) -> None:
     """Let an upload belong to the boot resource of its new name. The caller commits."""
-    resource = resource_of(upload)
+    resource = upload_resources.resource_of(upload)
     upload.resource_id = resource.id
-    upload.version = next_version(resource)
+    upload.version = upload_resources.next_version(resource)
 
 
 def begin_again(upload: Upload) -> None:
@@ -204,14 +224,6 @@ def drop(upload: Upload, actor: str) -> None:
     db.session.delete(upload)
     db.session.commit()
     drop_bytes(token)
-
-
-def drop_of(resource_id: int, actor: str) -> int:
-    """Drop what is under way for a boot resource; returns how many uploads that were."""
-    found = open_of([resource_id])
-    for upload in found:
-        drop(upload, actor)
-    return len(found)
 
 
 def expire() -> int:
@@ -250,17 +262,28 @@ def _take(receiver: BlobReceiver, pieces: Iterable[bytes], size: int) -> None:
         receiver.write(piece)
 
 
-def _settle(upload: Upload, receiver: BlobReceiver) -> None:
-    upload.received = receiver.offset
-    upload.touched_at = utcnow()
-    is_last = upload.received == upload.size
-    if is_last:
-        upload.state = UploadState.CHECKING
+def _settle(held: tuple[int, str, str], receiver: BlobReceiver, size: int) -> None:
+    """Confirm what came, unless the upload was ended or begun anew meanwhile.
+
+    held: id, token and state of the upload when its bytes were locked.
+    """
+    values: dict[str, Any] = {"received": receiver.offset, "touched_at": utcnow()}
+    if receiver.offset == size:
+        values["state"] = UploadState.CHECKING
+    upload_id, token, state = held
+    is_ours = (Upload.id == upload_id, Upload.token == token, Upload.state == state)
+    if not rows.count(update(Upload).where(*is_ours).values(**values)):
+        db.session.rollback()
+        raise Conflict(
+            "This upload was ended while these bytes were on their way.",
+            code="upload-over",
+            next_step="Look at how it is now.",
+        )
     db.session.commit()
     receiver.settle()
 
 
-def _receiver(upload: Upload) -> BlobReceiver:
+def _receiver(upload: Upload, state: UploadState) -> BlobReceiver:
     """The upload's bytes, locked, and not more of them than were confirmed."""
     try:
         receiver = store().receiver(upload.token, upload.size)
@@ -275,7 +298,7 @@ def _receiver(upload: Upload) -> BlobReceiver:
             db.session.refresh(upload)  # under the lock: the request before us has committed
         except InvalidRequestError:
             raise _unknown("this upload") from None
-        _demand_receiving(upload)
+        _demand(upload, state)
         if receiver.offset < upload.received:
             # A store that lost its last moments; the client asks and sends them again.
             upload.received = receiver.offset
@@ -297,8 +320,8 @@ def drop_bytes(token: str) -> None:
         log.warning("an upload's bytes stay until they expire", problem=str(problem))
 
 
-def _demand_receiving(upload: Upload) -> None:
-    if upload.state != UploadState.RECEIVING:
+def _demand(upload: Upload, state: UploadState) -> None:
+    if upload.state != state:
         raise UploadProblem("Cannot upload to a complete file.", code="upload-complete")
 
 
@@ -323,51 +346,3 @@ def _known_size(sha256: str) -> int | None:
     if not sha256:
         return None
     return db.session.scalar(select(Blob.size).where(Blob.sha256 == sha256, Blob.state == "ready"))
-
-
-def resource_of(upload: Upload) -> BootResource:
-    """The boot resource of an upload, made anew when it was deleted. The caller commits."""
-    os, slash, release = upload.name.partition("/")
-    name = image_names.ImageName(os, release) if slash else image_names.ImageName("", os)
-    return _resource(name, upload.architecture)
-
-
-def _resource(name: image_names.ImageName, architecture: str) -> BootResource:
-    """The uploaded boot resource of this name, made where there is none. Raises InvalidFields."""
-    found = db.session.scalar(
-        select(BootResource).where(
-            BootResource.name == name.full, BootResource.architecture == architecture
-        )
-    )
-    if found is not None and found.rtype != ResourceType.UPLOADED:
-        raise InvalidFields(
-            {"name": [f"{name.full} is a reserved name: an image of a boot source has it."]}
-        )
-    if found is not None:
-        found.updated_at = utcnow()  # clean-up leaves it alone
-        return found
-    arch, _, subarch = architecture.partition("/")
-    made = BootResource(
-        rtype=ResourceType.UPLOADED,
-        name=name.full,
-        architecture=architecture,
-        os=name.os,
-        release=name.release,
-        arch=arch,
-        subarch=subarch,
-        subarches=[subarch],
-        answers_to=[],
-    )
-    db.session.add(made)
-    db.session.flush()
-    return made
-
-
-def next_version(resource: BootResource) -> str:
-    """A version for today, never one that this name had before: clients cache by it."""
-    stored = select(ResourceSet.version).where(ResourceSet.resource_id == resource.id)
-    sent = select(Upload.version).where(
-        Upload.name == resource.name, Upload.architecture == resource.architecture
-    )
-    existing = [*db.session.scalars(stored), *db.session.scalars(sent)]
-    return image_names.next_version(datetime.now(UTC).date(), existing)

@@ -199,7 +199,17 @@ def add_key() -> ResponseReturnValue:
 @requires(Role.VIEWER)
 def confirm_revoke(key_id: int) -> ResponseReturnValue:
     """Ask before a key stops working."""
-    return hx.render("accounts/revoke_key.html", None, key=_own_key(key_id))
+    key = _own_key(key_id)
+    return hx.render(
+        "accounts/revoke.html",
+        None,
+        what="API key",
+        name=key.name,
+        begins=key.consumer_key[:6],
+        used_at=key.used_at,
+        action=url_for("accounts.revoke_key", key_id=key.id),
+        back=(url_for("accounts.account", _anchor="keys"), "Your account"),
+    )
 
 
 @blueprint.post("/account/keys/<int(max=2147483647):key_id>/revoke")

@@ -19,7 +19,7 @@ from webapp.services import (
     changes,
     images,
     previewing,
-    retention,
+    removal,
     runs,
     selections,
     sources,
@@ -125,7 +125,7 @@ def delete(os: str, release: str, arch: str) -> ResponseReturnValue:
         boxes = [box for box in _picture().boxes if _names(box.pick, image)]
         mine = {pick for box in boxes for pick in (box.pick, *box.other_picks)}
         selections.replace_picks(mine, set(), me().username)
-    retention.delete_resources(image.resource_ids, me().username)
+    removal.remove(image.resource_ids, me().username)
     flash(f"Deleted {image.title} {image.arch}.", "ok")
     return hx.see_other(url_for("images.index"))
 

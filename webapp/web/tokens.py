@@ -20,8 +20,8 @@ from webapp.web.access import me, requires
 
 blueprint = Blueprint("tokens", __name__)
 
-NEW_TOKEN = "new_api_token"  # noqa: S105 - a name in the session
-NEW_TOKEN_S = 300  # a token that nobody looked at by then is not shown any more
+SHOWN = "token_shown_once"  # where the session keeps it, sealed, until the next page
+SHOWN_S = 300  # a token that nobody looked at by then is not shown any more
 MEANINGS = {
     Scope.READ: "See images, sources, imports and events",
     Scope.IMPORT: "Start and stop imports, read sources again",
@@ -60,7 +60,7 @@ def add() -> ResponseReturnValue:
     except InvalidFields as problem:
         forms.show(problem, form)
         return _page(form, status=422)
-    session[NEW_TOKEN] = secrets.seal(token)  # the cookie is signed, but readable: so encrypted
+    session[SHOWN] = secrets.seal(token)  # the cookie is signed, but readable: so encrypted
     return hx.see_other(url_for("tokens.index"))
 
 
@@ -68,7 +68,17 @@ def add() -> ResponseReturnValue:
 @requires(Role.VIEWER)
 def confirm_revoke(token_id: int) -> ResponseReturnValue:
     """Ask before a token stops working."""
-    return hx.render("accounts/revoke_token.html", None, token=_own(token_id))
+    token = _own(token_id)
+    return hx.render(
+        "accounts/revoke.html",
+        None,
+        what="token",
+        name=token.name,
+        begins=token.hint,
+        used_at=token.used_at,
+        action=url_for("tokens.revoke", token_id=token.id),
+        back=(url_for("tokens.index"), "Your tokens"),
+    )
 
 
 @blueprint.post("/account/tokens/<int(max=2147483647):token_id>/revoke")
@@ -110,6 +120,6 @@ def _page(form: TokenForm, status: int = 200) -> ResponseReturnValue:
 
 def _take_new() -> str:
     try:
-        return secrets.unseal(session.pop(NEW_TOKEN, ""), max_age_s=NEW_TOKEN_S)
+        return secrets.unseal(session.pop(SHOWN, ""), max_age_s=SHOWN_S)
     except secrets.SecretProblem:
         return ""

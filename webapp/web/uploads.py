@@ -21,7 +21,6 @@ from webapp.errors import Conflict, InvalidFields, NotFound, Problem
 from webapp.extensions import settings
 from webapp.models import Role, Upload, UploadState
 from webapp.services import (
-    finishing,
     image_names,
     upload_fetch,
     upload_fields,
@@ -219,8 +218,7 @@ def tell_digest(upload_id: int) -> ResponseReturnValue:
     digest = upload_fields.read_sha256(request.form.get("sha256", ""))
     if digest and not upload.sha256 and upload.is_open:
         uploads.note_digest(upload, digest)
-        if upload.state == UploadState.RECEIVING and finishing.is_known(upload):
-            finishing.finish(upload)
+        jobs.wake(settings())
     return jsonify(state=upload.state)
 
 

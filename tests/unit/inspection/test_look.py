@@ -216,6 +216,10 @@ WRONG: dict[str, tuple[Any, str]] = {
         "table",
     ),
     "a tarball without a shell": (lambda: gz(disks.tarball({"readme": b"x"})), "no-root"),
+    "a cut root tarball": (
+        lambda: gz(disks.root_tar(var__log=bytes(100_000))[:-60_000]),
+        "cut-tar",
+    ),
     "a damaged tarball": (
         lambda: gz(with_bytes(disks.tarball({"a": bytes(600), "bin/sh": b"x"}), 3072, b"\7" * 400)),
         "tar",

@@ -92,8 +92,8 @@ class Host:
                 name, _, value = word[2:].partition("=")
                 options[{"gateway": "g", "network": "n"}[name]] = value
             elif word.startswith("-"):
-                value = next(rest, None)  # type: ignore[assignment]
-                if value is None or value == "None":
+                value = next(rest, "None")  # what a missing MTU became in the reference
+                if value == "None":
                     raise Refused(f"Missing value of {word}")
                 options[word[1:]] = value
             elif options:

@@ -41,15 +41,24 @@ def as_json(value: BaseModel, status: int = 200) -> Response:
     """A JSON answer that carries its own ETag."""
     body = value.model_dump_json().encode()
     response = Response(body, status, content_type=JSON)
-    response.headers["ETag"] = f'"{tag_of(value)}"'
+    # A long list is not written out twice to be named.
+    tag = tag_of(value) if _volatile(value) else _named(body)
+    response.headers["ETag"] = f'"{tag}"'
     response.headers["Cache-Control"] = "no-cache, private"
     return response
 
 
 def tag_of(value: BaseModel) -> str:
     """What If-Match compares: of everything but what changes by itself (``VOLATILE``)."""
-    volatile: frozenset[str] = getattr(type(value), "VOLATILE", frozenset())
-    return hashlib.sha256(value.model_dump_json(exclude=set(volatile)).encode()).hexdigest()[:32]
+    return _named(value.model_dump_json(exclude=_volatile(value) or None).encode())
+
+
+def _volatile(value: BaseModel) -> set[str]:
+    return set(getattr(type(value), "VOLATILE", ()))
+
+
+def _named(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()[:32]
 
 
 def nothing() -> Response:

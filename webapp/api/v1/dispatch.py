@@ -178,12 +178,7 @@ def _check_params(params: dict[str, int | str]) -> None:
 
 
 def _query(endpoint: Endpoint) -> BaseModel:
-    given: dict[str, Any] = {}
-    for name in request.args:
-        values = request.args.getlist(name)
-        field = endpoint.query.model_fields.get(name)
-        is_list = field is not None and "list" in str(field.annotation)
-        given[name] = values if is_list else values[-1]
+    given = {name: request.args.getlist(name)[-1] for name in request.args}
     return endpoint.query.model_validate(given)
 
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from webapp.api.v1.dispatch import Call, Endpoint
 from webapp.api.v1.shapes import Given, Page, Paging, Told
 from webapp.models import BootResource, ResourceSet
-from webapp.services import catalogue, images, previewing, retention, status, uploads, versions
+from webapp.services import catalogue, images, previewing, removal, status, versions
 from webapp.services.api_tokens import Scope
 
 TAG = "images"
@@ -152,10 +152,7 @@ def read(call: Call, id: int) -> WholeResource:
 
 def remove(call: Call, id: int) -> None:
     """Delete a boot resource; what is being uploaded to it is dropped as well."""
-    is_served = images.resource_with_sets(id).current_set_id is not None
-    uploads.drop_of(id, call.actor)
-    if is_served:
-        retention.delete_resource(id, call.actor)
+    removal.remove([id], call.actor)
 
 
 def foresee_removal(call: Call, id: int) -> DeletionTold:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -11,7 +11,6 @@ MOST = 1000
 LARGEST_ID = 2**31 - 1  # PostgreSQL compares no larger one with an id
 
 T = TypeVar("T")
-Id = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 
 
 def is_storable(text: str) -> bool:

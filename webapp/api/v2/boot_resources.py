@@ -23,7 +23,7 @@ from webapp.models import (
     Upload,
     UploadState,
 )
-from webapp.services import finishing, image_names, images, retention, runs, upload_fields, uploads
+from webapp.services import finishing, image_names, images, removal, runs, upload_fields, uploads
 
 PATH = f"{API}/boot-resources/"
 LARGEST_CONTENT = 48 << 20  # 32 MiB in base64, and some room
@@ -60,11 +60,7 @@ def delete(call: Call, id: int) -> Response:
     Machines do not get it any more. An image that is still selected comes back
     with the next import: delete its selection first.
     """
-    resource = images.resource_with_sets(id)
-    is_served = resource.current_set_id is not None
-    uploads.drop_of(id, call.actor)
-    if is_served:
-        retention.delete_resource(id, call.actor)
+    removal.remove([id], call.actor)
     return deleted()
 
 
@@ -198,7 +194,7 @@ def create(call: Call) -> Response:
         _refuse_without_digest(declared)
     upload = uploads.create(declared, call.actor)
     id = upload.resource_id or 0
-    if upload.size == 0 or finishing.is_known(upload):
+    if upload.size == 0 or uploads.is_known(upload):
         finishing.finish(upload)
     elif content is not None:
         uploads.append(upload, [content])

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fetchers that keep to our limits: networks that are forbidden, ports of our own, sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from webapp.extensions import settings
+from webapp.fetch import Fetcher, Limits, Route
+
+
+def fetcher(route: Route, is_stopped: Callable[[], bool] | None = None) -> Fetcher:
+    """A fetcher for one way to a server."""
+    known = settings()
+    return Fetcher(
+        route,
+        Limits(metadata_bytes=known.metadata_max_mb << 20),
+        is_stopped=is_stopped,
+        deny_networks=known.deny_networks,
+        own_ports=[int(bind.rpartition(":")[2]) for bind in (known.web_bind, known.rack_bind)],
+    )

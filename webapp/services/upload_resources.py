@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The boot resource that an upload becomes a version of, and what that version is called."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+
+from webapp.errors import InvalidFields
+from webapp.extensions import db
+from webapp.models import BootResource, ResourceSet, ResourceType, Upload, utcnow
+from webapp.services import image_names
+
+
+def resource_of(upload: Upload) -> BootResource:
+    """The boot resource of an upload, made anew when it was deleted. The caller commits."""
+    os, slash, release = upload.name.partition("/")
+    name = image_names.ImageName(os, release) if slash else image_names.ImageName("", os)
+    return resource_named(name, upload.architecture)
+
+
+def resource_named(name: image_names.ImageName, architecture: str) -> BootResource:
+    """The uploaded boot resource of this name, made where there is none. Raises InvalidFields."""
+    found = db.session.scalar(
+        select(BootResource).where(
+            BootResource.name == name.full, BootResource.architecture == architecture
+        )
+    )
+    if found is not None and found.rtype != ResourceType.UPLOADED:
+        raise InvalidFields(
+            {"name": [f"{name.full} is a reserved name: an image of a boot source has it."]}
+        )
+    if found is not None:
+        found.updated_at = utcnow()  # clean-up leaves it alone
+        return found
+    arch, _, subarch = architecture.partition("/")
+    made = BootResource(
+        rtype=ResourceType.UPLOADED,
+        name=name.full,
+        architecture=architecture,
+        os=name.os,
+        release=name.release,
+        arch=arch,
+        subarch=subarch,
+        subarches=[subarch],
+        answers_to=[],
+    )
+    db.session.add(made)
+    db.session.flush()
+    return made
+
+
+def next_version(resource: BootResource) -> str:
+    """A version for today, never one that this name had before: clients cache by it."""
+    stored = select(ResourceSet.version).where(ResourceSet.resource_id == resource.id)
+    sent = select(Upload.version).where(
+        Upload.name == resource.name, Upload.architecture == resource.architecture
+    )
+    existing = [*db.session.scalars(stored), *db.session.scalars(sent)]
+    return image_names.next_version(datetime.now(UTC).date(), existing)
