@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import factories, scenery, signed
+from tests import disks, factories, scenery, signed
 from tests.browser import OpenPage, Watch, axe
 from tests.live import ADMIN, PASSWORD, LiveSlipway
 from tests.mirror.faults import Fault
@@ -18,6 +19,8 @@ from tests.mirror.server import MirrorServer
 from tests.web.visitors import Visitor
 from webapp.extensions import db
 from webapp.models import Role, utcnow
+from webapp.services import upload_work, uploads
+from webapp.services.upload_fields import Declared
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -66,6 +69,7 @@ def stage(
             error_where="http://mirror.example.test/" + "y" * 150,
             error_next_step="Sign this machine in.",
         )
+        upload_id = unprepared_esxi()
         ended = scenery.ended_imports(source)
         scenery.running_import()
         with scenery.served(app) as url:
@@ -79,6 +83,12 @@ def stage(
                 "broken source": f"/sources/{broken.id}",
                 "new source": "/sources/new",
                 "tokens": "/account/tokens",
+                "new upload": "/uploads/",
+                "new upload's state": f"/uploads/{upload_id}",
+                "new upload dropped": f"/uploads/{upload_id}/drop",
+                "vmware": "/vmware/",
+                "network": "/vmware/network?example=1",
+                "storage": "/vmware/storage?version=8&disk=16&layout=vmfs6&no_datastore=1",
                 "api reference": "/help/api",
                 "changed source": f"/sources/{source.id}/edit",
                 "removed source": f"/sources/{source.id}/remove",
@@ -87,6 +97,17 @@ def stage(
             }
             db.session.remove()
             yield made
+
+
+def unprepared_esxi() -> int:
+    """An ESXi image with warnings, and an upload that was stopped; returns the latter's id."""
+    data = gzip.compress(disks.small_esxi(is_prepared=False), 1, mtime=0)
+    for filetype in ("ddgz", "ddtgz"):
+        declared = Declared("esxi/6.7", "amd64/generic", len(data), filetype=filetype)
+        upload = uploads.create(declared, ADMIN)
+        uploads.append(upload, [data])
+        upload_work.work("a worker", lambda: False)
+    return upload.id
 
 
 def test_axe_finds_nothing_on_any_page(stage: Stage, open_page: OpenPage) -> None:
