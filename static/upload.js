@@ -10,6 +10,8 @@
   const fields = ["name", "title", "architecture", "filetype"];
   const touched = new Set(); // what a person chose is never overwritten
   const LOOK = 1024 * 1024;
+  const HEAD_START = 3000; // ms in which hashing may show that nothing has to be sent
+  const DAMAGED = 460; // tus: the checksum of a piece does not match
   let upload = null;
   let looking = 0;
 
@@ -26,6 +28,7 @@
     if (seconds < 5400) return `${Math.ceil(seconds / 60)} min left`;
     return `${(seconds / 3600).toFixed(1)} h left`;
   };
+  const wait = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
   const say = (kind, text) => {
     document.dispatchEvent(new CustomEvent("notify", { detail: { kind, text } }));
   };
@@ -101,23 +104,75 @@
     $("#sent-note").textContent = parts.filter(Boolean).join(", ");
   }
 
-  function digest(file, id) {
-    const worker = new Worker(form.dataset.worker);
-    worker.onerror = () => { $("#hash-note").textContent = ""; };
-    worker.onmessage = async ({ data }) => {
-      if (data.done !== undefined) {
-        $("#hash-note").textContent = `SHA-256: ${Math.floor((data.done * 100) / (file.size || 1))} %`;
-        return;
-      }
-      $("#hash-note").textContent = `SHA-256: ${data.digest}`;
-      worker.terminate();
-      const body = new URLSearchParams({ sha256: data.digest });
-      const answer = await fetch(`/uploads/${id}/digest`, { method: "POST", headers, body });
-      if (!answer.ok || (await answer.json()).state !== "checking") return;
-      upload?.abort(); // the store holds these bytes already
-      location.assign(`/uploads/${id}`);
-    };
-    worker.postMessage(file);
+  // ---- SHA-256: of the whole file, and of each piece on its way
+  const asked = new Map();
+  let hasher = null;
+  function sha256(blob, progress = () => {}) {
+    if (!hasher) {
+      hasher = new Worker(form.dataset.worker);
+      hasher.onerror = () => { // without a worker the server alone hashes
+        for (const { resolve } of asked.values()) resolve(null);
+        hasher.postMessage = ({ number }) => asked.get(number).resolve(null);
+      };
+      hasher.onmessage = ({ data }) => {
+        if (data.done !== undefined) return asked.get(data.number).progress(data.done);
+        asked.get(data.number).resolve(data.digest);
+        asked.delete(data.number);
+      };
+    }
+    return new Promise((resolve) => {
+      const number = (sha256.last = (sha256.last ?? 0) + 1);
+      asked.set(number, { resolve, progress });
+      hasher.postMessage({ number, blob });
+    });
+  }
+
+  async function hashWhole(file) {
+    const note = $("#hash-note");
+    const bytes = await sha256(file, (done) => {
+      note.textContent = `SHA-256: ${Math.floor((done * 100) / (file.size || 1))} %`;
+    });
+    const hex = bytes && Array.from(bytes, (one) => one.toString(16).padStart(2, "0")).join("");
+    note.textContent = hex ? `SHA-256: ${hex}` : "";
+    return hex;
+  }
+
+  // Whether the store holds these bytes already. Then nothing more is sent.
+  async function isKnown(digest, id) {
+    const body = new URLSearchParams({ sha256: digest });
+    const answer = await fetch(`/uploads/${id}/digest`, { method: "POST", headers, body });
+    return answer.ok && (await answer.json()).state === "checking";
+  }
+
+  // Each piece goes with its own SHA-256, so that what is damaged on its way is sent again.
+  class CheckedPieces extends tus.DefaultHttpStack {
+    constructor(start) {
+      super();
+      this.start = start;
+    }
+
+    createRequest(method, url) {
+      const request = super.createRequest(method, url);
+      const send = request.send.bind(request);
+      const abort = request.abort.bind(request);
+      let isAborted = false;
+      request.abort = () => {
+        isAborted = true;
+        return abort();
+      };
+      request.send = async (body) => {
+        if (body) {
+          await this.start;
+          const bytes = await sha256(body);
+          if (isAborted) return new Promise(() => {}); // as an aborted XMLHttpRequest: no answer
+          if (bytes) {
+            request.setHeader("Upload-Checksum", `sha256 ${btoa(String.fromCharCode(...bytes))}`);
+          }
+        }
+        return send(body);
+      };
+      return request;
+    }
   }
 
   function paused(isPaused) {
@@ -135,6 +190,13 @@
     let began = performance.now();
     let before = -1;
     let id = "";
+    let named;
+    const address = new Promise((resolve) => { named = resolve; });
+    const known = Promise.all([hashWhole(file), address]).then(async ([digest]) => {
+      if (!digest || !(await isKnown(digest, id))) return;
+      upload?.abort();
+      location.assign(`/uploads/${id}`);
+    }).catch(() => {}); // the server compares what arrived in any case
     upload = new tus.Upload(file, {
       endpoint: form.dataset.files,
       headers,
@@ -145,9 +207,12 @@
       fingerprint: async (one) =>
         ["slipway", metadata.name, metadata.architecture, metadata.filetype, one.name, one.size,
           one.lastModified].join("|"),
+      httpStack: new CheckedPieces(Promise.race([known, wait(HEAD_START)])),
+      onShouldRetry: (error) => error.originalResponse?.getStatus() === DAMAGED
+        || tus.defaultOptions.onShouldRetry(error),
       onUploadUrlAvailable: () => {
         id = upload.url.split("/").pop();
-        digest(file, id);
+        named();
       },
       onProgress: (sent, total) => {
         if (before < 0) { before = sent; began = performance.now(); }

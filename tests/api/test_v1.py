@@ -344,6 +344,42 @@ def test_images_are_chosen_from_the_catalogue(app: Flask, program: Typed) -> Non
     assert gone["removed"] == ["ubuntu/noble arm64"]
 
 
+@pytest.mark.parametrize("query", ["", "?os=ubuntu&arch=arm64"])
+def test_ticks_that_somebody_else_changed_are_not_overwritten(
+    app: Flask, program: Typed, query: str
+) -> None:
+    with app.app_context():
+        source = factories.boot_source()
+        for arch in ("amd64", "arm64"):
+            factories.cache_entry(source, os="ubuntu", release="noble", arch=arch)
+        db.session.remove()
+    path = f"catalogue{query}"
+    read = program.call("GET", path).headers["ETag"]
+    add = {"add": [{"os": "ubuntu", "release": "noble", "arch": "arm64"}]}
+    assert program.call("POST", path, add, If_Match=read).json["is_done"] is True
+    late = program.call("POST", path, {"remove": add["add"]}, If_Match=read)
+    assert (late.status_code, late.json["code"]) == (412, "changed-meanwhile")
+    assert [i["arch"] for i in program.get("catalogue?selected=true")["items"]] == ["arm64"]
+    again = program.call("GET", path).headers["ETag"]
+    gone = program.call("POST", path, {"remove": add["add"]}, If_Match=again)
+    assert gone.json["removed"] == ["ubuntu/noble arm64"]
+
+
+def test_a_version_goes_only_from_an_image_that_is_as_it_was_read(
+    app: Flask, program: Typed
+) -> None:
+    with app.app_context():
+        resource = factories.boot_resource({"squashfs": b"old"}, release="noble")
+        path = f"resources/{resource.id}"
+        db.session.remove()
+    late = program.call("DELETE", f"{path}/versions/1", If_Match='"what-was-read-before"')
+    assert (late.status_code, late.json["code"]) == (412, "changed-meanwhile")
+    read = program.call("GET", path).headers["ETag"]
+    assert program.call("DELETE", f"{path}/versions/1", If_Match=read).json["code"] != (
+        "changed-meanwhile"
+    )
+
+
 def test_the_plan_says_what_comes_and_why(app: Flask, program: Typed) -> None:
     with app.app_context():
         source = factories.boot_source(refreshed_at=factories.utcnow())

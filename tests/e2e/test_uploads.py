@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import random
@@ -25,7 +26,7 @@ from tests.e2e.test_main_job import set_up
 from tests.live import ADMIN, PASSWORD, SLIPWAY, LiveSlipway, wait_until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Response, Route
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 Start = Callable[[dict[str, str]], LiveSlipway]
@@ -78,6 +79,7 @@ def test_an_upload_is_paused_reloaded_and_gone_on_with(
     assert page.get_by_label("File type").first.input_value() == "ddraw"
     page.get_by_label("Name", exact=True).first.fill("lab")
     page.get_by_role("button", name="Upload").click()
+    page.locator("#sent-note").get_by_text("/s").wait_for()
     page.get_by_role("button", name="Pause").click()
     page.locator("main").get_by_text("Paused.").wait_for()
     page.reload()  # as if the tab had been closed
@@ -91,13 +93,61 @@ def test_an_upload_is_paused_reloaded_and_gone_on_with(
     assert page.locator("main").get_by_text(digest).count() == 1
     assert fetched(slipway, "custom/amd64/generic/lab/uploaded/root-dd.raw") == digest
     axe(page)
-    # The same bytes under another name: nothing has to be sent to the end.
+
+
+def begin(page: Page, file: Path, name: str) -> None:
+    """Choose a file, name it, and begin to send it."""
     page.goto("/uploads/")
     page.get_by_label("File", exact=True).set_input_files(file)
-    page.locator("main").get_by_text("GPT disk of 160 MiB").wait_for()
-    page.get_by_label("Name", exact=True).first.fill("twin")
+    page.locator("main").get_by_text("GPT disk of").first.wait_for()
+    page.get_by_label("Name", exact=True).first.fill(name)
     page.get_by_role("button", name="Upload").click()
+
+
+@pytest.mark.timeout(400)
+def test_a_damaged_piece_is_sent_again_and_known_bytes_not_at_all(
+    tmp_path: Path, make_live: Start, open_page: OpenPage, watch: Watch
+) -> None:
+    watch.allow(460)
+    slipway = make_live(CALM)
+    page = open_page(slipway.web_url)
+    set_up(page, slipway)
+    data = raw_disk(20 << 20)
+    file = tmp_path / "disk.raw"
+    file.write_bytes(data)
+    checksums: list[str] = []
+    answers: list[int] = []
+
+    def damage_the_second(route: Route) -> None:
+        headers = route.request.headers
+        checksums.append(headers.get("upload-checksum", ""))
+        if len(checksums) == 2:
+            route.continue_(post_data=bytes(int(headers.get("content-length", 8 << 20))))
+        else:
+            route.continue_()
+
+    def note(answer: Response) -> None:
+        if answer.request.method == "PATCH":
+            answers.append(answer.status)
+
+    page.route(lambda url: "/uploads/files/" in url, damage_the_second)
+    page.on("response", note)
+    begin(page, file, "first")
     page.locator("main").get_by_text("Machines can get it").wait_for(timeout=90_000)
+    assert answers == [204, 460, 204, 204]
+    piece = 8 << 20
+    expected = [
+        "sha256 " + base64.b64encode(hashlib.sha256(data[at : at + piece]).digest()).decode()
+        for at in (0, piece, piece, 2 * piece)
+    ]
+    assert [one for one in checksums if one] == expected
+    whole = hashlib.sha256(data).hexdigest()
+    assert fetched(slipway, "custom/amd64/generic/first/uploaded/root-dd.raw") == whole
+    answers.clear()
+    begin(page, file, "twin")
+    page.locator("main").get_by_text("Machines can get it").wait_for(timeout=90_000)
+    assert answers == []
+    assert fetched(slipway, "custom/amd64/generic/twin/uploaded/root-dd.raw") == whole
 
 
 @pytest.mark.timeout(400)

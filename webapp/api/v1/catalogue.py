@@ -130,7 +130,10 @@ def read_all(call: Call) -> Page[CatalogueImage]:
 
 
 def choose(call: Call) -> ChoiceChanged:
-    """Tick and untick images, all or nothing, whichever source they come from."""
+    """Tick and untick images, all or nothing, whichever source they come from.
+
+    If-Match takes the ETag of the catalogue, as it was read with the same query.
+    """
     given: ChoiceChange = call.body
     picture = catalogue.read(datetime.now(UTC).date())
     before = picture.ticked
@@ -229,7 +232,15 @@ ENDPOINTS = (
         answer=Page[CatalogueImage],
     ),
     Endpoint(
-        "POST", "/catalogue", choose, Scope.ADMIN, TAG, body=ChoiceChange, answer=ChoiceChanged
+        "POST",
+        "/catalogue",
+        choose,
+        Scope.ADMIN,
+        TAG,
+        query=CatalogueFilter,
+        body=ChoiceChange,
+        answer=ChoiceChanged,
+        state=read_all,
     ),
     Endpoint("GET", "/plan", plan, Scope.READ, TAG, answer=PlanTold),
 )

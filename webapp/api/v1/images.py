@@ -178,6 +178,10 @@ def remove_version(call: Call, id: int, version: str) -> None:
     versions.delete(id, version, call.actor)
 
 
+def _image_of_version(call: Call, id: int, version: str) -> WholeResource:
+    return read(call, id)
+
+
 def _values(row: BootResource, version: str | None) -> dict[str, Any]:
     return {
         "id": row.id,
@@ -242,5 +246,12 @@ ENDPOINTS = (
         answer=WholeResource,
         state=read,
     ),
-    Endpoint("DELETE", f"{ONE}/versions/<string:version>", remove_version, Scope.ADMIN, TAG),
+    Endpoint(
+        "DELETE",
+        f"{ONE}/versions/<string:version>",
+        remove_version,
+        Scope.ADMIN,
+        TAG,
+        state=_image_of_version,
+    ),
 )
