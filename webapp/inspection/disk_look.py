@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from webapp.inspection import disks, fat
 from webapp.inspection.disks import SECTOR, Watched, Windows
-from webapp.inspection.report import Disk, Esxi, Partition
+from webapp.inspection.report import Disk, Esxi, Partition, System
+from webapp.inspection.system_look import SystemLook
 
 _BUILD = re.compile(rb"^build=([0-9]+(?:\.[0-9]+)*)-[0-9.]*?([0-9]+)\s*$", re.MULTILINE)
 _MOST_CFG = 16 << 10
@@ -24,30 +25,38 @@ class DiskLook:
         self.esxi: Esxi | None = disks.layout_of(disk)
         self.backup = "it was not seen"
         self._windows = Windows()
-        self._then: dict[int, Callable[[bytes], None]] = {}
-        self._kept: list[Watched] = []
+        self._then: dict[int, tuple[Watched, Callable[[bytes], None]]] = {}
         if disk.size:
             self._watch(disk.size - SECTOR, SECTOR, self._see_backup)
+        self._system: SystemLook | None = None
         if self.esxi is not None:
             self._into(1, self._see_first)
             self._into(5, self._see_bank)
+        else:
+            self._system = SystemLook(disk, self._watch)
 
     def take(self, piece: bytes) -> None:
         """The next bytes."""
         self._windows.pass_by(piece)
         while done := self._windows.full():
             for one in done:
-                self._then.pop(id(one))(bytes(one.data))
+                _, then = self._then.pop(id(one))
+                then(bytes(one.data))
+
+    def system(self) -> System:
+        """What system is on it; for ESXi see ``esxi``."""
+        return self._system.result() if self._system is not None else System()
 
     @property
     def position(self) -> int:
         """Bytes that passed."""
         return self._windows.position
 
-    def _watch(self, first: int, size: int, then: Callable[[bytes], None]) -> None:
+    def _watch(self, first: int, size: int, then: Callable[[bytes], None]) -> bool:
         wanted = self._windows.watch(first, size)
-        self._then[id(wanted)] = then
-        self._kept.append(wanted)  # ids stay theirs while these live
+        if wanted is not None:
+            self._then[id(wanted)] = (wanted, then)  # with it, since ids are theirs while they live
+        return wanted is not None
 
     def _into(self, number: int, then: Callable[[Partition, fat.Volume, bytes], None]) -> None:
         """Read the root folder of a partition, when it is FAT."""

@@ -23,10 +23,19 @@ _KINDS = {
     "9D275380-40AD-11DB-BF97-000C2911D1B8": "vmkcore",
     "0FC63DAF-8483-4772-8E79-3D69D8477DE4": "linux",
     "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709": "linux",
+    "0657FD6D-A4AB-43C4-84E5-0933C84B4F4F": "swap",
     "E3C9E316-0B5C-4DB8-817D-F92DF00215AE": "msr",
     "21686148-6449-6E6F-744E-656564454649": "bios",
 }
-_MBR_KINDS = {0x07: "ntfs", 0x83: "linux", 0xEF: "efi", 0xFB: "vmfs", 0x0C: "basic", 0x0E: "basic"}
+_MBR_KINDS = {
+    0x07: "ntfs",
+    0x82: "swap",
+    0x83: "linux",
+    0xEF: "efi",
+    0xFB: "vmfs",
+    0x0C: "basic",
+    0x0E: "basic",
+}
 
 
 class BadTable(Exception):
@@ -55,12 +64,13 @@ class Windows:
         self._piece = b""  # the bytes that pass just now: what is asked for may lie in them
         self._open: list[Watched] = []
 
-    def watch(self, first: int, size: int) -> Watched:
-        """Ask for a range; what lies behind is gone, and stays empty."""
+    def watch(self, first: int, size: int) -> Watched | None:
+        """Ask for a range; None for what lies behind and is gone."""
+        if first < self.position - len(self._piece):
+            return None
         wanted = Watched(first, size)
-        if first >= self.position - len(self._piece):
-            self._fill(wanted)
-            self._open.append(wanted)
+        self._fill(wanted)
+        self._open.append(wanted)
         return wanted
 
     def pass_by(self, piece: bytes) -> None:

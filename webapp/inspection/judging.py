@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from webapp.inspection.report import NOTE, REJECT, WARN, Report, human
+from webapp.inspection.report import NOTE, REJECT, WARN, Report, System, human
 
 MAX_DISK = 256 << 30  # bytes; a disk image larger than this is a mistake
 # What a file has to be for each word: compression and container (spec api section 5).
@@ -104,6 +104,8 @@ def judge(report: Report, declared: Declared, *, is_head: bool) -> None:
             WARN, "not-windows", "There is no Windows partition on this disk.",
             "Give it another name, or look at what was built.",
         )  # fmt: skip
+    if is_disk and report.is_whole:
+        _judge_system(report.system, report)
     if shape == "root" and report.root is not None:
         _judge_root(report, declared, is_head=is_head)
     if report.esxi or declared.os in ("esxi", "windows", "rhel"):
@@ -190,6 +192,23 @@ def _judge_esxi(report: Report, declared: Declared) -> None:
         "Images of the packer template have a root password that everybody knows, unless the "
         "kickstart was changed; with Secure Boot the first-boot scripts do not run.",
     )  # fmt: skip
+
+
+def _judge_system(system: System, report: Report) -> None:
+    if system.has_curtin is False:
+        report.say(
+            WARN, "not-prepared",
+            "No partition of this disk holds /curtin: the installer writes it, does not find the "
+            "system on it, and the deployment fails.",
+            "Build it with packer, which adds /curtin; an empty folder is enough where the "
+            "installer's own hooks will do.",
+        )  # fmt: skip
+    if system.has_cloud_init is False:
+        report.say(
+            WARN, "no-cloud-init",
+            "There is no cloudbase-init: nobody sets up users, keys or network.",
+            "Add it, unless that is meant.",
+        )  # fmt: skip
 
 
 def _judge_root(report: Report, declared: Declared, *, is_head: bool) -> None:

@@ -149,7 +149,7 @@ class _Look:
         self._look_into_shell()
         look, report = self._disk, self.report
         if look is not None:
-            report.esxi = look.esxi
+            report.esxi, report.system = look.esxi, look.system()
         if self._is_head:
             return
         if self._tar is not None and not self._tar.is_between:

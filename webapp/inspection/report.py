@@ -26,7 +26,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Partition:
-    """A partition in bytes. kind: efi, basic, vmfs, vmfsl, vmkcore, linux, msr or other."""
+    """A partition in bytes. kind: efi, basic, vmfs, vmfsl, vmkcore, linux, msr, swap or other."""
 
     number: int
     name: str
@@ -65,6 +65,26 @@ class Esxi:
 
 
 @dataclass
+class System:
+    """An operating system on a disk. kind: windows, linux or "".
+
+    has_curtin: whether a partition holds /curtin; None where nobody could see.
+    """
+
+    kind: str = ""
+    has_curtin: bool | None = None
+    has_cloud_init: bool | None = None
+
+    @property
+    def words(self) -> str:
+        """Its name with all that is known."""
+        name = self.kind.capitalize()
+        if self.has_curtin is None:
+            return name
+        return f"{name}, {'' if self.has_curtin else 'not '}prepared for deployment"
+
+
+@dataclass
 class Root:
     """A root file system in a tarball. arch: of its shell, "" while not known."""
 
@@ -91,6 +111,7 @@ class Report:
     disk: Disk | None = None
     disk_in_tar: str = ""
     esxi: Esxi | None = None
+    system: System = field(default_factory=System)
     root: Root | None = None
     reasons: list[Reason] = field(default_factory=list)
     suggested: dict[str, str] = field(default_factory=dict)
@@ -103,9 +124,9 @@ class Report:
 
     @property
     def is_windows(self) -> bool:
-        """Whether it is a disk with a partition that only Windows makes."""
+        """Whether it is a disk with a partition or a file system that only Windows makes."""
         kinds = {p.kind for p in self.disk.partitions} if self.disk is not None else set()
-        return bool(kinds & {"ntfs", "msr"})
+        return self.system.kind == "windows" or bool(kinds & {"ntfs", "msr"})
 
     @property
     def words(self) -> str:
@@ -122,6 +143,8 @@ class Report:
             parts.append(_NAMES.get(self.container, self.container or "nothing that is known"))
         if self.esxi is not None:
             parts.append(self.esxi.words)
+        elif self.system.kind:
+            parts.append(self.system.words)
         elif self.is_windows:
             parts.append("Windows")
         return ", ".join(parts)

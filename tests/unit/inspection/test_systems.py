@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Disks with real file systems, made by the tools that make them elsewhere."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests import disks
+from tests.disks import BASIC, LINUX, MIB, SECTOR, Part
+from tests.unit.inspection.test_look import codes, gz, whole
+from webapp.inspection import Report, ext4, ntfs
+
+SBIN = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
+SWAP = "0657FD6D-A4AB-43C4-84E5-0933C84B4F4F"
+
+
+def run(*words: str | Path) -> None:
+    subprocess.run(words, check=True, capture_output=True, env=SBIN)
+
+
+def make_ntfs(folder: Path, *names: str, size: int = 16 * MIB) -> bytes:
+    """An NTFS volume with files of these names in its root."""
+    image = folder / "volume.ntfs"
+    image.write_bytes(b"")
+    os.truncate(image, size)
+    run("mkntfs", "--force", "--fast", "--quiet", image)
+    for name in names:
+        (folder / "file").write_bytes(name.encode())
+        run("ntfscp", "--force", image, folder / "file", name)
+    return image.read_bytes()
+
+
+def make_ext(folder: Path, *names: str, kind: str = "ext4", options: str = "") -> bytes:
+    """A Linux volume with folders of these names in its root."""
+    root = folder / f"root-{len(names)}"
+    for name in names:
+        (root / name).mkdir(parents=True)
+    root.mkdir(exist_ok=True)
+    image = folder / f"volume.{kind}"
+    image.unlink(missing_ok=True)
+    extra = options.split()
+    run("mkfs", "-t", kind, "-q", "-F", *extra, "-d", root, image, "24M")
+    return image.read_bytes()
+
+
+def on_a_disk(*volumes: bytes, kind: str = BASIC) -> bytes:
+    """A disk with these volumes, each in a partition of its own."""
+    parts, first = [], 2048
+    for number, volume in enumerate(volumes, 1):
+        last = first + len(volume) // SECTOR - 1
+        parts.append(Part(number, kind, first, last, "", volume))
+        first = last + 1
+    return disks.gpt_disk((first + 2048) * SECTOR, parts)
+
+
+def judged(disk: bytes, os: str = "windows") -> Report:
+    return whole(gz(disk), "ddgz", os=os)
+
+
+def test_windows_with_all_that_a_deployment_needs(tmp_path: Path) -> None:
+    volume = make_ntfs(tmp_path, "curtin", "cloudbase-init.conf", "bootmgr")
+    report = judged(on_a_disk(volume))
+    assert report.words == "gzip, GPT disk of 18 MiB, Windows, prepared for deployment"
+    assert (report.system.kind, report.system.has_cloud_init) == ("windows", True)
+    assert report.verdict == "ok", report.reasons
+
+
+def test_windows_without_hooks_or_cloud_init_is_warned_of(tmp_path: Path) -> None:
+    plain = judged(on_a_disk(make_ntfs(tmp_path, "bootmgr")))
+    assert codes(plain, "warn") == ["not-prepared", "no-cloud-init"]
+    assert plain.words.endswith("Windows, not prepared for deployment")
+    # A file of that name in another folder is not what the installer looks for.
+    named = make_ntfs(tmp_path, "curtin")
+    elsewhere = named.replace(
+        (5).to_bytes(6, "little") + b"\x05\0", (11).to_bytes(6, "little") + b"\x05\0"
+    )
+    assert "not-prepared" in codes(judged(on_a_disk(elsewhere)), "warn")
+
+
+def test_any_partition_may_hold_them(tmp_path: Path) -> None:
+    recovery = make_ntfs(tmp_path, "boot.wim")
+    system = make_ntfs(tmp_path, "curtin", "Cloudbase-Init.log")
+    assert judged(on_a_disk(recovery, system)).verdict == "ok"
+
+
+def test_names_beyond_the_first_piece_of_a_table_are_found(tmp_path: Path) -> None:
+    volume = make_ntfs(tmp_path, *(f"file {number}" for number in range(120)), "curtin")
+    report = judged(on_a_disk(volume))
+    assert report.system.has_curtin is True
+    assert codes(report, "warn") == ["no-cloud-init"]
+
+
+@pytest.mark.parametrize("kind", ["ext2", "ext3", "ext4"])
+@pytest.mark.parametrize("options", ["", "-b 1024", "-I 128"])
+def test_linux_disks_tell_whether_they_are_prepared(
+    tmp_path: Path, kind: str, options: str
+) -> None:
+    volume = make_ext(tmp_path, "etc", "curtin", kind=kind, options=options)
+    good = judged(on_a_disk(volume, kind=LINUX), os="custom")
+    assert good.words == "gzip, GPT disk of 26 MiB, Linux, prepared for deployment"
+    assert good.verdict == "ok", good.reasons
+    volume = make_ext(tmp_path, "etc", kind=kind, options=options)
+    bad = judged(on_a_disk(volume, kind=LINUX), os="custom")
+    assert codes(bad, "warn") == ["not-prepared"]
+
+
+def test_a_file_system_that_is_not_read_gives_no_warning(tmp_path: Path) -> None:
+    volume = make_ext(tmp_path, "etc")
+    other = b"XFSB".ljust(MIB, b"\0")
+    report = judged(on_a_disk(volume, other, kind=LINUX), os="custom")
+    assert report.system.has_curtin is None
+    assert report.verdict == "ok"
+    assert report.words == "gzip, GPT disk of 27 MiB, Linux"
+
+
+def test_the_first_megabyte_alone_judges_no_file_system(tmp_path: Path) -> None:
+    data = gz(on_a_disk(make_ntfs(tmp_path)))
+    cut = whole(data[: len(data) // 2], "ddgz", os="windows")
+    assert "not-prepared" not in codes(cut, "warn")
+
+
+@given(
+    st.integers(0, 1 << 20),
+    st.lists(st.tuples(st.integers(0, 4095), st.binary(min_size=1, max_size=40)), max_size=8),
+)
+@settings(max_examples=150, deadline=None)
+def test_no_bytes_bring_it_down(seed: int, damage: list[tuple[int, bytes]]) -> None:
+    boot = bytearray(4096)
+    boot[3:11] = b"NTFS    "
+    boot[11:14] = b"\0\2\1"
+    boot[48] = 4
+    boot[64] = 0xF6
+    boot[1024 + 56 : 1024 + 58] = b"\x53\xef"
+    boot[2048:2052] = b"FILE"
+    boot[2052:2056] = b"\x30\0\3\0"
+    boot[2048 + 20] = 56
+    boot[2048 + 22] = 1
+    boot[2048 + 56 : 2048 + 64] = bytes((0x80, 0, 0, 0, 80, 0, 0, 0))
+    for place, data in damage:
+        boot[place : place + len(data)] = data[: 4096 - place]
+    bytes_of = bytes(boot)
+    disk = on_a_disk((bytes_of * (MIB // 4096))[:MIB])
+    whole(disk, "ddraw", os="windows")
+    for volume in (ntfs.read_volume(bytes_of), ntfs.Volume(512, 1024, 2048)):
+        if volume is not None:
+            ntfs.table_runs(bytes_of[2048:3072], volume)
+            list(ntfs.names(bytes_of, volume))
+    linux = ext4.read_volume(bytes_of[1024:])
+    if linux is not None:
+        ext4.root_inode(bytes_of[:64], linux)
+        ext4.folder_runs(bytes_of[: linux.inode], linux)
+    ext4.names(bytes_of[seed % 4096 :])

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What of an operating system is on a disk: what the installer looks for in its partitions.
+
+The installer writes a disk, then looks for a partition with ``/curtin`` on it
+(spec esxi b.1); a disk without one fails at the end of a deployment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from webapp.inspection import ext4, ntfs
+from webapp.inspection.report import Disk, Partition, System
+
+Watch = Callable[[int, int, Callable[[bytes], None]], bool]
+_MOST_PARTITIONS = 8
+_PIECE = 64 << 10  # of a table of files; a multiple of every record's size
+_NEVER = {"efi", "bios", "msr", "swap"}  # no system lies there
+_WINDOWS_AGENT = "cloudbase-init"
+
+
+class SystemLook:
+    """Asks for the places that tell; ``result`` once all bytes have passed.
+
+    watch(first, size, then): asks for bytes of the disk; False where they have passed already.
+    """
+
+    def __init__(self, disk: Disk, watch: Watch) -> None:
+        self._watch = watch
+        self._system = System()
+        self._is_sure = True  # nothing was missed
+        self._waits = 0
+        likely = [p for p in disk.partitions if p.kind not in _NEVER]
+        self._is_sure = len(likely) <= _MOST_PARTITIONS
+        for partition in likely[:_MOST_PARTITIONS]:
+            self._ask(partition, 0, 2 * ext4.SUPER, self._see_start)
+
+    def result(self) -> System:
+        """What was found. What nobody could see is None."""
+        system = self._system
+        if self._is_sure and not self._waits:
+            system.has_curtin = bool(system.has_curtin)
+            if system.kind == "windows":
+                system.has_cloud_init = bool(system.has_cloud_init)
+        return system
+
+    def _ask(
+        self,
+        partition: Partition,
+        place: int,
+        size: int,
+        then: Callable[[Partition, bytes], None],
+    ) -> None:
+        def see(data: bytes) -> None:
+            self._waits -= 1
+            then(partition, data)
+
+        self._waits += 1
+        is_inside = place + size <= partition.size
+        if not is_inside or not self._watch(partition.first + place, size, see):
+            self._is_sure = False
+
+    def _see_start(self, partition: Partition, start: bytes) -> None:
+        windows, linux = ntfs.read_volume(start), ext4.read_volume(start[ext4.SUPER :])
+        if windows is not None:
+            self._system.kind = "windows"
+            self._read_table(partition, windows)
+        elif linux is not None:
+            self._system.kind = self._system.kind or "linux"
+            self._read_root(partition, linux)
+        else:
+            self._is_sure = False
+
+    # -- NTFS: one table holds every name
+
+    def _read_table(self, partition: Partition, volume: ntfs.Volume) -> None:
+        def see_first(partition: Partition, record: bytes) -> None:
+            runs = ntfs.table_runs(record, volume)
+            self._is_sure &= bool(runs)
+            for place, size in runs:
+                self._read_run(partition, volume, place, place + size)
+
+        self._ask(partition, volume.table, volume.record, see_first)
+
+    def _read_run(self, partition: Partition, volume: ntfs.Volume, place: int, end: int) -> None:
+        def see(partition: Partition, piece: bytes) -> None:
+            self._see_records(piece, volume)
+            if place + len(piece) < end:
+                self._read_run(partition, volume, place + len(piece), end)
+
+        self._ask(partition, place, min(_PIECE, end - place), see)
+
+    def _see_records(self, piece: bytes, volume: ntfs.Volume) -> None:
+        small = piece.lower()
+        if not any(word.encode("utf-16-le") in small for word in ("curtin", _WINDOWS_AGENT)):
+            return  # almost always: records need not be taken apart
+        for name in ntfs.names(piece, volume):
+            if name.name == "curtin" and name.folder == ntfs.ROOT:
+                self._system.has_curtin = True
+            if name.name.startswith(_WINDOWS_AGENT):
+                self._system.has_cloud_init = True
+
+    # -- ext4: from the super block to the root folder
+
+    def _read_root(self, partition: Partition, volume: ext4.Volume) -> None:
+        def see_groups(partition: Partition, group: bytes) -> None:
+            self._ask(partition, ext4.root_inode(group, volume), volume.inode, see_inode)
+
+        def see_inode(partition: Partition, inode: bytes) -> None:
+            runs = ext4.folder_runs(inode, volume)
+            self._is_sure &= bool(runs)
+            for place, size in runs:
+                self._ask(partition, place, size, see_folder)
+
+        def see_folder(partition: Partition, blocks: bytes) -> None:
+            if "curtin" in ext4.names(blocks):
+                self._system.has_curtin = True
+
+        self._ask(partition, volume.groups, 64, see_groups)
