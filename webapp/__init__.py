@@ -19,7 +19,7 @@ def create_app(settings: Settings | None = None, plane: Plane = "web") -> Flask:
     plane: ``web`` answers people and scripts, ``rack`` answers machines and
     nothing else, ``local`` answers the command line of this machine within its
     process, ``none`` answers nobody (worker).
-    Raises SettingsProblem or DatabaseProblem in words when it cannot start.
+    Raises SettingsProblem, DatabaseProblem or StoreProblem in words when it cannot start.
     """
     from webapp import database, logs
     from webapp.extensions import db
@@ -42,8 +42,14 @@ def create_app(settings: Settings | None = None, plane: Plane = "web") -> Flask:
     app.extensions["slipway.settings"] = settings
     db.init_app(app)
     with app.app_context():
-        database.prepare_engine(db.engine)
-        app.extensions["slipway.store"] = open_store(settings.store, settings.store_dir, db.engine)
+        engine = db.engine
+        database.prepare_engine(engine)
+        app.extensions["slipway.store"] = open_store(
+            settings.store,
+            settings.store_dir,
+            engine,
+            is_first_start=lambda: not database.holds_blobs(engine),
+        )
     if plane == "web":
         from webapp import api, web
 

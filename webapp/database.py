@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from alembic import command
@@ -10,7 +11,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, column, event, inspect, literal, make_url, select, table
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 
@@ -18,6 +19,7 @@ from webapp.config import ROOT, Settings
 from webapp.errors import Problem
 
 BUSY_TIMEOUT_MS = 15_000
+CONNECT_TIMEOUT_S = 10
 
 
 class DatabaseProblem(Problem):
@@ -30,7 +32,11 @@ def engine_options(settings: Settings, threads: int) -> dict[str, Any]:
     """Options for create_engine: one connection a thread, since threads wait otherwise."""
     if settings.database_url.startswith("sqlite"):
         return {"pool_size": threads, "max_overflow": 4}
-    return {"pool_size": threads, "max_overflow": 4, "pool_pre_ping": True}
+    options: dict[str, Any] = {"pool_size": threads, "max_overflow": 4, "pool_pre_ping": True}
+    if "connect_timeout" not in make_url(settings.database_url).query:
+        # A host that drops packets is an error after seconds, not after the minutes of TCP.
+        options["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT_S}
+    return options
 
 
 def prepare_engine(engine: Engine) -> None:
@@ -54,6 +60,23 @@ def prepare_engine(engine: Engine) -> None:
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
+
+
+def holds_blobs(engine: Engine) -> bool:
+    """Whether images are known, which then lie in a store. Raises DBAPIError.
+
+    Makes no database where there is none yet.
+    """
+    file = engine.url.database
+    if engine.dialect.name == "sqlite" and (not file or not Path(file).is_file()):
+        return False
+    ready = select(literal(1)).select_from(table("blob")).where(column("state") == "ready")
+    try:
+        with engine.connect() as connection:
+            has_table = inspect(connection).has_table("blob")
+            return has_table and connection.scalar(ready.limit(1)) is not None
+    finally:
+        engine.dispose()  # asked before processes fork, which must not share a connection
 
 
 def alembic_config(engine: Engine) -> Config:

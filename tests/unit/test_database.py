@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
+from flask import Flask
 from sqlalchemy import Engine, create_engine, inspect, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from tests import factories
 from webapp import database
+from webapp.config import Settings
+from webapp.extensions import db, store
 from webapp.models import (
     APIKey,
     APIToken,
@@ -39,6 +44,7 @@ from webapp.models import (
     utcnow,
 )
 from webapp.storage.database import storage_metadata
+from webapp.storage.errors import StoreUnusable
 
 pytestmark = pytest.mark.both_databases
 
@@ -201,3 +207,55 @@ def test_times_come_back_aware_and_naive_ones_are_refused(engine: Engine) -> Non
         event.at = event.at.replace(tzinfo=None)
         with pytest.raises(Exception, match="naive"):
             session.commit()
+
+
+# -- the store that belongs to it
+
+
+def test_an_empty_mount_point_is_not_taken_for_a_store_that_holds_images(
+    make_app: Callable[[str], Flask], settings: Settings
+) -> None:
+    app = make_app("none")  # a first start makes its folder
+    with app.app_context():
+        digest = factories.blob().sha256
+        db.session.remove()
+    folder = settings.store_dir
+    away = folder.rename(folder.with_name("unmounted"))
+    folder.mkdir()
+    with pytest.raises(StoreUnusable) as caught:
+        make_app("web")
+    assert caught.value.code == "store-missing"
+    assert list(folder.iterdir()) == []
+    folder.rmdir()
+    away.rename(folder)
+    make_app("web")
+    # Whoever lost the images says so, and begins anew.
+    folder.rename(folder.with_name("lost"))
+    folder.mkdir()
+    (folder / "SLIPWAY-STORE").touch()
+    with make_app("none").app_context():
+        assert store().stat(digest) is None
+
+
+def test_whether_it_holds_blobs_is_asked_without_making_it(tmp_path: Path, engine: Engine) -> None:
+    assert not database.holds_blobs(engine)
+    database.upgrade(engine)
+    assert not database.holds_blobs(engine)
+    fill(engine)
+    assert database.holds_blobs(engine)
+    absent = create_engine(f"sqlite:///{tmp_path / 'absent.db'}")
+    assert not database.holds_blobs(absent)
+    assert not (tmp_path / "absent.db").exists()
+
+
+def test_a_postgresql_that_does_not_answer_is_given_up() -> None:
+    values = {"SLIPWAY_SECRET_KEY": "x" * 40, "SLIPWAY_DATA_DIR": "/nowhere"}
+    url = "postgresql://me@192.0.2.1/slipway"
+    options = database.engine_options(
+        Settings.load({**values, "SLIPWAY_DATABASE_URL": url}), threads=2
+    )
+    assert options["connect_args"] == {"connect_timeout": 10}
+    own = database.engine_options(
+        Settings.load({**values, "SLIPWAY_DATABASE_URL": f"{url}?connect_timeout=3"}), threads=2
+    )
+    assert "connect_args" not in own

@@ -23,6 +23,12 @@ class FilesystemStore:
     def __init__(self, root: Path) -> None:
         self._layout = Layout(root)
 
+    @property
+    def is_marked(self) -> bool:
+        """Whether the folder is ours."""
+        with self._reporting():
+            return self._layout.marker.is_file()
+
     def prepare(self, *, create: bool) -> None:
         """Make the tree where it is missing; with ``create`` also the folder itself.
 
@@ -225,7 +231,9 @@ class FilesystemStore:
                 where=str(self._layout.root),
                 expected=f"our {self._layout.marker.name} file in it",
                 got="none",
-                next_step="Mount its volume, or point SLIPWAY_STORE_DIR to the right folder.",
+                next_step="Mount its volume, or point SLIPWAY_STORE_DIR to the right folder. If "
+                f"its images are lost, make an empty file {self._layout.marker.name} there: the "
+                "next import fetches them again.",
             )
 
     @contextmanager

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -13,16 +14,18 @@ from webapp.storage.errors import StoreUnusable
 from webapp.storage.filesystem import FilesystemStore
 
 
-def open_store(kind: str, root: Path, engine: Engine, *, create: bool = True) -> BlobStore:
+def open_store(
+    kind: str, root: Path, engine: Engine, *, is_first_start: Callable[[], bool] = lambda: True
+) -> BlobStore:
     """Open the store of a kind: ``filesystem`` (in ``root``) or ``database`` (in ``engine``).
 
-    With ``create`` a missing folder is made; without it is a StoreUnusable, which
-    is right as soon as the region's database names blobs: an empty folder then
-    means that a volume is not mounted, not that this is a first start.
+    A folder that is not marked as ours is made ours at a first start only. As soon
+    as the region's database names blobs, it is a StoreUnusable: an empty folder
+    then means that a volume is not mounted.
     """
     if kind == "filesystem":
         store = FilesystemStore(root)
-        store.prepare(create=create)
+        store.prepare(create=store.is_marked or is_first_start())
         return store
     if kind == "database":
         return DatabaseStore(engine)

@@ -25,9 +25,9 @@ def test_each_kind_is_opened(tmp_path: Path) -> None:
 
 def test_a_folder_is_not_made_when_it_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(StoreProblem):
-        open_store("filesystem", tmp_path / "store", ENGINE, create=False)
+        open_store("filesystem", tmp_path / "store", ENGINE, is_first_start=lambda: False)
     open_store("filesystem", tmp_path / "store", ENGINE)
-    open_store("filesystem", tmp_path / "store", ENGINE, create=False)
+    open_store("filesystem", tmp_path / "store", ENGINE, is_first_start=lambda: False)
 
 
 def test_another_kind_is_refused_by_name(tmp_path: Path) -> None:
