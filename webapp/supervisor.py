@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import select
 import signal
@@ -19,6 +20,8 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
 
 import structlog
 
@@ -40,24 +43,36 @@ PR_SET_PDEATHSIG = 1
 Mask = set[int | signal.Signals]
 
 
+class RunsAlready(Problem):
+    """Another supervisor has this data folder."""
+
+    code = "runs-already"
+
+
 def supervise(settings: Settings) -> int:
-    """Start everything and keep it running until a signal; returns the exit code."""
+    """Start everything and keep it running until a signal; returns the exit code.
+
+    Raises a Problem when that cannot be.
+    """
     from webapp import jobs, serve
 
     settings = settings.prepared()
     logs.configure(settings)
+    held = hold(settings.data_dir)
     planes: tuple[Plane, ...] = ("web", "rack")
     listeners = {plane: serve.listen(plane, settings) for plane in planes}
     setup_code = prepare(settings)
     _import_planes()
 
     def run(plane: Plane) -> None:
+        held.close()
         for name, listener in listeners.items():
             if name != plane:
                 listener.close()
         serve.run_plane(plane, settings, listeners[plane])
 
     def work() -> None:
+        held.close()
         for listener in listeners.values():
             listener.close()
         sys.exit(jobs.run_worker(create_app(settings, plane="none")))
@@ -87,6 +102,25 @@ def supervise(settings: Settings) -> int:
     finally:  # signals stay blocked: whoever presses Ctrl-C on has been heard
         for child in children:
             child.kill()
+
+
+def hold(folder: Path) -> BinaryIO:
+    """Take a data folder for this process; it is free again when the file is closed.
+
+    Two supervisors would both make a setup link, and only the later one would
+    work. Raises RunsAlready.
+    """
+    file = open(folder / "run.lock", "ab")  # noqa: SIM115
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise RunsAlready(
+            "Slipway runs already with this data folder.",
+            where=str(folder),
+            next_step="Stop the other `slipway run`, or set SLIPWAY_DATA_DIR to another folder.",
+        ) from None
+    return file
 
 
 def prepare(settings: Settings) -> str | None:

@@ -142,6 +142,17 @@ def test_a_used_port_is_said_in_a_sentence(plane: str, tmp_path: Path) -> None:
     assert "Traceback" not in slipway.output()
 
 
+def test_a_second_one_on_the_same_data_folder_is_refused(make_live: MakeLive) -> None:
+    first = make_live({})
+    second = LiveSlipway(first.data_dir)
+    with pytest.raises(AssertionError, match="Slipway runs already with this data folder"):
+        second.start()
+    assert "Traceback" not in second.output()
+    assert first.stop() == 0
+    second.start()
+    assert second.stop() == 0
+
+
 def test_a_wrong_setting_is_said_in_a_sentence(tmp_path: Path) -> None:
     slipway = LiveSlipway(tmp_path, {"SLIPWAY_STORE": "tape"})
     with pytest.raises(AssertionError, match="SLIPWAY_STORE has a wrong value"):
