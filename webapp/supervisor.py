@@ -110,7 +110,7 @@ def hold(folder: Path) -> BinaryIO:
     Two supervisors would both make a setup link, and only the later one would
     work. Raises RunsAlready.
     """
-    file = open(folder / "run.lock", "ab")  # noqa: SIM115
+    file = open(folder / "run.lock", "ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

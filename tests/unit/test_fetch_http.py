@@ -8,6 +8,7 @@ import os
 import resource
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,16 @@ from tests.mirror.faults import Fault
 from tests.mirror.server import MirrorServer
 from tests.unit import fetch_servers
 from tests.unit.fetch_servers import RawServer, request_of, saying, tunnelling
-from webapp.fetch import Fetched, Fetcher, FetchProblem, Limits, NotModified, Route, Stopped
+from webapp.fetch import (
+    Fetched,
+    Fetcher,
+    FetchProblem,
+    Limits,
+    NotModified,
+    Route,
+    Stopped,
+    is_in_clear,
+)
 
 CONTENT = b'{"updated": "now"}'
 QUICK = Limits(
@@ -436,6 +446,35 @@ def test_credentials_stay_with_the_host_they_are_for(
         fetcher.metadata(server.url + "away")
     assert [request.headers["authorization"] for request in server.log] == [header] * 3
     assert ["authorization" in request.headers for request in server.canary_log] == [False]
+
+
+@pytest.mark.parametrize(
+    ("url", "is_clear"),
+    [
+        ("http://mirror.example/", True),
+        ("http://10.0.0.7:8080/", True),
+        ("http://0x0a000007/", True),
+        ("http://[2001:db8::1]/", True),
+        ("https://mirror.example/", False),
+        ("http://127.0.0.1:8080/", False),
+        ("http://[::1]/", False),
+        ("http://localhost./", False),
+        ("http://[half", False),
+    ],
+)
+def test_plain_http_to_another_machine_can_be_read_on_the_way(url: str, is_clear: bool) -> None:
+    assert is_in_clear(url) is is_clear
+
+
+def test_credentials_go_over_plain_http_only_where_somebody_agreed(server: MirrorServer) -> None:
+    url = "http://192.0.2.1/document"
+    route = Route(proxy_url=server.url, auth_kind="bearer", secret="SECRET")
+    problem = problem_with(url, route)
+    assert problem.code == "login-in-clear"
+    assert "SECRET" not in str(problem)
+    assert server.log == []
+    assert fetched(url, replace(route, is_clear_fine=True)).content == CONTENT
+    assert server.log[0].headers["authorization"] == "Bearer SECRET"
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,11 @@ def test_an_uploaded_binary_keyring_connects(
         ({"ca_file": "/nowhere/ca.pem"}, "ca_file", "There is no such file"),
         ({"auth_kind": "basic", "auth_secret": "x"}, "auth_username", "Enter the user name"),
         ({"auth_kind": "bearer"}, "auth_secret", "Enter the password or token."),
+        (
+            {"url": "http://mirror.example/", "auth_kind": "bearer", "auth_secret": "x"},
+            "auth_secret",
+            "Over http:// anybody on the way can read this login.",
+        ),
         ({"is_unsigned": "y"}, "unsigned_host", "Type 127.0.0.1 to take it unsigned."),
     ],
 )

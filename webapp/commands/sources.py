@@ -36,6 +36,11 @@ def _route(command: Any) -> Any:
                 type=click.Path(exists=True, dir_okay=False, path_type=Path),
                 help="File with the password, or the bearer token without --username.",
             ),
+            click.option(
+                "--secret-in-clear",
+                is_flag=True,
+                help="Send it over http:// too, where anybody on the way can read it.",
+            ),
         )
     ):
         command = option(command)
@@ -58,6 +63,8 @@ def _body(options: dict[str, Any], **more: Any) -> dict[str, Any]:
         body["auth_kind"] = "basic" if options["username"] else "bearer"
     if options["username"]:
         body["auth_username"] = options["username"]
+    if options["secret_in_clear"]:
+        body["auth_in_clear"] = True
     return body
 
 

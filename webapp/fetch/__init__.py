@@ -4,6 +4,7 @@
 Nothing of the process environment is used (proxies, .netrc, CA variables).
 """
 
+from webapp.fetch.addresses import is_in_clear
 from webapp.fetch.client import Fetcher
 from webapp.fetch.model import (
     Fetched,
@@ -24,4 +25,5 @@ __all__ = [
     "NotModified",
     "Route",
     "Stopped",
+    "is_in_clear",
 ]

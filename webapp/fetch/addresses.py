@@ -13,6 +13,7 @@ import socket
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from urllib.parse import urlsplit
 
 from webapp.fetch.model import FetchProblem
 
@@ -75,6 +76,18 @@ def written_address(host: str) -> IPv4Address | IPv6Address | None:
         return IPv4Address(socket.inet_aton(host))
     except (OSError, ValueError):
         return None
+
+
+def is_in_clear(url: str) -> bool:
+    """Whether what is sent to a URL can be read on its way: plain http to another machine."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    address = written_address(host)
+    is_here = address.is_loopback if address else host.rstrip(".").endswith("localhost")
+    return parts.scheme == "http" and not is_here
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
-from webapp.fetch.addresses import AddressRule
+from webapp.fetch.addresses import AddressRule, is_in_clear
 from webapp.fetch.model import FetchProblem, Limits, Route
 from webapp.fetch.problems import LIBRARY_ERRORS, checked_url, shown, translate
 from webapp.fetch.transport import new_session
@@ -76,6 +76,7 @@ class Requester:
         self._rule = rule
         self._is_proxied = bool(route.proxy_url)
         self._login = _authorization(route)
+        self._is_clear_fine = route.is_clear_fine
         self._session = new_session(route)
 
     def close(self) -> None:
@@ -98,6 +99,16 @@ class Requester:
         the headers alone have ``read_s``. Raises FetchProblem, but not for a status.
         """
         home = _origin(checked_url(url))
+        if self._login and not self._is_clear_fine and is_in_clear(url):
+            raise FetchProblem(
+                "The login of this source would go over plain http.",
+                code="login-in-clear",
+                where=shown(url),
+                expected="https://, or somebody's word that it may be read on the way",
+                got="http://",
+                next_step="Change the source: use its https:// address, or accept that anybody on "
+                "the way can read the login.",
+            )
         is_home = True
         call = Call(shown(url), self.limits, self._rule, is_stopped, max_bytes=max_bytes)
         call.is_proxied = self._is_proxied

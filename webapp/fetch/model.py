@@ -15,6 +15,7 @@ class Route:
     proxy_url: ``http://[user:password@]host:port``; "" connects directly.
     ca_file: PEM file with the only CAs to trust; "" trusts the system's.
     auth_kind: ``none``, ``basic`` (username, secret) or ``bearer`` (secret).
+    is_clear_fine: credentials may leave this machine over plain http.
     """
 
     proxy_url: str = field(default="", repr=False)
@@ -22,6 +23,7 @@ class Route:
     auth_kind: str = "none"
     username: str = ""
     secret: str = field(default="", repr=False)
+    is_clear_fine: bool = False
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ class BootSource(Base):
     auth_kind: Mapped[str] = mapped_column(default="none")  # none, basic, bearer
     auth_username: Mapped[str] = mapped_column(default="")
     auth_secret: Mapped[str] = mapped_column(default="")  # encrypted, see services.secrets
+    auth_in_clear: Mapped[bool] = mapped_column(default=False)  # it may go over http://
 
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     updated_at: Mapped[datetime] = mapped_column(default=utcnow, onupdate=utcnow)

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from webapp.errors import InvalidFields, Problem
 from webapp.extensions import db
+from webapp.fetch import is_in_clear
 from webapp.models import BootSource
 from webapp.streams.errors import KeyringProblem
 from webapp.streams.keyrings import Keyring, load_keyring, read_keyring
@@ -37,6 +38,7 @@ class SourceDraft:
     auth_kind: str = "none"
     auth_username: str = ""
     auth_secret: str = ""
+    auth_in_clear: bool = False
 
 
 def check(draft: SourceDraft, source_id: int | None = None) -> tuple[SourceDraft, Keyring | None]:
@@ -130,6 +132,11 @@ def _check_route(draft: SourceDraft, problems: dict[str, list[str]]) -> None:
         problems["auth_username"] = ["Enter the user name for the basic login."]
     if draft.auth_kind in ("basic", "bearer") and not draft.auth_secret:
         problems["auth_secret"] = ["Enter the password or token."]
+    if draft.auth_kind != "none" and is_in_clear(draft.url) and not draft.auth_in_clear:
+        problems["auth_in_clear"] = [
+            "Over http:// anybody on the way can read this login. Use an https:// address, "
+            "or say that you accept that."
+        ]
 
 
 def is_proxy(address: str) -> bool:

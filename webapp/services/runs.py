@@ -297,6 +297,7 @@ def intent() -> str:
             BootSource.auth_kind,
             BootSource.auth_username,
             BootSource.auth_secret,
+            BootSource.auth_in_clear,
         ).order_by(BootSource.id)
     ).all()
     selection_rows = db.session.execute(

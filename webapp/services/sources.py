@@ -188,6 +188,7 @@ def _fetcher(draft: SourceDraft, is_stopped: Callable[[], bool] | None = None) -
             auth_kind=draft.auth_kind,
             username=draft.auth_username,
             secret=draft.auth_secret,
+            is_clear_fine=draft.auth_in_clear,
         ),
         is_stopped,
     )

@@ -76,6 +76,7 @@ class SourceForm(FlaskForm):
     )
     auth_username = StringField("User", validators=[Optional(), Length(max=200)])
     auth_secret = PasswordField("Password or token", validators=[Optional(), Length(max=4096)])
+    auth_in_clear = BooleanField("Send it over http:// too, where anybody on the way can read it")
 
     has_keyring = False  # one that is not shown: it came as a binary file
 
@@ -152,6 +153,7 @@ def draft_from(form: SourceForm, source: BootSource | None) -> SourceDraft:
         auth_username=form.auth_username.data or "",
         # A kept password goes to the host that it was given for, and to no other.
         auth_secret=form.auth_secret.data or (kept.secret if kept.origin == _origin(url) else ""),
+        auth_in_clear=bool(form.auth_in_clear.data),
     )
 
 
@@ -171,6 +173,7 @@ def show_errors(form: SourceForm, problem: InvalidFields) -> None:
     names = {
         "keyring_data": "keyring_text" if has_text else "keyring_file",
         "__all__": "keyring_filename",
+        "auth_in_clear": "auth_secret",
     }
     for name, messages in problem.fields.items():
         field = form._fields.get(names.get(name, name)) or form.url

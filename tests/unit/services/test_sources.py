@@ -205,6 +205,10 @@ def test_removing_a_source_takes_its_selections_and_catalogue(
         ({"ca_file": "/nowhere/ca.pem"}, "ca_file"),
         ({"auth_kind": "basic", "auth_secret": "x"}, "auth_username"),
         ({"auth_kind": "bearer"}, "auth_secret"),
+        (
+            {"url": "http://mirror.example/", "auth_kind": "bearer", "auth_secret": "x"},
+            "auth_in_clear",
+        ),
     ],
 )
 def test_a_wrong_draft_is_refused_by_field_and_nothing_is_saved(
@@ -225,6 +229,24 @@ def test_a_login_secret_is_kept_encrypted_and_used(
     assert refreshing.refresh(source).problem is None
     sent = {r.headers.get("authorization") for r in mirror_server.log}
     assert sent == {"Basic " + base64.b64encode(b"lab:hunter2").decode()}
+
+
+def test_a_login_goes_over_plain_http_only_where_somebody_agreed(
+    mirror: Mirror, mirror_server: MirrorServer
+) -> None:
+    login = {"auth_kind": "bearer", "auth_secret": "hunter2", "url": "http://mirror.invalid/"}
+    source = sources.add(draft(mirror_server, mirror, **login, auth_in_clear=True), "ada")
+    assert source.auth_in_clear
+    before = factories.boot_source(
+        url="http://other.invalid/",
+        auth_kind="bearer",
+        auth_secret=source.auth_secret,
+        keyring_filename=str(mirror.keyring),
+    )
+    problem = refreshing.refresh(before).problem
+    assert problem is not None
+    assert problem.code == "login-in-clear"
+    assert "https://" in problem.next_step
 
 
 def test_one_bad_source_stops_no_other(mirror: Mirror, mirror_server: MirrorServer) -> None:

@@ -37,6 +37,7 @@ _DRAFT = {
     "auth_kind": "auth_kind",
     "auth_username": "auth_username",
     "auth_secret": "auth_secret",
+    "auth_in_clear": "auth_in_clear",
 }
 
 
@@ -59,6 +60,7 @@ class SourceChange(Given):
     auth_kind: str | None = Field(None, pattern="^(none|basic|bearer)$")
     auth_username: str | None = Field(None, max_length=200)
     auth_secret: str | None = Field(None, max_length=4000)
+    auth_in_clear: bool | None = Field(None, description="The login may go over plain http")
 
 
 class SourceGiven(SourceChange):
@@ -94,6 +96,7 @@ class Source(Told):
     ca_file: str
     auth_kind: str
     auth_username: str
+    auth_in_clear: bool
     created_at: datetime
     updated_at: datetime
     checked_at: datetime | None
@@ -243,6 +246,7 @@ def told(row: BootSource) -> Source:
         ca_file=row.ca_file,
         auth_kind=row.auth_kind,
         auth_username=row.auth_username,
+        auth_in_clear=row.auth_in_clear,
         created_at=row.created_at,
         updated_at=row.updated_at,
         checked_at=row.checked_at,
