@@ -13,7 +13,7 @@ from flask import Request
 from werkzeug.exceptions import ClientDisconnected
 
 MOST_DRAINED = 64 << 20  # who sends more than this is cut off
-PIECE = 256 << 10  # bytes of an upload in memory at a time
+PIECE = 1 << 20  # bytes of an upload in memory at a time; gunicorn copies smaller ones once more
 MOST_INCOMING = 1 << 44  # what an upload may still take is checked as it comes
 _CHUNK = 64 << 10
 
@@ -30,17 +30,26 @@ class Incoming:
 
     def pieces(self) -> Iterator[bytes]:
         """The bytes, some at a time; they end early when the client goes away."""
-        # Werkzeug's stream ends at the announced length, and raises when it comes short.
+        try:
+            if self.length is None:
+                yield from self._chunked()
+                return
+            left = self.length
+            stream = self._request.environ["wsgi.input"]  # werkzeug's would copy each byte again
+            while left > 0 and (piece := stream.read(min(PIECE, left))):
+                left -= len(piece)
+                yield piece
+        except OSError:
+            return
+
+    def _chunked(self) -> Iterator[bytes]:
+        # Werkzeug gives nothing at all where the server does not say that the stream ends.
         self._request.max_content_length = MOST_INCOMING
-        stream = self._request.stream
-        while True:
-            try:
-                piece = stream.read(PIECE)
-            except (OSError, ClientDisconnected):
-                return
-            if not piece:
-                return
-            yield piece
+        try:
+            while piece := self._request.stream.read(PIECE):
+                yield piece
+        except ClientDisconnected:
+            return
 
 
 def drain(request: Request) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import event
 
 from tests.contract.faults import Fault, failing_calls, failing_statements
 from tests.contract.stores import MIB, Blob, Harness, make_blob
-from webapp.storage import files
+from webapp.storage import files, writeback
 from webapp.storage.errors import StoreFull, StoreProblem, StoreUnusable
 
 OLD = make_blob(70_000, seed=1)
@@ -88,6 +88,7 @@ def test_advice_that_the_kernel_refuses_is_not_missed(
             writer.write(OLD.data[:50_000])
             writer.write(OLD.data[50_000:])
             writer.commit()
+        writeback.finish()
     assert fault.has_struck
     assert harness.get(OLD) == OLD.data
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, or_, select
+from sqlalchemy import ColumnElement, bindparam, exists, func, or_, select
 from sqlalchemy.orm import joinedload, load_only, selectinload
 
 from webapp.errors import NotFound
@@ -160,8 +160,16 @@ def resource_with_sets(resource_id: int) -> BootResource:
     """
     resource = next(iter(_with_sets(BootResource.id == resource_id, _is_listed())), None)
     if resource is None:
-        raise NotFound("There is no such boot resource.", where=f"boot resource {resource_id}")
+        raise _unknown(resource_id)
     return resource
+
+
+def type_of(resource_id: int) -> str:
+    """Whether a boot resource is synced or uploaded; NotFound as ``resource_with_sets``."""
+    found = db.session.scalar(_TYPE, {"id": resource_id})
+    if found is None:
+        raise _unknown(resource_id)
+    return found
 
 
 def resources_of(image: Image) -> Sequence[BootResource]:
@@ -281,11 +289,19 @@ def _ordered(images: Iterable[Image], picture: Picture) -> list[Image]:
     return sorted(images, key=key)
 
 
+def _unknown(resource_id: int) -> NotFound:
+    return NotFound("There is no such boot resource.", where=f"boot resource {resource_id}")
+
+
 def _is_listed() -> ColumnElement[bool]:
     is_coming = exists().where(
         Upload.resource_id == BootResource.id, Upload.state.in_(OPEN_UPLOADS)
     )
     return or_(BootResource.current_set_id.is_not(None), is_coming)
+
+
+# Asked for each piece of an upload, so it is made only once.
+_TYPE = select(BootResource.rtype).where(BootResource.id == bindparam("id"), _is_listed())
 
 
 def _with_sets(*conditions: ColumnElement[bool]) -> Sequence[BootResource]:

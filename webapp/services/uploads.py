@@ -165,8 +165,9 @@ def append(
             else:
                 _settle(held, receiver, upload.size)
             raise
+        is_last = receiver.offset == upload.size
         _settle(held, receiver, upload.size)
-    return upload.received == upload.size
+    return is_last
 
 
 def note_digest(upload: Upload, digest: str) -> None:

@@ -36,8 +36,12 @@ class FileReceiver(FileWriter):
         self._hash.cut(offset)
 
     def settle(self) -> None:
-        """What was written survives the process already; only the hash has to be kept."""
+        """What was written survives the process already; only the hash has to be kept.
+
+        The disk begins to write it, or all of a large file would wait for the fsync.
+        """
         self._demand_open()
+        self._start_writing()
         self._hash.settle()
 
     def digest(self) -> str:

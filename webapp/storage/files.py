@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
 
+from webapp.storage import writeback
 from webapp.storage.base import CHUNK, checked_range
 from webapp.storage.errors import (
     BlobBusy,
@@ -27,9 +28,8 @@ from webapp.storage.errors import (
 from webapp.storage.layout import Layout
 from webapp.storage.running import RunningHash
 
-# Bytes after which a writer looks at the disk: whether there is still room, and to ask
-# the kernel to start writing. Without that everything waits for the fsync at the end,
-# which then takes a third of the time.
+# Bytes after which a writer looks at the disk: whether there is still room, and to let it
+# begin to write.
 STRIDE = 8 << 20
 
 
@@ -166,12 +166,12 @@ class FileWriter:
             self._offset += done
 
     def _stride(self) -> None:
-        # DONTNEED makes Linux start writing dirty pages without waiting for them;
-        # they stay readable, since only pages that are clean already are dropped.
-        length = self._offset - self._strode
-        advise(self._fd, self._strode, length, os.POSIX_FADV_DONTNEED)
         missing = self.size - self._offset
         self._demand_room(min(STRIDE, missing), missing)
+        self._start_writing()
+
+    def _start_writing(self) -> None:
+        writeback.begin(self._path, self._strode, self._offset - self._strode)
         self._strode = self._offset
 
     def _demand_room(self, room: int, needed: int) -> None:

@@ -16,7 +16,7 @@ import pytest
 from tests.contract import processes
 from tests.contract.processes import Process
 from tests.contract.stores import MIB, Harness, Place, make_blob
-from webapp.storage import files
+from webapp.storage import files, writeback
 from webapp.storage.base import BlobStore
 from webapp.storage.errors import BlobMismatch, StoreProblem, StoreUnusable
 from webapp.storage.filesystem import FilesystemStore
@@ -343,7 +343,23 @@ def test_the_kernel_is_asked_to_write_while_bytes_still_come(
         for start in range(0, len(data), 512 << 10):
             writer.write(data[start : start + (512 << 10)])
         writer.commit()
+    writeback.finish()
     assert asked == [(start * MIB, MIB) for start in range(4)]
+
+
+def test_the_kernel_is_asked_for_each_piece_of_an_upload(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        os, "posix_fadvise", lambda fd, start, length, advice: asked.append((start, length))
+    )
+    for _ in range(3):
+        with harness.store.receiver("a" * 64, 5 * MIB) as receiver:
+            receiver.write(bytes(MIB))
+            receiver.settle()
+    writeback.finish()
+    assert asked == [(start * MIB, MIB) for start in range(3)]
 
 
 def test_a_truncated_file_is_never_read_to_a_wrong_end(harness: Harness, root: Path) -> None:

@@ -218,8 +218,7 @@ def upload(call: Call, resource_id: int, id: int) -> Response:
     Pieces are appended in order. The last one is answered when the whole file was
     compared with its SHA-256 and machines can get it.
     """
-    resource = images.resource_with_sets(resource_id)
-    if resource.rtype != ResourceType.UPLOADED:
+    if images.type_of(resource_id) != ResourceType.UPLOADED:
         return text("Cannot upload to a synced resource.", 403)
     row = uploads.find(id)
     if row.resource_id != resource_id:
