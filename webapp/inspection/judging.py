@@ -104,6 +104,10 @@ def judge(report: Report, declared: Declared, *, is_head: bool) -> None:
             WARN, "not-windows", "There is no Windows partition on this disk.",
             "Give it another name, or look at what was built.",
         )  # fmt: skip
+    elif is_disk and report.is_windows and declared.release and declared.os != "windows":
+        name = f"windows/{declared.release}"
+        report.say(WARN, "name", "This is Windows; its name should begin with windows/, or the "
+                   "installer treats it as Linux.", f"Call it {name}.", name=name)  # fmt: skip
     if is_disk and report.is_whole:
         _judge_system(report.system, report)
     if shape == "root" and report.root is not None:

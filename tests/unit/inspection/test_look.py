@@ -268,6 +268,9 @@ def test_windows_and_other_disks_are_told_by_their_table() -> None:
     assert (report.verdict, report.words) == ("ok", "gzip, GPT disk of 8 MiB, Windows")
     assert "licence" in codes(report, "note")
     assert "not-windows" in codes(whole(gz(disks.linux_disk()), "ddgz", os="windows"), "warn")
+    for system in ("", "custom"):
+        named = whole(gz(disks.windows_disk()), "ddgz", os=system, release="win2022")
+        assert [r.fix for r in named.reasons if r.code == "name"] == [{"name": "windows/win2022"}]
     wrong = whole(gz(disks.linux_disk()), "ddgz", os="esxi")
     assert "not-esxi" in codes(wrong, "warn")
     root = whole(gz(disks.root_tar()), "tgz", os="esxi")
