@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mend a configuration by one step that a finding offers: bond mode, active NIC, no bridge.
 
-Comments and spelling of the text are lost, its meaning apart from the step is not.
+Everything else stays as it was written: comments, order, quotes, indentation of lists.
 """
 
 from __future__ import annotations
 
+import io
 import json
+from itertools import pairwise
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from webapp.errors import Problem
 from webapp.vmware.model import Fix
@@ -24,7 +27,17 @@ def mend(text: str, fix: Fix) -> str:
     Raises Unreadable for a text that is none, Problem when the step fits nothing in it.
     """
     read(text)  # the bounds of what a stranger may send hold here too
-    document = yaml.safe_load(text)
+    yaml = _yaml(text)
+    try:
+        document = yaml.load(text.removeprefix("\ufeff"))
+    except (YAMLError, ValueError, LookupError) as error:  # such as a date that never was
+        raise Problem(
+            "A value in the configuration is not of the kind that it looks like.",
+            code="network-fix",
+            expected="words and numbers as YAML knows them",
+            got=str(error).strip().partition("\n")[0][:100],
+            next_step="Put such words in quotes, or take the step by hand.",
+        ) from error
     network = document.get("network", document) if isinstance(document, dict) else {}
     steps = {"mode": _set_mode, "active": _set_active, "drop-bridge": _drop_bridge}
     is_done = False
@@ -40,8 +53,29 @@ def mend(text: str, fix: Fix) -> str:
         )
     if text.lstrip().startswith("{"):
         return json.dumps(document, indent=2) + "\n"
-    made: str = yaml.safe_dump(document, sort_keys=False, width=1000, allow_unicode=True)
-    return made
+    made = io.StringIO()
+    yaml.dump(document, made)
+    return made.getvalue()
+
+
+def _yaml(text: str) -> YAML:
+    """Reads and writes words as they stand: YAML 1.1 takes 52:54:00:12:34:56 for a number."""
+    yaml = YAML(typ="rt", pure=True)
+    yaml.preserve_quotes = True
+    yaml.width = 10_000
+    offset = _list_offset(text.splitlines())
+    yaml.indent(mapping=2, sequence=offset + 2, offset=offset)
+    return yaml
+
+
+def _list_offset(lines: list[str]) -> int:
+    """How far the first list is indented below its key; 2 where there is none."""
+    for key, item in pairwise(lines):
+        is_key = key.partition(" #")[0].rstrip().endswith(":")
+        if is_key and item.lstrip(" ").startswith("- "):
+            depth = len(item) - len(item.lstrip(" ")) - (len(key) - len(key.lstrip(" ")))
+            return min(max(depth, 0), 8)
+    return 2
 
 
 def _entries(network: dict[str, Any]) -> list[dict[str, Any]]:

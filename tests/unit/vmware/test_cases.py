@@ -601,6 +601,50 @@ def test_the_addresses_of_a_dropped_bridge_go_to_what_is_below() -> None:
     assert plan(mend(text, Fix("", "drop-bridge", "br0")), NICS).vmks
 
 
+BY_HAND = """\
+# Rack 7, host 3: ask Ada before you change this.
+network:
+  version: 1
+  config:
+    - type: physical   # left port
+      name: "e0"
+      mac_address: 52:54:00:12:34:56
+    - {type: physical, name: e1, mac_address: '52:54:00:12:34:57'}
+
+    # both ports together
+    - type: bond
+      name: bond0
+      bond_interfaces: [e0, e1]
+      params:
+        bond-mode: balance-alb  # was fine on Linux
+      subnets:
+        - type: static
+          address: 10.0.0.5/24
+"""
+
+
+def test_a_step_changes_what_it_is_about_and_no_other_character() -> None:
+    made = mend(BY_HAND, Fix("", "mode", "bond0", "802.3ad"))
+    assert made == BY_HAND.replace("balance-alb  #", "802.3ad      #")
+    assert mend(made, Fix("", "mode", "bond0", "balance-alb")) == BY_HAND
+
+
+def test_lists_keep_their_indentation_and_words_their_spelling() -> None:
+    text = (
+        "ethernets:\n  e0:\n    dhcp4: yes\n    match: {macaddress: 52:54:00:12:34:56}\n"
+        "bonds:\n  b0:\n    interfaces:\n    - e0\n    dhcp4: on # DHCP\n    mtu: 0x5dc\n"
+        "    parameters:\n      mode: broadcast\n"
+    )
+    made = mend(text, Fix("", "mode", "b0", "active-backup"))
+    assert made == text.replace("broadcast", "active-backup")
+
+
+def test_json_stays_json() -> None:
+    text = json.dumps(yaml.safe_load(BY_HAND.replace("52:54:00:12:34:56", "'52:54:00:12:34:56'")))
+    made = mend(text, Fix("", "mode", "bond0", "802.3ad"))
+    assert json.loads(made)["network"]["config"][2]["params"] == {"bond-mode": "802.3ad"}
+
+
 def test_a_step_that_fits_nothing_is_refused() -> None:
     for fix in (
         Fix("", "mode", "bond9", "802.3ad"),
@@ -609,6 +653,9 @@ def test_a_step_that_fits_nothing_is_refused() -> None:
     ):
         with pytest.raises(Problem):
             mend(CASES["active-backup"][0], fix)
+    for odd in ("2001-99-99", "!!int x", "!!bool x", "!!binary zzz"):
+        with pytest.raises(Problem, match="quotes"):
+            mend(f"{BY_HAND}odd: {odd}\n", Fix("", "mode", "bond0", "802.3ad"))
     with pytest.raises(Unreadable):
         mend("a: &x 1\nb: *x", Fix("", "mode", "b", "c"))
 
