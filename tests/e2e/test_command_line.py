@@ -131,7 +131,8 @@ def test_an_upload_goes_on_and_its_versions_are_rolled_back(
     send = ("--name", "web", "--filetype", "ddraw")
     shown = place.run("upload", one, *send)
     assert "Machines get version" in shown
-    shown = place.run("upload", one, "--name", "twin", "--filetype", "ddraw")
+    shown = place.run("upload", one, "--name", "twin")  # what it is shows from its head
+    assert "Not compressed, GPT disk of 12 MiB" in shown
     assert "nothing was sent" in shown
     place.run("upload", two, *send)
     versions = place.json("images", "show", "web")["items"][0]["versions"]
@@ -145,6 +146,9 @@ def test_an_upload_goes_on_and_its_versions_are_rolled_back(
     place.run("images", "delete", "web", "--version", versions[0]["version"], "--yes")
     assert "no older version" in place.run("images", "rollback", "web", code=1)
     assert "No upload is under way" in place.run("uploads", "list")
+    mixed_up = place.run("upload", one, "--name", "web", "--filetype", "ddgz", code=1)
+    assert "Its type is ddraw." in mixed_up
+    assert "Nothing was sent." in mixed_up
     refused = place.run("upload", one, "--name", "windows", code=1)
     assert "reserved name" in refused
     assert "Select a valid choice" in place.run(
@@ -156,7 +160,9 @@ def test_a_file_is_got_by_the_server_and_declared_anew(place: Terminal) -> None:
     folder = place.data_dir / "import"
     folder.mkdir()
     (folder / "disk.gz").write_bytes(gzip.compress(disks.linux_disk(), 1, mtime=0))
-    stopped = place.run("uploads", "fetch", "disk.gz", "--name", "lab", code=1)
+    known = place.run("uploads", "fetch", "disk.gz", "--name", "twin")
+    assert "Machines get version" in known
+    stopped = place.run("uploads", "fetch", "disk.gz", "--name", "lab", "--filetype", "tgz", code=1)
     assert "This is no tgz" in stopped
     upload_id = str(place.json("uploads", "list")["items"][0]["id"])
     done = place.run("uploads", "declare", upload_id, "--filetype", "ddgz")

@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import itertools
 import sys
 import time
 from pathlib import Path
@@ -13,33 +10,30 @@ from typing import Any, BinaryIO
 
 import click
 
-from webapp.commands import output
-from webapp.commands.client import API, Answer, Api, ApiProblem, Unreachable, talks
+from webapp.commands import output, sending
+from webapp.commands.client import Api, Unreachable, talks
 from webapp.errors import Problem
+from webapp.inspection import HEAD, REJECT, WORDS, Declared, inspect_head
 
-PIECE = 8 << 20
-TUS = {"Tus-Resumable": "1.0.0", "User-Agent": "slipway/cli"}
-_PATIENCE_S = 120.0  # with one piece, while nobody takes it
 _LOOK_S = 0.5
+_ARCH = "amd64/generic"
 
 
 @click.command("upload")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--name", required=True, help="Such as web-server, esxi/8.0 or windows/win2022.")
-@click.option(
-    "--arch", "architecture", default="amd64/generic", show_default=True, help="ARCH/SUBARCH."
-)
-@click.option("--filetype", default="tgz", show_default=True, help="tgz, ddgz, ddxz, ddraw, ….")
-@click.option("--title", default="", help="A title for people.")
+@click.option("--arch", "architecture", help=f"ARCH/SUBARCH.  [default: what it is, or {_ARCH}]")
+@click.option("--filetype", help="tgz, ddgz, ddxz, ddraw, ….  [default: what it is]")
+@click.option("--title", help="A title for people.")
 @click.option("--base-image", default="", help="What it was made of, such as ubuntu/jammy.")
 @click.option("--no-wait", is_flag=True, help="Do not wait until it was checked.")
 @talks
 def upload(
     file: Path,
     name: str,
-    architecture: str,
-    filetype: str,
-    title: str,
+    architecture: str | None,
+    filetype: str | None,
+    title: str | None,
     base_image: str,
     no_wait: bool,
     api: Api,
@@ -47,33 +41,42 @@ def upload(
 ) -> None:
     """Upload FILE as a custom image; run it again after a cut and it goes on where it was.
 
-    Bytes that the store holds already are not sent. Exit code 1 when the file is
-    not what was said, with what it really is.
+    Its first megabyte tells what it is: type, architecture and title need not be
+    said. Bytes that the store holds already are not sent. Exit code 1 when the
+    file is not what was said, with what it really is.
 
     \b
     Examples:
       slipway upload web.tgz --name web-server
-      slipway upload esxi8.dd.gz --name esxi/8.0 --filetype ddgz --url http://lab:5240/
+      slipway upload esxi8.dd.gz --name esxi/8.0 --url http://lab:5240/
     """
-    said = {
-        "name": name,
-        "architecture": architecture if "/" in architecture else f"{architecture}/generic",
-        "filetype": filetype,
-        "title": title,
-        "base_image": base_image,
-        "filename": file.name,
-    }
     with file.open("rb") as opened:
-        said["sha256"], size = _digest(opened)
-        upload_id = _send(api, opened, size, said)
+        found = _look(opened, name, _whole(architecture), filetype)
+        said = {
+            "name": name,
+            "architecture": _whole(architecture) or found.get("architecture", _ARCH),
+            "filetype": filetype or found.get("filetype", ""),
+            "title": title if title is not None else found.get("title", ""),
+            "base_image": base_image,
+            "filename": file.name,
+        }
+        said["sha256"], size = sending.digest(opened)
+        upload_id = sending.send(api, opened, size, said)
     _follow(api, upload_id, no_wait, as_json)
 
 
-def _follow(api: Api, upload_id: int, no_wait: bool, as_json: bool) -> None:
-    """Wait for the end of an upload and tell it; exit code 1 when it is no image."""
-    if api.is_local and not no_wait:
-        _work_here()
-    found = api.get(f"/uploads/{upload_id}") if no_wait else _wait(api, upload_id)
+def _follow(
+    api: Api, upload_id: int, no_wait: bool, as_json: bool, *, takes_any: bool = False
+) -> None:
+    """Wait for the end of an upload and tell it; exit code 1 when it is no image.
+
+    takes_any: nobody said what it is, so it is declared as what it is found to be.
+    """
+    found = _ended(api, upload_id, no_wait)
+    right = found["report"].get("suggested", {}).get("filetype")
+    if takes_any and found["state"] == "rejected" and right not in (None, found["filetype"]):
+        api.call("PATCH", f"/uploads/{upload_id}", {"filetype": right})
+        found = _ended(api, upload_id, no_wait)
     if as_json:
         output.print_json(found)
     elif no_wait:
@@ -82,6 +85,31 @@ def _follow(api: Api, upload_id: int, no_wait: bool, as_json: bool) -> None:
         _tell(found)
     if found["state"] in ("rejected", "failed"):
         sys.exit(1)
+
+
+def _ended(api: Api, upload_id: int, no_wait: bool) -> dict[str, Any]:
+    if no_wait:
+        return dict(api.get(f"/uploads/{upload_id}"))
+    if api.is_local:
+        _work_here()
+    return _wait(api, upload_id)
+
+
+def _look(file: BinaryIO, name: str, architecture: str, filetype: str | None) -> dict[str, str]:
+    """What the head of a file suggests; leaves with exit code 1 when it is not what was said."""
+    size = file.seek(0, 2)
+    file.seek(0)
+    report = inspect_head(file.read(HEAD), Declared.of(name, architecture, filetype or ""), size)
+    if report.verdict == REJECT and (not filetype or Declared(filetype).word in WORDS):
+        _tell_report(report.as_dict())
+        raise Problem("Nothing was sent.", code="upload-rejected")
+    return report.suggested
+
+
+def _whole(architecture: str | None) -> str:
+    """With the subarch that is meant where none is said."""
+    architecture = architecture or ""
+    return f"{architecture}/generic" if architecture and "/" not in architecture else architecture
 
 
 @click.group("uploads")
@@ -125,10 +153,8 @@ def list_uploads(everything: bool, api: Api, as_json: bool) -> None:
 @click.argument("place", metavar="URL|PATH")
 @click.option("--name", required=True, help="Such as web-server, esxi/8.0 or windows/win2022.")
 @click.option("--sha256", default="", help="Of the file; needed for a URL.")
-@click.option(
-    "--arch", "architecture", default="amd64/generic", show_default=True, help="ARCH/SUBARCH."
-)
-@click.option("--filetype", default="tgz", show_default=True, help="tgz, ddgz, ddxz, ddraw, ….")
+@click.option("--arch", "architecture", default=_ARCH, show_default=True, help="ARCH/SUBARCH.")
+@click.option("--filetype", help="tgz, ddgz, ddxz, ddraw, ….  [default: what it is]")
 @click.option("--title", default="", help="A title for people.")
 @click.option("--no-wait", is_flag=True, help="Do not wait until it was got and checked.")
 @talks
@@ -137,7 +163,7 @@ def fetch(
     name: str,
     sha256: str,
     architecture: str,
-    filetype: str,
+    filetype: str | None,
     title: str,
     no_wait: bool,
     api: Api,
@@ -148,18 +174,19 @@ def fetch(
     \b
     Examples:
       slipway uploads fetch https://lab.example/web.tgz --sha256 DIGEST --name web-server
-      slipway uploads fetch esxi8.dd.gz --name esxi/8.0 --filetype ddgz
+      slipway uploads fetch esxi8.dd.gz --name esxi/8.0
     """
     body = {
         "name": name,
-        "architecture": architecture if "/" in architecture else f"{architecture}/generic",
-        "filetype": filetype,
+        "architecture": _whole(architecture),
         "title": title,
         "sha256": sha256,
         "url" if "://" in place else "path": place,
     }
+    if filetype:
+        body["filetype"] = filetype
     begun = api.call("POST", "/uploads", body)
-    _follow(api, int(begun["id"]), no_wait, as_json)
+    _follow(api, int(begun["id"]), no_wait, as_json, takes_any=not filetype)
 
 
 @uploads_group.command("declare")
@@ -206,98 +233,6 @@ def drop(upload_id: int, yes: bool, api: Api, as_json: bool) -> None:
         click.echo(f"Dropped upload {upload_id}.")
 
 
-def _digest(file: BinaryIO) -> tuple[str, int]:
-    """SHA-256 and size; the server asks for them, and may know these bytes already."""
-    size = file.seek(0, 2)
-    file.seek(0)
-    found, done = hashlib.sha256(), 0
-    with output.progress("Reading", size) as advance:
-        while piece := file.read(PIECE):
-            found.update(piece)
-            done += len(piece)
-            advance(done)
-    return found.hexdigest(), done
-
-
-def _send(api: Api, file: BinaryIO, size: int, said: dict[str, str]) -> int:
-    """Begin or go on, and send everything; returns the upload's id."""
-    before = _under_way(api, size, said)
-    if before is None:
-        begun = api.send("POST", f"{API}/uploads/files", _first(size, said), b"")
-        place, upload_id = begun.headers["location"], int(begun.headers["slipway-upload"])
-        offset = int(begun.headers["upload-offset"])
-        if offset == size:
-            click.echo("The store holds these bytes already; nothing was sent.", err=True)
-    else:
-        place, upload_id = str(before["files_url"]), int(before["id"])
-        offset = int(before["received"])
-        if before["state"] != "receiving":
-            return upload_id
-        click.echo(f"Going on at {output.size(offset)}.", err=True)
-    with output.progress("Sending", size) as advance:
-        while offset < size:
-            advance(offset)
-            file.seek(offset)
-            offset = _put(api, place, offset, file.read(PIECE))
-        advance(size)
-    return upload_id
-
-
-def _put(api: Api, place: str, offset: int, piece: bytes) -> int:
-    """Send one piece and return where to go on; tries again while nobody answers."""
-    if not piece:
-        raise Problem("The file became shorter while it was sent.", next_step="Send it again.")
-    checksum = base64.b64encode(hashlib.sha256(piece).digest()).decode()
-    headers = TUS | {
-        "Content-Type": "application/offset+octet-stream",
-        "Upload-Offset": str(offset),
-        "Upload-Checksum": f"sha256 {checksum}",
-    }
-    patience = time.monotonic() + _PATIENCE_S
-    for attempt in itertools.count():
-        try:
-            return _offset(api.send("PATCH", place, headers, piece))
-        except Unreachable:
-            if time.monotonic() > patience:
-                raise
-        except ApiProblem as problem:
-            # A request that was cut may keep the server waiting for a while.
-            if problem.status not in (409, 423, 460, 502, 503, 504) or time.monotonic() > patience:
-                raise
-        time.sleep(min(5.0, 0.05 * 2**attempt))
-        try:
-            found = _offset(api.send("HEAD", place, dict(TUS), b""))
-        except Unreachable:
-            continue
-        if found != offset:
-            return found  # the piece had arrived, and only the answer was lost
-    raise AssertionError("the loop returned or raised")
-
-
-def _offset(answer: Answer) -> int:
-    return int(answer.headers["upload-offset"])
-
-
-def _first(size: int, said: dict[str, str]) -> dict[str, str]:
-    pairs = [
-        f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in said.items() if value
-    ]
-    return TUS | {"Upload-Length": str(size), "Upload-Metadata": ",".join(pairs)}
-
-
-def _under_way(api: Api, size: int, said: dict[str, str]) -> dict[str, Any] | None:
-    """An upload of this very file for this very image that was cut."""
-    name = said["name"].removeprefix("custom/")
-    wanted = (name, said["architecture"], said["filetype"], said["sha256"], size)
-    for row in api.get("/uploads", open=True)["items"]:
-        is_same = wanted == tuple(
-            row[key] for key in ("name", "architecture", "filetype", "sha256", "size")
-        )
-        if is_same and row["state"] in ("receiving", "checking"):
-            return dict(row)
-    return None
-
-
 def _work_here() -> None:
     """Without a worker on this machine the command finishes the upload itself."""
     from webapp.services import upload_work
@@ -320,7 +255,7 @@ def _wait(api: Api, upload_id: int) -> dict[str, Any]:
 
 def _asked(api: Api, upload_id: int) -> dict[str, Any]:
     """How an upload is; a server that is being started anew is waited for."""
-    patience = time.monotonic() + _PATIENCE_S
+    patience = time.monotonic() + sending.PATIENCE_S
     while True:
         try:
             return dict(api.get(f"/uploads/{upload_id}"))
@@ -330,12 +265,17 @@ def _asked(api: Api, upload_id: int) -> dict[str, Any]:
         time.sleep(_LOOK_S)
 
 
-def _tell(found: dict[str, Any]) -> None:
-    report = found["report"]
+def _tell_report(report: dict[str, Any]) -> None:
     if report.get("words"):
-        click.echo(report["words"])
+        click.echo(report["words"][0].upper() + report["words"][1:])
     for reason in report.get("reasons", []):
         click.echo(f"slipway: {reason['grade']}: {reason['message']}", err=True)
+        if reason["next_step"]:
+            click.echo(f"  Next: {reason['next_step']}", err=True)
+
+
+def _tell(found: dict[str, Any]) -> None:
+    _tell_report(found["report"])
     if found["state"] == "done":
         click.echo(
             f"Machines get version {found['version']} of {found['name']} "

@@ -69,6 +69,12 @@ class Declared:
     release: str = ""
     architecture: str = ""
 
+    @classmethod
+    def of(cls, name: str, architecture: str, filetype: str) -> Declared:
+        """What the name of an image, such as esxi/8.0 or web, says with the rest."""
+        os, slash, release = name.removeprefix("custom/").partition("/")
+        return cls(filetype, os if slash else "", release if slash else os, architecture)
+
     @property
     def word(self) -> str:
         """The file type as clients say it."""

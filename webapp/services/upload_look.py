@@ -34,7 +34,7 @@ def of_head(
     head: bytes, name: str, architecture: str, filetype: str, *, size: int | None
 ) -> Report:
     """What a file is by its first HEAD bytes; nothing is kept."""
-    return inspect_head(head, _declared(name, architecture, filetype), size)
+    return inspect_head(head, Declared.of(name, architecture, filetype), size)
 
 
 def look_early(upload: Upload) -> None:
@@ -185,12 +185,7 @@ def _pieces(reader: BlobReader) -> Iterator[bytes]:
 
 
 def _said(upload: Upload) -> Declared:
-    return _declared(upload.name, upload.architecture, upload.ftype)
-
-
-def _declared(name: str, architecture: str, filetype: str) -> Declared:
-    os, slash, release = name.removeprefix("custom/").partition("/")
-    return Declared(filetype, os if slash else "", release if slash else os, architecture)
+    return Declared.of(upload.name, upload.architecture, upload.ftype)
 
 
 def _hold(upload_id: int, owner: str, **values: Any) -> None:
