@@ -108,9 +108,20 @@ def hold(folder: Path) -> BinaryIO:
     """Take a data folder for this process; it is free again when the file is closed.
 
     Two supervisors would both make a setup link, and only the later one would
-    work. Raises RunsAlready.
+    work. Raises RunsAlready, Problem.
     """
-    file = open(folder / "run.lock", "ab")
+    path = folder / "run.lock"
+    try:
+        file = path.open("ab")
+    except OSError as error:
+        raise Problem(
+            "The data folder cannot be written.",
+            code="data-folder",
+            where=str(path),
+            expected="a file that this user may write",
+            got=error.strerror or str(error),
+            next_step="Give it to the user that runs Slipway, and free some space.",
+        ) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -153,6 +153,14 @@ def test_a_second_one_on_the_same_data_folder_is_refused(make_live: MakeLive) ->
     assert second.stop() == 0
 
 
+def test_a_data_folder_that_cannot_be_written_is_said_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "run.lock").mkdir()
+    slipway = LiveSlipway(tmp_path)
+    with pytest.raises(AssertionError, match="The data folder cannot be written"):
+        slipway.start()
+    assert "Traceback" not in slipway.output()
+
+
 def test_a_wrong_setting_is_said_in_a_sentence(tmp_path: Path) -> None:
     slipway = LiveSlipway(tmp_path, {"SLIPWAY_STORE": "tape"})
     with pytest.raises(AssertionError, match="SLIPWAY_STORE has a wrong value"):
