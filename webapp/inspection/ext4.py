@@ -14,6 +14,7 @@ SUPER = 1024  # where the super block lies, and its size
 _ROOT = 2
 _64BIT = 0x80
 _EXTENTS = 0x80000
+_INLINE = 0x10000000
 _MOST_FOLDER = 1 << 20  # bytes
 
 
@@ -54,7 +55,7 @@ def folder_runs(inode: bytes, volume: Volume) -> list[tuple[int, int]]:
     """Where a folder's blocks lie: (place, size). Empty when that makes no sense here."""
     (mode,) = struct.unpack_from("<H", inode, 0)
     (flags,) = struct.unpack_from("<I", inode, 32)
-    if mode >> 12 != 4:
+    if mode >> 12 != 4 or flags & _INLINE:
         return []
     runs = []
     if not flags & _EXTENTS:

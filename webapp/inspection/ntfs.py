@@ -55,13 +55,16 @@ def read_volume(boot: bytes) -> Volume | None:
 def table_runs(record: bytes, volume: Volume) -> list[tuple[int, int]]:
     """Where the whole table lies: (place, size) in bytes from the partition's start.
 
-    record: the table's first. Empty when it makes no sense or is not worth a look.
+    record: the table's first. Empty when it makes no sense or when that is not all of it.
     """
     whole = _mended(record)
     for kind, attribute in _attributes(whole):
         if kind == _DATA and attribute[8] and not attribute[9] and len(attribute) >= 64:
             (pairs,) = struct.unpack_from("<H", attribute, 32)
-            return _checked(list(_read_runs(attribute[pairs:], volume.cluster)))
+            (allocated,) = struct.unpack_from("<Q", attribute, 40)
+            runs = _checked(list(_read_runs(attribute[pairs:], volume.cluster)))
+            # Of a table in very many pieces, the rest is described elsewhere.
+            return runs if sum(size for _, size in runs) >= allocated else []
     return []
 
 

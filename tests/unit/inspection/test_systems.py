@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 from pathlib import Path
 
@@ -117,6 +118,21 @@ def test_a_file_system_that_is_not_read_gives_no_warning(tmp_path: Path) -> None
     assert report.system.has_curtin is None
     assert report.verdict == "ok"
     assert report.words == "gzip, GPT disk of 27 MiB, Linux"
+
+
+def test_what_cannot_be_seen_whole_gives_no_warning(tmp_path: Path) -> None:
+    volume = bytearray(make_ntfs(tmp_path))
+    found = ntfs.read_volume(bytes(volume[:512]))
+    assert found is not None
+    record = bytes(volume[found.table : found.table + found.record])
+    assert ntfs.table_runs(record, found)
+    data = record.index(bytes((0x80, 0, 0, 0)), 56)
+    volume[found.table + data + 40 + 4] = 1  # 4 GiB more than its runs tell
+    torn = judged(on_a_disk(bytes(volume)))
+    assert torn.system.has_curtin is None
+    assert "not-prepared" not in codes(torn, "warn")
+    inode = struct.pack("<H", 0o40755).ljust(32, b"\0") + struct.pack("<I", 0x10000000)
+    assert ext4.folder_runs(inode.ljust(256, b"\1"), ext4.Volume(4096, 256, 4096, True)) == []
 
 
 def test_the_first_megabyte_alone_judges_no_file_system(tmp_path: Path) -> None:
