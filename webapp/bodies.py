@@ -13,7 +13,7 @@ from flask import Request
 from werkzeug.exceptions import ClientDisconnected
 
 MOST_DRAINED = 64 << 20  # who sends more than this is cut off
-PIECE = 1 << 20  # bytes of an upload in memory at a time; gunicorn copies smaller ones once more
+PIECE = 256 << 10  # bytes of an upload in memory at a time
 MOST_INCOMING = 1 << 44  # what an upload may still take is checked as it comes
 _CHUNK = 64 << 10
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from gunicorn import util
 from gunicorn.http import errors
+from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 HEAD_S = 10.0  # a request's head must be whole after this
@@ -29,6 +30,7 @@ MOST_HEAD = 64 << 10  # bytes of it that we hold for one connection
 LINGER_S = 2.0  # how long a closed connection may still send (RFC 9112 9.6)
 MOST_LINGER = 64 << 10  # bytes of that
 DRAIN_S = 0.5  # patience for a body nobody read
+LARGE_PIECE = 64 << 10
 SHARE = 3 / 4  # of the threads that one address may hold
 
 END_OF_HEAD = b"\r\n\r\n"
@@ -121,7 +123,9 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
                 self._refuse(conn.sock, 431, "Request Header Fields Too Large")
                 self._part(conn)
                 return True
-        conn.init()
+        if not conn.initialized:
+            conn.init()
+            conn.parser.unreader = InPlaceUnreader(conn.sock)
         conn.parser.unreader.unread(bytes(head))
         conn.data_ready = True
         self.enqueue_req(conn)
@@ -246,6 +250,25 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
 
     def _watch(self, conn: TConn, callback: Callable[[TConn, socket.socket], None]) -> None:
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(callback, conn))
+
+
+class InPlaceUnreader(SocketUnreader):  # type: ignore[misc]
+    """Receives pieces of a body in place; gunicorn reads ahead and copies what it has read."""
+
+    def read(self, size: int | None = None, read_ahead: int | None = None) -> bytes:
+        """``size`` bytes, fewer only at the end of the stream; see Unreader."""
+        if size is None or size < LARGE_PIECE:
+            return bytes(super().read(size, read_ahead))
+        held = self.take_buffered()
+        if len(held) > size:
+            self.unread(held[size:])
+        data = bytearray(size)
+        got = min(len(held), size)
+        data[:got] = held[:got]
+        view = memoryview(data)
+        while got < size and (more := self.sock.recv_into(view[got:])):
+            got += more
+        return bytes(view[:got])
 
 
 def _received(sock: socket.socket) -> bytes | None:

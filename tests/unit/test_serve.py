@@ -11,14 +11,17 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from tests import live
 from tests.live import LiveSlipway
-from webapp import serve
+from webapp import connections, serve
 from webapp.config import Settings
 
 MakeLive = Callable[[Mapping[str, str]], LiveSlipway]
@@ -254,3 +257,59 @@ def test_the_kernel_ends_connections_that_stand_still(monkeypatch: pytest.Monkey
             os.truncate(file.fileno(), 1 << 30)
             with pytest.raises((BrokenPipeError, ConnectionResetError, TimeoutError)):
                 connection.sendfile(file)  # nothing is taken
+
+
+@pytest.mark.parametrize("held", [0, 1, 3, 5])
+@pytest.mark.parametrize("piece", [1, 7, 100])
+def test_large_pieces_of_a_body_are_received_in_place(
+    held: int, piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was read ahead and however it arrives; small reads and the end are gunicorn's."""
+    monkeypatch.setattr(connections, "LARGE_PIECE", 4)
+    data = bytes(range(40))
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        reader = connections.InPlaceUnreader(ours)
+        reader.unread(data[:held])
+        sender = threading.Thread(target=send_slowly, args=(theirs, data[held:], piece))
+        sender.start()
+        found = [reader.read(size, read_ahead=20) for size in (4, 2, 6, 20, 3)]
+        rest = reader.read(100)
+        sender.join()
+        assert b"".join(found) + rest == data
+        assert [len(part) for part in found] == [4, 2, 6, 20, 3]
+        assert reader.read(100) == b""
+
+
+def send_slowly(sock: socket.socket, data: bytes, piece: int) -> None:
+    for start in range(0, len(data), piece):
+        sock.sendall(data[start : start + piece])
+        time.sleep(0.001)
+    sock.shutdown(socket.SHUT_WR)
+
+
+def test_requests_that_come_together_are_told_apart(make_live: MakeLive) -> None:
+    """A large body, and the next requests right behind it in the same packets."""
+    slipway = make_live({})
+    body = b"x" * 300_000
+    head = f"POST /MAAS/api/2.0/boot-resources/ HTTP/1.1\r\nHost: {live.HOST}:{slipway.web_port}\r\n"
+    lone = f"GET /login HTTP/1.1\r\nHost: {live.HOST}:{slipway.web_port}\r\n\r\n"
+    together = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body + lone.encode() * 2
+    with socket.create_connection((live.HOST, slipway.web_port), timeout=30) as sock:
+        sock.sendall(together)
+        file = sock.makefile("rb")
+        statuses = [answer_of(file) for _ in range(3)]
+    assert statuses[0] == 401  # read to its end, although nobody is signed in
+    assert statuses[1] == statuses[2]
+
+
+def answer_of(file: BinaryIO) -> int:
+    """The status of the next answer; its body is read."""
+    status = int(file.readline().split()[1])
+    length = 0
+    while line := file.readline().strip():
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            length = int(value)
+    file.read(length)
+    return status
