@@ -292,8 +292,9 @@ def test_requests_that_come_together_are_told_apart(make_live: MakeLive) -> None
     """A large body, and the next requests right behind it in the same packets."""
     slipway = make_live({})
     body = b"x" * 300_000
-    head = f"POST /MAAS/api/2.0/boot-resources/ HTTP/1.1\r\nHost: {live.HOST}:{slipway.web_port}\r\n"
-    lone = f"GET /login HTTP/1.1\r\nHost: {live.HOST}:{slipway.web_port}\r\n\r\n"
+    host = f"Host: {live.HOST}:{slipway.web_port}\r\n"
+    head = f"POST /MAAS/api/2.0/boot-resources/ HTTP/1.1\r\n{host}"
+    lone = f"GET /login HTTP/1.1\r\n{host}\r\n"
     together = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body + lone.encode() * 2
     with socket.create_connection((live.HOST, slipway.web_port), timeout=30) as sock:
         sock.sendall(together)
