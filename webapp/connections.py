@@ -252,7 +252,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(callback, conn))
 
 
-class InPlaceUnreader(SocketUnreader):  # type: ignore[misc]
+class InPlaceUnreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
     """Receives pieces of a body in place; gunicorn reads ahead and copies what it has read."""
 
     def read(self, size: int | None = None, read_ahead: int | None = None) -> bytes:

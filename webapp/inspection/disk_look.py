@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 from webapp.inspection import disks, fat
-from webapp.inspection.disks import SECTOR, Watched, Windows
+from webapp.inspection.disks import SECTOR, Ranges
 from webapp.inspection.report import Disk, Esxi, Partition, System
 from webapp.inspection.system_look import SystemLook
 
@@ -24,24 +24,19 @@ class DiskLook:
         self.disk = disk
         self.esxi: Esxi | None = disks.layout_of(disk)
         self.backup = "it was not seen"
-        self._windows = Windows()
-        self._then: dict[int, tuple[Watched, Callable[[bytes], None]]] = {}
+        self._ranges = Ranges()
         if disk.size:
-            self._watch(disk.size - SECTOR, SECTOR, self._see_backup)
+            self._ranges.watch(disk.size - SECTOR, SECTOR, self._see_backup)
         self._system: SystemLook | None = None
         if self.esxi is not None:
             self._into(1, self._see_first)
             self._into(5, self._see_bank)
         else:
-            self._system = SystemLook(disk, self._watch)
+            self._system = SystemLook(disk, self._ranges.watch)
 
     def take(self, piece: bytes) -> None:
         """The next bytes."""
-        self._windows.pass_by(piece)
-        while done := self._windows.full():
-            for one in done:
-                _, then = self._then.pop(id(one))
-                then(bytes(one.data))
+        self._ranges.pass_by(piece)
 
     def system(self) -> System:
         """What system is on it; for ESXi see ``esxi``."""
@@ -50,13 +45,7 @@ class DiskLook:
     @property
     def position(self) -> int:
         """Bytes that passed."""
-        return self._windows.position
-
-    def _watch(self, first: int, size: int, then: Callable[[bytes], None]) -> bool:
-        wanted = self._windows.watch(first, size)
-        if wanted is not None:
-            self._then[id(wanted)] = (wanted, then)  # with it, since ids are theirs while they live
-        return wanted is not None
+        return self._ranges.position
 
     def _into(self, number: int, then: Callable[[Partition, fat.Volume, bytes], None]) -> None:
         """Read the root folder of a partition, when it is FAT."""
@@ -67,13 +56,13 @@ class DiskLook:
         def see_boot(boot: bytes) -> None:
             volume = fat.read_volume(boot)
             if volume is not None and volume.root_size:
-                self._watch(
+                self._ranges.watch(
                     partition.first + volume.root_first,
                     min(volume.root_size, _MOST_FOLDER),
                     lambda root: then(partition, volume, root),
                 )
 
-        self._watch(partition.first, SECTOR, see_boot)
+        self._ranges.watch(partition.first, SECTOR, see_boot)
 
     def _see_first(self, partition: Partition, volume: fat.Volume, root: bytes) -> None:
         if self.esxi is None:
@@ -83,7 +72,7 @@ class DiskLook:
             self.esxi.is_prepared = False
             return
         place = partition.first + volume.place_of(found.cluster)
-        self._watch(place, min(volume.cluster, _MOST_FOLDER), self._see_curtin)
+        self._ranges.watch(place, min(volume.cluster, _MOST_FOLDER), self._see_curtin)
 
     def _see_curtin(self, folder: bytes) -> None:
         if self.esxi is None:
@@ -95,7 +84,7 @@ class DiskLook:
         found = next((e for e in fat.read_folder(root) if e.name == "boot.cfg"), None)
         if found is not None and found.size:
             place = partition.first + volume.place_of(found.cluster)
-            self._watch(place, min(found.size, _MOST_CFG), self._see_config)
+            self._ranges.watch(place, min(found.size, _MOST_CFG), self._see_config)
 
     def _see_config(self, text: bytes) -> None:
         match = _BUILD.search(text.replace(b"\r", b""))

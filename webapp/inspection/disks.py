@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import uuid
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from webapp.inspection.report import Disk, Esxi, Partition
@@ -48,6 +49,7 @@ class Watched:
 
     first: int
     size: int
+    then: Callable[[bytes], None]
     data: bytearray = field(default_factory=bytearray)
 
     @property
@@ -56,7 +58,7 @@ class Watched:
         return len(self.data) >= self.size
 
 
-class Windows:
+class Ranges:
     """Collects ranges of a stream that only goes forward."""
 
     def __init__(self) -> None:
@@ -64,28 +66,26 @@ class Windows:
         self._piece = b""  # the bytes that pass just now: what is asked for may lie in them
         self._open: list[Watched] = []
 
-    def watch(self, first: int, size: int) -> Watched | None:
-        """Ask for a range; None for what lies behind and is gone."""
+    def watch(self, first: int, size: int, then: Callable[[bytes], None]) -> bool:
+        """Ask for a range, which ``then`` gets; False for what lies behind and is gone."""
         if first < self.position - len(self._piece):
-            return None
-        wanted = Watched(first, size)
+            return False
+        wanted = Watched(first, size, then)
         self._fill(wanted)
         self._open.append(wanted)
-        return wanted
+        return True
 
     def pass_by(self, piece: bytes) -> None:
-        """Take the next bytes; ``full`` gives the ranges that they completed."""
+        """Take the next bytes, and give the ranges that they complete to whom they are for."""
         self._piece = piece
         self.position += len(piece)
         for one in self._open:
             self._fill(one)
-
-    def full(self) -> list[Watched]:
-        """The ranges that are complete, each given once."""
-        done = [one for one in self._open if one.is_full]
-        if done:
+        # Whoever sees one may ask for the next, which may lie in this very piece.
+        while done := [one for one in self._open if one.is_full]:
             self._open = [one for one in self._open if not one.is_full]
-        return done
+            for one in done:
+                one.then(bytes(one.data))
 
     def _fill(self, one: Watched) -> None:
         stop = self.position

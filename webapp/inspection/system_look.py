@@ -28,10 +28,9 @@ class SystemLook:
     def __init__(self, disk: Disk, watch: Watch) -> None:
         self._watch = watch
         self._system = System()
-        self._is_sure = True  # nothing was missed
         self._waits = 0
         likely = [p for p in disk.partitions if p.kind not in _NEVER]
-        self._is_sure = len(likely) <= _MOST_PARTITIONS
+        self._is_sure = len(likely) <= _MOST_PARTITIONS  # and nothing is missed later
         for partition in likely[:_MOST_PARTITIONS]:
             self._ask(partition, 0, 2 * ext4.SUPER, self._see_start)
 

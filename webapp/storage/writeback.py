@@ -27,7 +27,10 @@ def begin(path: Path, start: int, length: int) -> None:
         # A descriptor of its own: one that is shared would hold the writer's lock.
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         _room.acquire()
-        _thread.submit(_ask, fd, start, length)
+        try:
+            _thread.submit(_ask, fd, start, length)
+        except RuntimeError:  # the process is ending, and starts nothing new
+            _ask(fd, start, length)
 
 
 def finish() -> None:

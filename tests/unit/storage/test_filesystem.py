@@ -8,6 +8,7 @@ import hashlib
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -345,6 +346,22 @@ def test_the_kernel_is_asked_to_write_while_bytes_still_come(
         writer.commit()
     writeback.finish()
     assert asked == [(start * MIB, MIB) for start in range(4)]
+
+
+def test_a_process_that_is_ending_still_writes(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = ThreadPoolExecutor(1)
+    ended.shutdown()
+    monkeypatch.setattr(writeback, "_thread", ended)
+    monkeypatch.setattr(files, "STRIDE", MIB)
+    data = bytes(20 * MIB)
+    digest = hashlib.sha256(data).hexdigest()
+    with harness.store.writer(digest, len(data)) as writer:
+        for start in range(0, len(data), MIB):
+            writer.write(data[start : start + MIB])
+        writer.commit()
+    assert harness.store.verify(digest)
 
 
 def test_the_kernel_is_asked_for_each_piece_of_an_upload(
