@@ -59,6 +59,7 @@
     if (!form.elements.name.value && !touched.has("name")) {
       form.elements.name.value = file.name.replace(/(\.(tar|dd|raw|img|gz|xz|bz2|tgz|tbz|txz))+$/i, "")
         .replace(/[^A-Za-z0-9._+~-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "").slice(0, 100);
+      if (form.elements.name.value) return look(); // a name is judged too
     }
     $("#announcer").textContent = $(".what-it-is", verdict)?.textContent ?? "";
   }

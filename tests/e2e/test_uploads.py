@@ -178,6 +178,28 @@ def test_a_mix_up_is_mended_by_one_click_and_esxi_is_recognised(
     page.goto("/vmware/")
     page.locator("main").get_by_text("VMware ESXi 6.7.0 build 14320388").wait_for()
     axe(page)
+    file = tmp_path / "win2022.dd.gz"
+    file.write_bytes(gzip.compress(disks.windows_disk(), 1, mtime=0))
+    page.goto("/uploads/")
+    page.get_by_label("File", exact=True).set_input_files(file)
+    page.get_by_role("button", name="Use windows/win2022").click()
+    page.locator("#verdict").get_by_text("should begin with windows/").wait_for(state="hidden")
+    assert page.get_by_label("Name", exact=True).first.input_value() == "windows/win2022"
+
+
+def test_the_page_that_one_is_on_is_in_sight_in_a_narrow_menu(
+    make_live: Start, open_page: OpenPage
+) -> None:
+    slipway = make_live(CALM)
+    page = open_page(slipway.web_url)
+    page.set_viewport_size({"width": 390, "height": 800})
+    set_up(page, slipway)
+    for address, name in (("/vmware/", "VMware"), ("/images/", "Images")):
+        page.goto(address)
+        box = page.get_by_role("link", name=name, exact=True).first.bounding_box()
+        assert box is not None
+        assert round(box["x"]) >= 0
+        assert round(box["x"] + box["width"]) <= 390  # subpixels
 
 
 def test_a_network_plan_is_mended_by_one_click(

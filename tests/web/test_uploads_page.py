@@ -46,6 +46,7 @@ def test_a_plain_form_uploads_and_says_its_limit(app: Flask) -> None:
     work(app)
     page = text_of(visitor.get(where))
     assert "Machines can get it" in page
+    assert "It is what it was said to be" in page
     assert "Gzip, GPT disk of 8 MiB" in page
     assert served(app, "custom/amd64/generic/web/uploaded/root-dd.gz") == DISK
     page = visitor.get("/images/").text

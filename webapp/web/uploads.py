@@ -164,7 +164,7 @@ def look() -> ResponseReturnValue:
         said.get("filetype", "")[:40],
         size=int(size) if size.isdigit() and len(size) < 16 else None,
     )
-    return hx.part("uploads/_verdict.html", report=report.as_dict(), upload=None)
+    return hx.part("uploads/_verdict.html", report=report.as_dict(), upload=None, is_sent=False)
 
 
 @blueprint.get("/uploads/<int(max=2147483647):upload_id>")
