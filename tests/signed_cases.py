@@ -109,7 +109,19 @@ def signature_packets(document: bytes) -> bytes:
 def with_packets(document: bytes, binary: bytes) -> bytes:
     """The same text with other packets in its signature block."""
     text = document[: document.index(BEGIN_SIGNATURE)]
-    return text + BEGIN_SIGNATURE + b"\n" + base64.encodebytes(binary) + END
+    # Without the checksum, gpg now and then takes the end of the armor for a part of it.
+    check = b"=" + base64.b64encode(crc24(binary).to_bytes(3, "big")) + b"\n"
+    return text + BEGIN_SIGNATURE + b"\n" + base64.encodebytes(binary) + check + END
+
+
+def crc24(data: bytes) -> int:
+    """The checksum of armor (RFC 4880, 6.1)."""
+    crc = 0xB704CE
+    for byte in data:
+        crc ^= byte << 16
+        for _ in range(8):
+            crc = crc << 1 ^ (0x1864CFB if crc & 0x800000 else 0)
+    return crc & 0xFFFFFF
 
 
 def with_notation(text: str) -> bytes:
