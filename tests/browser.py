@@ -170,15 +170,6 @@ def look_again(page: Page) -> None:
             page.wait_for_timeout(200)
 
 
-def becomes_true(page: Page, expression: str) -> None:
-    """Wait until a page's expression holds; the policy of our pages forbids polling in them."""
-    for _ in range(150):
-        if page.evaluate(expression):
-            return
-        page.wait_for_timeout(100)
-    pytest.fail(f"never true: {expression}", pytrace=False)
-
-
 def axe(page: Page) -> None:
     """Fail when axe finds anything, or when the page is wider than the screen.
 

@@ -124,7 +124,7 @@ def test_from_a_signed_source_to_a_machine_and_on_to_the_next_version(
 
         page.get_by_role("link", name="Images", exact=True).click()
         row = page.get_by_role("row", name=re.compile("^Ubuntu 24.04 LTS"))
-        assert row.first.get_by_text("Synced").count() == 1
+        row.first.get_by_text("Synced").wait_for()
 
         wanted = urls_of(real_mirror.newest())
         assert {path.rsplit("/", 1)[1] for path in wanted} == {

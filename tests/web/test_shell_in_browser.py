@@ -11,7 +11,7 @@ from sqlalchemy import delete
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from tests import factories
-from tests.browser import OpenPage, Watch, axe, becomes_true
+from tests.browser import OpenPage, Watch, axe
 from tests.web import gallery
 from webapp.extensions import db
 from webapp.models import LoginSession, Role, utcnow
@@ -105,10 +105,17 @@ def test_an_account_is_managed_without_javascript(site: Site, open_page: OpenPag
     page.get_by_role("button", name="Revoke the key").click()
     page.get_by_text("The API key is revoked.").wait_for()
     page.get_by_role("button", name="Dark").click()
-    assert page.locator("html").get_attribute("data-theme") == "dark"
+    page.wait_for_selector("html[data-theme=dark]")
     page.locator("details.menu > summary").click()
     page.locator("details.menu").get_by_role("button", name="Sign out").click()
     page.get_by_text("You are signed out.").wait_for()
+
+
+def choose(page: Page, look: str, shown: str) -> None:
+    """Press a button of the switch and wait until the page has come anew, styles and all."""
+    page.get_by_role("button", name=look).click()
+    page.wait_for_selector(shown)
+    page.wait_for_load_state()
 
 
 def test_the_look_follows_the_switch_and_else_the_system(site: Site, open_page: OpenPage) -> None:
@@ -116,12 +123,11 @@ def test_the_look_follows_the_switch_and_else_the_system(site: Site, open_page: 
     ground = "getComputedStyle(document.documentElement).backgroundColor"
     page.goto("/sign-in")
     dark = page.evaluate(ground)
-    page.get_by_role("button", name="Light").click()
-    becomes_true(page, f"{ground} !== '{dark}'")
+    choose(page, "Light", "html[data-theme=light]")
     light = page.evaluate(ground)
+    assert light != dark
     page.emulate_media(color_scheme="light")
-    page.get_by_role("button", name="System").click()
-    page.wait_for_selector("html:not([data-theme])")
+    choose(page, "System", "html:not([data-theme])")
     assert page.evaluate(ground) == light
 
 
@@ -137,7 +143,7 @@ def test_keys_alone_are_enough(site: Site, open_page: OpenPage) -> None:
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to content"
     page.keyboard.press("Enter")
-    assert page.evaluate("location.hash") == "#main"
+    page.wait_for_url("**/account#main")
     menu = page.locator("details.menu")
     menu.locator("summary").press("Enter")
     assert menu.evaluate("menu => menu.open")
@@ -175,7 +181,7 @@ def test_a_refused_form_is_swapped_in_with_the_focus_on_the_wrong_field(
     page.get_by_label("Address").fill("ftp://somewhere")
     with page.expect_response(lambda r: r.status == 422):
         page.get_by_role("button", name="Connect").click()
-    becomes_true(page, "document.activeElement.id === 'url'")
+    page.locator("#url:focus").wait_for()
     page.keyboard.press("Control+a")
     page.keyboard.type("http://somewhere")
     page.get_by_role("button", name="Connect").click()
