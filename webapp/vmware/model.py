@@ -135,7 +135,15 @@ class Config:
         )
         return ""
 
-    def number(self, value: Value | None, low: int, high: int, code: str, what: str) -> int | None:
+    def number(
+        self,
+        value: Value | None,
+        low: int,
+        high: int,
+        code: str,
+        what: str,
+        happens: str = "The host refuses the command.",
+    ) -> int | None:
         """A whole number within bounds; None and an error when it is none."""
         if value is None:
             return None
@@ -147,7 +155,7 @@ class Config:
             code,
             f"{shown(value)} is no {what}.",
             value.place,
-            "The host refuses the command.",
+            happens,
             f"Use a number from {low} to {high}.",
         )
         return None
@@ -155,6 +163,11 @@ class Config:
     def mtu(self, value: Value | None) -> int | None:
         """An MTU that ESXi takes (spec esxi a.2)."""
         return self.number(value, 1280, 9000, "mtu", "MTU that ESXi takes")
+
+    def vlan_id(self, value: Value | None) -> int | None:
+        """A VLAN id that separates; a portgroup takes 0 and 4095 too, which mean none and all."""
+        happens = "The host refuses the command, or takes 0 for no VLAN and 4095 for all of them."
+        return self.number(value, 1, 4094, "vlan", "VLAN id", happens)
 
     def address(self, value: Value, netmask: str = "") -> Address | None:
         """An address with its prefix; None and an error when it is none."""

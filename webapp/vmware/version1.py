@@ -79,7 +79,7 @@ def _read_link(config: Config, entry: Value, kind: str) -> None:
     elif kind == "vlan":
         parent = entry.get("vlan_link")
         link.parent = (parent.text or "") if parent else ""
-        link.vlan_id = config.number(entry.get("vlan_id"), 1, 4094, "vlan", "VLAN id")
+        link.vlan_id = config.vlan_id(entry.get("vlan_id"))
     subnets = entry.get("subnets")
     for subnet in subnets.as_list() if subnets else ():
         _read_subnet(config, link, subnet)

@@ -52,7 +52,7 @@ def _link(config: Config, kind: str, name: str, device: Value) -> Link:
     elif kind == "vlan":
         parent = device.get("link")
         link.parent = (parent.text or "") if parent else ""
-        link.vlan_id = config.number(device.get("id"), 1, 4094, "vlan", "VLAN id")
+        link.vlan_id = config.vlan_id(device.get("id"))
     _addresses(config, link, device)
     return link
 

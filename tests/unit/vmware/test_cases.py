@@ -520,6 +520,12 @@ def test_every_case_can_be_drawn_and_told(name: str) -> None:
         assert f"on {made.vmks[0].name}" in made.management
 
 
+def test_vlan_ids_that_mean_none_and_all_are_not_said_to_be_refused_only() -> None:
+    """A portgroup takes 0 and 4095, so a host may be cut off without one word of refusal."""
+    (finding,) = (f for f in plan(CASES["a VLAN id of 4095"][0], NICS).findings if f.code == "vlan")
+    assert "0 for no VLAN and 4095 for all of them" in finding.happens
+
+
 def test_what_was_asked_stands_beside_what_is_got() -> None:
     made = plan(CASES["active-backup by the bond's MAC"][0], NICS)
     rows = {row[0]: row[1:] for row in made.asked}
