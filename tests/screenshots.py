@@ -2,12 +2,14 @@
 """``make screenshots``: walk through a real Slipway and write docs/screenshots.
 
 Each page is taken wide and light, and small and dark; with ``--all`` also the other
-two. The walk is the main job: set up, connect a source, select, import, look.
+two. The walk is the main job, set up, connect a source, select, import, look, and then
+a custom image: an ESXi disk is looked at, sent, and its network planned.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import re
 import tempfile
 from collections.abc import Callable
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from playwright.sync_api import sync_playwright
 
-from tests import signed
+from tests import disks, signed
 from tests.browser import FLAGS, WIDTHS, chromium
 from tests.live import PASSWORD, LiveSlipway, wait_until
 from tests.mirror.faults import Fault
@@ -71,6 +73,7 @@ def main() -> int:
 
         with MirrorServer(mirror) as server:
             walk(page, slipway, server, mirror.keyring_armored.read_text(), shoot)
+        walk_esxi(page, Path(folder) / "vmware-esxi.dd.gz", shoot)
         browser.close()
     return 0
 
@@ -126,6 +129,33 @@ def walk(page: Page, slipway: LiveSlipway, server: MirrorServer, keys: str, shoo
     page.get_by_text("The worker reads its catalogue").wait_for()
     page.get_by_text("The worker reads its catalogue").wait_for(state="hidden")
     shoot("source-error")
+
+
+def walk_esxi(page: Page, file: Path, shoot: Shoot) -> None:
+    """Upload an ESXi image, look at it, and plan a network with an error and without."""
+    file.write_bytes(gzip.compress(disks.small_esxi(), 1, mtime=0))
+    page.goto("/uploads/")
+    page.get_by_label("File", exact=True).set_input_files(file)
+    page.locator("#verdict").get_by_text("VMware ESXi").first.wait_for()
+    page.get_by_label("File type").first.select_option("ddtgz")
+    page.get_by_role("button", name="Use ddgz").wait_for()
+    shoot("upload-mix-up")
+    page.get_by_role("button", name="Use ddgz").click()
+    page.get_by_text("This is not what you said it is").wait_for(state="hidden")
+    page.get_by_role("button", name="Upload").click()
+    page.locator("main").get_by_text("Machines can get it").wait_for()
+    shoot("upload")
+    page.goto("/vmware/")
+    shoot("vmware")
+    page.goto("/vmware/network?example=1")
+    config = page.get_by_label("Network configuration v1")
+    page.get_by_role("button", name="Plan it").click()
+    page.get_by_text("Every command will be taken").wait_for()
+    shoot("network-plan")
+    config.fill(config.input_value().replace("active-backup", "balance-tlb"))
+    page.get_by_role("button", name="Plan it").click()
+    page.get_by_text("The host would be lost").wait_for()
+    shoot("network-error")
 
 
 if __name__ == "__main__":

@@ -172,7 +172,7 @@ def test_esxi_images_are_shown_with_all_that_is_known(app: Flask) -> None:
     assert "VMware ESXi 6.7.0 build 14320388" in page
     assert "192.0.2.7" in page
     assert "an upload" in page
-    assert "reserved by ESXi" in page
+    assert "boot bank 2, 262 MB reserved by ESXi" in page
     assert "esxi/8.0" in page
 
 

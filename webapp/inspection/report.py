@@ -24,6 +24,22 @@ class Reason:
     next_step: str = ""
 
 
+_KINDS = {
+    "efi": "EFI system",
+    "basic": "data",
+    "vmfs": "datastore (VMFS)",
+    "vmfsl": "ESX-OSData (VMFS-L)",
+    "vmkcore": "diagnostic",
+    "linux": "Linux",
+    "msr": "Microsoft reserved",
+    "ntfs": "NTFS",
+    "bios": "BIOS boot",
+}
+# What ESXi keeps in partitions whose kind does not say it (spec esxi b.2); 2 to 9 only in 6.x.
+_BANKS = {5: "boot bank 1", 6: "boot bank 2"}
+_ROLES_6 = {2: "scratch", 7: "core dump", 8: "locker", 9: "core dump"} | _BANKS
+
+
 @dataclass(frozen=True)
 class Partition:
     """A partition in bytes. kind: efi, basic, vmfs, vmfsl, vmkcore, linux, msr, swap or other."""
@@ -116,6 +132,13 @@ class Report:
     reasons: list[Reason] = field(default_factory=list)
     suggested: dict[str, str] = field(default_factory=dict)
 
+    def purpose(self, part: Partition) -> str:
+        """What a partition of its disk is for, in words."""
+        roles = {} if self.esxi is None else _ROLES_6 if self.esxi.layout == "6" else _BANKS
+        if part.kind in ("basic", "vmkcore") and part.number in roles:
+            return roles[part.number]
+        return _KINDS.get(part.kind, part.kind)
+
     @property
     def verdict(self) -> str:
         """ok, warn or reject: the worst of the reasons."""
@@ -151,7 +174,11 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, for JSON."""
-        return {**asdict(self), "verdict": self.verdict, "words": self.words}
+        made = {**asdict(self), "verdict": self.verdict, "words": self.words}
+        if self.disk is not None:
+            for part, told in zip(self.disk.partitions, made["disk"]["partitions"], strict=True):
+                told["purpose"] = self.purpose(part)
+        return made
 
     def say(self, grade: str, code: str, message: str, next_step: str = "", **fix: str) -> None:
         """Add a reason, each code once."""

@@ -55,6 +55,27 @@ def esxi6() -> bytes:
 
 
 @pytest.mark.parametrize(
+    ("build", "purposes"),
+    [
+        (
+            "6.7.0-3.73.14320388",
+            "1 EFI system, 5 boot bank 1, 6 boot bank 2, 7 core dump, 8 locker, 9 core dump, "
+            "2 scratch, 3 datastore (VMFS)",
+        ),
+        (
+            "8.0.2-0.0.22380479",
+            "1 EFI system, 5 boot bank 1, 6 boot bank 2, 7 ESX-OSData (VMFS-L), 8 datastore (VMFS)",
+        ),
+    ],
+)
+def test_each_partition_of_esxi_is_called_by_what_it_is_for(build: str, purposes: str) -> None:
+    report = inspect(pieces(gz(disks.esxi_head(build))), Declared("ddgz"))
+    assert report.disk is not None
+    parts = sorted(report.disk.partitions, key=lambda part: part.first)
+    assert ", ".join(f"{part.number} {report.purpose(part)}" for part in parts) == purposes
+
+
+@pytest.mark.parametrize(
     ("build", "version", "layout"),
     [
         ("6.7.0-3.73.14320388", "6.7.0", "6"),
