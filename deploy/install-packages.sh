@@ -45,6 +45,7 @@ test)
     need nginx nginx-light
     need mkntfs ntfs-3g
     need mkfs.ext4 e2fsprogs
+    need mkfs.xfs xfsprogs
     ;;
 bench)
     need nginx nginx-light

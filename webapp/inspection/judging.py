@@ -37,10 +37,11 @@ _STORED = {
     "root-dd.gz": "ddgz",
     "root-dd.xz": "ddxz",
 }
+_BARE = "Put it into a disk with a partition table, or pack its files into a tarball."
 _USELESS = {
     "elf": "Programs are no images.",
     "empty": "Choose the file that was built.",
-    "ext4": "Put it into a disk with a partition table, or pack its files into a tarball.",
+    "ext4": _BARE,
     "iso": "This is an installer. Build an image with packer first; see the VMware page.",
     "ova": "Convert its disk: tar -xf FILE, then qemu-img convert -O raw DISK.vmdk disk.raw.",
     "qcow2": "Convert it: qemu-img convert -O raw FILE disk.raw, then gzip it.",
@@ -51,6 +52,7 @@ _USELESS = {
     "vhdx": "Convert it: qemu-img convert -O raw FILE disk.raw, then gzip it.",
     "vmdk": "Convert it: qemu-img convert -O raw FILE disk.raw, then gzip it.",
     "wim": "Apply it to a disk first; MAAS-style images of Windows are disks.",
+    "xfs": _BARE,
     "zip": "Unpack it, and upload what is in it.",
 }
 _LICENCE = (

@@ -32,6 +32,7 @@ _MAGIC = (
     (0, b"\x7fELF", "elf"),
     (32769, b"CD001", "iso"),
     (1080, b"\x53\xef", "ext4"),
+    (0, b"XFSB", "xfs"),
 )
 _SHELLS = ("bin/sh", "bin/dash", "bin/bash", "bin/busybox", "bin/busybox.static")
 _ARCHES = {62: "amd64", 183: "arm64", 40: "armhf", 3: "i386", 21: "ppc64el", 243: "riscv64"}

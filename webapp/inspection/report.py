@@ -200,6 +200,7 @@ _NAMES = {
     "vhdx": "a Hyper-V VHDX disk",
     "vmdk": "a VMware VMDK disk",
     "wim": "a Windows WIM image",
+    "xfs": "an XFS file system without a partition table",
     "zip": "a zip archive",
 }
 

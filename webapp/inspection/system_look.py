@@ -7,9 +7,9 @@ The installer writes a disk, then looks for a partition with ``/curtin`` on it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
-from webapp.inspection import ext4, ntfs
+from webapp.inspection import ext4, ntfs, xfs
 from webapp.inspection.report import Disk, Partition, System
 
 Watch = Callable[[int, int, Callable[[bytes], None]], bool]
@@ -61,12 +61,16 @@ class SystemLook:
 
     def _see_start(self, partition: Partition, start: bytes) -> None:
         windows, linux = ntfs.read_volume(start), ext4.read_volume(start[ext4.SUPER :])
+        red_hat = xfs.read_volume(start)
         if windows is not None:
             self._system.kind = "windows"
             self._read_table(partition, windows)
         elif linux is not None:
             self._system.kind = self._system.kind or "linux"
             self._read_root(partition, linux)
+        elif red_hat is not None:
+            self._system.kind = self._system.kind or "linux"
+            self._read_xfs(partition, red_hat)
         else:
             self._is_sure = False
 
@@ -112,7 +116,27 @@ class SystemLook:
                 self._ask(partition, place, size, see_folder)
 
         def see_folder(partition: Partition, blocks: bytes) -> None:
-            if "curtin" in ext4.names(blocks):
-                self._system.has_curtin = True
+            self._see_name(ext4.names(blocks))
 
         self._ask(partition, volume.groups, 64, see_groups)
+
+    # -- XFS: the root folder's inode holds the names, or says where they lie
+
+    def _read_xfs(self, partition: Partition, volume: xfs.Volume) -> None:
+        def see_inode(partition: Partition, inode: bytes) -> None:
+            folder = xfs.read_folder(inode, volume)
+            self._is_sure &= folder is not None
+            if folder is None:
+                return
+            self._see_name(folder.names)
+            for place, size in folder.runs:
+                self._ask(partition, place, size, see_run)
+
+        def see_run(partition: Partition, run: bytes) -> None:
+            self._see_name(xfs.names(run, volume))
+
+        self._ask(partition, volume.root_place, volume.inode, see_inode)
+
+    def _see_name(self, names: Collection[str]) -> None:
+        if "curtin" in names:
+            self._system.has_curtin = True

@@ -209,6 +209,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "a zip": (lambda: b"PK\x03\x04" + bytes(60000), "zip"),
     "a program": (lambda: disks.elf(62) + bytes(60000), "elf"),
     "squashfs": (lambda: b"hsqs" + bytes(60000), "squashfs"),
+    "XFS alone": (lambda: b"XFSB" + bytes(60000), "xfs"),
     "ext4 alone": (lambda: with_bytes(bytes(60000), 1080, b"\x53\xef"), "ext4"),
     "an appliance": (lambda: disks.tarball({"vm.ovf": b"<x/>", "d.vmdk": bytes(99)}), "ova"),
     "zstd": (lambda: b"\x28\xb5\x2f\xfd" + bytes(60000), "compression"),

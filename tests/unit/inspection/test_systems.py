@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests import disks
 from tests.disks import BASIC, LINUX, MIB, SECTOR, Part
 from tests.unit.inspection.test_look import codes, gz, whole
-from webapp.inspection import Report, ext4, ntfs
+from webapp.inspection import Report, ext4, ntfs, xfs
 
 SBIN = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
 SWAP = "0657FD6D-A4AB-43C4-84E5-0933C84B4F4F"
@@ -48,6 +48,28 @@ def make_ext(folder: Path, *names: str, kind: str = "ext4", options: str = "") -
     extra = options.split()
     run("mkfs", "-t", kind, "-q", "-F", *extra, "-d", root, image, "24M")
     return image.read_bytes()
+
+
+def make_xfs(folder: Path, *names: str, options: str = "") -> bytes:
+    """An XFS volume, as RHEL has them, with folders of these names in its root."""
+    recipe, image = folder / "recipe", folder / "volume.xfs"
+    inside = "".join(f"{name} d--755 0 0\n$\n" for name in names)
+    recipe.write_text(f"/boot\n0 0\nd--755 0 0\n{inside}$\n")
+    image.write_bytes(b"")
+    os.truncate(image, 32 * MIB)
+    # Today's tools make no such small ones unless they are told that it is for a test.
+    run("mkfs.xfs", "-q", "-f", "--unsupported", *options.split(), "-p", recipe, image)
+    return image.read_bytes()
+
+
+def xfs_names(image: bytes) -> set[str]:
+    """All names in the root of a volume."""
+    volume = xfs.read_volume(image[: xfs.SUPER])
+    assert volume is not None
+    folder = xfs.read_folder(image[volume.root_place :][: volume.inode], volume)
+    assert folder is not None
+    blocks = (xfs.names(image[place : place + size], volume) for place, size in folder.runs)
+    return folder.names.union(*blocks)
 
 
 def on_a_disk(*volumes: bytes, kind: str = BASIC) -> bytes:
@@ -111,9 +133,27 @@ def test_linux_disks_tell_whether_they_are_prepared(
     assert codes(bad, "warn") == ["not-prepared"]
 
 
+XFS = ["", "-m crc=0", "-m crc=0 -n ftype=0", "-b size=1024", "-n size=8192", "-i size=1024"]
+
+
+@pytest.mark.parametrize("options", [*XFS, "-i nrext64=1", "-d agcount=2"])
+@pytest.mark.parametrize("others", [2, 60, 700])  # in the inode, in one block, in many
+def test_disks_of_rhel_tell_whether_they_are_prepared(
+    tmp_path: Path, options: str, others: int
+) -> None:
+    more = [f"folder-{number}" for number in range(others)]
+    volume = make_xfs(tmp_path, *more, "curtin", options=options)
+    assert xfs_names(volume) - {".", ".."} == {*more, "curtin"}
+    good = judged(on_a_disk(volume, kind=LINUX), os="custom")
+    assert good.words == "gzip, GPT disk of 34 MiB, Linux, prepared for deployment"
+    volume = make_xfs(tmp_path, *more, "curtin2", options=options)
+    bad = judged(on_a_disk(volume, kind=LINUX), os="custom")
+    assert codes(bad, "warn") == ["not-prepared"]
+
+
 def test_a_file_system_that_is_not_read_gives_no_warning(tmp_path: Path) -> None:
     volume = make_ext(tmp_path, "etc")
-    other = b"XFSB".ljust(MIB, b"\0")
+    other = b"_BHRfS_M".rjust(0x10048, b"\0").ljust(MIB, b"\0")  # btrfs
     report = judged(on_a_disk(volume, other, kind=LINUX), os="custom")
     assert report.system.has_curtin is None
     assert report.verdict == "ok"
@@ -172,3 +212,34 @@ def test_no_bytes_bring_it_down(seed: int, damage: list[tuple[int, bytes]]) -> N
         ext4.root_inode(bytes_of[:64], linux)
         ext4.folder_runs(bytes_of[: linux.inode], linux)
     ext4.names(bytes_of[seed % 4096 :])
+
+
+@pytest.fixture(scope="module", params=[0, 60])
+def xfs_volume(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    folders = (f"folder-{number}" for number in range(request.param))
+    return make_xfs(tmp_path_factory.mktemp("xfs"), *folders)
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_no_damage_to_a_volume_of_rhel_brings_it_down(
+    xfs_volume: bytes, data: st.DataObject
+) -> None:
+    def damaged(part: bytes) -> bytes:
+        made = bytearray(part)
+        places = st.integers(0, len(part) - 1)
+        for place, byte in data.draw(st.lists(st.tuples(places, st.integers(0, 255)), max_size=4)):
+            made[place] = byte
+        return bytes(made)
+
+    good = xfs.read_volume(xfs_volume[: xfs.SUPER])
+    assert good is not None
+    volume = xfs.read_volume(damaged(xfs_volume[: xfs.SUPER]))
+    if volume is not None:
+        assert volume.root_place >= 0
+    inode = damaged(xfs_volume[good.root_place :][: good.inode])
+    for one in (volume, good):
+        folder = xfs.read_folder(inode, one) if one is not None else None
+        for place, size in folder.runs if folder is not None else ():
+            assert 0 < size <= MIB
+            xfs.names(damaged(xfs_volume[place : place + size] or b"?"), good)
