@@ -108,6 +108,7 @@ class _Planner:
             message = "No interface has an address: nobody can reach the host."
             self._find(WARNING, "no-address", message, Place(1, 1))
         self._check_counts()
+        self._check_virtual_machines()
         self._plan.asked = [
             (link.name, describe_link(link), self._gets(link)) for link in self._links.values()
         ]
@@ -121,6 +122,21 @@ class _Planner:
             if count > most:
                 message = f"The host would need {count} {words}; it can have {most}."
                 self._error("limit", message, Place(1, 1), "Configure fewer addresses.")
+
+    def _check_virtual_machines(self) -> None:
+        """Whether an interface is left for them: a portgroup with a vmk takes none (a.5)."""
+        mine = [v.vswitch for v in self._plan.vmks]
+        nics = self._assumed if self._is_assumed else self._vmnic_of
+        is_left = set(nics.values()) - set(self._uplinks) or any(
+            switch.name not in mine for switch in self._plan.vswitches
+        )
+        if mine and self._plan.is_promise and not is_left:
+            where = " here" if self._is_assumed else ""
+            message = f"No interface{where} is left for virtual machines."
+            happens = "Portgroups with a VMkernel interface take none."
+            fix = "Leave a NIC or a bond without addresses, or add a portgroup to a vSwitch later."
+            place = next(link.place for link in self._links.values() if link.subnets)
+            self._find(NOTE, "virtual-machines", message, place, happens, fix)
 
     def _gets(self, link: Link) -> str:
         switch = self._switch_of.get(link.name) or self._switch_of.get(link.parent)

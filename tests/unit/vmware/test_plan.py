@@ -70,6 +70,24 @@ def test_the_nic_with_the_bonds_mac_address_is_active() -> None:
 
 
 @pytest.mark.parametrize(
+    ("entries", "is_told"),
+    [
+        ([nic("eth0", A, subnets=[STATIC]), nic("eth1", B, subnets=[{"type": "dhcp4"}])], True),
+        ([nic("eth0", A, subnets=[STATIC]), nic("eth1", B)], False),
+        ([nic("eth0", A, subnets=[STATIC])], False),  # the host has a second NIC
+        (bond("balance-rr", subnets=[STATIC]), True),
+        ([nic("eth0", A, subnets=[{"type": "manual"}]), nic("eth1", B)], False),
+    ],
+)
+def test_a_host_without_an_interface_for_virtual_machines_is_told_of(
+    entries: list[object], is_told: bool
+) -> None:
+    made = v1(*entries)
+    assert ("virtual-machines" in {f.code for f in made.findings}) is is_told
+    assert made.is_promise
+
+
+@pytest.mark.parametrize(
     "mode", ["balance-xor", "broadcast", "balance-tlb", "balance-alb", "1", ""]
 )
 def test_other_bond_modes_are_errors(mode: str) -> None:
