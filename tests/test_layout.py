@@ -49,7 +49,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "supervisor": BASE
     | {"", "api", "database", "jobs", "logs", "rack", "serve", "services", "web"},
     # Commands that speak to /api/v1, and so know no service; "api" and "services" only locally.
-    "commands": {"api", "cli_context", "config", "errors", "inspection", "services", "storage"},
+    # "fetch" has the words for what goes wrong on the way to a server.
+    "commands": {
+        *("api", "cli_context", "config", "errors", "fetch", "inspection", "services", "storage"),
+    },
     "vmware": {"errors"},
     "inspection": set(),
     "inspect_cli": {"commands", "inspection"},

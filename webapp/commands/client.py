@@ -11,19 +11,25 @@ import functools
 import io
 import json
 import os
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from urllib.parse import urlencode, urljoin
 
 import click
 
 from webapp.errors import InvalidFields, Problem
 
+if TYPE_CHECKING:
+    from requests import PreparedRequest
+
 API = "/api/v1"
 URL, TOKEN, TOKEN_FILE = "SLIPWAY_URL", "SLIPWAY_TOKEN", "SLIPWAY_TOKEN_FILE"
+CA_FILE = "SLIPWAY_CA_FILE"
 CONNECT_S, ANSWER_S = 10, 300
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -74,15 +80,16 @@ class Transport(Protocol):
 
 
 class Remote:
-    """Over HTTP, with a bearer token."""
+    """Over HTTP, with a bearer token. ca_file: trust only these CAs for https."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, ca_file: Path | None = None) -> None:
         import requests
 
         self._base = url.rstrip("/") + "/"
+        self._ca_file = _checked_ca(ca_file) if ca_file is not None else None
         self._session = requests.Session()
-        self._session.trust_env = True
-        self._session.headers["Authorization"] = f"Bearer {token}"
+        # As ``auth``, since requests would rather take a login from ~/.netrc than a header.
+        self._session.auth = partial(_signed, token=token)
 
     def send(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
         """See Transport."""
@@ -96,7 +103,14 @@ class Remote:
                 data=body or None,
                 timeout=(CONNECT_S, ANSWER_S),
                 allow_redirects=False,
+                verify=self._ca_file,  # None: as the environment says, else the usual CAs
             )
+        except requests.exceptions.SSLError as error:
+            from webapp.fetch.problems import translate
+
+            told = translate(error, self._base)
+            told.next_step += " Give it with --ca-file."
+            raise told from None
         except requests.RequestException as error:
             raise Unreachable(
                 "Slipway does not answer.",
@@ -105,6 +119,24 @@ class Remote:
                 next_step=f"Check the address ({URL} or --url) and that `slipway run` runs there.",
             ) from None
         return Answer(found.status_code, _lower(found.headers.items()), found.content)
+
+
+def _signed(request: PreparedRequest, token: str) -> PreparedRequest:
+    request.headers["Authorization"] = f"Bearer {token}"
+    return request
+
+
+def _checked_ca(path: Path) -> str:
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:  # ssl.SSLError is one
+        raise Problem(
+            "The CA file cannot be used.",
+            where=str(path),
+            expected="certificates of CAs in PEM",
+            got=error.strerror or type(error).__name__,
+        ) from None
+    return str(path)
 
 
 class Local:
@@ -175,22 +207,30 @@ class Api:
 
 
 def talks(command: F) -> F:
-    """Give a command ``--url``, ``--token-file`` and ``--json``, and an ``Api`` as ``api``."""
+    """Give a command what ``where`` gives, and an ``Api`` as ``api``."""
 
     @where
     @functools.wraps(command)
-    def with_api(url: str, token_file: Path | None, *args: Any, **kwargs: Any) -> Any:
+    def with_api(
+        url: str, token_file: Path | None, ca_file: Path | None, *args: Any, **kwargs: Any
+    ) -> Any:
         with ExitStack() as stack:
-            api = connect(url, token_file, stack)
+            api = connect(url, token_file, ca_file, stack)
             return command(*args, api=api, **kwargs)
 
     return cast(F, with_api)
 
 
 def where(command: F) -> F:
-    """Give a command ``--url``, ``--token-file`` and ``--json``."""
+    """Give a command ``--url``, ``--token-file``, ``--ca-file`` and ``--json``."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+        click.option(
+            "--ca-file",
+            envvar=CA_FILE,
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help=f"Trust only these CAs for https there [{CA_FILE}].",
+        ),
         click.option(
             "--token-file",
             envvar=TOKEN_FILE,
@@ -209,10 +249,10 @@ def where(command: F) -> F:
     return command
 
 
-def connect(url: str, token_file: Path | None, stack: ExitStack) -> Api:
+def connect(url: str, token_file: Path | None, ca_file: Path | None, stack: ExitStack) -> Api:
     """An Api on this machine, or on another one when there is a url."""
     if url:
-        return Api(Remote(_checked_url(url), _token(token_file)), is_local=False)
+        return Api(Remote(_checked_url(url), _token(token_file), ca_file), is_local=False)
     from webapp.cli_context import local_app
 
     return Api(Local(stack.enter_context(local_app())), is_local=True)
