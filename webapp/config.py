@@ -25,7 +25,7 @@ from webapp.errors import Problem
 ROOT = Path(__file__).resolve().parent.parent
 MASK = "********"
 # What the command line reads to speak to another machine; no settings of this one.
-CLIENT_NAMES = {"SLIPWAY_URL", "SLIPWAY_TOKEN", "SLIPWAY_TOKEN_FILE", "SLIPWAY_CA_FILE"}
+CLIENT_NAMES = {"SLIPWAY_URL", "SLIPWAY_TOKEN", "SLIPWAY_TOKEN_FILE", "SLIPWAY_CACERT"}
 
 
 class SettingsProblem(Problem):

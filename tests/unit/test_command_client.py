@@ -94,7 +94,7 @@ def test_a_ca_of_ones_own_is_trusted(
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/other.pem")  # what is said here goes first
     ca = str(other.ca)
-    words, env = (["--ca-file", ca], {}) if how == "option" else ([], {"SLIPWAY_CA_FILE": ca})
+    words, env = (["--cacert", ca], {}) if how == "option" else ([], {"SLIPWAY_CACERT": ca})
     result = other.run(*words, **env)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout) == {"items": []}
@@ -103,19 +103,19 @@ def test_a_ca_of_ones_own_is_trusted(
 
 
 def test_a_certificate_that_is_not_trusted_is_told_in_words(other: Other, days: int) -> None:
-    words = ["--ca-file", str(other.ca)] if days < 0 else []
+    words = ["--cacert", str(other.ca)] if days < 0 else []
     result = other.run(*words)
     assert result.returncode == 1
     assert "The server's certificate is not trusted." in result.stderr
     assert ("expired" if days < 0 else "local issuer") in result.stderr
-    assert "--ca-file" in result.stderr
+    assert "--cacert" in result.stderr
     assert other.asked == []
 
 
 def test_a_file_without_certificates_is_told_in_words(other: Other, tmp_path: Path) -> None:
     for path in (tmp_path / "missing.pem", tmp_path / "words.pem"):
         (tmp_path / "words.pem").write_text("no certificate")
-        result = other.run("--ca-file", str(path))
+        result = other.run("--cacert", str(path))
         assert result.returncode in (1, 2)
         assert path.name in result.stderr
 
@@ -124,6 +124,6 @@ def test_the_token_goes_first_whatever_a_netrc_says(other: Other, tmp_path: Path
     netrc = tmp_path / ".netrc"
     netrc.write_text("default login ada password secret\n")
     netrc.chmod(0o600)
-    result = other.run("--ca-file", str(other.ca), NETRC=str(netrc))
+    result = other.run("--cacert", str(other.ca), NETRC=str(netrc))
     assert result.returncode == 0, result.stderr
     assert other.asked == [f"Bearer {TOKEN}"]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 API = "/api/v1"
 URL, TOKEN, TOKEN_FILE = "SLIPWAY_URL", "SLIPWAY_TOKEN", "SLIPWAY_TOKEN_FILE"
-CA_FILE = "SLIPWAY_CA_FILE"
+CACERT = "SLIPWAY_CACERT"
 CONNECT_S, ANSWER_S = 10, 300
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -80,13 +80,13 @@ class Transport(Protocol):
 
 
 class Remote:
-    """Over HTTP, with a bearer token. ca_file: trust only these CAs for https."""
+    """Over HTTP, with a bearer token. cacert: trust only these CAs for https."""
 
-    def __init__(self, url: str, token: str, ca_file: Path | None = None) -> None:
+    def __init__(self, url: str, token: str, cacert: Path | None = None) -> None:
         import requests
 
         self._base = url.rstrip("/") + "/"
-        self._ca_file = _checked_ca(ca_file) if ca_file is not None else None
+        self._cacert = _checked_ca(cacert) if cacert is not None else None
         self._session = requests.Session()
         # As ``auth``, since requests would rather take a login from ~/.netrc than a header.
         self._session.auth = partial(_signed, token=token)
@@ -103,13 +103,13 @@ class Remote:
                 data=body or None,
                 timeout=(CONNECT_S, ANSWER_S),
                 allow_redirects=False,
-                verify=self._ca_file,  # None: as the environment says, else the usual CAs
+                verify=self._cacert,  # None: as the environment says, else the usual CAs
             )
         except requests.exceptions.SSLError as error:
             from webapp.fetch.problems import translate
 
             told = translate(error, self._base)
-            told.next_step += " Give it with --ca-file."
+            told.next_step = told.next_step.replace("name the CA file", "give --cacert the CA file")
             raise told from None
         except requests.RequestException as error:
             raise Unreachable(
@@ -212,24 +212,24 @@ def talks(command: F) -> F:
     @where
     @functools.wraps(command)
     def with_api(
-        url: str, token_file: Path | None, ca_file: Path | None, *args: Any, **kwargs: Any
+        url: str, token_file: Path | None, cacert: Path | None, *args: Any, **kwargs: Any
     ) -> Any:
         with ExitStack() as stack:
-            api = connect(url, token_file, ca_file, stack)
+            api = connect(url, token_file, cacert, stack)
             return command(*args, api=api, **kwargs)
 
     return cast(F, with_api)
 
 
 def where(command: F) -> F:
-    """Give a command ``--url``, ``--token-file``, ``--ca-file`` and ``--json``."""
+    """Give a command ``--url``, ``--token-file``, ``--cacert`` and ``--json``."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
         click.option(
-            "--ca-file",
-            envvar=CA_FILE,
+            "--cacert",
+            envvar=CACERT,
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help=f"Trust only these CAs for https there [{CA_FILE}].",
+            help=f"Trust only these CAs for https there [{CACERT}].",
         ),
         click.option(
             "--token-file",
@@ -249,10 +249,10 @@ def where(command: F) -> F:
     return command
 
 
-def connect(url: str, token_file: Path | None, ca_file: Path | None, stack: ExitStack) -> Api:
+def connect(url: str, token_file: Path | None, cacert: Path | None, stack: ExitStack) -> Api:
     """An Api on this machine, or on another one when there is a url."""
     if url:
-        return Api(Remote(_checked_url(url), _token(token_file), ca_file), is_local=False)
+        return Api(Remote(_checked_url(url), _token(token_file), cacert), is_local=False)
     from webapp.cli_context import local_app
 
     return Api(Local(stack.enter_context(local_app())), is_local=True)

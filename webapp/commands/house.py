@@ -66,7 +66,7 @@ def settings_group(
     context: click.Context,
     url: str,
     token_file: Path | None,
-    ca_file: Path | None,
+    cacert: Path | None,
     as_json: bool,
 ) -> None:
     """Print every setting, its value and where it came from; secrets are masked.
@@ -82,7 +82,7 @@ def settings_group(
     keys = ("name", "value", "origin", "help")
     if url:
         with ExitStack() as stack:
-            found = connect(url, token_file, ca_file, stack).get("/settings")["items"]
+            found = connect(url, token_file, cacert, stack).get("/settings")["items"]
     else:
         # Also before there is a database: somebody may be looking for why.
         found = [dict(zip(keys, row, strict=True)) for row in table(loaded_settings())]
