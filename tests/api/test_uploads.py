@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.api.clients import API, Request, Script
 from webapp.extensions import db, store
 from webapp.models import Blob, BootResource, Publication, ResourceSet, Setting, Upload
 from webapp.services import image_names, published, retention, uploads
+from webapp.services.upload_fields import Declared
 
 MIB = 1 << 20
 CHUNK = 4 * MIB
@@ -388,6 +390,26 @@ def test_two_uploads_at_once_do_not_mix(admin: Script, app: Flask) -> None:
             put(admin, newest(made)[1]["upload_uri"], data[start : start + 1000])
     assert served(app, "custom/amd64/generic/one/uploaded/root-dd.gz") == one
     assert served(app, "custom/amd64/generic/two/uploaded/root-dd.gz") == two
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize("is_known", [False, True])
+def test_uploads_of_one_name_that_begin_at_once_are_versions_of_one_image(
+    app: Flask, is_known: bool
+) -> None:
+    def create(_: int) -> tuple[int | None, str]:
+        with app.app_context():
+            upload = uploads.create(Declared("web", "amd64/generic", 10, filetype="ddgz"), "ada")
+            found = upload.resource_id, upload.version
+            db.session.remove()
+            return found
+
+    if is_known:
+        create(0)
+    with ThreadPoolExecutor(8) as crowd:
+        made = list(crowd.map(create, range(24)))
+    assert len({resource for resource, _ in made}) == 1
+    assert len({version for _, version in made}) == 24
 
 
 def test_completion_tells_the_racks_once(admin: Script, app: Flask) -> None:

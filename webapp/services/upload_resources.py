@@ -10,7 +10,7 @@ from sqlalchemy import select
 from webapp.errors import InvalidFields
 from webapp.extensions import db
 from webapp.models import BootResource, ResourceSet, ResourceType, Upload, utcnow
-from webapp.services import image_names
+from webapp.services import image_names, rows
 
 
 def resource_of(upload: Upload) -> BootResource:
@@ -21,34 +21,43 @@ def resource_of(upload: Upload) -> BootResource:
 
 
 def resource_named(name: image_names.ImageName, architecture: str) -> BootResource:
-    """The uploaded boot resource of this name, made where there is none. Raises InvalidFields."""
-    found = db.session.scalar(
-        select(BootResource).where(
-            BootResource.name == name.full, BootResource.architecture == architecture
-        )
+    """The uploaded boot resource of this name, made where there is none. Raises InvalidFields.
+
+    Its row is held until the caller commits: of several that begin at once, each
+    sees the versions of those before it.
+    """
+    query = select(BootResource).where(
+        BootResource.name == name.full, BootResource.architecture == architecture
     )
-    if found is not None and found.rtype != ResourceType.UPLOADED:
+    found = db.session.scalar(query)
+    if found is None:
+        _make(name, architecture)
+        found = db.session.scalars(query).one()
+    if found.rtype != ResourceType.UPLOADED:
         raise InvalidFields(
             {"name": [f"{name.full} is a reserved name: an image of a boot source has it."]}
         )
-    if found is not None:
-        found.updated_at = utcnow()  # clean-up leaves it alone
-        return found
-    arch, _, subarch = architecture.partition("/")
-    made = BootResource(
-        rtype=ResourceType.UPLOADED,
-        name=name.full,
-        architecture=architecture,
-        os=name.os,
-        release=name.release,
-        arch=arch,
-        subarch=subarch,
-        subarches=[subarch],
-        answers_to=[],
-    )
-    db.session.add(made)
+    found.updated_at = utcnow()  # clean-up leaves it alone
     db.session.flush()
-    return made
+    return found
+
+
+def _make(name: image_names.ImageName, architecture: str) -> None:
+    """Make the row, unless somebody else does so just now."""
+    arch, _, subarch = architecture.partition("/")
+    rows.execute(
+        rows.insert_new(BootResource).values(
+            rtype=ResourceType.UPLOADED,
+            name=name.full,
+            architecture=architecture,
+            os=name.os,
+            release=name.release,
+            arch=arch,
+            subarch=subarch,
+            subarches=[subarch],
+            answers_to=[],
+        )
+    )
 
 
 def next_version(resource: BootResource) -> str:
