@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -33,6 +34,10 @@ MARKERS = {
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare our markers and refuse an unknown database at once."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # Whoever starts the tests behind a script's back bequeaths this to all that they start,
+        # and then nothing heeds Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name, meaning in MARKERS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
     if databases.default_engine() not in databases.ENGINES:

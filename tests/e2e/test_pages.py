@@ -14,7 +14,7 @@ from tests import disks, factories, scenery, signed
 from tests.browser import OpenPage, Watch, axe
 from tests.live import ADMIN, PASSWORD, LiveSlipway
 from tests.mirror.faults import Fault
-from tests.mirror.maker import Mirror
+from tests.mirror.maker import Mirror, make_mirror
 from tests.mirror.server import MirrorServer
 from tests.web.visitors import Visitor
 from webapp.extensions import db
@@ -287,13 +287,22 @@ def write(page: Page, goal: Locator, text: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def slow_server(shared_mirror: Mirror) -> Iterator[MirrorServer]:
-    with MirrorServer(shared_mirror) as running:
+def large_mirror(
+    tmp_path_factory: pytest.TempPathFactory, signing_key: signed.SigningKey
+) -> Mirror:
+    """Large enough to be stopped by hand before it is all there, on any machine."""
+    sizes = {"squashfs": 2 << 20, "root-tgz": 2 << 20}
+    return make_mirror(tmp_path_factory.mktemp("large"), signing_key, sizes=sizes)
+
+
+@pytest.fixture(scope="module")
+def slow_server(large_mirror: Mirror) -> Iterator[MirrorServer]:
+    with MirrorServer(large_mirror) as running:
         yield running
 
 
 def test_the_main_journey_needs_no_mouse(
-    live: LiveSlipway, slow_server: MirrorServer, shared_mirror: Mirror, open_page: OpenPage
+    live: LiveSlipway, slow_server: MirrorServer, large_mirror: Mirror, open_page: OpenPage
 ) -> None:
     page = open_page(live.web_url)
     page.goto("/")
@@ -308,7 +317,7 @@ def test_the_main_journey_needs_no_mouse(
     for _ in range(3):
         page.keyboard.press("ArrowDown")
     write(page, page.get_by_label("Mirror URL"), slow_server.source_url)
-    write(page, page.get_by_label("Keyring contents"), shared_mirror.keyring_armored.read_text())
+    write(page, page.get_by_label("Keyring contents"), large_mirror.keyring_armored.read_text())
     press(page, page.get_by_role("button", name="Connect"))
     page.get_by_role("heading", name="What this source offers").wait_for()
     press(page, page.get_by_role("button", name="Save this source"))
@@ -322,7 +331,7 @@ def test_the_main_journey_needs_no_mouse(
     page.get_by_text("1 to add, 0 to delete.").wait_for()  # what is suggested to begin with
     press(page, page.get_by_role("checkbox", name=re.compile("CentOS 7 amd64")), "Space")
     page.get_by_text("2 to add, 0 to delete.").wait_for()
-    slow_server.set_faults([Fault(path="squashfs$|root-tgz$", rate=6000)])
+    slow_server.set_faults([Fault(path="squashfs$|root-tgz$", rate=30_000)])
     press(page, page.get_by_role("button", name="Update selection"))
     page.keyboard.press("Enter")  # an impatient hand: it is one import all the same
     page.wait_for_url("**/images/")

@@ -501,7 +501,7 @@ def test_ctrl_c_in_mirror_pull_leaves_nothing_half_and_the_next_one_goes_on(
     slipway: Shell, mirror: Mirror, tmp_path: Path
 ) -> None:
     folder = tmp_path / "copy"
-    with MirrorServer(mirror, rate=40_000) as slow:
+    with MirrorServer(mirror, rate=12_000) as slow:
         words = ("mirror", "pull", slow.source_url, folder, "--keyring", mirror.keyring)
         pull = slipway.start(*words)
         wait_until(
