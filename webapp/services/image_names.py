@@ -44,6 +44,7 @@ FILETYPES = {
 WORDS = {ftype: word for word, (ftype, _) in FILETYPES.items()}
 FILENAMES = dict(FILETYPES.values())
 MOST_A_DAY = 999  # more would not sort any more
+_VERSION = re.compile(r"(\d{8})(?:\.(\d{1,8}))?(?:~.*)?", re.ASCII)  # day, number
 
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,99}", re.ASCII)
 _CENTOS = re.compile(r"centos\d{1,2}", re.ASCII)
@@ -162,21 +163,14 @@ def next_version(day: date, existing: Iterable[str]) -> str:
     """A version for today that sorts as text behind all of ``existing``: 20261127, 20261127.001 …
 
     Padded, since stock clients take the largest by string comparison (spec api section 6).
+    Where the clock was put back, it goes on with the latest day there is.
     Raises InvalidFields when a day has too many.
     """
-    stem = f"{day:%Y%m%d}"
-    numbers = [_number(version, stem) for version in existing]
-    last = max((number for number in numbers if number is not None), default=None)
+    found = [match for version in existing if (match := _VERSION.fullmatch(version))]
+    stem = max([f"{day:%Y%m%d}", *(match[1] for match in found)])
+    last = max((int(match[2] or 0) for match in found if match[1] == stem), default=None)
     if last is None:
         return stem
     if last >= MOST_A_DAY:
         raise InvalidFields({"name": [f"{MOST_A_DAY} versions a day are enough. Try tomorrow."]})
     return f"{stem}.{last + 1:03d}"
-
-
-def _number(version: str, stem: str) -> int | None:
-    version = version.partition("~")[0]
-    if version == stem:
-        return 0
-    number = version.removeprefix(f"{stem}.")
-    return int(number) if number != version and number.isdigit() and len(number) < 9 else None
