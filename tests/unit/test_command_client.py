@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.live import SLIPWAY
+from tests.mirror.server import MirrorServer
 from tests.unit.fetch_servers import ca_file, server_context
 
 TOKEN = "slp_token_of_a_test"
@@ -110,6 +111,14 @@ def test_a_certificate_that_is_not_trusted_is_told_in_words(other: Other, days: 
     assert ("expired" if days < 0 else "local issuer") in result.stderr
     assert "--cacert" in result.stderr
     assert other.asked == []
+
+
+def test_a_port_without_tls_is_told_in_words(other: Other, mirror_server: MirrorServer) -> None:
+    plain = Other(mirror_server.url.replace("http://", "https://"), other.ca)
+    result = plain.run("--cacert", str(other.ca))
+    assert result.returncode == 1
+    assert "The TLS connection failed." in result.stderr
+    assert "Check that the port speaks https" in result.stderr
 
 
 def test_a_file_without_certificates_is_told_in_words(other: Other, tmp_path: Path) -> None:

@@ -106,11 +106,7 @@ class Remote:
                 verify=self._cacert,  # None: as the environment says, else the usual CAs
             )
         except requests.exceptions.SSLError as error:
-            from webapp.fetch.problems import translate
-
-            told = translate(error, self._base)
-            told.next_step = told.next_step.replace("name the CA file", "give --cacert the CA file")
-            raise told from None
+            raise _tls_problem(error, self._base) from None
         except requests.RequestException as error:
             raise Unreachable(
                 "Slipway does not answer.",
@@ -124,6 +120,16 @@ class Remote:
 def _signed(request: PreparedRequest, token: str) -> PreparedRequest:
     request.headers["Authorization"] = f"Bearer {token}"
     return request
+
+
+def _tls_problem(error: Exception, where: str) -> Problem:
+    """What went wrong on the way to a server; Unreachable when trying again may help."""
+    from webapp.fetch.problems import translate
+
+    told = translate(error, where)
+    kind = Unreachable if told.is_temporary else Problem
+    next_step = told.next_step.replace("name the CA file", "give --cacert the CA file")
+    return kind(told.what, where=where, expected=told.expected, got=told.got, next_step=next_step)
 
 
 def _checked_ca(path: Path) -> str:

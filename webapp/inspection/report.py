@@ -35,7 +35,7 @@ _KINDS = {
     "ntfs": "NTFS",
     "bios": "BIOS boot",
 }
-# What ESXi keeps in partitions whose kind does not say it (spec esxi b.2); 2 to 9 only in 6.x.
+# What ESXi keeps in partitions whose kind does not say it (spec esxi b.2): always, and in 6.x.
 _BANKS = {5: "boot bank 1", 6: "boot bank 2"}
 _ROLES_6 = {2: "scratch", 7: "core dump", 8: "locker", 9: "core dump"} | _BANKS
 
