@@ -88,6 +88,22 @@ def test_a_mix_up_is_mended_by_one_click(app: Flask) -> None:
     assert visitor.post(f"{where}/declare", {"filetype": "tgz"}).status_code == 409
 
 
+def test_what_can_be_done_changes_with_the_state_while_the_page_is_open(app: Flask) -> None:
+    """The polled part holds it all: a page that stays open offers nothing that is refused."""
+    visitor = Visitor(app, Role.ADMINISTRATOR)
+    good, bad = send(visitor, DISK), send(visitor, DISK, filetype="tgz", name="bad")
+    for where in (good, bad):
+        part = visitor.get(where, HX_Request="true").text
+        assert f"{where}/drop" in part
+        assert "Declare it anew" not in part
+    work(app)
+    assert f"{good}/drop" not in visitor.get(good, HX_Request="true").text
+    part = visitor.get(bad, HX_Request="true").text
+    assert f"{bad}/drop" in part
+    assert "Declare it anew" in part
+    assert visitor.get(bad).text.count("Check it again") == 1
+
+
 def test_an_upload_is_dropped_after_a_question(app: Flask) -> None:
     visitor = Visitor(app, Role.ADMINISTRATOR)
     where = send(visitor, DISK, filetype="tgz")
