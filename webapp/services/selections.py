@@ -7,12 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select, update
 
 from webapp.errors import InvalidFields, NotFound
 from webapp.extensions import db
 from webapp.models import BootSource, BootSourceCache, BootSourceSelection
-from webapp.services import events
+from webapp.services import events, rows
 from webapp.streams.filters import Wanted, check_selection
 from webapp.streams.mapping import Item, Offer
 
@@ -97,9 +97,11 @@ def replace_picks(shown: Iterable[Pick], ticked: Iterable[Pick], actor: str) -> 
 
     shown: every box that the page had; what it did not show is left alone.
     Returns whether anything changed. A row keeps its kernels and labels, and
-    keeps ``*`` as long as every architecture stays ticked.
+    keeps ``*`` as long as every architecture stays ticked. Two that save at the
+    same moment follow one another, so an impatient hand has saved once.
     """
     shown, ticked = set(shown), set(ticked)
+    _wait_for_others()
     before = picks()
     after = (before - shown) | (ticked & shown)
     if after == before:
@@ -108,19 +110,19 @@ def replace_picks(shown: Iterable[Pick], ticked: Iterable[Pick], actor: str) -> 
     for pick in after:
         wanted[pick.source_id, pick.os, pick.release].add(pick.arch)
     offered = _offered_arches()
-    rows = {
+    existing = {
         (r.source_id, r.os, r.release): r for r in db.session.scalars(select(BootSourceSelection))
     }
     touched = {(p.source_id, p.os, p.release) for p in before ^ after}
     for key in touched:
-        arches, row = sorted(wanted.get(key, ())), rows.get(key)
-        if not arches and row is not None:
-            db.session.execute(delete(BootSourceSelection).where(BootSourceSelection.id == row.id))
-        elif row is None:
+        arches, row = sorted(wanted.get(key, ())), existing.get(key)
+        if row is None:
             source_id, os, release = key
             db.session.add(
                 BootSourceSelection(source_id=source_id, os=os, release=release, arches=arches)
             )
+        elif not arches:
+            db.session.execute(delete(BootSourceSelection).where(BootSourceSelection.id == row.id))
         elif not ("*" in row.arches and set(arches) >= offered[key]):
             row.arches = arches
     events.record(
@@ -133,14 +135,22 @@ def replace_picks(shown: Iterable[Pick], ticked: Iterable[Pick], actor: str) -> 
     return True
 
 
+def _wait_for_others() -> None:
+    """Hold one row until the transaction ends: writing it makes others wait on both databases."""
+    first = select(func.min(BootSource.id)).scalar_subquery()
+    as_it_is = {"updated_at": BootSource.updated_at}
+    rows.execute(update(BootSource).where(BootSource.id == first).values(as_it_is))
+    db.session.expire_all()  # what was read before may not be so any more
+
+
 def offers_of(source_id: int) -> list[Offer]:
     """The catalogue of a source, as the pure rules take it."""
-    rows = db.session.scalars(
+    found = db.session.scalars(
         select(BootSourceCache)
         .where(BootSourceCache.source_id == source_id)
         .order_by(BootSourceCache.product)
     )
-    return [offer_of(row) for row in rows]
+    return [offer_of(row) for row in found]
 
 
 def offer_of(row: BootSourceCache) -> Offer:
@@ -165,7 +175,7 @@ def wanted_of(selection: BootSourceSelection) -> Wanted:
 
 def _offered_arches() -> dict[tuple[int, str, str], set[str]]:
     offered: dict[tuple[int, str, str], set[str]] = defaultdict(set)
-    rows = db.session.execute(
+    found = db.session.execute(
         select(
             BootSourceCache.source_id,
             BootSourceCache.os,
@@ -173,7 +183,7 @@ def _offered_arches() -> dict[tuple[int, str, str], set[str]]:
             BootSourceCache.arch,
         ).distinct()
     )
-    for source_id, os, release, arch in rows:
+    for source_id, os, release, arch in found:
         offered[source_id, os, release].add(arch)
     return offered
 

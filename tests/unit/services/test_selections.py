@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import pytest
 from flask import Flask
 from sqlalchemy import select
@@ -88,6 +91,29 @@ def test_boxes_replace_what_the_page_showed_and_nothing_else(source: BootSource)
     assert selections.replace_picks(noble | {jammy}, noble, "ada")
     assert stored() == {"focal": ["amd64"], "noble": ["amd64", "arm64"]}
     assert not selections.replace_picks(noble | {jammy}, noble, "ada")
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize("is_ticked", [True, False])
+def test_an_impatient_hand_that_saves_twice_has_saved_once(
+    source: BootSource, region: Flask, is_ticked: bool
+) -> None:
+    boxes = {Pick(source.id, "ubuntu", "noble", arch) for arch in ("amd64", "arm64")}
+    if not is_ticked:
+        selections.replace_picks(boxes, boxes, "ada")
+    together = Barrier(6)
+
+    def save(_: int) -> bool:
+        with region.app_context():
+            together.wait()
+            is_changed = selections.replace_picks(boxes, boxes if is_ticked else (), "ada")
+            db.session.remove()
+            return is_changed
+
+    with ThreadPoolExecutor(6) as hands:
+        for _ in range(3):
+            list(hands.map(save, range(6)))
+    assert stored() == ({"noble": ["amd64", "arm64"]} if is_ticked else {})
 
 
 def test_every_architecture_stays_every_architecture_while_all_are_ticked(
