@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 from flask import Flask
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.orm.exc import StaleDataError
 
 from tests.web.visitors import Visitor, text_of
 from webapp.errors import Conflict, InvalidFields, NotFound, Problem
@@ -116,6 +117,24 @@ def test_a_database_that_fails_is_said_so_without_asking_it_again(
     assert "The database does not answer" in text_of(response)
     assert "canary" not in response.text
     assert "disk I/O error" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        IntegrityError("INSERT canary", {}, Exception("UNIQUE constraint failed")),
+        StaleDataError("canary"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_change_that_came_second_is_no_fault(
+    administrator: Visitor, raising: Callable[[BaseException], None], error: Exception
+) -> None:
+    raising(error)
+    response = administrator.get("/raises")
+    assert response.status_code == 409
+    assert "Somebody else changed the same thing just now" in text_of(response)
+    assert "canary" not in response.text
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 405, 409, 413, 415, 418, 422, 429, 501, 503])

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from flask import Flask, abort, request
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from tests import factories
 from tests.browser import OpenPage, Watch, axe
 from tests.web import gallery
 from webapp.extensions import db
-from webapp.models import LoginSession, Role, utcnow
+from webapp.models import APIKey, LoginSession, Role, utcnow
 from webapp.services import accounts
 
 if TYPE_CHECKING:
@@ -32,10 +32,15 @@ class Quiet(WSGIRequestHandler):
 
 
 class Site:
-    """The app on a port of its own; ``is_down`` makes what is polled fail."""
+    """The app on a port of its own.
+
+    is_down: what is polled fails. answers: POSTs are answered only while it is set.
+    """
 
     def __init__(self, app: Flask) -> None:
         self.app, self.is_down = app, False
+        self.answers = threading.Event()
+        self.answers.set()
         gallery.register(app)
         app.before_request(self._fail)
         with app.app_context():
@@ -55,6 +60,8 @@ class Site:
     def _fail(self) -> None:
         if self.is_down and request.headers.get("Slipway-Poll"):
             abort(503)
+        if request.method == "POST":
+            self.answers.wait(10)
 
 
 @pytest.fixture
@@ -170,6 +177,28 @@ def test_a_password_can_be_shown_and_a_key_copied(site: Site, open_page: OpenPag
     page.get_by_role("button", name="Copy").click()
     page.get_by_role("button", name="Copied").wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == key
+
+
+def test_an_impatient_hand_sends_a_form_once(site: Site, open_page: OpenPage) -> None:
+    page = open_page(site.url)
+    sign_in(page)
+    page.goto("/account")
+    page.get_by_label("What is it for?").fill("script")
+    page.get_by_role("button", name="Make a key").focus()
+    site.answers.clear()
+    for _ in range(3):
+        page.keyboard.press("Enter")
+        page.wait_for_timeout(100)
+    site.answers.set()
+    page.locator("#new-key").wait_for()
+    page.go_back()  # the form can be sent again, also where the browser kept the page
+    page.get_by_label("What is it for?").fill("another script")
+    page.get_by_role("button", name="Make a key").click()
+    page.locator("#new-key").wait_for()
+    with site.app.app_context():
+        names = db.session.scalars(select(APIKey.name).order_by(APIKey.id)).all()
+        db.session.remove()
+    assert names == ["script", "another script"]
 
 
 def test_a_refused_form_is_swapped_in_with_the_focus_on_the_wrong_field(

@@ -12,7 +12,8 @@ import structlog
 from flask import Flask, Response, g, make_response, render_template, request
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from webapp import hx
@@ -94,6 +95,11 @@ FOREIGN = (
     "Open Slipway itself and try there. Behind a proxy, let it pass the Host header on "
     "or set SLIPWAY_PUBLIC_URL.",
 )
+RACE = (
+    "Somebody else changed the same thing just now",
+    "Your change came second, and nothing of it was saved.",
+    "Go back, reload the page and look again.",
+)
 STALE_FORM = (
     "This form is too old",
     "It was opened before you signed in, or the browser keeps no cookie for this address. "
@@ -107,6 +113,8 @@ def register(app: Flask) -> None:
     app.register_error_handler(Problem, _on_problem)
     app.register_error_handler(CSRFError, _on_csrf)
     app.register_error_handler(OperationalError, _on_database)
+    for met in (IntegrityError, ObjectDeletedError, StaleDataError):
+        app.register_error_handler(met, _on_race)
     app.register_error_handler(HTTPException, _on_http)
 
 
@@ -136,6 +144,13 @@ def _on_database(error: OperationalError) -> Response:
     if is_script_path(request.path):
         return _for_scripts("The database does not answer.", 503)
     return _answer(503, *WORDS[503])
+
+
+def _on_race(error: Exception) -> Response:
+    """Two changes at the same moment; what the database refused is the later one."""
+    log.warning("a change met another one", error=type(error).__name__)
+    db.session.rollback()
+    return _answer(409, *RACE)
 
 
 def _on_http(error: HTTPException) -> Response:
