@@ -71,22 +71,16 @@
     }
   });
 
-  // ---- an impatient hand sends a form once, until the answer is here or does not come.
-  const SENT_FOR = 10000; // ms
+  // ---- an impatient hand sends a form once; again after ten seconds, or on coming back.
+  const sent = new Set();
 
   document.addEventListener("submit", (event) => {
-    const form = event.target;
     if (event.defaultPrevented) return; // htmx sends it
-    if (form.dataset.sent) event.preventDefault();
-    else {
-      form.dataset.sent = "yes";
-      setTimeout(() => { delete form.dataset.sent; }, SENT_FOR);
-    }
+    if (sent.has(event.target)) return event.preventDefault();
+    sent.add(event.target);
+    setTimeout(() => sent.delete(event.target), 10000);
   });
-
-  addEventListener("pageshow", () => { // also one that the browser had kept
-    for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
-  });
+  addEventListener("pageshow", () => sent.clear());
 
   // ---- polls: marked for the server, silent in hidden tabs, slower while nobody answers.
   const waits = new Map(); // path -> {failures, until}
