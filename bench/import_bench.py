@@ -138,7 +138,8 @@ def child(task: dict[str, str]) -> None:
     from webapp import create_app, database
     from webapp.extensions import db
     from webapp.models import BootSourceSelection
-    from webapp.services import drafts, first_start, importing, runs, sources
+    from webapp.services.imports import importing, runs
+    from webapp.services.sources import drafts, first_start, sources
 
     app = create_app(plane="none")
     with app.app_context():

@@ -33,7 +33,7 @@ from tests.mirror import bootfiles  # noqa: E402
 from tests.mirror.maker import Mirror, make_mirror  # noqa: E402
 from tests.mirror.server import MirrorServer  # noqa: E402
 
-SLIPWAY = [sys.executable, "-m", "webapp.cli"]
+SLIPWAY = [sys.executable, "-m", "webapp.cli.main"]
 PATIENCE_S = 120
 PASSWORD = "demo only, not a secret"  # noqa: S105 - printed on purpose, gone with the folder
 

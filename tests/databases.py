@@ -42,7 +42,7 @@ def migrate(url: str, data_dir: Path) -> None:
     from webapp import create_app, database
     from webapp.config import Settings
     from webapp.extensions import db
-    from webapp.services.first_start import ensure_defaults
+    from webapp.services.sources.first_start import ensure_defaults
 
     environ = {
         "SLIPWAY_DATA_DIR": str(data_dir),

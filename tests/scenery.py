@@ -37,8 +37,8 @@ from webapp.models import (
     ResourceFile,
     ResourceSet,
 )
-from webapp.services import first_start, refreshing, sources
-from webapp.services.drafts import SourceDraft
+from webapp.services.sources import first_start, refreshing, sources
+from webapp.services.sources.drafts import SourceDraft
 
 RELEASES = [release.codename for release in catalogue.RELEASES]
 

@@ -8,7 +8,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST_MODULE = 375
@@ -16,9 +19,24 @@ LONGEST_MODULE = 375
 LICENCE = "# SPDX-License-Identifier: Apache-2.0\n"
 NO_NAME = {"utils", "util", "helpers", "common", "misc"}
 
+# Subjects of the services, from the ground up: each may use those before it.
+SUBJECTS = (
+    "system",
+    "accounts",
+    "sources",
+    "images",
+    "blobs",
+    "imports",
+    "uploads",
+    "overview",
+)
+
 # Each room and the rooms of ours that it may import. "" is webapp/__init__.py.
 BASE = {"errors", "config", "extensions"}
-EDGE = BASE | {"services", "models", "streams", "storage", "jobs"}
+EDGE = BASE | {"services", "models", "streams", "trust", "storage"}
+SERVICES = BASE | {
+    *("fetch", "inspection", "models", "storage", "streamclient", "streams", "trust"),
+}
 MAY_IMPORT: dict[str, set[str]] = {
     "": {"api", "config", "database", "extensions", "logs", "middleware", "rack", "storage", "web"},
     "errors": set(),
@@ -28,56 +46,41 @@ MAY_IMPORT: dict[str, set[str]] = {
     "extensions": {"config", "models", "storage"},
     "middleware": {"config", "errors"},
     "hx": set(),
-    "connections": set(),
     # Leaves: whoever reads them needs nothing else of ours.
     "models": set(),
-    "streams": {"errors"},
+    "trust": {"errors"},
+    "streams": {"errors", "trust"},
     "storage": {"errors"},
     "fetch": {"errors", "storage"},
-    "streamclient": {"errors", "fetch", "streams"},
-    "mirror": {"errors", "fetch", "storage", "streamclient", "streams"},
-    "services": BASE | {"fetch", "inspection", "models", "storage", "streamclient", "streams"},
-    # Edges: what the outside touches.
-    "web": EDGE | {"bodies", "hx", "inspection", "middleware", "tus", "vmware"},
-    "api": EDGE | {"bodies", "inspection", "middleware", "tus", "vmware"},
-    "bodies": set(),
-    "tus": {"bodies", "errors", "models", "services"},
-    "rack": EDGE | {"middleware"},
-    "jobs": BASE | {"services", "models", "storage"},
-    "serve": BASE | {"", "connections", "database", "logs", "supervisor"},
-    # It imports the planes before it forks, so that their children share the memory.
-    "supervisor": BASE
-    | {"", "api", "database", "jobs", "logs", "rack", "serve", "services", "web"},
-    # Commands that speak to /api/v1, and so know no service; "api" and "services" only locally.
-    # "fetch" has the words for what goes wrong on the way to a server.
-    "commands": {
-        *("api", "cli_context", "config", "errors", "fetch", "inspection", "services", "storage"),
-    },
+    "streamclient": {"errors", "fetch", "streams", "trust"},
+    "mirror": {"errors", "fetch", "storage", "streamclient", "streams", "trust"},
     "vmware": {"errors"},
     "inspection": set(),
-    "inspect_cli": {"commands", "inspection"},
-    "esxi_cli": {"errors", "vmware"},
-    "mirror_cli": {"errors", "fetch", "mirror", "streams"},
-    "cli_context": {"", "config", "database", "errors", "extensions"},
-    "admin_cli": {"cli_context", "commands", "errors", "keys_cli", "models", "services"},
-    "keys_cli": {"cli_context", "commands", "services"},
-    "cli": EDGE
-    | {
-        "",
-        "admin_cli",
-        "cli_context",
-        "commands",
-        "database",
-        "esxi_cli",
-        "inspect_cli",
-        "mirror_cli",
-        "serve",
-    },
+    # Use cases, by subject.
+    "services": SERVICES,
+    "services.system": BASE | {"fetch", "models"},
+    "services.accounts": BASE | {"models"},
+    "services.sources": BASE | {"fetch", "models", "streamclient", "streams", "trust"},
+    "services.images": BASE | {"models", "streams"},
+    "services.blobs": BASE | {"models", "storage"},
+    "services.imports": BASE | {"fetch", "models", "storage", "streams"},
+    "services.uploads": BASE | {"fetch", "inspection", "models", "storage"},
+    "services.overview": BASE | {"models"},
+    # Edges: what the outside touches.
+    "http": {"errors", "models", "services"},
+    "web": EDGE | {"http", "hx", "inspection", "middleware", "vmware"},
+    "api": EDGE | {"http", "inspection", "middleware", "vmware"},
+    "rack": EDGE | {"middleware"},
+    # It imports the planes before it forks, so that their children share the memory.
+    "server": EDGE | {"", "api", "database", "logs", "rack", "web"},
+    # Most commands speak to /api/v1, and so know no service.
+    "cli": EDGE | {"", "api", "database", "fetch", "inspection", "mirror", "server", "vmware"},
 }
 # Only these speak of the request that is being answered.
 KNOW_THE_REQUEST = {"web", "api", "rack", "middleware", "hx"}
 REQUEST_WORDS = {"request", "session", "g", "after_this_request", "stream_with_context"}
-KNOW_FLASK = KNOW_THE_REQUEST | {"", "bodies", "tus", "extensions", "services", "jobs"}
+KNOW_FLASK = KNOW_THE_REQUEST | {"", "http", "extensions", "services", "server"}
+KNOW_NO_DATABASE = {"trust", "streams", "fetch", "streamclient"}
 KNOW_THE_DATABASE = {"models", "extensions", "database", "storage", "services"}
 
 
@@ -94,8 +97,18 @@ def tree(path: Path) -> ast.Module:
 
 def room(path: Path) -> str:
     """The first name below webapp; nothing for webapp itself."""
-    first = path.relative_to(ROOT / "webapp").parts[0].removesuffix(".py")
-    return "" if first == "__init__" else first
+    return floor(path).partition(".")[0]
+
+
+def floor(path: Path) -> str:
+    """The room; of a service its subject too, as ``services.images``."""
+    return room_of(path.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."))
+
+
+def room_of(module: str) -> str:
+    """The room of a module's dotted name, with its subject below services."""
+    parts = [part for part in module.split(".")[1:] if part != "__init__"]
+    return ".".join(parts[:2] if parts[:1] == ["services"] else parts[:1])
 
 
 def imports(path: Path) -> Iterator[tuple[str, str]]:
@@ -108,31 +121,64 @@ def imports(path: Path) -> Iterator[tuple[str, str]]:
             yield from ((node.module or "", alias.name) for alias in node.names)
 
 
+@cache
+def ours() -> dict[str, Path]:
+    """Every module of the package by its dotted name."""
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in modules()
+    }
+
+
+@cache
+def modules_imported(path: Path) -> frozenset[str]:
+    """The modules of ours that a module imports, also inside functions."""
+    names = set(ours())
+    return frozenset(
+        full if (full := f"{module}.{name}") in names else module
+        for module, name in imports(path)
+        if module in names
+    )
+
+
 def rooms_imported(path: Path) -> set[str]:
-    """The rooms of ours that a module imports from."""
-    found, rooms = set(), set(MAY_IMPORT)
-    for module, name in imports(path):
-        parts = module.split(".")
-        if parts[0] != "webapp":
-            continue
-        if len(parts) > 1:
-            found.add(parts[1])
-        else:
-            found.add(name if name in rooms else "")
-    return found - {room(path)}
+    """The rooms of ours that a module imports from, below services with the subject."""
+    return {room_of(module) for module in modules_imported(path)} - {floor(path)}
+
+
+def allowed(path: Path) -> set[str]:
+    """The rooms that a module may import; for a service the subjects below its own, too."""
+    rooms = set(MAY_IMPORT[floor(path)])
+    if room(path) != "services" and "services" in rooms:
+        return rooms | {f"services.{subject}" for subject in SUBJECTS}
+    subject = floor(path).partition(".")[2]
+    below = SUBJECTS[: SUBJECTS.index(subject)] if subject else ()
+    return rooms | {f"services.{name}" for name in below}
 
 
 def test_every_room_has_its_rule() -> None:
-    assert {room(path) for path in modules()} - set(MAY_IMPORT) == set()
+    assert {floor(path) for path in modules()} == set(MAY_IMPORT)
 
 
 def test_a_module_imports_only_what_its_room_may() -> None:
     wrong = {
         path.relative_to(ROOT).as_posix(): sorted(extra)
         for path in modules()
-        if (extra := rooms_imported(path) - MAY_IMPORT[room(path)])
+        if (extra := rooms_imported(path) - allowed(path))
     }
     assert wrong == {}
+
+
+def test_modules_run_in_no_circle() -> None:
+    graph = {
+        name: modules_imported(path) - {name}
+        for name, path in ours().items()
+        if room(path) != "vmware"
+    }
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(f"these import each other: {error.args[1]}")
 
 
 def test_modules_are_short() -> None:
@@ -164,7 +210,10 @@ def test_leaves_know_neither_flask_nor_the_regions_database() -> None:
         for module, _ in imports(path)
         if (module.partition(".")[0].startswith("flask") and room(path) not in KNOW_FLASK)
         or (module.partition(".")[0] == "alembic" and room(path) != "database")
-        or (room(path) in {"streams", "fetch", "streamclient"} and module.startswith("sqlalchemy"))
+        or (
+            room(path) in {"trust", "streams", "fetch", "streamclient"}
+            and module.startswith("sqlalchemy")
+        )
     }
     assert knowing == set()
 
@@ -173,7 +222,7 @@ def test_only_services_commit() -> None:
     committing = {
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in modules()
-        if room(path) in {"web", "api", "rack", "cli", "jobs", "serve", "middleware", "hx"}
+        if room(path) in {"web", "api", "rack", "cli", "http", "server", "middleware", "hx"}
         for node in ast.walk(tree(path))
         if isinstance(node, ast.Attribute)
         and node.attr in {"commit", "flush"}
@@ -203,10 +252,7 @@ def test_nothing_that_runs_imports_the_tests() -> None:
 
 
 def test_importing_every_module_has_no_effect(tmp_path: Path) -> None:
-    names = [
-        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        for path in modules()
-    ]
+    names = list(ours())
     # In an empty folder and without a network, an import may read code and nothing else.
     script = f"""
 import os, sys, importlib

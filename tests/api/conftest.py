@@ -13,7 +13,7 @@ from tests.api.clients import DIALECTS, Dialect, Script
 from tests.live import ADMIN, PASSWORD, LiveSlipway, _database
 from webapp.extensions import db
 from webapp.models import Role
-from webapp.services import accounts
+from webapp.services.accounts import users
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def new_key(app: Flask) -> Callable[..., str]:
 
     def make(role: Role = Role.ADMINISTRATOR, **values: object) -> str:
         with app.app_context():
-            key = accounts.create_api_key(factories.user(role=role, **values), "a script")
+            key = users.create_api_key(factories.user(role=role, **values), "a script")
             db.session.remove()
         return key
 

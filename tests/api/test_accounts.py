@@ -14,7 +14,8 @@ from tests import factories
 from tests.api.clients import API, Request, Script, check
 from webapp.extensions import db
 from webapp.models import APIKey, LoginSession, Role
-from webapp.services import accounts, api_keys, passwords
+from webapp.services.accounts import keys as api_keys
+from webapp.services.accounts import passwords, users
 
 PASSWORD = "correct horse battery staple"
 AUTHENTICATE = "/MAAS/accounts/authenticate/"
@@ -121,7 +122,7 @@ def test_a_wrong_password_gives_no_key(app: Flask, stranger: Script, ada: str) -
 
 def test_a_disabled_user_gets_no_key(app: Flask, stranger: Script, ada: str) -> None:
     with app.app_context():
-        accounts.user_named("ada").is_active = False
+        users.user_named("ada").is_active = False
         db.session.commit()
     assert sign_in(stranger, username="ada", password=PASSWORD).status_code == 401
 
@@ -144,7 +145,7 @@ def test_scripts_that_sign_in_at_every_start_do_not_pile_up_keys(
     app: Flask, stranger: Script, ada: str
 ) -> None:
     with app.app_context():
-        mine = api_keys.create_api_key(accounts.user_named("ada"), "made on the page")
+        mine = api_keys.create_api_key(users.user_named("ada"), "made on the page")
         db.session.remove()
     made = []
     for number in range(api_keys.KEPT_LOGINS + 3):

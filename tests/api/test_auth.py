@@ -13,7 +13,8 @@ from tests.api.clients import API, DIALECTS, Request, Script, oauth
 from webapp.api.v2.table import RESOURCES
 from webapp.extensions import db
 from webapp.models import APIKey, Role, User
-from webapp.services import rack_view, sessions
+from webapp.services.accounts import sessions
+from webapp.services.overview import rack
 
 IS_IMPORTING = f"{API}boot-resources/?op=is_importing"
 ROLES = (None, Role.VIEWER, Role.OPERATOR, Role.ADMINISTRATOR)
@@ -158,7 +159,7 @@ def test_every_action_is_for_the_roles_that_the_table_names(
                     is_image = "/boot-resources/" in resource.path
                     ids = {
                         "resource_id": image.id,
-                        "system_id": rack_view.system_id(),
+                        "system_id": rack.system_id(),
                         "boot_source_id": selection.source_id,
                         "id": image.id if is_image else selection.id,
                     }

@@ -17,7 +17,7 @@ from tests.live import ADMIN, HOST, LiveSlipway, wait_until
 from tests.mirror.maker import Mirror, make_mirror
 from tests.mirror.server import MirrorServer
 from tests.signed import SigningKey
-from webapp.bodies import MOST_DRAINED
+from webapp.http.bodies import MOST_DRAINED
 
 pytestmark = pytest.mark.slow
 FORM = "application/x-www-form-urlencoded"

@@ -211,7 +211,7 @@ def test_a_selection_of_another_source_is_not_found(
 def test_two_scripts_that_select_the_same_at_once_make_one(
     app: Flask, admin: Script, path: str, source_id: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from webapp.services import selections
+    from webapp.services.sources import selections
 
     check = selections._check
 

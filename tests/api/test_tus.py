@@ -25,7 +25,9 @@ from webapp.api.v1.dispatch import API
 from webapp.errors import Conflict
 from webapp.extensions import db, settings, store
 from webapp.models import BootResource, Event, Role, Upload
-from webapp.services import api_tokens, upload_fetch, upload_work, uploads
+from webapp.services.accounts import tokens
+from webapp.services.uploads import fetching, uploads
+from webapp.services.uploads import work as upload_work
 
 FILES = f"{API}/uploads/files"
 DISK = gzip.compress(disks.linux_disk(), 1, mtime=0)
@@ -35,7 +37,7 @@ DISK = gzip.compress(disks.linux_disk(), 1, mtime=0)
 def program(app: Flask) -> Typed:
     with app.app_context():
         user = factories.user(role=Role.ADMINISTRATOR)
-        _, token = api_tokens.create(user, "a program", tuple(api_tokens.Scope))
+        _, token = tokens.create(user, "a program", tuple(tokens.Scope))
         db.session.remove()
     return Typed(app.test_client(), token)
 
@@ -238,9 +240,11 @@ def test_bytes_beyond_what_was_confirmed_are_taken_back(program: Typed, app: Fla
 def test_a_worker_that_dies_between_any_two_steps_is_followed(
     program: Typed, app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from webapp.services import finishing
+    from webapp.services.blobs import reserving
+    from webapp.services.uploads import finishing
 
-    for number, step in enumerate(("reserve", "_adopt", "_publish")):
+    steps = ((reserving, "reserve_one"), (finishing, "_adopt"), (finishing, "_publish"))
+    for number, (place_of, step) in enumerate(steps):
         data = gzip.compress(disks.linux_disk(), 1, mtime=number)
         place = begin(program, len(data), name=f"n{number}").headers["Location"]
         patch(program, place, 0, data)
@@ -249,7 +253,7 @@ def test_a_worker_that_dies_between_any_two_steps_is_followed(
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patched:
-            patched.setattr(finishing, step, die)
+            patched.setattr(place_of, step, die)
             with app.app_context(), pytest.raises(KeyboardInterrupt):
                 upload_work.work("a worker", lambda: False)
         with app.app_context():
@@ -346,8 +350,8 @@ def test_a_file_is_looked_at_before_it_is_sent(program: Typed) -> None:
 def test_what_came_by_the_other_api_is_looked_into_afterwards(program: Typed, app: Flask) -> None:
     data = random.Random(1).randbytes(5000)
     with app.app_context():
-        from webapp.services import finishing
-        from webapp.services.upload_fields import Declared
+        from webapp.services.uploads import finishing
+        from webapp.services.uploads.fields import Declared
 
         declared = Declared(
             "web", "amd64/generic", len(data), filetype="tgz", is_checked_first=False
@@ -435,7 +439,7 @@ def test_a_worker_that_is_killed_while_it_copies_leaves_work_for_the_next(
         yield DISK[1000:]
 
     with monkeypatch.context() as patched:
-        patched.setattr(upload_fetch, "_pieces", dying)
+        patched.setattr(fetching, "_pieces", dying)
         work(app)
     assert seen == ["fetching"], "what a kill here would leave"
     assert program.get(f"uploads/{begun.json['id']}")["state"] == "done"

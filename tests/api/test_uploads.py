@@ -18,8 +18,11 @@ from tests import factories
 from tests.api.clients import API, Request, Script
 from webapp.extensions import db, store
 from webapp.models import Blob, BootResource, Publication, ResourceSet, Setting, Upload
-from webapp.services import image_names, published, retention, uploads
-from webapp.services.upload_fields import Declared
+from webapp.services.blobs import retention
+from webapp.services.images import published
+from webapp.services.uploads import names as image_names
+from webapp.services.uploads import uploads
+from webapp.services.uploads.fields import Declared
 
 MIB = 1 << 20
 CHUNK = 4 * MIB
@@ -463,11 +466,11 @@ def test_settings_about_images_are_read_and_changed(any_client: Script, app: Fla
     assert any_client.post("maas/", op="set_config", name="http_proxy", value=proxy).text == "OK"
     assert read_setting("http_proxy") == proxy
     with app.app_context():
-        from webapp.services import image_settings
+        from webapp.services.system import live_settings
 
-        assert image_settings.proxy_for_sources() == proxy
-        image_settings.change("boot_images_no_proxy", "true", "a test")
-        assert image_settings.proxy_for_sources() == ""
+        assert live_settings.proxy_for_sources() == proxy
+        live_settings.change("boot_images_no_proxy", "true", "a test")
+        assert live_settings.proxy_for_sources() == ""
     assert any_client.post("maas/", op="set_config", name="http_proxy").text == "OK"
     assert read_setting("http_proxy") is None
 

@@ -21,8 +21,10 @@ from webapp.api.v1.dispatch import API, Endpoint
 from webapp.api.v1.table import ENDPOINTS
 from webapp.extensions import db
 from webapp.models import APIToken, BootSource, BootSourceSelection, Event, ImportRun, Role
-from webapp.services import accounts, api_tokens, health, image_settings
-from webapp.services.api_tokens import ROLE_OF, Scope
+from webapp.services.accounts import tokens, users
+from webapp.services.accounts.tokens import ROLE_OF, Scope
+from webapp.services.overview import health
+from webapp.services.system import live_settings
 
 ALL = tuple(Scope)
 
@@ -76,7 +78,7 @@ def token_of(app: Flask) -> Callable[..., Typed]:
     def make(role: Role = Role.ADMINISTRATOR, *scopes: str, **values: Any) -> Typed:
         with app.app_context():
             user = factories.user(role=role)
-            _, token = api_tokens.create(user, "a program", scopes or ALL, **values)
+            _, token = tokens.create(user, "a program", scopes or ALL, **values)
             db.session.remove()
         return Typed(app.test_client(), token)
 
@@ -114,8 +116,8 @@ def test_a_revoked_an_ended_and_a_disabled_users_token_mean_nothing(
     with app.app_context():
         rows = list(db.session.scalars(select(APIToken).order_by(APIToken.id)))
         rows[0].expires_at = rows[0].created_at
-        api_tokens.revoke(rows[1].user, rows[1].id)
-        accounts.set_active(rows[2].user, False, actor="a test")
+        tokens.revoke(rows[1].user, rows[1].id)
+        users.set_active(rows[2].user, False, actor="a test")
     for program in (ended, revoked, disabled):
         assert program.call("GET", "me").status_code == 401
 
@@ -167,7 +169,7 @@ def test_every_endpoint_is_for_its_scope_and_role_only(
     assert token_of(Role.ADMINISTRATOR, *others).call(endpoint.method, path).status_code == 403
     for role in (Role.VIEWER, Role.OPERATOR):
         status = token_of(role).call(endpoint.method, path).status_code
-        if accounts.covers(role, ROLE_OF[endpoint.scope]):
+        if users.covers(role, ROLE_OF[endpoint.scope]):
             assert status not in (401, 403)
         else:
             assert status == 403
@@ -494,7 +496,7 @@ def test_settings_are_changed_all_or_none(app: Flask, program: Typed) -> None:
     assert program.call("PATCH", "settings", bad).status_code == 422
     assert program.call("PATCH", "settings", {"values": {"x": "y"}}).status_code == 422
     with app.app_context():
-        assert image_settings.read(image_settings.AUTO_IMPORT) is True
+        assert live_settings.read(live_settings.AUTO_IMPORT) is True
     good = {"values": {"boot_images_auto_import": False, "http_proxy": "http://u:pw1@p:3128/"}}
     answer = program.call("PATCH", "settings", good)
     values = {row["name"]: row["value"] for row in answer.json["items"]}

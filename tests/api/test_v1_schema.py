@@ -15,11 +15,11 @@ from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS
 
 from tests import factories
-from webapp import tus
 from webapp.api.v1.callers import LOCAL
 from webapp.api.v1.dispatch import API, Endpoint
 from webapp.api.v1.table import ENDPOINTS
 from webapp.extensions import db
+from webapp.http import tus
 
 NAMES = (
     "not_a_server_error",

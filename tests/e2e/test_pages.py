@@ -19,8 +19,8 @@ from tests.mirror.server import MirrorServer
 from tests.web.visitors import Visitor
 from webapp.extensions import db
 from webapp.models import Role, utcnow
-from webapp.services import upload_work, uploads
-from webapp.services.upload_fields import Declared
+from webapp.services.uploads import uploads, work
+from webapp.services.uploads.fields import Declared
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -106,7 +106,7 @@ def unprepared_esxi() -> int:
         declared = Declared("esxi/6.7", "amd64/generic", len(data), filetype=filetype)
         upload = uploads.create(declared, ADMIN)
         uploads.append(upload, [data])
-        upload_work.work("a worker", lambda: False)
+        work.work("a worker", lambda: False)
     return upload.id
 
 

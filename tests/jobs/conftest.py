@@ -29,7 +29,7 @@ from webapp.models import (
     ResourceFile,
     ResourceSet,
 )
-from webapp.services import importing, runs
+from webapp.services.imports import importing, runs
 from webapp.storage.leases import new_owner
 
 

@@ -273,7 +273,7 @@ def test_a_defect_of_ours_ends_the_run_in_words(lab: Lab, monkeypatch: pytest.Mo
     def broken(*args: object) -> None:
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr("webapp.services.importing.plan", broken)
+    monkeypatch.setattr("webapp.services.imports.importing.plan", broken)
     run = lab.run()
     (failure,) = failures(run)
     assert (run.state, failure.code, failure.got) == ("failed", "internal", "a defect")

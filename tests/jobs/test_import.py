@@ -32,7 +32,8 @@ from webapp.models import (
     ResourceFile,
     ResourceSet,
 )
-from webapp.services import retention, runs
+from webapp.services.blobs import checking, retention
+from webapp.services.imports import runs
 
 pytestmark = pytest.mark.usefixtures("region")
 
@@ -511,7 +512,7 @@ def test_bytes_that_were_lost_are_fetched_again(lab: Lab) -> None:
     lab.run()
     digest = files(NOBLE)["squashfs"]
     store().delete(digest)
-    retention.check_store()
+    checking.check_store()
     assert db.session.scalar(select(Blob.state).where(Blob.sha256 == digest)) == "wanted"
     lab.server.reset()
     run = lab.run()

@@ -19,6 +19,7 @@ from webapp.errors import NotFound
 from webapp.extensions import db, settings, store
 from webapp.models import (
     Blob,
+    BlobState,
     BootResource,
     Event,
     FileTransfer,
@@ -27,7 +28,9 @@ from webapp.models import (
     ResourceSet,
     utcnow,
 )
-from webapp.services import retention, runs, upkeep
+from webapp.services.blobs import checking, deletion, retention
+from webapp.services.imports import delete_preview, runs
+from webapp.services.overview import upkeep
 from webapp.storage.leases import new_owner
 
 pytestmark = pytest.mark.usefixtures("region")
@@ -86,7 +89,7 @@ def test_a_replaced_version_is_freed_after_its_grace_and_shared_bytes_stay(lab: 
     freed = retention.clean_up()
     assert (freed.sets, freed.blobs) == (2, len(old))
     assert digests() == {d for name in images() for d in files(name).values()}
-    assert db.session.scalar(select(Blob.id).where(Blob.state == retention.DELETING)) is None
+    assert db.session.scalar(select(Blob.id).where(Blob.state == BlobState.DELETING)) is None
     assert retention.clean_up() == retention.Freed()
     check_region()
 
@@ -168,14 +171,14 @@ def test_the_preview_says_what_is_freed_shared_used_and_comes_back(lab: Lab) -> 
         )
     )
     db.session.commit()
-    one = retention.delete_preview([resource_id(LOW)])
+    one = delete_preview.delete_preview([resource_id(LOW)])
     own = sum(wanted[digest] for name, digest in files(LOW).items() if name != "squashfs")
     assert (one.frees, one.shared, one.comes_back) == (own, shared, (LOW,))
     assert one.used_by == 2
-    both = retention.delete_preview([resource_id(NOBLE), resource_id(LOW)])
+    both = delete_preview.delete_preview([resource_id(NOBLE), resource_id(LOW)])
     assert (both.frees, both.shared) == (sum(wanted.values()), 0)
     lab.unselect("noble")
-    assert retention.delete_preview([resource_id(LOW)]).comes_back == ()
+    assert delete_preview.delete_preview([resource_id(LOW)]).comes_back == ()
 
 
 def test_the_preview_takes_a_few_queries_however_many_images(lab: Lab) -> None:
@@ -185,7 +188,7 @@ def test_the_preview_takes_a_few_queries_however_many_images(lab: Lab) -> None:
 
     def cost(chosen: list[int]) -> Queries:
         with counted() as queries:
-            retention.delete_preview(chosen)
+            delete_preview.delete_preview(chosen)
         return queries
 
     assert len(cost(ids)) == len(cost(ids[:1])) <= 7
@@ -229,10 +232,10 @@ def test_bytes_that_an_import_waits_for_are_fetched_again_after_their_deletion(
 def test_a_deletion_whose_process_died_is_finished(lab: Lab) -> None:
     row = put(b"left behind", state="deleting", verified_at=utcnow())
     sha256, blob_id = row.sha256, row.id
-    assert retention.finish_deletions() == 0
+    assert deletion.finish_deletions() == 0
     db.session.execute(update(Blob).values(verified_at=utcnow() - timedelta(minutes=2)))
     db.session.commit()
-    assert retention.finish_deletions() == 1
+    assert deletion.finish_deletions() == 1
     assert sha256 not in digests()
     assert db.session.get(Blob, blob_id, populate_existing=True) is None
 
@@ -251,7 +254,7 @@ def test_clean_up_beside_imports_never_removes_what_is_named(lab: Lab, region: F
                 with region.app_context():
                     later(10**6)
                     retention.clean_up()
-                    retention.check_store()
+                    checking.check_store()
         except BaseException as error:
             broken.append(error)
 
@@ -311,10 +314,10 @@ def test_bytes_without_a_row_get_one_and_are_freed_in_their_time(lab: Lab) -> No
     sha256 = row.sha256
     db.session.delete(row)
     db.session.commit()
-    retention.check_store()
-    retention.check_store()
+    checking.check_store()
+    checking.check_store()
     found = db.session.scalars(select(Blob)).one()
-    assert (found.sha256, found.size, found.state) == (sha256, 5, retention.STRAY)
+    assert (found.sha256, found.size, found.state) == (sha256, 5, BlobState.STRAY)
     assert retention.clean_up().blobs == 0
     db.session.execute(update(Blob).values(created_at=utcnow() - timedelta(days=8)))
     db.session.commit()
@@ -327,7 +330,7 @@ def test_a_row_whose_bytes_are_gone_is_wanted_again_and_said_so(lab: Lab) -> Non
     lab.run()
     digest = files(NOBLE)["boot-kernel"]
     store().delete(digest)
-    retention.check_store()
+    checking.check_store()
     assert db.session.scalar(select(Blob.state).where(Blob.sha256 == digest)) == "wanted"
     event = db.session.scalar(select(Event).where(Event.kind == "blob.missing"))
     assert event is not None
@@ -351,7 +354,7 @@ def test_old_unfinished_files_are_dropped_and_young_or_wanted_ones_kept(
             os.utime(path, (long_ago, long_ago))
     run = runs.queue("manual", "ann")
     factories.file_transfer(run, blob_id=rows["wanted"].id, sha256=rows["wanted"].sha256)
-    retention.check_store()
+    checking.check_store()
     left = {partial.sha256 for partial in store().partials()}
     assert left == {rows["young"].sha256, rows["wanted"].sha256}
 
@@ -360,7 +363,7 @@ def test_foreign_files_in_the_store_are_left_alone(settings: Settings, region: F
     foreign = settings.store_dir / "lost+found" / "mine"
     foreign.parent.mkdir()
     foreign.write_bytes(b"mine")
-    retention.check_store()
+    checking.check_store()
     retention.clean_up()
     assert foreign.read_bytes() == b"mine"
 

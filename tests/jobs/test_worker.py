@@ -8,16 +8,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from flask import Flask
+from flask import Flask, current_app
 from sqlalchemy import func, select, update
 
 from tests.jobs.conftest import Lab, check_region, images, transfers
 from tests.mirror.faults import Fault
-from webapp import jobs
 from webapp.config import Settings
 from webapp.extensions import db, store
 from webapp.models import (
@@ -30,7 +30,10 @@ from webapp.models import (
     ImportRun,
     utcnow,
 )
-from webapp.services import importing, runs, upkeep
+from webapp.services.imports import importing, runs
+from webapp.services.overview import upkeep
+from webapp.services.system import live_settings
+from webapp.services.system.wake import wake
 from webapp.storage.leases import new_owner
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("region")]
@@ -219,7 +222,7 @@ def test_a_stop_ends_a_download_and_keeps_what_came(
     lab.server.set_faults()
     second = runs.queue("manual", "ann").id
     assert second != run_id
-    jobs.wake(settings)
+    wake()
     wait_for(is_ended(second))
     assert run_now(second).state == "succeeded"
     whole = sum(lab.wanted(release="noble").values())
@@ -319,8 +322,8 @@ def test_two_real_workers_share_one_run(
     start_worker()
     run_id = runs.queue("manual", "ann").id
     assert runs.queue("manual", "bob").id == run_id
-    jobs.wake(settings)
-    jobs.wake(settings)
+    wake()
+    wake()
     wait_for(is_ended(run_id))
     assert run_now(run_id).state == "succeeded"
     assert set(lab.fetched().values()) == {1}
@@ -355,16 +358,18 @@ def test_a_woken_worker_imports_and_reads_what_nobody_has_read(
     worker = start_worker()
     wait_for(lambda: db.session.scalar(select(func.count()).select_from(BootSourceCache)))
     run_id = runs.queue("manual", "ann").id
-    jobs.wake(settings)
+    wake()
     wait_for(is_ended(run_id))
     assert worker.end() == 0
 
 
-def test_waking_without_a_queue_fails_nobody(settings: Settings, tmp_path: Path) -> None:
+def test_waking_without_a_queue_fails_nobody(
+    lab: Lab, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "queue.db").mkdir()
-    from dataclasses import replace
-
-    jobs.wake(replace(settings, queue_url=f"sqlite:///{tmp_path}/queue.db"))
+    broken = replace(settings, queue_url=f"sqlite:///{tmp_path}/queue.db")
+    monkeypatch.setitem(current_app.extensions, "slipway.settings", broken)
+    wake()
 
 
 def test_a_worker_that_starts_imports_by_itself_when_the_interval_is_over(
@@ -403,7 +408,7 @@ def test_without_automatic_import_nothing_is_asked_of_the_mirror(
     environ["SLIPWAY_LOG_LEVEL"] = "info"
     lab.select("noble")
     lab.run()
-    upkeep.set_auto_import(False, "ann")
+    live_settings.set_auto_import(False, "ann")
     db.session.execute(update(ImportRun).values(started_at=utcnow() - timedelta(hours=5)))
     db.session.commit()
     lab.server.reset()
@@ -424,7 +429,7 @@ def test_a_new_source_is_read_while_an_import_goes_on(
     start_worker()
     wait_for(is_loading(run_id, 100_000))
     other = make_lab("other")
-    jobs.wake(settings)
+    wake()
     offers = select(func.count()).where(BootSourceCache.source_id == other.source_id)
     wait_for(lambda: db.session.scalar(offers))
     assert run_now(run_id).finished_at is None

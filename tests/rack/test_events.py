@@ -20,7 +20,7 @@ from webapp.extensions import db, store
 from webapp.models import Event
 from webapp.rack import events
 from webapp.rack.events import Recorder
-from webapp.services.serving import Fetches
+from webapp.services.images.serving import Fetches
 
 KERNEL = images.FILES["boot-kernel"]
 NAME = f"{BASE}/boot-kernel".removeprefix("/images/")

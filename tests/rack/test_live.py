@@ -26,7 +26,7 @@ from tests.rack.server import LiveRack, received, request
 from tests.rack.test_tricks import tricks
 from webapp.extensions import db
 from webapp.models import BootResource, Event
-from webapp.services import serving
+from webapp.services.images import serving
 
 SIZE = 3_000_000
 ROOT = random.Random(5).randbytes(SIZE)

@@ -16,8 +16,8 @@ from tests.databases import Queries
 from tests.rack import images
 from webapp.extensions import db
 from webapp.models import Blob, BootResource, ResourceFile, ResourceSet, utcnow
-from webapp.services.published import Located, image_path, read_names
-from webapp.services.serving import PublishedMap
+from webapp.services.images.published import Located, image_path, read_names
+from webapp.services.images.serving import PublishedMap
 
 pytestmark = pytest.mark.both_databases
 

@@ -24,11 +24,11 @@ from tests import factories, signed
 from tests.live import SLIPWAY, wait_until
 from tests.mirror.maker import Mirror
 from tests.mirror.server import MirrorServer
-from webapp.cli import cli
+from webapp.cli.main import cli
 from webapp.config import setting_fields
 from webapp.extensions import db
 from webapp.models import Role, RunState, utcnow
-from webapp.services import accounts
+from webapp.services.accounts import users
 
 PASSWORD = "correct horse battery staple"
 Done = subprocess.CompletedProcess[str]
@@ -287,7 +287,7 @@ def test_a_user_is_created_from_standard_input(slipway: Shell, region: Flask) ->
     assert (done.returncode, done.stdout) == (0, "Created administrator ada.\n")
     done = slipway("admin", "create", "bob", "--role", "viewer", "--password-stdin", stdin=PASSWORD)
     assert (done.returncode, done.stdout) == (0, "Created viewer bob.\n")
-    assert {u.username: u.role for u in accounts.list_users()} == {
+    assert {u.username: u.role for u in users.list_users()} == {
         "ada": Role.ADMINISTRATOR,
         "bob": Role.VIEWER,
     }
@@ -300,7 +300,7 @@ def test_a_user_who_is_there_is_left_as_they_are(slipway: Shell, region: Flask) 
     assert "There is a user ada already (viewer)." in sentence
     assert "slipway admin apikey ada" in sentence
     db.session.expire_all()
-    assert [(u.role, u.password_hash) for u in accounts.list_users()] == [(Role.VIEWER, before)]
+    assert [(u.role, u.password_hash) for u in users.list_users()] == [(Role.VIEWER, before)]
 
 
 def test_a_name_or_password_that_is_no_good_is_refused(slipway: Shell, region: Flask) -> None:
@@ -312,7 +312,7 @@ def test_a_name_or_password_that_is_no_good_is_refused(slipway: Shell, region: F
     ):
         done = slipway("admin", "create", "--password-stdin", "--", name, stdin=password)
         assert words in refused(done)
-    assert not accounts.has_users()
+    assert not users.has_users()
 
 
 def test_without_a_terminal_the_password_must_come_from_standard_input(slipway: Shell) -> None:
@@ -369,7 +369,7 @@ def test_a_person_is_asked_twice_and_again_when_the_password_is_no_good(
         terminal.expect(next_words)
         assert PASSWORD not in terminal.seen
     assert terminal.end()[0] == 0
-    assert [user.username for user in accounts.list_users()] == ["ada"]
+    assert [user.username for user in users.list_users()] == ["ada"]
 
 
 def test_ctrl_c_at_the_prompt_makes_nobody(slipway: Shell, region: Flask) -> None:
@@ -379,7 +379,7 @@ def test_ctrl_c_at_the_prompt_makes_nobody(slipway: Shell, region: Flask) -> Non
     code, seen = terminal.end()
     assert code == 130
     assert "Traceback" not in seen
-    assert not accounts.has_users()
+    assert not users.has_users()
 
 
 def test_a_key_is_printed_alone_and_works(slipway: Shell, region: Flask) -> None:
@@ -387,7 +387,7 @@ def test_a_key_is_printed_alone_and_works(slipway: Shell, region: Flask) -> None
     done = slipway("admin", "apikey", "Ada", "--label", "terraform")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(r"[A-Za-z0-9]+:[A-Za-z0-9]+:[A-Za-z0-9]+\n", done.stdout)
-    assert accounts.check_api_key(*done.stdout.strip().split(":")) == user
+    assert users.check_api_key(*done.stdout.strip().split(":")) == user
     assert "There is no such user." in refused(slipway("admin", "apikey", "nobody"))
     assert "name:" in refused(slipway("admin", "apikey", "ada", "--label", "x" * 101))
 
@@ -526,13 +526,13 @@ def test_ctrl_c_in_mirror_pull_leaves_nothing_half_and_the_next_one_goes_on(
 
 
 def test_a_fault_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    from webapp import cli as module
-    from webapp.commands import house
+    from webapp.cli import main as module
+    from webapp.cli import system
 
     def fail() -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(house, "loaded_settings", fail)
+    monkeypatch.setattr(system, "loaded_settings", fail)
     monkeypatch.setattr(sys, "argv", ["slipway", "settings"])
     with pytest.raises(ZeroDivisionError):
         module.main()

@@ -81,7 +81,7 @@ def test_a_wrong_value_is_refused_in_a_sentence(name: str, value: str, expected:
 def test_a_wrong_value_stops_the_command_without_a_traceback(tmp_path: Path) -> None:
     env = os.environ | {"SLIPWAY_DATA_DIR": str(tmp_path), "SLIPWAY_STORE": "tape"}
     done = subprocess.run(
-        [sys.executable, "-m", "webapp.cli", "settings"],
+        [sys.executable, "-m", "webapp.cli.main", "settings"],
         env=env, cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1

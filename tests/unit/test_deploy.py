@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from webapp.cli import cli
+from webapp.cli.main import cli
 from webapp.config import ROOT, env_name, setting_fields
 
 DEPLOY = ROOT / "deploy"

@@ -25,16 +25,16 @@ from tests.mirror.faults import Fault
 from tests.mirror.maker import Documents, Mirror, make_mirror
 from tests.mirror.server import MirrorServer
 from tests.signed import SigningKey
+from webapp.cli.mirror import mirror_group
 from webapp.errors import Problem
 from webapp.fetch import Fetcher, Limits, Stopped
 from webapp.mirror import Progress, PullReport, pull
 from webapp.mirror.folder import MirrorFolder
 from webapp.mirror.model import MirrorProblem
-from webapp.mirror_cli import mirror_group
 from webapp.storage.errors import StoreFull
 from webapp.storage.filesystem import FilesystemStore
 from webapp.streams.filters import parse_filter
-from webapp.streams.keyrings import Keyring, load_keyring
+from webapp.trust.keyrings import Keyring, load_keyring
 
 UBUNTU = "com.ubuntu.maas:stable:v3:download"
 INDEX = "streams/v1/index.sjson"

@@ -21,8 +21,8 @@ import pytest
 
 from tests import live
 from tests.live import LiveSlipway
-from webapp import connections, serve
 from webapp.config import Settings
+from webapp.server import connections, planes
 
 MakeLive = Callable[[Mapping[str, str]], LiveSlipway]
 
@@ -186,7 +186,7 @@ def test_children_that_fail_start_later_each_time(tmp_path: Path) -> None:
     script.write_text(
         textwrap.dedent("""
             import signal, sys, time
-            from webapp import supervisor
+            from webapp.server import supervisor
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, supervisor.WATCHED)
             child = supervisor.Child("it", lambda: sys.exit(7))
             clock, delays = [1000.0], []
@@ -217,8 +217,8 @@ def test_children_that_fail_start_later_each_time(tmp_path: Path) -> None:
 
 
 def test_options_of_the_planes() -> None:
-    web = serve.options("web", settings_of(web_workers=3, web_threads=5))
-    rack = serve.options("rack", settings_of(rack_workers=1, rack_threads=200))
+    web = planes.options("web", settings_of(web_workers=3, web_threads=5))
+    rack = planes.options("rack", settings_of(rack_workers=1, rack_threads=200))
     assert (web["workers"], web["threads"]) == (3, 5)
     assert (rack["workers"], rack["threads"]) == (1, 200)
     assert rack["worker_connections"] > 200
@@ -229,24 +229,24 @@ def test_options_of_the_planes() -> None:
 
 
 def test_an_address_that_is_not_ours_is_said_in_a_sentence() -> None:
-    with pytest.raises(serve.AddressProblem) as caught:
-        serve.listen("web", settings_of(web_bind="192.0.2.1:5240"))
+    with pytest.raises(planes.AddressProblem) as caught:
+        planes.listen("web", settings_of(web_bind="192.0.2.1:5240"))
     assert "Slipway cannot listen on 192.0.2.1:5240" in caught.value.what
     assert caught.value.where == "SLIPWAY_WEB_BIND=192.0.2.1:5240"
 
 
 def test_ipv6_addresses() -> None:
     port = live.free_port()
-    with serve.listen("web", settings_of(web_bind=f"[::1]:{port}")):
+    with planes.listen("web", settings_of(web_bind=f"[::1]:{port}")):
         with socket.create_connection(("::1", port), timeout=10):
             pass
 
 
 def test_the_kernel_ends_connections_that_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "STALL_S", 1)
+    monkeypatch.setattr(planes, "STALL_S", 1)
     port = live.free_port()
     with (
-        serve.listen("rack", settings_of(rack_bind=f"{live.HOST}:{port}")) as listener,
+        planes.listen("rack", settings_of(rack_bind=f"{live.HOST}:{port}")) as listener,
         socket.create_connection((live.HOST, port)),
         tempfile.TemporaryFile() as file,
     ):

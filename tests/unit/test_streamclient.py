@@ -30,9 +30,10 @@ from webapp.streamclient import (
     check_items,
     read_stream,
 )
-from webapp.streams.errors import DocumentProblem, SignatureProblem
-from webapp.streams.keyrings import Keyring, load_keyring
+from webapp.streams.errors import DocumentProblem
 from webapp.streams.urls import normalise
+from webapp.trust.errors import SignatureProblem
+from webapp.trust.keyrings import Keyring, load_keyring
 
 INDEX = "streams/v1/index.sjson"
 UBUNTU = "com.ubuntu.maas:stable:v3:download"

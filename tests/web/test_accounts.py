@@ -16,7 +16,7 @@ from tests.web.visitors import PASSWORD, Visitor, everything, leads_to, text_of
 from webapp.errors import Conflict, InvalidFields, NotFound
 from webapp.extensions import db
 from webapp.models import APIKey, Event, LoginSession, Role, User, utcnow
-from webapp.services import accounts, api_keys, sessions
+from webapp.services.accounts import keys, sessions, users
 
 NEW = "a quite different passphrase"
 Count = Callable[[], AbstractContextManager[Queries]]
@@ -25,7 +25,7 @@ Count = Callable[[], AbstractContextManager[Queries]]
 @pytest.fixture
 def maria(app: Flask, visit: Callable[..., Visitor]) -> Visitor:
     with app.app_context():
-        accounts.create_user("maria", PASSWORD, Role.VIEWER)
+        users.create_user("maria", PASSWORD, Role.VIEWER)
     visitor = visit()
     visitor.sign_in("maria")
     return visitor
@@ -88,7 +88,7 @@ def test_guessing_the_current_password_is_throttled(maria: Visitor) -> None:
     ],
 )
 def test_any_characters_make_a_password(region: Flask, password: str) -> None:
-    user = accounts.create_user("maria", password, Role.VIEWER)
+    user = users.create_user("maria", password, Role.VIEWER)
     assert sessions.check_again(user, password, address="192.0.2.1")
     assert not sessions.check_again(user, password.strip() + "x", address="192.0.2.1")
 
@@ -123,7 +123,7 @@ def test_the_cookie_that_carries_a_new_key_hides_it(maria: Visitor) -> None:
 def test_a_key_opens_the_api_for_its_user_and_is_marked_as_used(app: Flask, maria: Visitor) -> None:
     parts = new_key(maria).split(":")
     with app.app_context():
-        user = accounts.check_api_key(*parts)
+        user = users.check_api_key(*parts)
         assert user
         assert user.username == "maria"
         assert db.session.scalars(select(APIKey.used_at)).one()
@@ -141,14 +141,14 @@ def test_every_part_of_a_key_counts(app: Flask, maria: Visitor) -> None:
             ("\0", "\0", "\0"),
             ("", "", ""),
         ):
-            assert accounts.check_api_key(*wrong) is None
+            assert users.check_api_key(*wrong) is None
 
 
 def test_a_key_of_somebody_kept_out_stops_working(app: Flask, maria: Visitor) -> None:
     parts = new_key(maria).split(":")
     with app.app_context():
-        accounts.set_active(accounts.user_named("maria"), False, actor="test")
-        assert accounts.check_api_key(*parts) is None
+        users.set_active(users.user_named("maria"), False, actor="test")
+        assert users.check_api_key(*parts) is None
 
 
 def test_a_revoked_key_stops_working_after_a_page_that_asks(app: Flask, maria: Visitor) -> None:
@@ -159,7 +159,7 @@ def test_a_revoked_key_stops_working_after_a_page_that_asks(app: Flask, maria: V
     assert "cannot be brought back" in text_of(asked)
     assert maria.post(f"/account/keys/{key_id}/revoke").status_code == 303
     with app.app_context():
-        assert accounts.check_api_key(*parts) is None
+        assert users.check_api_key(*parts) is None
     assert maria.get(f"/account/keys/{key_id}/revoke").status_code == 404
 
 
@@ -183,12 +183,12 @@ def test_a_key_needs_a_name(app: Flask, maria: Visitor, name: str) -> None:
 
 
 def test_keys_are_counted(region: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_keys, "MAX_KEYS", 2)
+    monkeypatch.setattr(keys, "MAX_KEYS", 2)
     user = factories.user()
     for _ in range(2):
-        accounts.create_api_key(user, "script")
+        users.create_api_key(user, "script")
     with pytest.raises(InvalidFields, match="Revoke one first"):
-        accounts.create_api_key(user, "script")
+        users.create_api_key(user, "script")
 
 
 # -- users
@@ -233,17 +233,17 @@ def test_a_wrong_user_is_refused_at_its_field(
 
 
 def test_a_name_taken_meanwhile_is_refused(region: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    new_user = accounts._new_user
+    new_user = users._new_user
 
     def taken_meanwhile(name: str, password: str, role: Role) -> User:
         made = new_user(name, password, role)
         factories.user("maria")
         return made
 
-    monkeypatch.setattr(accounts, "_new_user", taken_meanwhile)
+    monkeypatch.setattr(users, "_new_user", taken_meanwhile)
     with pytest.raises(InvalidFields, match="already"):
-        accounts.create_user("maria", PASSWORD, Role.VIEWER)
-    assert [user.username for user in accounts.list_users()] == ["maria"]
+        users.create_user("maria", PASSWORD, Role.VIEWER)
+    assert [user.username for user in users.list_users()] == ["maria"]
 
 
 def test_a_new_role_counts_at_once(app: Flask, administrator: Visitor, viewer: Visitor) -> None:
@@ -257,7 +257,7 @@ def test_a_reset_password_ends_the_sessions(
     app: Flask, administrator: Visitor, maria: Visitor
 ) -> None:
     with app.app_context():
-        user_id = accounts.user_named("maria").id
+        user_id = users.user_named("maria").id
     response = administrator.post(f"/users/{user_id}/password", {"password": NEW})
     assert response.status_code == 303
     assert not maria.is_signed_in()
@@ -319,10 +319,10 @@ def test_two_administrators_who_demote_each_other_do_not_both_succeed(region: Fl
 
     def demote(name: str) -> None:
         with region.app_context():
-            user = accounts.user_named(name)
+            user = users.user_named(name)
             barrier.wait(10)
             try:
-                accounts.change_role(user, Role.VIEWER, actor="other")
+                users.change_role(user, Role.VIEWER, actor="other")
                 outcomes.append("done")
             except Conflict:
                 outcomes.append("refused")
@@ -336,7 +336,7 @@ def test_two_administrators_who_demote_each_other_do_not_both_succeed(region: Fl
         thread.join(30)
     assert sorted(outcomes) == ["done", "refused"]
     db.session.rollback()
-    assert [user.role for user in accounts.list_users()].count(Role.ADMINISTRATOR) == 1
+    assert [user.role for user in users.list_users()].count(Role.ADMINISTRATOR) == 1
 
 
 def test_a_user_who_is_not_there_is_not_found(administrator: Visitor) -> None:
@@ -347,9 +347,9 @@ def test_a_user_who_is_not_there_is_not_found(administrator: Visitor) -> None:
 
 def test_names_are_looked_up_in_any_case(region: Flask) -> None:
     factories.user("maria")
-    assert accounts.user_named(" Maria ").username == "maria"
+    assert users.user_named(" Maria ").username == "maria"
     with pytest.raises(NotFound):
-        accounts.user_named("jonas")
+        users.user_named("jonas")
 
 
 def test_texts_of_users_are_shown_as_text(app: Flask, administrator: Visitor) -> None:

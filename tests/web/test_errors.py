@@ -105,7 +105,7 @@ def test_a_database_that_fails_is_said_so_without_asking_it_again(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    from webapp.services import sessions
+    from webapp.services.accounts import sessions
 
     def fails(*_args: object, **_values: object) -> None:
         raise OperationalError("SELECT canary", {}, Exception("disk I/O error"))

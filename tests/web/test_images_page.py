@@ -22,7 +22,7 @@ from webapp.models import (
     Role,
     utcnow,
 )
-from webapp.services import runs
+from webapp.services.imports import runs
 
 Visit = Callable[..., Visitor]
 Row = TypeVar("Row", bound=Base)

@@ -15,7 +15,7 @@ from tests.databases import Queries
 from tests.web.visitors import Visitor, everything, leads_to, text_of
 from webapp.extensions import db
 from webapp.models import ImportFailure, ImportRun, Role, utcnow
-from webapp.services import upkeep
+from webapp.services.system import live_settings
 
 Visit = Callable[..., Visitor]
 Count = Callable[[], AbstractContextManager[Queries]]
@@ -236,12 +236,12 @@ def test_stopping_nothing_says_so(operator: Visitor) -> None:
 def test_automatic_imports_turn_off_and_on(region: Flask, administrator: Visitor) -> None:
     assert "Every 60 minutes all boot sources are read" in text_of(administrator.get("/imports/"))
     administrator.post("/imports/automatic", {"on": "no"})
-    assert not upkeep.is_auto_import()
+    assert not live_settings.is_auto_import()
     page = text_of(administrator.get("/imports/"))
     assert "Automatic imports are off: newer versions come in only when" in page
     administrator.post("/imports/automatic", {"on": "yes"})
     db.session.rollback()
-    assert upkeep.is_auto_import()
+    assert live_settings.is_auto_import()
 
 
 # -- roles, parts, size

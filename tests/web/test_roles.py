@@ -8,7 +8,7 @@ from flask import Flask
 from tests.web import routes
 from tests.web.visitors import Visitor, leads_to
 from webapp.models import Role
-from webapp.services import accounts
+from webapp.services.accounts import users
 from webapp.web.access import access_of
 
 # What anybody may open, signed in or not. A page that joins this list does so on purpose.
@@ -57,7 +57,7 @@ def test_each_role_reaches_exactly_its_pages(app: Flask, visit: Callable[..., Vi
             response = visitor.client.open(
                 route.path, method=route.method, data={"csrf_token": visitor.token()}
             )
-            if accounts.covers(role, access.role):
+            if users.covers(role, access.role):
                 assert response.status_code not in (400, 401, 403, 405, 500), (role, route)
                 assert leads_to(response) != "/sign-in" or route.endpoint == "accounts.sign_out"
             else:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 from tests.web.visitors import Visitor, everything, leads_to, text_of
 from webapp.extensions import db
 from webapp.models import LoginSession, Role, utcnow
-from webapp.services import accounts, sessions
+from webapp.services.accounts import sessions, users
 
 PASSWORD = "correct horse battery staple"
 
@@ -45,7 +45,7 @@ def test_signing_in_gives_a_new_session_and_keeps_nothing_of_the_old(
     app: Flask, stranger: Visitor
 ) -> None:
     with app.app_context():
-        accounts.create_user("maria", PASSWORD, Role.VIEWER)
+        users.create_user("maria", PASSWORD, Role.VIEWER)
     stranger.get("/sign-in")
     planted = stranger.cookie()
     with stranger.client.session_transaction() as kept:
@@ -129,7 +129,7 @@ def test_the_account_lists_the_sessions_and_ends_each(
     app: Flask, visit: Callable[..., Visitor]
 ) -> None:
     with app.app_context():
-        accounts.create_user("maria", PASSWORD, Role.VIEWER)
+        users.create_user("maria", PASSWORD, Role.VIEWER)
     here, there = visit(address="192.0.2.1"), visit(address="192.0.2.2")
     for visitor in (here, there):
         visitor.sign_in("maria")
@@ -165,7 +165,7 @@ def test_nobody_ends_the_session_of_somebody_else(
 
 def test_all_other_sessions_end_at_once(app: Flask, visit: Callable[..., Visitor]) -> None:
     with app.app_context():
-        accounts.create_user("maria", PASSWORD, Role.VIEWER)
+        users.create_user("maria", PASSWORD, Role.VIEWER)
     visitors = [visit(address=f"192.0.2.{n}") for n in range(3)]
     for visitor in visitors:
         visitor.sign_in("maria")
@@ -197,7 +197,7 @@ def test_the_cookie_over_https(app: Flask, stranger: Visitor) -> None:
 def test_ended_sessions_are_cleared_away(app: Flask, viewer: Visitor) -> None:
     shift(app, seen_at=timedelta(days=2))
     with app.app_context():
-        accounts.create_user("maria", PASSWORD, Role.VIEWER)
+        users.create_user("maria", PASSWORD, Role.VIEWER)
     Visitor(app).sign_in("maria")
     with app.app_context():
         assert len(db.session.scalars(select(LoginSession)).all()) == 1
@@ -205,7 +205,7 @@ def test_ended_sessions_are_cleared_away(app: Flask, viewer: Visitor) -> None:
 
 def test_what_a_browser_says_about_itself_is_shown_as_text(app: Flask, stranger: Visitor) -> None:
     with app.app_context():
-        accounts.create_user("maria", PASSWORD, Role.VIEWER)
+        users.create_user("maria", PASSWORD, Role.VIEWER)
     token = stranger.token()
     stranger.client.post(
         "/sign-in",

@@ -12,7 +12,7 @@ from tests import factories
 from tests.web.visitors import PASSWORD, Visitor, everything, leads_to, text_of
 from webapp.extensions import db
 from webapp.models import Event, Role, Setting, User
-from webapp.services import accounts
+from webapp.services.accounts import users
 
 FORM = {"username": "Maria", "password": PASSWORD, "again": PASSWORD}
 
@@ -20,7 +20,7 @@ FORM = {"username": "Maria", "password": PASSWORD, "again": PASSWORD}
 @pytest.fixture
 def code(app: Flask) -> str:
     with app.app_context():
-        made = accounts.ensure_setup_code()
+        made = users.ensure_setup_code()
     assert made
     return made
 
@@ -105,7 +105,7 @@ def test_a_wrong_code_says_how_to_get_a_new_link(stranger: Visitor, code: str) -
 
 def test_a_new_start_voids_the_old_link(app: Flask, stranger: Visitor, code: str) -> None:
     with app.app_context():
-        newer = accounts.ensure_setup_code()
+        newer = users.ensure_setup_code()
     assert stranger.get(f"/setup?code={code}").status_code == 403
     assert stranger.get(f"/setup?code={newer}").status_code == 303
 
@@ -113,10 +113,10 @@ def test_a_new_start_voids_the_old_link(app: Flask, stranger: Visitor, code: str
 def test_no_link_is_made_once_somebody_can_sign_in(app: Flask, code: str) -> None:
     with app.app_context():
         factories.user()
-        assert accounts.ensure_setup_code() is None
+        assert users.ensure_setup_code() is None
         assert db.session.get(Setting, "setup_code") is None
-        with pytest.raises(accounts.SetupProblem):
-            accounts.create_first_administrator(code, "mallory", PASSWORD)
+        with pytest.raises(users.SetupProblem):
+            users.create_first_administrator(code, "mallory", PASSWORD)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_wrong_value_is_named_at_its_field_and_the_link_stays_good(
 
 @pytest.mark.both_databases
 def test_of_many_who_redeem_the_code_at_once_one_wins(region: Flask) -> None:
-    code = accounts.ensure_setup_code()
+    code = users.ensure_setup_code()
     assert code
     barrier, outcomes = threading.Barrier(6), []
 
@@ -156,9 +156,9 @@ def test_of_many_who_redeem_the_code_at_once_one_wins(region: Flask) -> None:
         with region.app_context():
             barrier.wait(10)
             try:
-                accounts.create_first_administrator(code, name, PASSWORD)
+                users.create_first_administrator(code, name, PASSWORD)
                 outcomes.append("made")
-            except accounts.SetupProblem:
+            except users.SetupProblem:
                 outcomes.append("refused")
             finally:
                 db.session.remove()
@@ -169,4 +169,4 @@ def test_of_many_who_redeem_the_code_at_once_one_wins(region: Flask) -> None:
     for thread in threads:
         thread.join(30)
     assert sorted(outcomes) == ["made"] + ["refused"] * 5
-    assert len(accounts.list_users()) == 1
+    assert len(users.list_users()) == 1

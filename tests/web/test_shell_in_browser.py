@@ -15,7 +15,7 @@ from tests.browser import OpenPage, Watch, axe
 from tests.web import gallery
 from webapp.extensions import db
 from webapp.models import APIKey, LoginSession, Role, utcnow
-from webapp.services import accounts
+from webapp.services.accounts import users
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -44,7 +44,7 @@ class Site:
         gallery.register(app)
         app.before_request(self._fail)
         with app.app_context():
-            accounts.create_user("maria", PASSWORD, Role.ADMINISTRATOR)
+            users.create_user("maria", PASSWORD, Role.ADMINISTRATOR)
             factories.user("jonas")
             factories.import_run(
                 state="running",

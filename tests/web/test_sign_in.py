@@ -10,7 +10,7 @@ from sqlalchemy import select
 from tests.web.visitors import PASSWORD, Visitor, everything, leads_to, text_of
 from webapp.extensions import db
 from webapp.models import Event, LoginSession, Role, User
-from webapp.services import accounts, passwords
+from webapp.services.accounts import passwords, users
 
 # How many seconds the sign-in took says nothing on a shared machine: the hashes are counted.
 Guesses = list[str]
@@ -19,7 +19,7 @@ Guesses = list[str]
 @pytest.fixture
 def maria(app: Flask) -> str:
     with app.app_context():
-        return accounts.create_user("maria", PASSWORD, Role.VIEWER).username
+        return users.create_user("maria", PASSWORD, Role.VIEWER).username
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_somebody_kept_out_cannot_sign_in(
     app: Flask, administrator: Visitor, stranger: Visitor, maria: str, hashed: Guesses
 ) -> None:
     with app.app_context():
-        accounts.set_active(accounts.user_named(maria), False, actor="test")
+        users.set_active(users.user_named(maria), False, actor="test")
     response = stranger.sign_in(maria)
     assert response.status_code == 422
     assert "do not belong together" in text_of(response)
@@ -147,18 +147,18 @@ def test_an_old_hash_is_made_anew_at_the_next_sign_in(
 
     old = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(PASSWORD)
     with app.app_context():
-        accounts.user_named(maria).password_hash = old
+        users.user_named(maria).password_hash = old
         db.session.commit()
     assert stranger.sign_in(maria).status_code == 303
     with app.app_context():
-        kept = accounts.user_named(maria).password_hash
+        kept = users.user_named(maria).password_hash
     assert kept != old
     assert not passwords.needs_rehash(kept)
 
 
 def test_an_unreadable_hash_lets_nobody_in(app: Flask, stranger: Visitor, maria: str) -> None:
     with app.app_context():
-        accounts.user_named(maria).password_hash = "!"
+        users.user_named(maria).password_hash = "!"
         db.session.commit()
     assert stranger.sign_in(maria, "!").status_code == 422
 

@@ -19,7 +19,7 @@ from tests.mirror.server import MirrorServer
 from tests.web.visitors import Visitor, everything, leads_to, text_of
 from webapp.extensions import db
 from webapp.models import BootSource, Role, utcnow
-from webapp.services import secrets
+from webapp.services.system import secrets
 
 MAAS_IO_KEY = "4A3C E3CD 565D 7EB5 C810 E2B9 7FF3 F408 476C F100"
 Visit = Callable[..., Visitor]
@@ -404,7 +404,7 @@ def test_a_list_asks_again_only_while_a_source_is_read(region: Flask, viewer: Vi
 def test_a_missing_keyring_is_said_with_three_ways_out_and_the_fingerprint(
     region: Flask, administrator: Visitor, visit: Visit
 ) -> None:
-    from webapp.services import refreshing
+    from webapp.services.sources import refreshing
 
     source = factories.boot_source(keyring_filename="/nowhere/ubuntu-cloudimage-keyring.gpg")
     refreshing.refresh(source)

@@ -12,8 +12,8 @@ from sqlalchemy import func, select
 from tests.web.visitors import PASSWORD, Visitor, text_of
 from webapp.extensions import db
 from webapp.models import LoginThrottle, Role
-from webapp.services import accounts, passwords, sessions, throttle
-from webapp.services.sessions import SignInProblem, TooManyAttempts
+from webapp.services.accounts import passwords, sessions, throttle, users
+from webapp.services.accounts.sessions import SignInProblem, TooManyAttempts
 
 ATTACKER, OWNER = "198.51.100.7", "192.0.2.1"
 
@@ -65,7 +65,7 @@ def guess(name: str, password: str, address: str) -> str:
 def test_of_a_thousand_guesses_in_ten_minutes_twenty_at_most_are_evaluated(
     region: Flask, clock: Clock, evaluated: list[str]
 ) -> None:
-    accounts.create_user("maria", PASSWORD, Role.VIEWER)
+    users.create_user("maria", PASSWORD, Role.VIEWER)
     for number in range(1000):
         guess("maria", f"guess {number}", ATTACKER)
         clock.forward(0.6)
@@ -76,7 +76,7 @@ def test_of_a_thousand_guesses_in_ten_minutes_twenty_at_most_are_evaluated(
 def test_a_right_password_is_throttled_like_a_wrong_one(
     region: Flask, clock: Clock, evaluated: list[str]
 ) -> None:
-    accounts.create_user("maria", PASSWORD, Role.VIEWER)
+    users.create_user("maria", PASSWORD, Role.VIEWER)
     for number in range(8):
         assert guess("maria", f"guess {number}", ATTACKER) == "wrong"
     assert guess("maria", PASSWORD, ATTACKER) == "throttled"
@@ -87,7 +87,7 @@ def test_a_right_password_is_throttled_like_a_wrong_one(
 def test_a_person_who_gets_in_starts_afresh(
     region: Flask, clock: Clock, evaluated: list[str]
 ) -> None:
-    accounts.create_user("maria", PASSWORD, Role.VIEWER)
+    users.create_user("maria", PASSWORD, Role.VIEWER)
     for _ in range(4):
         outcomes = [guess("maria", word, OWNER) for word in ("a", "b", "c", PASSWORD)]
         assert outcomes == ["wrong", "wrong", "wrong", "in"]
@@ -146,7 +146,7 @@ def test_a_clock_that_goes_back_gives_no_tokens(region: Flask, clock: Clock) -> 
 def test_old_buckets_are_swept_at_the_next_sign_in(
     region: Flask, clock: Clock, evaluated: list[str]
 ) -> None:
-    accounts.create_user("maria", PASSWORD, Role.VIEWER)
+    users.create_user("maria", PASSWORD, Role.VIEWER)
     for number in range(5):
         guess(f"user{number}", "x", ATTACKER)
     clock.forward(2 * 86400)
@@ -157,7 +157,7 @@ def test_old_buckets_are_swept_at_the_next_sign_in(
 
 def test_the_page_says_how_long_to_wait(app: Flask, visit: Callable[..., Visitor]) -> None:
     with app.app_context():
-        accounts.create_user("maria", PASSWORD, Role.VIEWER)
+        users.create_user("maria", PASSWORD, Role.VIEWER)
     attacker = visit(address=ATTACKER)
     token = attacker.token()
     form = {"username": "maria", "password": "wrong", "csrf_token": token}

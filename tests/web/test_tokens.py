@@ -12,7 +12,7 @@ from tests.web.visitors import Visitor, leads_to, text_of
 from webapp.api.v1.table import ENDPOINTS
 from webapp.extensions import db
 from webapp.models import APIToken, Role
-from webapp.services import api_tokens
+from webapp.services.accounts import tokens
 
 
 def make(visitor: Visitor, **form: object) -> str:
@@ -30,7 +30,7 @@ def test_a_token_is_made_shown_once_and_revoked(app: Flask) -> None:
     token = make(visitor, scopes=["read", "upload"], days="7")
     assert token not in visitor.get("/account/tokens").text
     with app.app_context():
-        bearer = api_tokens.check(token)
+        bearer = tokens.check(token)
         assert bearer is not None
         assert bearer.scopes == {"read", "upload"}
         row = db.session.scalars(select(APIToken)).one()
@@ -40,7 +40,7 @@ def test_a_token_is_made_shown_once_and_revoked(app: Flask) -> None:
     assert token[:10] in text_of(page)
     assert leads_to(visitor.post(f"/account/tokens/{token_id}/revoke")) == "/account/tokens"
     with app.app_context():
-        assert api_tokens.check(token) is None
+        assert tokens.check(token) is None
     assert visitor.get(f"/account/tokens/{token_id}/revoke").status_code == 404
 
 

@@ -17,8 +17,9 @@ from tests.web.visitors import PASSWORD, Visitor, everything, leads_to, text_of
 from webapp.errors import Conflict
 from webapp.extensions import db
 from webapp.models import Event, LoginSession, Role, User, utcnow
-from webapp.services import accounts, secrets, sessions, two_factor
-from webapp.services.sessions import SignInProblem, TooManyAttempts
+from webapp.services.accounts import sessions, two_factor, users
+from webapp.services.accounts.sessions import SignInProblem, TooManyAttempts
+from webapp.services.system import secrets
 from webapp.web import two_factor as pages
 
 NEW = "a quite different passphrase"
@@ -41,7 +42,7 @@ class Phone:
 def maria(app: Flask, visit: Callable[..., Visitor]) -> Visitor:
     """Maria, signed in; her second factor is off."""
     with app.app_context():
-        accounts.create_user("maria", PASSWORD, Role.VIEWER)
+        users.create_user("maria", PASSWORD, Role.VIEWER)
     visitor = visit()
     visitor.sign_in("maria")
     return visitor
@@ -151,7 +152,7 @@ def test_turning_on_shows_key_and_picture_and_asks_for_a_code_first(
         r'id="totp-key">([A-Z2-7]{4} ){7}[A-Z2-7]{4}<', maria.get("/account/two-factor").text
     )
     with app.app_context():
-        assert not two_factor.is_on(accounts.user_named("maria"))
+        assert not two_factor.is_on(users.user_named("maria"))
     picture = maria.get("/account/two-factor/qr.svg")
     assert picture.mimetype == "image/svg+xml"
     assert picture.headers["Cache-Control"] == "no-store"
@@ -188,7 +189,7 @@ def test_it_stays_off_without_password_and_code(
     assert response.status_code == 422
     assert words in text_of(response)
     with app.app_context():
-        assert not two_factor.is_on(accounts.user_named("maria"))
+        assert not two_factor.is_on(users.user_named("maria"))
 
 
 def test_a_key_waits_for_its_code_for_a_while_only(
@@ -308,11 +309,11 @@ def test_a_change_of_the_account_voids_a_sign_in_half_done(
 ) -> None:
     stranger.sign_in("maria")
     with app.app_context():
-        user = accounts.user_named("maria")
+        user = users.user_named("maria")
         if change == "password":
-            accounts.set_password(user, NEW)
+            users.set_password(user, NEW)
         elif change == "active":
-            accounts.set_active(user, False, actor="test")
+            users.set_active(user, False, actor="test")
         else:
             two_factor.reset(user, actor="test")
     assert leads_to(give(stranger, phone.code())) == "/sign-in"
@@ -401,7 +402,7 @@ def test_when_the_key_cannot_be_read_recovery_codes_still_work(
     app: Flask, maria: Visitor, phone: Phone, stranger: Visitor
 ) -> None:
     with app.app_context():
-        accounts.user_named("maria").totp_secret = "sealed with another key"
+        users.user_named("maria").totp_secret = "sealed with another key"
         db.session.commit()
     stranger.sign_in("maria")
     assert give(stranger, phone.code()).status_code == 422
@@ -423,7 +424,7 @@ def test_a_password_alone_makes_no_api_key(
 @pytest.mark.parametrize("kind", ["code", "recovery code"])
 def test_of_two_with_the_same_code_one_gets_in(region: Flask, kind: str) -> None:
     key = two_factor.new_key()
-    user = accounts.create_user("maria", PASSWORD, Role.VIEWER)
+    user = users.create_user("maria", PASSWORD, Role.VIEWER)
     user.totp_secret = secrets.seal(key)
     phone = Phone(key, two_factor._give_codes(user))
     db.session.commit()
@@ -432,7 +433,7 @@ def test_of_two_with_the_same_code_one_gets_in(region: Flask, kind: str) -> None
 
     def enter() -> None:
         with region.app_context():
-            user = accounts.user_named("maria")
+            user = users.user_named("maria")
             barrier.wait(10)
             try:
                 two_factor.check(user, code, address=ADDRESS)
@@ -493,7 +494,7 @@ def test_turning_off_asks_for_password_and_code(
     form = {"password": PASSWORD, "code": phone.code()}
     assert leads_to(maria.post("/account/two-factor/off", form)) == "/account"
     with app.app_context():
-        user = accounts.user_named("maria")
+        user = users.user_named("maria")
         assert (user.totp_secret, user.totp_last_step, user.recovery_hashes) == ("", 0, [])
     assert leads_to(stranger.sign_in("maria")) == "/"
     assert stranger.is_signed_in()
@@ -519,7 +520,7 @@ def test_what_is_off_cannot_be_changed(maria: Visitor, page: str, form: dict[str
 
 def user_id(app: Flask) -> int:
     with app.app_context():
-        return accounts.user_named("maria").id
+        return users.user_named("maria").id
 
 
 def test_an_administrator_removes_the_factor_of_somebody_else(
@@ -538,7 +539,7 @@ def test_an_administrator_removes_the_factor_of_somebody_else(
 
 
 def test_ones_own_factor_is_not_removed_without_a_code(region: Flask) -> None:
-    user = accounts.create_user("ada", PASSWORD, Role.ADMINISTRATOR)
+    user = users.create_user("ada", PASSWORD, Role.ADMINISTRATOR)
     with pytest.raises(Conflict):
         two_factor.reset(user, actor="ada")
 
@@ -546,19 +547,19 @@ def test_ones_own_factor_is_not_removed_without_a_code(region: Flask) -> None:
 def test_the_command_line_removes_a_factor(
     app: Flask, maria: Visitor, phone: Phone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from webapp import admin_cli, cli
+    from webapp.cli import admin, main
 
-    monkeypatch.setattr(admin_cli, "app_context", app.app_context)
+    monkeypatch.setattr(admin, "app_context", app.app_context)
     run = FlaskCliRunner(app).invoke
     words = ["admin", "reset-two-factor", "Maria"]
-    assert run(cli.cli, words).output == "Removed the second factor of maria.\n"
-    assert run(cli.cli, words).output == "maria had no second factor.\n"
+    assert run(main.cli, words).output == "Removed the second factor of maria.\n"
+    assert run(main.cli, words).output == "maria had no second factor.\n"
     with app.app_context():
-        assert not two_factor.is_on(accounts.user_named("maria"))
+        assert not two_factor.is_on(users.user_named("maria"))
 
 
 def test_a_throttled_check_compares_nothing(region: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    user = accounts.create_user("maria", PASSWORD, Role.VIEWER)
+    user = users.create_user("maria", PASSWORD, Role.VIEWER)
     monkeypatch.setattr(sessions.throttle, "allow", lambda bucket, key: False)
     monkeypatch.setattr(two_factor, "_locked", pytest.fail)
     with pytest.raises(TooManyAttempts):

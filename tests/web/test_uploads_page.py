@@ -17,7 +17,7 @@ from tests.api.test_uploads import served
 from tests.web.visitors import Visitor, leads_to, text_of
 from webapp.extensions import db, settings, store
 from webapp.models import Event, ResourceSet, Role, Upload
-from webapp.services import upload_work
+from webapp.services.uploads import work as upload_work
 
 DISK = gzip.compress(disks.linux_disk(), 1, mtime=0)
 ESXI = lzma.compress(disks.small_esxi(), preset=0)

@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 from tests import factories
 from webapp.extensions import db
 from webapp.models import Base, Role
-from webapp.services import sessions
+from webapp.services.accounts import sessions
 
 PASSWORD = "correct horse battery staple"
 HTMX = {"HX-Request": "true"}

@@ -24,8 +24,8 @@ from webapp.streamclient import (
     read_stream,
 )
 from webapp.streams.filters import Filter
-from webapp.streams.keyrings import Keyring
 from webapp.streams.urls import normalise
+from webapp.trust.keyrings import Keyring
 
 
 def pull(

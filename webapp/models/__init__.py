@@ -4,7 +4,14 @@
 from webapp.models.accounts import APIKey, APIToken, LoginSession, LoginThrottle, Role, User
 from webapp.models.base import Base, utcnow
 from webapp.models.events import Event, Publication, Setting
-from webapp.models.resources import Blob, BootResource, ResourceFile, ResourceSet, ResourceType
+from webapp.models.resources import (
+    Blob,
+    BlobState,
+    BootResource,
+    ResourceFile,
+    ResourceSet,
+    ResourceType,
+)
 from webapp.models.runs import (
     ACTIVE_STATES,
     FileTransfer,
@@ -28,6 +35,7 @@ __all__ = [
     "APIToken",
     "Base",
     "Blob",
+    "BlobState",
     "BootResource",
     "BootSource",
     "BootSourceCache",

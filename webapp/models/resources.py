@@ -115,19 +115,25 @@ class ResourceFile(Base):
     blob: Mapped[Blob] = relationship(back_populates="files")
 
 
-class Blob(Base):
-    """Bytes stored once, by sha256. Only a ready one may be named by a published set.
+class BlobState(enum.StrEnum):
+    """What is known of a blob's bytes."""
 
-    State is one of ``wanted`` (nothing or a part is there), ``ready`` (whole and
-    verified) and ``bad`` (found damaged; never served).
-    """
+    WANTED = "wanted"  # nothing is stored yet, or only a part
+    READY = "ready"  # whole and verified
+    BAD = "bad"  # found damaged; never served
+    DELETING = "deleting"  # nothing names it, and its bytes are going
+    STRAY = "stray"  # bytes found without a row; not verified
+
+
+class Blob(Base):
+    """Bytes stored once, by sha256. Only a ready one may be named by a published set."""
 
     __tablename__ = "blob"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     sha256: Mapped[str] = mapped_column(unique=True)
     size: Mapped[int] = mapped_column(BigInteger)
-    state: Mapped[str] = mapped_column(default="wanted", index=True)
+    state: Mapped[str] = mapped_column(default=BlobState.WANTED, index=True)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     verified_at: Mapped[datetime | None]
 

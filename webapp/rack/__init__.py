@@ -10,7 +10,7 @@ from flask import Flask
 from webapp.extensions import db, settings, store
 from webapp.rack.events import Recorder
 from webapp.rack.files import Files
-from webapp.services.serving import PublishedMap, record_fetches
+from webapp.services.images.serving import PublishedMap, record_fetches
 
 
 def register(app: Flask) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.services.serving import Fetches
+from webapp.services.images.serving import Fetches
 
 log = structlog.get_logger(__name__)
 

@@ -18,8 +18,8 @@ from urllib.parse import quote
 from webapp.rack.bodies import FileBody, StreamBody, fit_buffer
 from webapp.rack.conditions import Decision, Facts, decide
 from webapp.rack.events import Recorder
-from webapp.services.published import Located
-from webapp.services.serving import NamesUnread, PublishedMap
+from webapp.services.images.published import Located
+from webapp.services.images.serving import NamesUnread, PublishedMap
 from webapp.storage.base import BlobReader, BlobStore
 from webapp.storage.errors import StoreProblem
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from webapp.errors import Problem
 from webapp.streams.documents import IndexEntry, ProductsDocument
 from webapp.streams.errors import DocumentProblem
-from webapp.streams.keyrings import Keyring
+from webapp.trust.keyrings import Keyring
 
 MAX_AHEAD = timedelta(days=1)  # clocks differ, but not by more than that
 KEY_ENDS_SOON = timedelta(days=30)

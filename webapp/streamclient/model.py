@@ -8,9 +8,9 @@ from datetime import datetime
 
 from webapp.errors import Problem
 from webapp.streams.documents import ProductsDocument
-from webapp.streams.keyrings import KeyInfo, Keyring
 from webapp.streams.offers import Notification, Offer, Skipped
 from webapp.streams.urls import StreamURL
+from webapp.trust.keyrings import KeyInfo, Keyring
 
 
 @dataclass(frozen=True)

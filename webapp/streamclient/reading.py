@@ -22,8 +22,8 @@ from webapp.streams.documents import (
 )
 from webapp.streams.errors import DocumentProblem
 from webapp.streams.mapping import map_products
-from webapp.streams.signatures import verify_clearsigned
 from webapp.streams.urls import join
+from webapp.trust.signatures import verify_clearsigned
 
 STALE_DAYS = 14
 MAX_DOCUMENTS = 100

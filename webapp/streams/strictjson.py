@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
-from webapp.streams import sniff
 from webapp.streams.errors import DocumentProblem
+from webapp.trust import sniff
 
 MAX_DEPTH = 32
 MAX_VALUES = 2_000_000

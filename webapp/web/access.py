@@ -19,8 +19,8 @@ from flask_login import LoginManager, current_user
 
 from webapp import hx
 from webapp.models import Role
-from webapp.services import accounts, sessions
-from webapp.services.sessions import SignedIn
+from webapp.services.accounts import sessions, users
+from webapp.services.accounts.sessions import SignedIn
 
 SCRIPT_PATHS = ("/MAAS/", "/api/")
 FORM_BYTES = 1 << 20
@@ -113,13 +113,13 @@ def _decide() -> ResponseReturnValue | None:
         return None
     if not current_user.is_authenticated:
         return _ask_to_sign_in()
-    if not accounts.covers(current_user.role, access.role):
+    if not users.covers(current_user.role, access.role):
         abort(403)
     return None
 
 
 def _ask_to_sign_in() -> ResponseReturnValue:
-    if not accounts.has_users():
+    if not users.has_users():
         return hx.see_other(url_for("setup.index"))
     if hx.is_part():
         # The part's page is left for the sign-in page, which leads back to it.

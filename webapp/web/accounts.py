@@ -15,8 +15,10 @@ from wtforms.validators import EqualTo, InputRequired
 from webapp import hx
 from webapp.errors import InvalidFields, NotFound
 from webapp.models import APIKey, LoginSession, Role, User
-from webapp.services import accounts, api_keys, secrets, sessions, two_factor
-from webapp.services.sessions import SignedIn, SignInProblem, TooManyAttempts
+from webapp.services.accounts import keys as api_keys
+from webapp.services.accounts import sessions, two_factor, users
+from webapp.services.accounts.sessions import SignedIn, SignInProblem, TooManyAttempts
+from webapp.services.system import secrets
 from webapp.web import forms
 from webapp.web.access import local_path, me, public, requires
 
@@ -68,7 +70,7 @@ def sign_in() -> ResponseReturnValue:
     """Ask for name and password."""
     if current_user.is_authenticated:
         return hx.see_other(local_path(request.args.get("next", "/")))
-    if not accounts.has_users():
+    if not users.has_users():
         return hx.see_other(url_for("setup.index"))
     return _sign_in_page(SignInForm())
 
@@ -147,7 +149,7 @@ def change_password() -> ResponseReturnValue:
     if not form.validate():
         return _account_page(password_form=form, status=422)
     try:
-        accounts.change_own_password(
+        users.change_own_password(
             me(), form.current.data, form.password.data, request.remote_addr or ""
         )
     except InvalidFields as problem:
@@ -187,7 +189,7 @@ def add_key() -> ResponseReturnValue:
     if not form.validate():
         return _account_page(key_form=form, status=422)
     try:
-        key = accounts.create_api_key(accounts.get(me().user_id), form.name.data)
+        key = users.create_api_key(users.get(me().user_id), form.name.data)
     except InvalidFields as problem:
         forms.show(problem, form)
         return _account_page(key_form=form, status=422)
@@ -216,7 +218,7 @@ def confirm_revoke(key_id: int) -> ResponseReturnValue:
 @requires(Role.VIEWER)
 def revoke_key(key_id: int) -> ResponseReturnValue:
     """Delete one of one's own keys."""
-    accounts.revoke_api_key(accounts.get(me().user_id), key_id)
+    users.revoke_api_key(users.get(me().user_id), key_id)
     flash("The API key is revoked.", "ok")
     return hx.see_other(url_for("accounts.account", _anchor="keys"))
 
@@ -239,7 +241,7 @@ def _account_page(
     status: int = 200,
 ) -> ResponseReturnValue:
     mine = me()
-    user = accounts.get(mine.user_id)
+    user = users.get(mine.user_id)
     page = AccountPage(
         user=user,
         has_two_factor=two_factor.is_on(user),

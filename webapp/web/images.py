@@ -9,26 +9,19 @@ from typing import Any
 from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
-from webapp import hx, jobs
+from webapp import hx
 from webapp.errors import NotFound, Problem
 from webapp.extensions import settings, store
 from webapp.models import Role
-from webapp.services import (
-    accounts,
-    catalogue,
-    changes,
-    images,
-    previewing,
-    removal,
-    runs,
-    selections,
-    sources,
-    versions,
-)
-from webapp.services.catalogue import Picture
-from webapp.services.changes import Pending
-from webapp.services.images import Image
-from webapp.services.selections import Pick
+from webapp.services.accounts import users
+from webapp.services.images import listing, versions
+from webapp.services.images.listing import Image
+from webapp.services.imports import delete_preview, runs
+from webapp.services.sources import catalogue, changes, selections, sources
+from webapp.services.sources.catalogue import Picture
+from webapp.services.sources.changes import Pending
+from webapp.services.sources.selections import Pick
+from webapp.services.uploads import removal
 from webapp.web.access import me, requires
 from webapp.web.source_health import health_of, is_managed, require_managed
 
@@ -41,7 +34,7 @@ def index() -> ResponseReturnValue:
     """Show what is offered and what is stored."""
     picture = _picture()
     suggested: set[Pick] = set()
-    if accounts.covers(me().role, Role.OPERATOR):
+    if users.covers(me().role, Role.OPERATOR):
         suggested = changes.suggested(picture, settings().default_release)
     return _page(picture, picture.ticked | suggested, reason="suggested" if suggested else "")
 
@@ -85,7 +78,6 @@ def save() -> ResponseReturnValue:
         return _page(picture, ticked, reason="deletes", status=409)
     selections.replace_picks(changes.spoken_for(picture, ticked), ticked, me().username)
     runs.queue("manual", me().username)
-    jobs.wake(settings())
     flash("Selection updated. The import has started.", "ok")
     return hx.see_other(url_for("images.index"))
 
@@ -99,7 +91,7 @@ def show(os: str, release: str, arch: str) -> ResponseReturnValue:
         "images/show.html",
         None,
         image=image,
-        resources=images.resources_of(image),
+        resources=listing.resources_of(image),
         kept=versions.of_several(image.resource_ids),
         rack_url=_rack_url(),
         is_managed=is_managed(),
@@ -111,7 +103,7 @@ def show(os: str, release: str, arch: str) -> ResponseReturnValue:
 def confirm_delete(os: str, release: str, arch: str) -> ResponseReturnValue:
     """Say what deleting frees and whether the image comes back, and ask."""
     image = _image(os, release, arch)
-    preview = previewing.delete_preview(image.resource_ids)
+    preview = delete_preview.delete_preview(image.resource_ids)
     return hx.render("images/delete.html", None, image=image, preview=preview)
 
 
@@ -181,12 +173,12 @@ def _pending(pending: Pending, *, is_seen: bool) -> dict[str, Any]:
 
 
 def _stored(picture: Picture) -> dict[str, Any]:
-    listed = images.listed(picture)
+    listed = listing.listed(picture)
     return {
         "images": [image for image in listed if not image.is_bootloader],
         "bootloaders": [image for image in listed if image.is_bootloader],
         "run": runs.current(),
-        "stored_bytes": images.stored_bytes(),
+        "stored_bytes": listing.stored_bytes(),
         "has_sources": bool(picture.releases) or bool(sources.all_sources()),
         "is_managed": is_managed(),
     }
@@ -200,8 +192,8 @@ def _free_bytes() -> int | None:
 
 
 def _image(os: str, release: str, arch: str) -> Image:
-    for image in images.listed(_picture()):
-        names = (f"{os}/{release}", release if os == images.CUSTOM else "")
+    for image in listing.listed(_picture()):
+        names = (f"{os}/{release}", release if os == listing.CUSTOM else "")
         if image.name in names and image.arch == arch and image.resource_ids:
             return image
     raise NotFound(

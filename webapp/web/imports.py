@@ -6,10 +6,11 @@ from __future__ import annotations
 from flask import Blueprint, flash, request, url_for
 from flask.typing import ResponseReturnValue
 
-from webapp import hx, jobs
+from webapp import hx
 from webapp.extensions import settings
 from webapp.models import Role
-from webapp.services import run_report, runs, upkeep
+from webapp.services.imports import report, runs
+from webapp.services.system import live_settings
 from webapp.web.access import me, requires
 
 blueprint = Blueprint("imports", __name__, url_prefix="/imports")
@@ -26,9 +27,9 @@ def index() -> ResponseReturnValue:
     return hx.render(
         "imports/index.html",
         "imports/_current.html",
-        view=run_report.report(current) if current else None,
+        view=report.report(current) if current else None,
         history=[run for run in recent if run.finished_at is not None],
-        is_automatic=upkeep.is_auto_import(),
+        is_automatic=live_settings.is_auto_import(),
         interval=settings().import_interval,
     )
 
@@ -37,7 +38,7 @@ def index() -> ResponseReturnValue:
 @requires(Role.VIEWER)
 def show(run_id: int) -> ResponseReturnValue:
     """Show one run with every file and failure."""
-    return hx.render("imports/show.html", "imports/_run.html", view=run_report.of(run_id))
+    return hx.render("imports/show.html", "imports/_run.html", view=report.of(run_id))
 
 
 @blueprint.post("/start")
@@ -46,7 +47,6 @@ def start() -> ResponseReturnValue:
     """Start an import; one that runs already is shown instead."""
     before = runs.current()
     run = runs.queue("manual", me().username)
-    jobs.wake(settings())
     if before is not None and before.id == run.id:
         flash("An import is running already; here it is.", "info")
     return hx.see_other(url_for("imports.index"))
@@ -66,6 +66,6 @@ def stop() -> ResponseReturnValue:
 def automatic() -> ResponseReturnValue:
     """Turn automatic imports on or off."""
     is_on = request.form.get("on") == "yes"
-    upkeep.set_auto_import(is_on, me().username)
+    live_settings.set_auto_import(is_on, me().username)
     flash(f"Automatic imports are {'on' if is_on else 'off'}.", "ok")
     return hx.see_other(url_for("imports.index"))

@@ -11,7 +11,7 @@ from wtforms.validators import EqualTo, InputRequired
 
 from webapp import hx
 from webapp.errors import InvalidFields
-from webapp.services import accounts, sessions
+from webapp.services.accounts import sessions, users
 from webapp.web import forms
 from webapp.web.access import public
 from webapp.web.accounts import begin
@@ -37,17 +37,17 @@ def index() -> ResponseReturnValue:
     The code goes into the visitor's own session, so that the page that is
     shown, its files and the history after it carry an address without it.
     """
-    if accounts.has_users():
+    if users.has_users():
         flash("The first administrator was made already. Sign in.", "info")
         return hx.see_other(url_for("accounts.sign_in"))
     if "code" in request.args:
-        if not accounts.is_setup_code(request.args["code"]):
-            raise accounts.setup_problem()
+        if not users.is_setup_code(request.args["code"]):
+            raise users.setup_problem()
         session[CODE] = request.args["code"]
         response = hx.see_other(url_for("setup.index"))
         response.headers["Referrer-Policy"] = "no-referrer"
         return response
-    if not accounts.is_setup_code(session.get(CODE, "")):
+    if not users.is_setup_code(session.get(CODE, "")):
         return hx.render("setup/closed.html", None, status=403)
     return hx.render("setup/index.html", None, form=SetupForm(username="admin"))
 
@@ -60,7 +60,7 @@ def create() -> ResponseReturnValue:
     try:
         if not form.validate():
             return hx.render("setup/index.html", None, status=422, form=form)
-        user = accounts.create_first_administrator(
+        user = users.create_first_administrator(
             session.get(CODE, ""), form.username.data, form.password.data
         )
     except InvalidFields as problem:

@@ -15,8 +15,8 @@ from flask_login import current_user
 from webapp import hx
 from webapp.extensions import db, settings
 from webapp.models import ImportRun, Role, RunState
-from webapp.services import accounts
-from webapp.services.sessions import SignedIn
+from webapp.services.accounts import users
+from webapp.services.accounts.sessions import SignedIn
 from webapp.web.access import local_path, public, requires
 
 THEMES = ("auto", "light", "dark")
@@ -120,7 +120,7 @@ class Shell:
         return _version()
 
     def _covers(self, role: Role) -> bool:
-        return self.user is not None and accounts.covers(self.user.role, role)
+        return self.user is not None and users.covers(self.user.role, role)
 
 
 @cache

@@ -30,8 +30,8 @@ from wtforms.validators import Length, NumberRange, Optional
 
 from webapp.errors import InvalidFields, Problem
 from webapp.models import BootSource
-from webapp.services import secrets
-from webapp.services.drafts import SourceDraft
+from webapp.services.sources.drafts import SourceDraft
+from webapp.services.system import secrets
 
 MAAS_IO = "https://images.maas.io/ephemeral-v3/"
 STREAMS = ("stable", "daily", "candidate")

@@ -12,8 +12,8 @@ from sqlalchemy import func, select
 from webapp.errors import Conflict, Problem
 from webapp.extensions import db, settings
 from webapp.models import BootSource, BootSourceCache, BootSourceSelection
-from webapp.services import refreshing, sources
-from webapp.services.drafts import grouped
+from webapp.services.sources import refreshing, sources
+from webapp.services.sources.drafts import grouped
 
 
 @dataclass(frozen=True)

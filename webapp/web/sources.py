@@ -6,13 +6,13 @@ from __future__ import annotations
 from flask import Blueprint, flash, request, url_for
 from flask.typing import ResponseReturnValue
 
-from webapp import hx, jobs
+from webapp import hx
 from webapp.errors import InvalidFields, Problem
 from webapp.extensions import settings
 from webapp.models import BootSource, Role
-from webapp.services import catalogue, refreshing, sources
-from webapp.services.drafts import MAAS_IO_FINGERPRINT, SourceDraft, grouped
-from webapp.streams.keyrings import KeyInfo
+from webapp.services.sources import catalogue, refreshing, sources
+from webapp.services.sources.drafts import MAAS_IO_FINGERPRINT, SourceDraft, grouped
+from webapp.trust.keyrings import KeyInfo
 from webapp.web import source_form, source_health
 from webapp.web.access import me, requires
 from webapp.web.source_form import SourceForm
@@ -68,7 +68,6 @@ def create() -> ResponseReturnValue:
     """Save the source that was previewed."""
     require_managed()
     source = sources.add(_previewed(), me().username)
-    jobs.wake(settings())
     flash(f"Saved {title_of(source)}. Its catalogue is being read.", "ok")
     return hx.see_other(url_for("sources.show", source_id=source.id))
 
@@ -129,7 +128,6 @@ def update(source_id: int) -> ResponseReturnValue:
     require_managed()
     source = sources.get(source_id)
     sources.update_source(source, _previewed(), me().username)
-    jobs.wake(settings())
     flash("Saved. Selections and stored images stay as they are.", "ok")
     return hx.see_other(url_for("sources.show", source_id=source_id))
 
@@ -139,7 +137,6 @@ def update(source_id: int) -> ResponseReturnValue:
 def refresh(source_id: int) -> ResponseReturnValue:
     """Have the worker read the source now."""
     refreshing.mark_unread(sources.get(source_id))
-    jobs.wake(settings())
     return hx.see_other(url_for("sources.show", source_id=source_id))
 
 
@@ -150,7 +147,6 @@ def switch(source_id: int) -> ResponseReturnValue:
     require_managed()
     source = sources.get(source_id)
     sources.switch(source, request.form.get("on") == "yes", me().username)
-    jobs.wake(settings())
     return hx.see_other(url_for("sources.show", source_id=source_id))
 
 

@@ -13,8 +13,9 @@ from wtforms.validators import InputRequired, Optional
 from webapp import hx
 from webapp.errors import InvalidFields, NotFound
 from webapp.models import APIToken, Role
-from webapp.services import accounts, api_tokens, secrets
-from webapp.services.api_tokens import ROLE_OF, Scope
+from webapp.services.accounts import tokens, users
+from webapp.services.accounts.tokens import ROLE_OF, Scope
+from webapp.services.system import secrets
 from webapp.web import forms
 from webapp.web.access import me, requires
 
@@ -52,11 +53,9 @@ def add() -> ResponseReturnValue:
     form = TokenForm()
     if not form.validate():
         return _page(form, status=422)
-    user = accounts.get(me().user_id)
+    user = users.get(me().user_id)
     try:
-        _, token = api_tokens.create(
-            user, form.name.data, form.scopes.data or [], days=form.days.data
-        )
+        _, token = tokens.create(user, form.name.data, form.scopes.data or [], days=form.days.data)
     except InvalidFields as problem:
         forms.show(problem, form)
         return _page(form, status=422)
@@ -85,13 +84,13 @@ def confirm_revoke(token_id: int) -> ResponseReturnValue:
 @requires(Role.VIEWER)
 def revoke(token_id: int) -> ResponseReturnValue:
     """Delete one of one's own tokens."""
-    api_tokens.revoke(accounts.get(me().user_id), token_id)
+    tokens.revoke(users.get(me().user_id), token_id)
     flash("The token is revoked.", "ok")
     return hx.see_other(url_for("tokens.index"))
 
 
 def _own(token_id: int) -> APIToken:
-    for row in api_tokens.of_user(me().user_id):
+    for row in tokens.of_user(me().user_id):
         if row.id == token_id:
             return row
     raise NotFound(
@@ -104,8 +103,7 @@ def _own(token_id: int) -> APIToken:
 def _page(form: TokenForm, status: int = 200) -> ResponseReturnValue:
     role = me().role
     scopes = [
-        (str(scope), text, accounts.covers(role, ROLE_OF[scope]))
-        for scope, text in MEANINGS.items()
+        (str(scope), text, users.covers(role, ROLE_OF[scope])) for scope, text in MEANINGS.items()
     ]
     return hx.render(
         "accounts/tokens.html",
@@ -113,7 +111,7 @@ def _page(form: TokenForm, status: int = 200) -> ResponseReturnValue:
         status=status,
         form=form,
         scopes=scopes,
-        tokens=api_tokens.of_user(me().user_id),
+        tokens=tokens.of_user(me().user_id),
         new_token=_take_new(),
     )
 

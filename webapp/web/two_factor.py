@@ -17,8 +17,9 @@ from wtforms.validators import InputRequired
 from webapp import hx
 from webapp.errors import InvalidFields
 from webapp.models import Role, User
-from webapp.services import accounts, secrets, sessions, two_factor
-from webapp.services.sessions import SignInProblem, TooManyAttempts
+from webapp.services.accounts import sessions, two_factor, users
+from webapp.services.accounts.sessions import SignInProblem, TooManyAttempts
+from webapp.services.system import secrets
 from webapp.web import forms
 from webapp.web.access import local_path, me, public, requires
 from webapp.web.accounts import PENDING, begin
@@ -214,7 +215,7 @@ def _page(
     off_form: PasswordCodeForm | None = None,
     status: int = 200,
 ) -> ResponseReturnValue:
-    user = accounts.get(me().user_id)
+    user = users.get(me().user_id)
     is_on = two_factor.is_on(user)
     key = "" if is_on else _new_key()
     if not is_on and not key:

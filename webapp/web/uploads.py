@@ -15,18 +15,15 @@ from wtforms import SelectField, StringField
 from wtforms.fields import SelectChoice
 from wtforms.validators import InputRequired, Optional
 
-from webapp import hx, jobs, tus
-from webapp.bodies import Incoming, drain
+from webapp import hx
 from webapp.errors import Conflict, InvalidFields, NotFound, Problem
 from webapp.extensions import settings
+from webapp.http import tus
+from webapp.http.bodies import Incoming, drain
 from webapp.models import Role, Upload, UploadState
-from webapp.services import (
-    image_names,
-    upload_fetch,
-    upload_fields,
-    upload_look,
-    uploads,
-)
+from webapp.services.uploads import checking, fetching, uploads
+from webapp.services.uploads import fields as upload_fields
+from webapp.services.uploads import names as image_names
 from webapp.web import forms
 from webapp.web.access import me, requires
 
@@ -114,8 +111,7 @@ def send() -> ResponseReturnValue:
             forms.show(problem, form)
             return _page(form, FetchForm(None), status=422)
         uploads.append(upload, iter(lambda: sent.stream.read(1 << 20), b""))
-    upload_look.look_early(upload)
-    jobs.wake(settings())
+    checking.look_early(upload)
     return hx.see_other(url_for("uploads.show", upload_id=upload.id))
 
 
@@ -137,7 +133,7 @@ def fetch() -> ResponseReturnValue:
     }
     where = {"url": place} if is_url else {"path": place}
     try:
-        upload = upload_fetch.begin(values, me().username, **where)
+        upload = fetching.begin(values, me().username, **where)
     except InvalidFields as problem:
         fields = {("place" if n in ("url", "path") else n): m for n, m in problem.fields.items()}
         forms.show(InvalidFields(fields), form)
@@ -145,7 +141,6 @@ def fetch() -> ResponseReturnValue:
     except Problem as problem:
         form.place.errors = [str(problem)]
         return _page(UploadForm(None), form, status=422)
-    jobs.wake(settings())
     return hx.see_other(url_for("uploads.show", upload_id=upload.id))
 
 
@@ -153,12 +148,12 @@ def fetch() -> ResponseReturnValue:
 @requires(Role.ADMINISTRATOR, form_bytes=MOST)
 def look() -> ResponseReturnValue:
     """Say what a file is by its first megabyte, which is the body; nothing is kept."""
-    head = b"".join(islice(Incoming(request).pieces(), upload_look.HEAD_PIECES))
+    head = b"".join(islice(Incoming(request).pieces(), checking.HEAD_PIECES))
     drain(request)
     said = request.args
     size = said.get("size", "")
-    report = upload_look.of_head(
-        head[: upload_look.HEAD],
+    report = checking.of_head(
+        head[: checking.HEAD],
         said.get("name", "")[:200],
         said.get("architecture", "")[:100],
         said.get("filetype", "")[:40],
@@ -183,12 +178,11 @@ def declare(upload_id: int) -> ResponseReturnValue:
     names = ("name", "architecture", "filetype", "title")
     changed = {name: request.form[name] for name in names if name in request.form}
     try:
-        upload_look.declare(upload, changed, me().username)
+        checking.declare(upload, changed, me().username)
     except InvalidFields as problem:
         return hx.render(
             "uploads/show.html", None, status=422, **_shown(uploads.find(upload_id), problem)
         )
-    jobs.wake(settings())
     return hx.see_other(url_for("uploads.show", upload_id=upload_id))
 
 
@@ -218,7 +212,6 @@ def tell_digest(upload_id: int) -> ResponseReturnValue:
     digest = upload_fields.read_sha256(request.form.get("sha256", ""))
     if digest and not upload.sha256 and upload.is_open:
         uploads.note_digest(upload, digest)
-        jobs.wake(settings())
     return jsonify(state=upload.state)
 
 
@@ -263,8 +256,6 @@ def _tus(call: Any) -> Response:
             status = 409
         response = Response(str(problem), status, content_type="text/plain; charset=utf-8")
         return tus.decorate(response)
-    if response.headers.get("Upload-Offset") == response.headers.get("Upload-Length"):
-        jobs.wake(settings())
     return response
 
 

@@ -13,7 +13,7 @@ from wtforms.validators import InputRequired
 from webapp import hx
 from webapp.errors import InvalidFields
 from webapp.models import Role, User
-from webapp.services import accounts, two_factor
+from webapp.services.accounts import two_factor, users
 from webapp.web import forms
 from webapp.web.access import me, requires
 
@@ -51,7 +51,7 @@ class ResetForm(FlaskForm):
 @requires(Role.ADMINISTRATOR)
 def index() -> ResponseReturnValue:
     """List all users."""
-    return hx.render("users/index.html", None, users=accounts.list_users())
+    return hx.render("users/index.html", None, users=users.list_users())
 
 
 @blueprint.get("/add")
@@ -69,7 +69,7 @@ def add_now() -> ResponseReturnValue:
     if not form.validate():
         return hx.render("users/add.html", None, status=422, form=form)
     try:
-        user = accounts.create_user(
+        user = users.create_user(
             form.username.data, form.password.data, Role(form.role.data), actor=me().username
         )
     except InvalidFields as problem:
@@ -83,17 +83,17 @@ def add_now() -> ResponseReturnValue:
 @requires(Role.ADMINISTRATOR)
 def show(user_id: int) -> ResponseReturnValue:
     """Show one user with what can be changed."""
-    return _page(accounts.get(user_id))
+    return _page(users.get(user_id))
 
 
 @blueprint.post("/<int(max=2147483647):user_id>/role")
 @requires(Role.ADMINISTRATOR)
 def change_role(user_id: int) -> ResponseReturnValue:
     """Give a user another role."""
-    user, form = accounts.get(user_id), RoleForm()
+    user, form = users.get(user_id), RoleForm()
     if not form.validate():
         return _page(user, role_form=form, status=422)
-    accounts.change_role(user, Role(form.role.data), actor=me().username)
+    users.change_role(user, Role(form.role.data), actor=me().username)
     flash(f"{user.username} is {_article(user.role)} {user.role} now.", "ok")
     if user.id == me().user_id and user.role != Role.ADMINISTRATOR:
         return hx.see_other(url_for("accounts.account"))  # this page is not theirs any more
@@ -104,11 +104,11 @@ def change_role(user_id: int) -> ResponseReturnValue:
 @requires(Role.ADMINISTRATOR)
 def reset_password(user_id: int) -> ResponseReturnValue:
     """Set somebody else's password and end their sessions."""
-    user, form = accounts.get(user_id), ResetForm()
+    user, form = users.get(user_id), ResetForm()
     if not form.validate():
         return _page(user, reset_form=form, status=422)
     try:
-        accounts.reset_password(me(), user, form.password.data)
+        users.reset_password(me(), user, form.password.data)
     except InvalidFields as problem:
         forms.show(problem, form)
         return _page(user, reset_form=form, status=422)
@@ -120,7 +120,7 @@ def reset_password(user_id: int) -> ResponseReturnValue:
 @requires(Role.ADMINISTRATOR)
 def remove_two_factor(user_id: int) -> ResponseReturnValue:
     """Remove the second factor of somebody who lost it."""
-    user = accounts.get(user_id)
+    user = users.get(user_id)
     if two_factor.reset(user, actor=me().username):
         flash(f"{user.username} signs in with the password alone now.", "ok")
     else:
@@ -132,8 +132,8 @@ def remove_two_factor(user_id: int) -> ResponseReturnValue:
 @requires(Role.ADMINISTRATOR)
 def set_active(user_id: int) -> ResponseReturnValue:
     """Let a user in or keep them out."""
-    user, is_active = accounts.get(user_id), request.form.get("is_active") == "yes"
-    accounts.set_active(user, is_active, actor=me().username)
+    user, is_active = users.get(user_id), request.form.get("is_active") == "yes"
+    users.set_active(user, is_active, actor=me().username)
     text = "may sign in again" if is_active else "is kept out, and their sessions have ended"
     flash(f"{user.username} {text}.", "ok")
     return hx.see_other(url_for("users.show", user_id=user.id))

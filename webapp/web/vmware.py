@@ -14,7 +14,7 @@ from markupsafe import Markup
 from webapp import hx
 from webapp.errors import Problem
 from webapp.models import Role
-from webapp.services import esxi_images
+from webapp.services.images import esxi
 from webapp.vmware import storage
 from webapp.vmware.mending import mend
 from webapp.vmware.model import Fix
@@ -44,7 +44,7 @@ bonds:
 @requires(Role.VIEWER)
 def index() -> ResponseReturnValue:
     """ESXi images, and what to know about them."""
-    return hx.render("vmware/index.html", None, images=esxi_images.listed())
+    return hx.render("vmware/index.html", None, images=esxi.listed())
 
 
 @blueprint.get("/vmware/network")

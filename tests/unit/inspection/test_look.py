@@ -415,7 +415,7 @@ def _bases() -> list[bytes]:
 def test_the_command_says_it_and_its_exit_code_tells(tmp_path: Any) -> None:
     from click.testing import CliRunner
 
-    from webapp.cli import cli
+    from webapp.cli.main import cli
 
     good, wrong = tmp_path / "good.gz", tmp_path / "wrong.gz"
     good.write_bytes(gz(disks.linux_disk()))

@@ -11,10 +11,10 @@ from flask import Flask
 
 from tests import factories
 from tests.databases import Queries
-from webapp.services import catalogue
-from webapp.services.catalogue import Picture, Row, parse_value, picture, value_of
-from webapp.services.changes import pending
-from webapp.services.selections import Pick
+from webapp.services.sources import catalogue
+from webapp.services.sources.catalogue import Picture, Row, parse_value, picture, value_of
+from webapp.services.sources.changes import pending
+from webapp.services.sources.selections import Pick
 
 TODAY = date(2026, 11, 23)
 NAMES = {1: "maas.io", 2: "lab"}

@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 from tests.unit.services.test_catalogue import arranged, row
-from webapp.services.changes import base_of, pending, resolved, spoken_for, suggested
-from webapp.services.selections import Pick
+from webapp.services.sources.changes import base_of, pending, resolved, spoken_for, suggested
+from webapp.services.sources.selections import Pick
 
 NOBLE = Pick(1, "ubuntu", "noble", "amd64")
 JAMMY = Pick(1, "ubuntu", "jammy", "amd64")

@@ -11,8 +11,8 @@ from sqlalchemy import select
 from webapp.config import Settings
 from webapp.extensions import db
 from webapp.models import BootSource, BootSourceSelection
-from webapp.services import refreshing, sources
-from webapp.services.first_start import ensure_defaults
+from webapp.services.sources import refreshing, sources
+from webapp.services.sources.first_start import ensure_defaults
 
 
 def rows() -> tuple[list[BootSource], list[BootSourceSelection]]:

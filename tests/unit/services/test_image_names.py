@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webapp.errors import InvalidFields
-from webapp.services.image_names import MOST_A_DAY, next_version
+from webapp.services.uploads.names import MOST_A_DAY, next_version
 
 DAY = date(2026, 11, 28)
 

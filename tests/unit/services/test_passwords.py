@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 
 from webapp.errors import InvalidFields
-from webapp.services import passwords
+from webapp.services.accounts import passwords
 
 COMMON = """
 password password1 Password1! Dr@g0n#12 L1verp00l!! m0nk3y2024

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from webapp.services.planning import plan
-from webapp.services.plans import (
-    Key,
+from webapp.services.images.keys import Key, key_of
+from webapp.services.imports.planning import plan
+from webapp.services.imports.plans import (
     Location,
     Plan,
     SourceState,
@@ -21,7 +21,6 @@ from webapp.services.plans import (
     StoredBlob,
     StoredResource,
     StoredSet,
-    key_of,
 )
 from webapp.streams.filters import Wanted
 from webapp.streams.mapping import Item, Offer

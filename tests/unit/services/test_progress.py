@@ -14,8 +14,8 @@ from sqlalchemy.exc import OperationalError
 from tests import factories
 from webapp.extensions import db
 from webapp.models import FileTransfer, ImportRun, TransferState
-from webapp.services import progress, runs
-from webapp.services.progress import Reporter, Speed, Transfer
+from webapp.services.imports import progress, runs
+from webapp.services.imports.progress import Reporter, Speed, Transfer
 from webapp.storage.leases import new_owner
 
 NOTHING = runs.Progress("", 0, 0, 0)

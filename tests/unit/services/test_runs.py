@@ -24,7 +24,7 @@ from webapp.models import (
     TransferState,
     utcnow,
 )
-from webapp.services import runs
+from webapp.services.imports import runs
 from webapp.storage.leases import new_owner
 
 pytestmark = pytest.mark.usefixtures("region")

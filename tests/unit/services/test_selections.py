@@ -12,8 +12,8 @@ from tests import factories
 from webapp.errors import InvalidFields, NotFound
 from webapp.extensions import db
 from webapp.models import BootSource, BootSourceSelection, Event
-from webapp.services import selections
-from webapp.services.selections import Pick
+from webapp.services.sources import selections
+from webapp.services.sources.selections import Pick
 from webapp.streams.filters import Wanted
 
 pytestmark = pytest.mark.usefixtures("region")

@@ -24,8 +24,8 @@ from webapp.models import (
     StreamDocument,
     utcnow,
 )
-from webapp.services import refreshing, sources
-from webapp.services.drafts import SourceDraft
+from webapp.services.sources import refreshing, sources
+from webapp.services.sources.drafts import SourceDraft
 
 pytestmark = pytest.mark.usefixtures("region")
 

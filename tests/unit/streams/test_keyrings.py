@@ -23,8 +23,8 @@ from tests.signed import (
 )
 from tests.signed_cases import LOGIN_PAGE, LONG_AGO, NOW, retired, rsa, stolen, weak
 from webapp.errors import Problem
-from webapp.streams.errors import KeyringProblem
-from webapp.streams.keyrings import MAX_BYTES, load_keyring, read_keyring
+from webapp.trust.errors import KeyringProblem
+from webapp.trust.keyrings import MAX_BYTES, load_keyring, read_keyring
 
 
 def key() -> SigningKey:

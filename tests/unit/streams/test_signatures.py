@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from tests import signed_cases as cases
 from tests.signed import SigningKey, clearsign, dearmor, detach, keyring_of, new_key, opaque
 from tests.signed_cases import BAD, EVIL, GOOD, PAYLOAD, Case, good, publisher, rsa, stranger
-from webapp.streams import gpg
-from webapp.streams.errors import GpgProblem, KeyringProblem, SignatureProblem
-from webapp.streams.keyrings import Keyring, load_keyring
-from webapp.streams.signatures import verify_clearsigned, verify_detached
-from webapp.streams.verify import verify_file
+from webapp.trust import gpg
+from webapp.trust.errors import GpgProblem, KeyringProblem, SignatureProblem
+from webapp.trust.keyrings import Keyring, load_keyring
+from webapp.trust.signatures import verify_clearsigned, verify_detached
+from webapp.trust.verify import verify_file
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from webapp.cli import cli
+from webapp.cli.main import cli
 from webapp.vmware.plan import Plan, plan
 from webapp.vmware.reading import Unreadable
 

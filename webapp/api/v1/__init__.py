@@ -7,11 +7,11 @@ import json
 
 from flask import Flask, Response, request
 
-from webapp import tus
 from webapp.api.v1 import answers, document
 from webapp.api.v1.dispatch import API, add_unknown, view_of
 from webapp.api.v1.table import ENDPOINTS
 from webapp.errors import Problem
+from webapp.http import tus
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 

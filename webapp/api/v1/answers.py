@@ -10,7 +10,7 @@ from flask import Request, Response
 from pydantic import BaseModel, ValidationError
 
 from webapp.api.v1.callers import Forbidden, Unauthorised
-from webapp.api.v1.shapes import Trouble
+from webapp.api.v1.schemas import Trouble
 from webapp.errors import Conflict, InvalidFields, NotFound, Problem
 
 JSON, PROBLEM = "application/json", "application/problem+json"

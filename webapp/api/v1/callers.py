@@ -10,8 +10,8 @@ from flask import Request
 
 from webapp.errors import NotFound, Problem
 from webapp.models import Role, User
-from webapp.services import accounts, api_tokens
-from webapp.services.api_tokens import ROLE_OF, Scope
+from webapp.services.accounts import tokens, users
+from webapp.services.accounts.tokens import ROLE_OF, Scope
 
 # A key that no HTTP header can become: headers arrive as HTTP_….
 LOCAL = "slipway.local"
@@ -69,7 +69,7 @@ def identify(request: Request) -> Caller:
             got=kind[:20] or "none",
             next_step="Make one on your account's page or with `slipway admin token NAME`.",
         )
-    found = api_tokens.check(token.strip())
+    found = tokens.check(token.strip())
     if found is None:
         raise Unauthorised(
             "This token is not valid.",
@@ -88,7 +88,7 @@ def demand(caller: Caller, scope: Scope) -> None:
             got=" ".join(sorted(caller.scopes)),
             next_step="Make a token with that scope.",
         )
-    if not accounts.covers(caller.role, ROLE_OF[scope]):
+    if not users.covers(caller.role, ROLE_OF[scope]):
         raise Forbidden(
             "Your role may not do that.",
             expected=ROLE_OF[scope],

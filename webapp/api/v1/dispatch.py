@@ -23,11 +23,11 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from webapp.api.v1 import answers
 from webapp.api.v1.callers import Caller, demand, identify
-from webapp.api.v1.shapes import LARGEST_ID, Empty, is_storable
-from webapp.bodies import Incoming, drain
+from webapp.api.v1.schemas import LARGEST_ID, Empty, is_storable
 from webapp.errors import Conflict, NotFound, Problem
 from webapp.extensions import db
-from webapp.services.api_tokens import Scope
+from webapp.http.bodies import Incoming, drain
+from webapp.services.accounts.tokens import Scope
 
 API = "/api/v1"
 MAX_BODY = 2 << 20

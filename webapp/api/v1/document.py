@@ -9,11 +9,11 @@ from typing import Any
 
 from flask import Flask, current_app
 
-from webapp import tus
 from webapp.api.v1 import answers
 from webapp.api.v1.dispatch import API, Endpoint
-from webapp.api.v1.shapes import Empty, Trouble
-from webapp.services import overviews
+from webapp.api.v1.schemas import Empty, Trouble
+from webapp.http import tus
+from webapp.services.overview import store
 
 _KEY = "slipway.openapi"
 _BEARER = "bearer"
@@ -50,7 +50,7 @@ def _made(endpoints: tuple[Endpoint, ...]) -> dict[str, Any]:
         annotations=False,
         naming_strategy=_name,
         title="Slipway",
-        version=overviews.version(),
+        version=store.version(),
         openapi_version="3.1.0",
         description=_ABOUT,
         security_schemes=[SecurityScheme(name=_BEARER, data=bearer)],

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import Field
 
 from webapp.api.v1.dispatch import Call, Endpoint
-from webapp.api.v1.shapes import Given, Told
-from webapp.services.api_tokens import Scope
+from webapp.api.v1.schemas import Given, Told
+from webapp.services.accounts.tokens import Scope
 from webapp.vmware.mending import mend
 from webapp.vmware.model import Fix
 from webapp.vmware.picture import draw

@@ -10,10 +10,14 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from webapp.api.v1.dispatch import Call, Endpoint
-from webapp.api.v1.shapes import Given, Page, Paging, Told
-from webapp.models import BootResource, ResourceSet
-from webapp.services import catalogue, images, previewing, removal, status, versions
-from webapp.services.api_tokens import Scope
+from webapp.api.v1.schemas import Given, Page, Paging, Told
+from webapp.models import BlobState, BootResource, ResourceSet
+from webapp.services.accounts.tokens import Scope
+from webapp.services.images import listing, versions
+from webapp.services.imports import delete_preview
+from webapp.services.overview import status
+from webapp.services.sources import catalogue
+from webapp.services.uploads import removal
 
 TAG = "images"
 ONE = "/resources/<int:id>"
@@ -115,7 +119,7 @@ class DeletionTold(Told):
 
 def read_images(call: Call) -> Page[ImageTold]:
     """List what is stored or selected, with its status, cause and next step."""
-    found = images.listed(catalogue.read(datetime.now(UTC).date()))
+    found = listing.listed(catalogue.read(datetime.now(UTC).date()))
     return Page[ImageTold](
         items=[
             ImageTold(**status.image_dict(one), resource_ids=list(one.resource_ids))
@@ -127,7 +131,7 @@ def read_images(call: Call) -> Page[ImageTold]:
 def read_all(call: Call) -> Page[ResourceTold]:
     """List boot resources in the order they were made."""
     wanted: ResourceFilter = call.query
-    rows = images.page_of_resources(
+    rows = listing.page_of_resources(
         rtype=None if wanted.type == "all" else wanted.type,
         name=wanted.name,
         after=wanted.cursor,
@@ -143,7 +147,7 @@ def read_all(call: Call) -> Page[ResourceTold]:
 
 def read(call: Call, id: int) -> WholeResource:
     """Read a boot resource with its versions and files."""
-    row = images.resource_with_sets(id)
+    row = listing.resource_with_sets(id)
     current = next((s.version for s in row.sets if s.id == row.current_set_id), None)
     kept = [s for s in row.sets if s.completed_at and not s.retired_at]
     kept.sort(key=lambda one: one.version, reverse=True)
@@ -157,8 +161,8 @@ def remove(call: Call, id: int) -> None:
 
 def foresee_removal(call: Call, id: int) -> DeletionTold:
     """Tell what deleting would do; nothing is deleted."""
-    images.resource_with_sets(id)
-    found = previewing.delete_preview([id])
+    listing.resource_with_sets(id)
+    found = delete_preview.delete_preview([id])
     return DeletionTold(
         frees=found.frees,
         shared=found.shared,
@@ -213,7 +217,7 @@ def _versions(row: BootResource, kept: Sequence[ResourceSet]) -> list[VersionTol
                     filetype=file.ftype,
                     sha256=file.blob.sha256,
                     size=file.blob.size,
-                    complete=file.blob.state == "ready",
+                    complete=file.blob.state == BlobState.READY,
                 )
                 for file in sorted(one.files, key=lambda file: file.filename)
             ],

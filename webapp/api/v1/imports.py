@@ -7,14 +7,12 @@ from datetime import datetime
 
 from pydantic import Field
 
-from webapp import jobs
 from webapp.api.v1.dispatch import Call, Endpoint
-from webapp.api.v1.shapes import Done, Page, Paging, Told
+from webapp.api.v1.schemas import Done, Page, Paging, Told
 from webapp.errors import NotFound
-from webapp.extensions import settings
 from webapp.models import ImportRun
-from webapp.services import run_report, runs
-from webapp.services.api_tokens import Scope
+from webapp.services.accounts.tokens import Scope
+from webapp.services.imports import report, runs
 
 TAG = "imports"
 
@@ -103,7 +101,6 @@ def read_all(call: Call) -> Page[RunTold]:
 def start(call: Call) -> RunTold:
     """Start the import of all selected images; one that runs already goes on."""
     run = runs.queue("manual", call.actor)
-    jobs.wake(settings())
     return RunTold.model_validate(run)
 
 
@@ -115,7 +112,7 @@ def read_current(call: Call) -> CurrentTold:
 
 def read(call: Call, id: int) -> RunReportTold:
     """Read an import with its files and failures."""
-    return _report(run_report.of(id).run)
+    return _report(report.of(id).run)
 
 
 def stop(call: Call) -> Done:
@@ -126,7 +123,7 @@ def stop(call: Call) -> Done:
 
 
 def _report(run: ImportRun) -> RunReportTold:
-    found = run_report.report(run)
+    found = report.report(run)
     return RunReportTold(
         **RunTold.model_validate(run).model_dump(),
         percent=found.percent,

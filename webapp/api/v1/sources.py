@@ -12,15 +12,13 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from webapp import jobs
 from webapp.api.v1.dispatch import Call, Endpoint
-from webapp.api.v1.shapes import Done, Given, Page, Told, Words
+from webapp.api.v1.schemas import Done, Given, Page, Told, Words
 from webapp.errors import InvalidFields
-from webapp.extensions import settings
 from webapp.models import BootSource, BootSourceSelection
-from webapp.services import catalogue, refreshing, selections, sources
-from webapp.services.api_tokens import Scope
-from webapp.services.drafts import SourceDraft
+from webapp.services.accounts.tokens import Scope
+from webapp.services.sources import catalogue, refreshing, selections, sources
+from webapp.services.sources.drafts import SourceDraft
 from webapp.streams.filters import Wanted
 
 TAG = "sources"
@@ -157,7 +155,6 @@ def read_all(call: Call) -> Page[Source]:
 def create(call: Call) -> Source:
     """Add a boot source; what it offers is read in the background."""
     row = sources.add(_draft(call.body, SourceDraft(url="")), call.actor)
-    jobs.wake(settings())
     return told(row)
 
 
@@ -170,7 +167,6 @@ def change(call: Call, id: int) -> Source:
     """Change a boot source; its selections stay."""
     row = sources.get(id)
     sources.update_source(row, _draft(call.body, sources.draft_of(row)), call.actor)
-    jobs.wake(settings())
     return told(row)
 
 
@@ -199,7 +195,6 @@ def preview(call: Call) -> PreviewTold:
 def refresh(call: Call, id: int) -> Done:
     """Let the worker read a boot source again, now."""
     refreshing.mark_unread(sources.get(id))
-    jobs.wake(settings())
     return Done(message="The source is being read.")
 
 

@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-from webapp.api.v1 import catalogue, esxi, house, images, imports, people, sources, uploads
+from webapp.api.v1 import accounts, esxi, images, imports, selections, sources, system, uploads
 from webapp.api.v1.dispatch import Endpoint
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    *house.ENDPOINTS,
+    *system.ENDPOINTS,
     *sources.ENDPOINTS,
-    *catalogue.ENDPOINTS,
+    *selections.ENDPOINTS,
     *images.ENDPOINTS,
     *imports.ENDPOINTS,
     *uploads.ENDPOINTS,
     *esxi.ENDPOINTS,
-    *people.ENDPOINTS,
+    *accounts.ENDPOINTS,
 )

@@ -10,13 +10,12 @@ from typing import Any, ClassVar
 from flask import Response, request
 from pydantic import Field
 
-from webapp import jobs, tus
 from webapp.api.v1.dispatch import API, Call, Endpoint
-from webapp.api.v1.shapes import Given, Page, Told
-from webapp.extensions import settings
+from webapp.api.v1.schemas import Given, Page, Told
+from webapp.http import tus
 from webapp.models import Upload
-from webapp.services import image_names, upload_fetch, upload_look, uploads
-from webapp.services.api_tokens import Scope
+from webapp.services.accounts.tokens import Scope
+from webapp.services.uploads import checking, fetching, names, uploads
 
 TAG = "uploads"
 FILES = "/uploads/files"
@@ -88,9 +87,7 @@ def begin(call: Call) -> Response:
     Upload-Length says its size; Upload-Metadata carries name, architecture, filetype,
     title, base_image, sha256 and filename. The answer's Location takes the bytes.
     """
-    response = tus.create(request, call.actor, _origin(), f"{API}{FILES}/")
-    _wake(response)
-    return response
+    return tus.create(request, call.actor, _origin(), f"{API}{FILES}/")
 
 
 def ask(call: Call, id: int) -> Response:
@@ -100,9 +97,7 @@ def ask(call: Call, id: int) -> Response:
 
 def send(call: Call, id: int) -> Response:
     """Send the next bytes (tus 1.0.0); Upload-Checksum may carry their sha256."""
-    response = tus.patch(request, id)
-    _wake(response)
-    return response
+    return tus.patch(request, id)
 
 
 def forget(call: Call, id: int) -> Response:
@@ -121,7 +116,7 @@ def told(row: Upload) -> UploadTold:
         name=row.name,
         architecture=row.architecture,
         title=row.title,
-        filetype=image_names.WORDS.get(row.ftype, row.ftype),
+        filetype=names.WORDS.get(row.ftype, row.ftype),
         base_image=row.base_image,
         size=row.size,
         received=row.received,
@@ -141,11 +136,6 @@ def told(row: Upload) -> UploadTold:
 
 def _origin() -> str:
     return "cli" if request.headers.get("User-Agent", "").startswith("slipway/") else "api"
-
-
-def _wake(response: Response) -> None:
-    if response.headers["Upload-Offset"] == response.headers["Upload-Length"]:
-        jobs.wake(settings())
 
 
 class UploadGiven(Given):
@@ -196,25 +186,21 @@ def fetch(call: Call) -> UploadTold:
     """Let the server get a file from an address with its SHA-256, or from its import folder."""
     given: UploadGiven = call.body
     values = given.model_dump(exclude={"url", "path"})
-    row = upload_fetch.begin(values, call.actor, url=given.url, path=given.path)
-    jobs.wake(settings())
+    row = fetching.begin(values, call.actor, url=given.url, path=given.path)
     return told(row)
 
 
 def change(call: Call, id: int) -> UploadTold:
     """Declare a file anew, e.g. as the type that it really is; it is looked into again."""
-    row = upload_look.declare(uploads.find(id), call.body.model_dump(exclude_none=True), call.actor)
-    jobs.wake(settings())
+    row = checking.declare(uploads.find(id), call.body.model_dump(exclude_none=True), call.actor)
     return told(row)
 
 
 def look(call: Call) -> LookTold:
     """Say what a file is by its first megabyte, before anything is uploaded; nothing is kept."""
-    head = b"".join(islice(call.stream.pieces(), upload_look.HEAD_PIECES))[: upload_look.HEAD]
+    head = b"".join(islice(call.stream.pieces(), checking.HEAD_PIECES))[: checking.HEAD]
     given: LookGiven = call.query
-    report = upload_look.of_head(
-        head, given.name, given.architecture, given.filetype, size=given.size
-    )
+    report = checking.of_head(head, given.name, given.architecture, given.filetype, size=given.size)
     return LookTold(
         verdict=report.verdict,
         words=report.words,

@@ -8,7 +8,7 @@ from flask import Response, request
 from webapp.api.v2.answers import as_json, deleted
 from webapp.api.v2.dispatch import API, Action, Call, Resource
 from webapp.errors import InvalidFields
-from webapp.services import api_keys, sessions, two_factor
+from webapp.services.accounts import keys, sessions, two_factor
 
 
 def create_authorisation_token(call: Call) -> Response:
@@ -20,7 +20,7 @@ def create_authorisation_token(call: Call) -> Response:
     :type name: String
     """
     name = call.arguments.text("name", "a script")
-    return _as_key(api_keys.create_api_key(call.caller, name), name)
+    return _as_key(keys.create_api_key(call.caller, name), name)
 
 
 def delete_authorisation_token(call: Call) -> Response:
@@ -34,7 +34,7 @@ def delete_authorisation_token(call: Call) -> Response:
     token = call.arguments.text("token_key")
     if not token:
         raise InvalidFields({"token_key": ["This field is required."]})
-    api_keys.revoke_token(call.caller, token)
+    keys.revoke_token(call.caller, token)
     return deleted()
 
 
@@ -48,7 +48,7 @@ def authenticate(call: Call) -> Response:
     )
     two_factor.refuse_password_alone(user)
     name = arguments.text("consumer")
-    return _as_key(api_keys.create_login_key(user, name), name)
+    return _as_key(keys.create_login_key(user, name), name)
 
 
 def _as_key(key: str, name: str) -> Response:

@@ -7,7 +7,7 @@ from flask import Request
 from oauthlib.oauth1.rfc5849 import utils as oauth
 
 from webapp.models import User
-from webapp.services import accounts
+from webapp.services.accounts import users
 
 MAX_HEADER = 4096
 
@@ -25,7 +25,7 @@ def caller(request: Request) -> User | None:
     empty, ampersand, secret = fields.get("oauth_signature", "").partition("&")
     if not consumer or not token or empty or not ampersand:
         return None
-    return accounts.check_api_key(consumer, token, oauth.unescape(secret))
+    return users.check_api_key(consumer, token, oauth.unescape(secret))
 
 
 def _fields(header: str) -> dict[str, str]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from webapp.bodies import Incoming, drain
 from webapp.errors import Problem
+from webapp.http.bodies import Incoming, drain
 
 __all__ = ["MAX_BODY", "BodyTooLarge", "Incoming", "drain", "read"]
 

@@ -9,12 +9,11 @@ from typing import Any
 from flask import Response
 from sqlalchemy import Row
 
-from webapp import jobs
 from webapp.api.v2.answers import as_json, deleted, text
 from webapp.api.v2.dispatch import API, Action, Call, Resource
 from webapp.errors import InvalidFields, NotFound
-from webapp.extensions import settings
 from webapp.models import (
+    BlobState,
     BootResource,
     ResourceFile,
     ResourceSet,
@@ -23,7 +22,9 @@ from webapp.models import (
     Upload,
     UploadState,
 )
-from webapp.services import finishing, image_names, images, removal, runs, upload_fields, uploads
+from webapp.services.images import listing
+from webapp.services.imports import runs
+from webapp.services.uploads import fields, finishing, names, removal, uploads
 
 PATH = f"{API}/boot-resources/"
 LARGEST_CONTENT = 48 << 20  # 32 MiB in base64, and some room
@@ -45,7 +46,7 @@ def read_all(call: Call) -> Response:
         return text(
             f"{kind[:60]!r} is not a valid boot resource type. Available types: {list(TYPES)}", 400
         )
-    rows = images.listed_resources(None if kind == "all" else kind)
+    rows = listing.listed_resources(None if kind == "all" else kind)
     return as_json([as_dict(row) for row in rows])
 
 
@@ -67,7 +68,6 @@ def delete(call: Call, id: int) -> Response:
 def import_images(call: Call) -> Response:
     """Start the import of all selected images; one that runs already goes on."""
     runs.queue("manual", call.actor)
-    jobs.wake(settings())
     return text("Import of boot resources started")
 
 
@@ -102,7 +102,7 @@ def whole(id: int) -> dict[str, Any]:
 
     Keys sort as text with the newest last, since clients take the largest one.
     """
-    resource = images.resource_with_sets(id)
+    resource = listing.resource_with_sets(id)
     sets = {s.version: _set_dict(s) for s in resource.sets if s.id == resource.current_set_id}
     for upload in uploads.open_of([id]):
         sets[upload.version] = _coming_dict(upload)
@@ -111,7 +111,7 @@ def whole(id: int) -> dict[str, Any]:
 
 def _coming_dict(row: Upload) -> dict[str, Any]:
     percent = 100.0 * row.received / row.size if row.size else 0.0
-    filename = image_names.FILENAMES[row.ftype]
+    filename = names.FILENAMES[row.ftype]
     file = {
         "filename": filename,
         "filetype": row.ftype,
@@ -149,7 +149,7 @@ def _file_dict(row: ResourceFile) -> dict[str, Any]:
         "filetype": row.ftype,
         "sha256": row.blob.sha256,
         "size": row.blob.size,
-        "complete": row.blob.state == "ready",
+        "complete": row.blob.state == BlobState.READY,
     }
 
 
@@ -180,7 +180,7 @@ def create(call: Call) -> Response:
     """
     arguments = call.arguments
     content = arguments.files.get("content")
-    declared = upload_fields.Declared(
+    declared = fields.Declared(
         name=arguments.text("name"),
         architecture=arguments.text("architecture"),
         size=arguments.text("size") if content is None else len(content),
@@ -202,11 +202,11 @@ def create(call: Call) -> Response:
     return as_json(whole(id), 201)
 
 
-def _refuse_without_digest(declared: upload_fields.Declared) -> None:
+def _refuse_without_digest(declared: fields.Declared) -> None:
     """All that is wrong with it, the missing digest among it."""
     wrong = {"sha256": ["This field is required."]}
     try:
-        upload_fields.checked(declared)
+        fields.checked(declared)
     except InvalidFields as problem:
         wrong |= problem.fields
     raise InvalidFields(wrong)
@@ -218,7 +218,7 @@ def upload(call: Call, resource_id: int, id: int) -> Response:
     Pieces are appended in order. The last one is answered when the whole file was
     compared with its SHA-256 and machines can get it.
     """
-    if images.type_of(resource_id) != ResourceType.UPLOADED:
+    if listing.type_of(resource_id) != ResourceType.UPLOADED:
         return text("Cannot upload to a synced resource.", 403)
     row = uploads.find(id)
     if row.resource_id != resource_id:

@@ -10,15 +10,13 @@ from typing import Any
 
 from flask import Response
 
-from webapp import jobs
 from webapp.api.v2.answers import as_json, deleted
 from webapp.api.v2.arguments import Arguments
 from webapp.api.v2.dispatch import API, Action, Call, Resource
 from webapp.errors import InvalidFields
-from webapp.extensions import settings
 from webapp.models import BootSource, Role
-from webapp.services import sources
-from webapp.services.drafts import SourceDraft
+from webapp.services.sources import sources
+from webapp.services.sources.drafts import SourceDraft
 
 PATH = f"{API}/boot-sources/"
 
@@ -45,7 +43,6 @@ def create(call: Call) -> Response:
     :type keyring_data: String
     """
     source = sources.add(draft(call.arguments, SourceDraft(url="")), call.actor)
-    jobs.wake(settings())
     return as_json(as_dict(source), 201)
 
 
@@ -71,7 +68,6 @@ def update(call: Call, id: int) -> Response:
     """
     source = sources.get(id)
     sources.update_source(source, draft(call.arguments, sources.draft_of(source)), call.actor)
-    jobs.wake(settings())
     return as_json(as_dict(source))
 
 

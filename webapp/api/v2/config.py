@@ -5,15 +5,13 @@ from __future__ import annotations
 
 from flask import Response
 
-from webapp import jobs
 from webapp.api.v2.answers import as_json, text
 from webapp.api.v2.dispatch import API, Action, Call, Resource
 from webapp.errors import InvalidFields
-from webapp.extensions import settings
 from webapp.models import Role
-from webapp.services import image_settings
+from webapp.services.system import live_settings
 
-_NAMES = ", ".join(image_settings.KNOWN)
+_NAMES = ", ".join(live_settings.KNOWN)
 
 
 def get_config(call: Call) -> Response:
@@ -23,7 +21,7 @@ def get_config(call: Call) -> Response:
         boot_images_no_proxy.
     :type name: String
     """
-    value = image_settings.read(_name(call))
+    value = live_settings.read(_name(call))
     return as_json(None if value == "" else value)
 
 
@@ -37,8 +35,7 @@ def set_config(call: Call) -> Response:
     :param value: Its new value; an empty one unsets it.
     :type value: String
     """
-    image_settings.change(_name(call), call.arguments.text("value"), call.actor)
-    jobs.wake(settings())
+    live_settings.change(_name(call), call.arguments.text("value"), call.actor)
     return text("OK")
 
 

@@ -21,8 +21,8 @@ from webapp.api.v2.bodies import BodyTooLarge
 from webapp.errors import Conflict, InvalidFields, NotFound, Problem
 from webapp.extensions import db
 from webapp.models import Role, User
-from webapp.services import accounts
-from webapp.services.sessions import SignInProblem, TooManyAttempts
+from webapp.services.accounts import users
+from webapp.services.accounts.sessions import SignInProblem, TooManyAttempts
 
 API = "/MAAS/api/2.0"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -181,7 +181,7 @@ def _act(resource: Resource, call: Call, params: dict[str, int | str]) -> Respon
 
 
 def _is_allowed(action: Action, user: User | None) -> bool:
-    return action.role is None or (user is not None and accounts.covers(user.role, action.role))
+    return action.role is None or (user is not None and users.covers(user.role, action.role))
 
 
 def _refused(problem: Problem) -> Response:

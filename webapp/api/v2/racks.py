@@ -10,7 +10,7 @@ from flask import Response
 from webapp.api.v2.answers import as_json, text
 from webapp.api.v2.dispatch import API, Action, Call, Resource
 from webapp.models import Role
-from webapp.services import rack_view
+from webapp.services.overview import rack
 
 PATH = f"{API}/rackcontrollers/"
 
@@ -22,36 +22,36 @@ def read_all(call: Call) -> Response:
 
 def import_all(call: Call) -> Response:
     """Let all rack controllers read again which images there are."""
-    rack_view.read_again(call.actor)
+    rack.read_again(call.actor)
     return text("Import of boot images started on all rack controllers")
 
 
 def read(call: Call, system_id: str) -> Response:
     """Read a rack controller."""
-    rack_view.check(system_id)
+    rack.check(system_id)
     return as_json(_as_dict())
 
 
 def list_boot_images(call: Call, system_id: str) -> Response:
     """List the images that machines can get from this rack controller."""
-    rack_view.check(system_id)
+    rack.check(system_id)
     images = [
         {"name": i.name, "architecture": i.architecture, "subarches": list(i.subarches)}
-        for i in rack_view.images()
+        for i in rack.images()
     ]
-    return as_json({"connected": True, "images": images, "status": rack_view.status()})
+    return as_json({"connected": True, "images": images, "status": rack.status()})
 
 
 def import_boot_images(call: Call, system_id: str) -> Response:
     """Let this rack controller read again which images there are."""
-    rack_view.check(system_id)
-    rack_view.read_again(call.actor)
-    return text(f"Import of boot images started on {rack_view.hostname()}")
+    rack.check(system_id)
+    rack.read_again(call.actor)
+    return text(f"Import of boot images started on {rack.hostname()}")
 
 
 def _as_dict() -> dict[str, Any]:
-    name = rack_view.hostname()
-    system_id = rack_view.system_id()
+    name = rack.hostname()
+    system_id = rack.system_id()
     return {
         "system_id": system_id,
         "hostname": name.partition(".")[0],

@@ -13,7 +13,7 @@ from webapp.api.v2.boot_sources import PATH
 from webapp.api.v2.dispatch import Action, Call, Resource
 from webapp.errors import InvalidFields
 from webapp.models import BootSource, BootSourceSelection, Role
-from webapp.services import selections, sources
+from webapp.services.sources import selections, sources
 from webapp.streams.filters import Wanted
 
 REQUIRED = ("os", "release", "arches", "subarches", "labels")

@@ -10,14 +10,14 @@ from flask import Response
 from webapp.api.v2.answers import as_json
 from webapp.api.v2.dispatch import API, Action, Call, Resource
 from webapp.models import Role, User
-from webapp.services import accounts
+from webapp.services.accounts import users
 
 PATH = f"{API}/users/"
 
 
 def read_all(call: Call) -> Response:
     """List all users."""
-    return as_json([as_dict(user) for user in accounts.list_users()])
+    return as_json([as_dict(user) for user in users.list_users()])
 
 
 def whoami(call: Call) -> Response:

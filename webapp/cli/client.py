@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One way to call ``/api/v1``: in this process where local, over HTTP where ``--url`` says so.
+
+A token is read from the environment or from a file, never from the command
+line, where every user of the machine could see it.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import os
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from urllib.parse import urlencode, urljoin
+
+import click
+
+from webapp.errors import InvalidFields, Problem
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest
+
+API = "/api/v1"
+URL, TOKEN, TOKEN_FILE = "SLIPWAY_URL", "SLIPWAY_TOKEN", "SLIPWAY_TOKEN_FILE"
+CACERT = "SLIPWAY_CACERT"
+CONNECT_S, ANSWER_S = 10, 300
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class ApiProblem(Problem):
+    """What the server refused, in its own words."""
+
+    code = "api"
+
+    def __init__(self, told: Mapping[str, Any], status: int) -> None:
+        super().__init__(
+            str(told.get("title") or f"The server answered {status}."),
+            code=str(told.get("code") or "api"),
+            where=str(told.get("where") or ""),
+            expected=str(told.get("expected") or ""),
+            got=str(told.get("got") or ""),
+            next_step=str(told.get("next_step") or ""),
+        )
+        self.status = status
+        self.fields: dict[str, list[str]] = dict(told.get("errors") or {})
+
+
+class Unreachable(Problem):
+    """Nobody answers at the address."""
+
+    code = "api-unreachable"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back. headers: names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body as JSON; None without one."""
+        return json.loads(self.body) if self.body else None
+
+
+class Transport(Protocol):
+    """Carries one request."""
+
+    def send(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
+        """Raises Unreachable."""
+        ...
+
+
+class Remote:
+    """Over HTTP, with a bearer token. cacert: trust only these CAs for https."""
+
+    def __init__(self, url: str, token: str, cacert: Path | None = None) -> None:
+        import requests
+
+        self._base = url.rstrip("/") + "/"
+        self._cacert = _checked_ca(cacert) if cacert is not None else None
+        self._session = requests.Session()
+        # As ``auth``, since requests would rather take a login from ~/.netrc than a header.
+        self._session.auth = partial(_signed, token=token)
+
+    def send(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
+        """See Transport."""
+        import requests
+
+        try:
+            found = self._session.request(
+                method,
+                urljoin(self._base, target.lstrip("/")),
+                headers=headers,
+                data=body or None,
+                timeout=(CONNECT_S, ANSWER_S),
+                allow_redirects=False,
+                verify=self._cacert,  # None: as the environment says, else the usual CAs
+            )
+        except requests.exceptions.SSLError as error:
+            raise _tls_problem(error, self._base) from None
+        except requests.RequestException as error:
+            raise Unreachable(
+                "Slipway does not answer.",
+                where=self._base,
+                got=type(error).__name__,
+                next_step=f"Check the address ({URL} or --url) and that `slipway run` runs there.",
+            ) from None
+        return Answer(found.status_code, _lower(found.headers.items()), found.content)
+
+
+def _signed(request: PreparedRequest, token: str) -> PreparedRequest:
+    request.headers["Authorization"] = f"Bearer {token}"
+    return request
+
+
+def _tls_problem(error: Exception, where: str) -> Problem:
+    """What went wrong on the way to a server; Unreachable when trying again may help."""
+    from webapp.fetch.problems import translate
+
+    told = translate(error, where)
+    kind = Unreachable if told.is_temporary else Problem
+    next_step = told.next_step.replace("name the CA file", "give --cacert the CA file")
+    return kind(told.what, where=where, expected=told.expected, got=told.got, next_step=next_step)
+
+
+def _checked_ca(path: Path) -> str:
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:  # ssl.SSLError is one
+        raise Problem(
+            "The CA file cannot be used.",
+            where=str(path),
+            expected="certificates of CAs in PEM",
+            got=error.strerror or type(error).__name__,
+        ) from None
+    return str(path)
+
+
+class Local:
+    """In this process, through the same endpoints, as the administrator of this machine."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    def send(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
+        """See Transport."""
+        from werkzeug.test import EnvironBuilder, run_wsgi_app
+
+        from webapp.api.v1.callers import LOCAL
+
+        environ = EnvironBuilder(
+            path=target, method=method, headers=list(headers.items()), input_stream=io.BytesIO(body)
+        ).get_environ()
+        environ["CONTENT_LENGTH"] = str(len(body))
+        environ[LOCAL] = True
+        pieces, status, found = run_wsgi_app(self._app, environ, buffered=True)
+        return Answer(int(status.split()[0]), _lower(found.items()), b"".join(pieces))
+
+
+class Api:
+    """Calls that give JSON or raise a Problem."""
+
+    def __init__(self, transport: Transport, *, is_local: bool) -> None:
+        self._transport = transport
+        self.is_local = is_local
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: Mapping[str, str] = {},
+        query: Mapping[str, Any] = {},
+    ) -> Any:
+        """One call below ``/api/v1``; raises ApiProblem, Unreachable."""
+        sent = {"User-Agent": "slipway/cli", **headers}
+        raw = b""
+        if body is not None:
+            raw = json.dumps(body).encode()
+            sent["Content-Type"] = "application/json"
+        return self.send(method, API + path + _query(query), sent, raw).json()
+
+    def send(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
+        """A request as it is; raises as ``call`` does."""
+        answer = self._transport.send(method, target, headers, body)
+        if answer.status >= 300:
+            raise _problem(answer)
+        return answer
+
+    def get(self, path: str, **query: Any) -> Any:
+        """Read."""
+        return self.call("GET", path, query=query)
+
+    def items(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
+        """Every entry of a list, part by part."""
+        cursor: Any = None
+        while True:
+            part = self.get(path, **query, **({"cursor": cursor} if cursor else {}))
+            yield from part["items"]
+            cursor = part.get("next")
+            if cursor is None:
+                return
+
+
+def talks(command: F) -> F:
+    """Give a command what ``where`` gives, and an ``Api`` as ``api``."""
+
+    @where
+    @functools.wraps(command)
+    def with_api(
+        url: str, token_file: Path | None, cacert: Path | None, *args: Any, **kwargs: Any
+    ) -> Any:
+        with ExitStack() as stack:
+            api = connect(url, token_file, cacert, stack)
+            return command(*args, api=api, **kwargs)
+
+    return cast(F, with_api)
+
+
+def where(command: F) -> F:
+    """Give a command ``--url``, ``--token-file``, ``--cacert`` and ``--json``."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+        click.option(
+            "--cacert",
+            envvar=CACERT,
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help=f"Trust only these CAs for https there [{CACERT}].",
+        ),
+        click.option(
+            "--token-file",
+            envvar=TOKEN_FILE,
+            type=click.Path(dir_okay=False, path_type=Path),
+            help=f"File with the token for it [{TOKEN_FILE}]; {TOKEN} may hold it instead.",
+        ),
+        click.option(
+            "--url",
+            envvar=URL,
+            default="",
+            metavar="URL",
+            help=f"Another machine's Slipway [{URL}].",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def connect(url: str, token_file: Path | None, cacert: Path | None, stack: ExitStack) -> Api:
+    """An Api on this machine, or on another one when there is a url."""
+    if url:
+        return Api(Remote(_checked_url(url), _token(token_file), cacert), is_local=False)
+    from webapp.cli.context import local_app
+
+    return Api(Local(stack.enter_context(local_app())), is_local=True)
+
+
+def _checked_url(url: str) -> str:
+    if not url.startswith(("http://", "https://")) or "@" in url:
+        raise click.UsageError(
+            "--url: expected http://HOST:5240/ or https://…, without a user or password"
+        )
+    return url
+
+
+def _token(path: Path | None) -> str:
+    if path is not None:
+        try:
+            return path.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise Problem(
+                "The token's file cannot be read.", where=str(path), got=type(error).__name__
+            ) from None
+    token = os.environ.get(TOKEN, "")
+    if not token:
+        raise click.UsageError(
+            f"a token is needed: set {TOKEN} or give --token-file; "
+            "`slipway admin token NAME` on that machine makes one"
+        )
+    return token
+
+
+def _problem(answer: Answer) -> Problem:
+    try:
+        told = json.loads(answer.body)
+    except ValueError:
+        told = {}
+    if not isinstance(told, dict) or "title" not in told:
+        return ApiProblem({"title": f"The server answered {answer.status}, not as Slipway does."},
+                          answer.status)  # fmt: skip
+    problem = ApiProblem(told, answer.status)
+    if problem.fields:
+        return InvalidFields(problem.fields)
+    return problem
+
+
+def _query(query: Mapping[str, Any]) -> str:
+    pairs = [
+        (name, str(value).lower() if isinstance(value, bool) else value)
+        for name, value in query.items()
+        if value not in (None, "")
+    ]
+    return f"?{urlencode(pairs)}" if pairs else ""
+
+
+def _lower(headers: Any) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers}

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The server side of tus 1.0.0, the protocol for uploads that go on after a cut.
+
+https://tus.io/protocols/resumable-upload: core, and the extensions creation,
+creation-with-upload, expiration, termination and checksum (sha256). It is
+spoken below two addresses, which decide by themselves who may.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from email.utils import format_datetime
+
+from flask import Request, Response
+
+from webapp.errors import InvalidFields, Problem
+from webapp.http.bodies import Incoming
+from webapp.models import Upload
+from webapp.services.uploads import checking, fields, uploads
+from webapp.services.uploads.uploads import UploadProblem
+
+VERSION = "1.0.0"
+EXTENSIONS = "creation,creation-with-upload,expiration,termination,checksum"
+BYTES = "application/offset+octet-stream"
+_NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
+_MAX_METADATA = 8192
+_FIELDS = ("name", "architecture", "filetype", "title", "base_image", "sha256", "filename")
+
+
+def create(request: Request, actor: str, origin: str, place: str) -> Response:
+    """POST: begin an upload; 201 with its address below ``place``.
+
+    When the store holds these bytes already, nothing has to be sent: Upload-Offset
+    is the size at once.
+    """
+    _demand_version(request)
+    length = request.headers.get("Upload-Length", "")
+    if not length:
+        raise InvalidFields({"Upload-Length": ["Say how many bytes will come."]})
+    said = _metadata(request.headers.get("Upload-Metadata", ""))
+    declared = fields.Declared(
+        name=said["name"],
+        architecture=said["architecture"],
+        size=length,
+        sha256=said["sha256"],
+        filetype=said["filetype"],
+        title=said["title"],
+        base_image=said["base_image"],
+        origin=origin,
+        place=said["filename"],
+    )
+    upload = uploads.create(declared, actor)
+    if uploads.is_known(upload):
+        uploads.note_known(upload)
+    elif request.mimetype == BYTES:
+        _append(request, upload, 0)
+    response = _answer(201, upload)
+    response.headers["Location"] = f"{place}{upload.id}"
+    return response
+
+
+def head(request: Request, upload_id: int) -> Response:
+    """HEAD: where to go on."""
+    _demand_version(request)
+    return _answer(200, uploads.find(upload_id))
+
+
+def patch(request: Request, upload_id: int) -> Response:
+    """PATCH: the next bytes; 204, 409 with the right offset, 460 for a wrong checksum."""
+    _demand_version(request)
+    upload = uploads.find(upload_id)
+    if request.mimetype != BYTES:
+        raise Problem("Bytes come as another type here.", code="body-type", expected=BYTES)
+    offset = request.headers.get("Upload-Offset", "")
+    if not _NUMBER.fullmatch(offset):
+        raise InvalidFields({"Upload-Offset": ["Say at which byte these go on."]})
+    _append(request, upload, int(offset))
+    return _answer(204, upload)
+
+
+def delete(request: Request, upload_id: int, actor: str) -> Response:
+    """DELETE: forget it."""
+    _demand_version(request)
+    uploads.drop(uploads.find(upload_id), actor)
+    response = Response(status=204)
+    response.headers["Tus-Resumable"] = VERSION
+    return response
+
+
+def decorate(response: Response) -> Response:
+    """What every answer carries, refusals too."""
+    response.headers["Tus-Resumable"] = VERSION
+    response.headers["Tus-Version"] = VERSION
+    response.headers["Tus-Extension"] = EXTENSIONS
+    response.headers["Tus-Checksum-Algorithm"] = "sha256"
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _append(request: Request, upload: Upload, offset: int) -> None:
+    incoming = Incoming(request)
+    pieces, check = _checked(request.headers.get("Upload-Checksum", ""), incoming.pieces())
+    uploads.append(
+        upload,
+        pieces,
+        offset=offset,
+        length=incoming.length,
+        is_all_or_nothing=check is not None,
+        check=check,
+    )
+    checking.look_early(upload)
+
+
+def _checked(
+    header: str, pieces: Iterator[bytes]
+) -> tuple[Iterator[bytes], Callable[[], None] | None]:
+    """The pieces, hashed as they pass, and what raises when they are not those that were meant."""
+    if not header:
+        return pieces, None
+    algorithm, _, encoded = header.partition(" ")
+    try:
+        expected = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        expected = b""
+    if algorithm != "sha256" or len(expected) != 32:
+        raise InvalidFields({"Upload-Checksum": ["Send sha256 and the digest in base64."]})
+    found = hashlib.sha256()
+
+    def hashed() -> Iterator[bytes]:
+        for piece in pieces:
+            found.update(piece)
+            yield piece
+
+    def check() -> None:
+        if found.digest() != expected:
+            raise UploadProblem(
+                "These bytes were damaged on their way.",
+                code="upload-checksum",
+                expected=f"sha256 {expected.hex()}",
+                got=f"sha256 {found.hexdigest()}",
+                next_step="Send the same bytes again.",
+            )
+
+    return hashed(), check
+
+
+def _answer(status: int, upload: Upload) -> Response:
+    response = decorate(Response(status=status))
+    response.headers["Upload-Offset"] = str(upload.received)
+    response.headers["Upload-Length"] = str(upload.size)
+    response.headers["Slipway-Upload"] = str(upload.id)
+    if upload.is_open:
+        expires = uploads.expires_at(upload)
+        response.headers["Upload-Expires"] = format_datetime(expires, usegmt=True)
+    return response
+
+
+def _demand_version(request: Request) -> None:
+    got = request.headers.get("Tus-Resumable", "")
+    if got != VERSION:
+        raise Problem(
+            "This version of tus is not spoken here.",
+            code="tus-version",
+            where="Tus-Resumable",
+            expected=VERSION,
+            got=got[:40] or "none",
+        )
+
+
+def _metadata(header: str) -> dict[str, str]:
+    """``key base64,key base64``; keys that mean nothing here are let go by."""
+    said = dict.fromkeys(_FIELDS, "")
+    if len(header) > _MAX_METADATA:
+        raise InvalidFields({"Upload-Metadata": [f"Send at most {_MAX_METADATA} characters."]})
+    for pair in filter(None, (part.strip() for part in header.split(","))):
+        key, _, encoded = pair.partition(" ")
+        try:
+            value = base64.b64decode(encoded, validate=True).decode()
+        except (binascii.Error, ValueError):
+            raise InvalidFields({"Upload-Metadata": [f"{key[:40]} is not base64."]}) from None
+        if key in said:
+            said[key] = "" if "\0" in value else value
+    return said

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One plane in gunicorn."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import socket
+import sys
+from typing import Any
+
+import structlog
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
+
+from webapp import Plane, create_app, database, logs
+from webapp.config import Settings
+from webapp.errors import Problem
+from webapp.extensions import db
+from webapp.server.connections import PatientWorker
+
+log = structlog.get_logger(__name__)
+
+BACKLOG = 2048
+KEEPALIVE_S = 75  # longer than a page polls and than nginx keeps its connections
+STALL_S = 60  # a peer that neither takes nor sends a byte for so long is gone
+MOST_CONNECTIONS = 4096  # in each process
+GRACE_S = {"web": 10, "rack": 30}  # for running requests when stopping
+APP_FAILED = 4  # gunicorn's word for "do not start this worker again and again"
+
+
+class AddressProblem(Problem):
+    """A port cannot be listened on."""
+
+    code = "address"
+
+
+def run_plane(plane: Plane, settings: Settings, listener: socket.socket | None = None) -> None:
+    """Serve one plane until told to stop; leaves by SystemExit.
+
+    listener: a listening socket that outlives restarts; made when absent.
+    Raises a Problem when the plane cannot start.
+    """
+    settings = settings.prepared()
+    logs.configure(settings)
+    if listener is None:
+        listener = listen(plane, settings)
+        check(settings)
+    _raise_file_limit()
+    Arbiter(_Application(plane, settings, listener)).run()
+
+
+def check(settings: Settings) -> None:
+    """Raise a Problem now, in words, rather than in every worker."""
+    app = create_app(settings, plane="none")
+    with app.app_context():
+        database.check_revision(db.engine)
+        db.engine.dispose()
+
+
+def bind_of(plane: Plane, settings: Settings) -> str:
+    """The ADDRESS:PORT of a plane."""
+    return settings.web_bind if plane == "web" else settings.rack_bind
+
+
+def listen(plane: Plane, settings: Settings) -> socket.socket:
+    """Listen on a plane's address. Raises AddressProblem.
+
+    Connections inherit the limits that are set here: the kernel ends one whose
+    peer takes nothing or sends nothing for STALL_S, so that no thread waits
+    for it for ever.
+    """
+    bind = bind_of(plane, settings)
+    host, _, port = bind.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALL_S * 1000)
+        seconds = STALL_S.to_bytes(8, sys.byteorder) + bytes(8)  # struct timeval
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, seconds)
+        listener.bind((host, int(port)))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise _refused(plane, bind, error) from error
+    return listener
+
+
+def _refused(plane: Plane, bind: str, error: OSError) -> AddressProblem:
+    name = f"SLIPWAY_{plane.upper()}_BIND"
+    what, next_step = f"Slipway cannot listen on {bind}: {error.strerror}.", f"Change {name}."
+    if error.errno == errno.EADDRINUSE:
+        what = f"Port {bind.rpartition(':')[2]} is in use already."
+        next_step = f"Stop the program that uses it, or set {name} to another port."
+    return AddressProblem(what, where=f"{name}={bind}", next_step=next_step)
+
+
+def _raise_file_limit() -> None:
+    """Allow as many open files as the system lets us: each machine needs two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+class _Application(BaseApplication):  # type: ignore[misc]
+    """gunicorn's view of one plane: its configuration, and the app in each worker."""
+
+    def __init__(self, plane: Plane, settings: Settings, listener: socket.socket) -> None:
+        self._plane = plane
+        self._settings = settings
+        self._listener = listener.detach()
+        threads = settings.web_threads if plane == "web" else settings.rack_threads
+        # Behind a proxy all machines come from one address, which then may take all.
+        self.threads_per_address = threads if settings.trusted_proxies else max(1, threads * 3 // 4)
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in options(self._plane, self._settings).items():
+            self.cfg.set(name, value)
+        self.cfg.set("bind", f"fd://{self._listener}")
+
+    def load(self) -> Any:
+        try:
+            return create_app(self._settings, plane=self._plane)
+        except Problem as problem:
+            log.error("the app could not start", plane=self._plane, problem=str(problem))
+            sys.exit(APP_FAILED)
+
+
+def options(plane: Plane, settings: Settings) -> dict[str, Any]:
+    """gunicorn's settings for a plane; its defaults and its environment do not matter."""
+    is_web = plane == "web"
+    threads = settings.web_threads if is_web else settings.rack_threads
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    connections = max(threads + 1, min(MOST_CONNECTIONS, files - threads - 128))
+    return {
+        "proc_name": f"slipway {plane}",
+        "workers": settings.web_workers if is_web else settings.rack_workers,
+        "threads": threads,
+        "worker_class": PatientWorker,
+        "worker_connections": connections,
+        "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,  # noqa: S108
+        "logger_class": _Log,
+        "loglevel": "debug" if settings.log_level == "debug" else "warning",
+        "accesslog": None,
+        "keepalive": KEEPALIVE_S,
+        "timeout": 30,  # for the event loop, which never waits; requests take what they take
+        "graceful_timeout": GRACE_S[plane],
+        "limit_request_line": 4094,
+        "limit_request_fields": 64,
+        "limit_request_field_size": 8190,
+        # X-Forwarded-* is read by the app, which counts its trusted proxies.
+        "forwarded_allow_ips": "",
+        "forwarder_headers": "",
+        "control_socket_disable": True,
+        "worker_exit": _worker_exit,
+    }
+
+
+def _worker_exit(server: Any, worker: Any) -> None:
+    """Write what the rack still remembers; gunicorn calls this as the worker's last act."""
+    rack = getattr(worker, "wsgi", None) and worker.wsgi.extensions.get("slipway.rack")
+    if rack:
+        rack.recorder.close()
+
+
+class _Log(Logger):  # type: ignore[misc]
+    """gunicorn's log, in the format of all our lines."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True

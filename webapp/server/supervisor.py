@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``slipway run``: web, rack and worker as children of one process that keeps them alive.
+
+Children are forks: what is imported once serves all three, which halves the
+time until the first page answers. The supervisor itself has no thread and no
+open database when it forks. The listening sockets belong to it, so machines
+wait instead of being refused while a plane is started again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import structlog
+
+from webapp import Plane, create_app, database, logs
+from webapp.config import Settings
+from webapp.errors import Problem
+from webapp.extensions import db
+
+log = structlog.get_logger(__name__)
+
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+WATCHED = {*STOPPING, signal.SIGCHLD}
+STOP_S = 40.0  # a child that did not stop by then is killed
+TWICE_S = 1.0  # a signal that comes again within this time is the same one
+CALM_S = 60.0  # a child that lived so long starts again at once
+LONGEST_DELAY_S = 30.0
+PR_SET_PDEATHSIG = 1
+
+Mask = set[int | signal.Signals]
+
+
+class RunsAlready(Problem):
+    """Another supervisor has this data folder."""
+
+    code = "runs-already"
+
+
+def supervise(settings: Settings) -> int:
+    """Start everything and keep it running until a signal; returns the exit code.
+
+    Raises a Problem when that cannot be.
+    """
+    from webapp.server import planes as serve
+    from webapp.server import worker
+
+    settings = settings.prepared()
+    logs.configure(settings)
+    held = hold(settings.data_dir)
+    planes: tuple[Plane, ...] = ("web", "rack")
+    listeners = {plane: serve.listen(plane, settings) for plane in planes}
+    setup_code = prepare(settings)
+    _import_planes()
+
+    def run(plane: Plane) -> None:
+        held.close()
+        for name, listener in listeners.items():
+            if name != plane:
+                listener.close()
+        serve.run_plane(plane, settings, listeners[plane])
+
+    def work() -> None:
+        held.close()
+        for listener in listeners.values():
+            listener.close()
+        sys.exit(worker.run_worker(create_app(settings, plane="none")))
+
+    children = [
+        Child("web", lambda: run("web")),
+        Child("rack", lambda: run("rack")),
+        Child("worker", work),
+    ]
+    knocks = [Knock(listener) for listener in listeners.values()]
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+    try:
+        for child in children:
+            child.start(mask)
+        is_ready = False
+        while True:
+            caught = signal.sigtimedwait(WATCHED, _pause(children, is_ready))
+            if caught is not None and caught.si_signo in STOPPING:
+                for listener in listeners.values():
+                    listener.close()
+                return _stop(children)
+            for child in children:
+                child.tend(mask)
+            if not is_ready and all(knock.is_answered() for knock in knocks):
+                is_ready = True
+                _announce(settings, setup_code)
+    finally:  # signals stay blocked: whoever presses Ctrl-C on has been heard
+        for child in children:
+            child.kill()
+
+
+def hold(folder: Path) -> BinaryIO:
+    """Take a data folder for this process; it is free again when the file is closed.
+
+    Two supervisors would both make a setup link, and only the later one would
+    work. Raises RunsAlready, Problem.
+    """
+    path = folder / "run.lock"
+    try:
+        file = path.open("ab")
+    except OSError as error:
+        raise Problem(
+            "The data folder cannot be written.",
+            code="data-folder",
+            where=str(path),
+            expected="a file that this user may write",
+            got=error.strerror or str(error),
+            next_step="Give it to the user that runs Slipway, and free some space.",
+        ) from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise RunsAlready(
+            "Slipway runs already with this data folder.",
+            where=str(folder),
+            next_step="Stop the other `slipway run`, or set SLIPWAY_DATA_DIR to another folder.",
+        ) from None
+    return file
+
+
+def prepare(settings: Settings) -> str | None:
+    """Bring the database to its newest shape; the setup code while there is no user."""
+    from webapp.services.accounts import users
+    from webapp.services.sources.first_start import ensure_defaults
+
+    with create_app(settings, plane="none").app_context():
+        database.upgrade(db.engine)
+        ensure_defaults(settings)
+        code = users.ensure_setup_code()
+        db.session.remove()
+        db.engine.dispose()
+    return code
+
+
+def _import_planes() -> None:
+    import webapp.api
+    import webapp.rack
+    import webapp.web  # noqa: F401
+
+
+def _pause(children: list[Child], is_ready: bool) -> float:
+    """Seconds until somebody has to be looked at; a signal comes earlier by itself."""
+    if not is_ready:
+        return 0.03
+    return min(child.seconds_to_start() for child in children)
+
+
+def _announce(settings: Settings, setup_code: str | None) -> None:
+    web = settings.public_url or _url(settings.web_bind)
+    _say(f"Slipway is ready: {web}")
+    _say(f"Machines fetch from {settings.rack_url or _url(settings.rack_bind)}images/")
+    if setup_code:
+        _say("Create the first administrator, once, with this link:")
+        _say(f"  {web}setup?code={setup_code}")
+
+
+def _say(line: str) -> None:
+    """Print a line; that nobody reads it is no reason to stop anything."""
+    with contextlib.suppress(OSError):
+        print(line, flush=True)
+
+
+def _url(bind: str) -> str:
+    host, _, port = bind.rpartition(":")
+    return f"http://{'localhost' if host in ('0.0.0.0', '[::]') else host}:{port}/"  # noqa: S104
+
+
+def _stop(children: list[Child]) -> int:
+    """Stop all children in good order; a second signal, or time running out, kills them."""
+    began = time.monotonic()
+    for child in children:  # before a word is printed: nobody may be reading any more
+        child.terminate()
+    _say("Stopping; Ctrl-C once more stops at once.")
+    while any(child.is_running() for child in children):
+        caught = signal.sigtimedwait(WATCHED, 0.5)
+        passed = time.monotonic() - began
+        # timeout(1) and make(1) send the one signal twice: that is no second wish.
+        is_urged = caught is not None and caught.si_signo in STOPPING and passed > TWICE_S
+        if is_urged or passed > STOP_S:
+            slow = [child.name for child in children if child.is_running()]
+            _say(f"Killed {', '.join(slow)}.")
+            return 1
+    _say("Stopped.")
+    return 0
+
+
+@dataclass
+class Child:
+    """One process that is started again when it ends, later each time it fails early."""
+
+    name: str
+    run: Callable[[], None]
+    pid: int = 0
+    started_at: float = 0.0
+    start_at: float = 0.0
+    failures: int = 0
+
+    def start(self, mask: Mask) -> None:
+        """Fork; the child never returns from here."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        parent = os.getpid()
+        self.pid = os.fork()
+        self.started_at = time.monotonic()
+        if self.pid == 0:
+            _be_a_child(self.name, self.run, parent, mask)
+        with contextlib.suppress(OSError):  # whoever comes first, child or parent, is right
+            os.setpgid(self.pid, self.pid)
+
+    def is_running(self) -> bool:
+        """Whether the process is there; collects it when it ended."""
+        if self.pid and os.waitpid(self.pid, os.WNOHANG)[0]:
+            self.pid = 0
+        return self.pid != 0
+
+    def tend(self, mask: Mask) -> None:
+        """Notice that it ended, start it again when its time has come."""
+        now = time.monotonic()
+        if self.pid:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if not pid:
+                return
+            self.pid = 0
+            self.failures = 0 if now - self.started_at >= CALM_S else self.failures + 1
+            delay = min(LONGEST_DELAY_S, 2.0 ** (self.failures - 2)) if self.failures else 0.0
+            self.start_at = now + delay
+            code = os.waitstatus_to_exitcode(status)
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+            log.warning(f"{self.name} {how}; it starts again", in_s=round(delay, 1))
+        if now >= self.start_at:
+            self.start(mask)
+
+    def seconds_to_start(self) -> float:
+        """How long nothing is to be done for it."""
+        return 3600.0 if self.pid else max(0.0, self.start_at - time.monotonic())
+
+    def terminate(self) -> None:
+        """Ask it to stop."""
+        if self.pid:
+            os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it and whatever it started."""
+        if self.is_running():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            self.pid = 0
+
+
+def _be_a_child(name: str, run: Callable[[], None], parent: int, mask: Mask) -> None:
+    """Run in a fork and leave without returning to the supervisor's code.
+
+    A group of its own keeps Ctrl-C in a terminal with the supervisor. The
+    kernel sends SIGTERM when the supervisor dies, even by kill -9.
+    """
+    code = 1
+    try:
+        os.setpgid(0, 0)
+        _set_title(f"slipway {name}")
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(0)  # it died before we could ask for the signal
+        for number in WATCHED:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        run()
+        code = 0
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else 1
+    except Problem as problem:
+        log.error(f"{name} could not start", problem=str(problem))
+    except BaseException:
+        log.exception(f"{name} failed")
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _set_title(title: str) -> None:
+    """Make ``ps`` show what a fork does: write over the command line, within its bounds."""
+    with open("/proc/self/stat") as stat:
+        start, end = map(int, stat.read().rpartition(")")[2].split()[45:47])
+    size = end - start
+    ctypes.memmove(start, title.encode()[: size - 1].ljust(size, b"\0"), size)
+    with open("/proc/self/comm", "w") as name:
+        name.write(title[:15])
+
+
+class Knock:
+    """One request to a plane, to know when it answers; waits for nothing."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._address = _loopback(listener.getsockname())
+        self._family = listener.family
+        self._socket: socket.socket | None = None
+        self._answered = False
+
+    def is_answered(self) -> bool:
+        """Whether the plane has answered so far."""
+        if self._answered:
+            return True
+        try:
+            if self._socket is None:
+                self._socket = socket.socket(self._family, socket.SOCK_STREAM)
+                self._socket.connect(self._address)
+                self._socket.send(b"HEAD / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            if select.select([self._socket], [], [], 0)[0]:
+                self._answered = bool(self._socket.recv(1))
+                self._close()
+        except OSError:
+            self._close()
+        return self._answered
+
+    def _close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+def _loopback(address: tuple[str, int]) -> tuple[str, int]:
+    wildcards = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+    return wildcards.get(address[0], address[0]), address[1]

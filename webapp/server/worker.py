@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The worker: woken through a huey queue, told what to do by the table of runs.
+
+A message in the queue says nothing but "look now"; losing one costs little,
+since the worker looks by itself now and then. So of huey only the storage is
+used: its consumer would bring signal handlers that kill a running import on
+SIGTERM, which supervisors send, and would unpickle what it finds in the queue.
+"""
+
+from __future__ import annotations
+
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import structlog
+from flask import Flask
+
+from webapp.config import Settings
+from webapp.services.imports import importing, runs
+from webapp.services.overview import health, upkeep
+from webapp.services.sources import refreshing
+from webapp.services.system.wake import wake_queue
+from webapp.services.uploads import work as upload_work
+from webapp.storage.leases import new_owner
+
+POLL_S = 0.25  # how often an embedded queue is asked
+LOOK_S = 10.0  # without being woken, e.g. for a run whose worker died elsewhere
+TICK_S = 60.0
+THOROUGH_S = 3600.0
+LEAVE_S = 15.0  # for a run to be handed back
+
+log = structlog.get_logger(__name__)
+
+
+def run_worker(app: Flask) -> int:
+    """Work until SIGTERM or SIGINT; a run that is going on is handed back, resumable."""
+    worker = Worker(app)
+    if threading.current_thread() is threading.main_thread():
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, worker.on_signal)
+    return worker.run()
+
+
+class Worker:
+    """The main thread keeps house; others listen to the queue, read
+    new sources, import, and finish uploads."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._settings: Settings = app.extensions["slipway.settings"]
+        self._owner = new_owner()
+        # A signal may arrive while the main thread holds the lock of any Event; putting
+        # into a SimpleQueue is safe even then.
+        self._told: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._leaving = threading.Event()
+        self._due = {name: threading.Event() for name in ("import", "read", "uploads")}
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Leave at the next safe point."""
+        self.leave()
+
+    def leave(self) -> None:
+        """End ``run`` soon; for any thread and for signal handlers."""
+        self._told.put(None)
+
+    def run(self) -> int:
+        """Work until told to leave; returns the exit code."""
+        log.info("worker started", owner=self._owner)
+        self._keep_house("start", is_thorough=True)
+        threads = [
+            threading.Thread(target=self._listen, name="queue", daemon=True),
+            threading.Thread(target=self._repeat, args=("read", self._read), daemon=True),
+            threading.Thread(target=self._repeat, args=("import", self._import), daemon=True),
+            threading.Thread(target=self._repeat, args=("uploads", self._uploads), daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
+        checked = time.monotonic()
+        while not self._is_told_to_leave(TICK_S):
+            is_thorough = time.monotonic() - checked >= THOROUGH_S
+            checked = time.monotonic() if is_thorough else checked
+            self._keep_house("schedule", is_thorough=is_thorough)
+            self._look()
+        self._leaving.set()
+        self._look()
+        until = time.monotonic() + LEAVE_S
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        if any(thread.is_alive() for thread in threads):
+            log.warning("not everything ended in time; the next worker goes on with it")
+        log.info("worker ended")
+        return 0
+
+    def _is_told_to_leave(self, patience_s: float) -> bool:
+        try:
+            self._told.get(timeout=patience_s)
+        except queue.Empty:
+            return False
+        return True
+
+    def _look(self) -> None:
+        for event in self._due.values():
+            event.set()
+
+    def _keep_house(self, trigger: str, *, is_thorough: bool) -> None:
+        try:
+            with self._app.app_context():
+                health.note_worker()
+                upkeep.reconcile(trigger, is_thorough=is_thorough)
+        except Exception:
+            log.exception("house-keeping failed")
+
+    def _listen(self) -> None:
+        """Turn messages of the queue into looks."""
+        while not self._leaving.is_set():
+            try:
+                storage = wake_queue(self._settings.queue_url)
+                if storage.dequeue() is not None:
+                    self._look()
+                    continue
+                pause = 0.0 if storage.blocking else POLL_S
+            except Exception:
+                log.warning("the queue cannot be read", exc_info=True)
+                pause = LOOK_S
+            self._leaving.wait(pause)
+
+    def _repeat(self, what: str, work: Callable[[], None]) -> None:
+        """Do a piece of work now, whenever woken, and now and then."""
+        while not self._leaving.is_set():
+            self._due[what].clear()
+            try:
+                work()
+            except Exception:
+                log.exception("the work could not go on; it is tried again", work=what)
+            self._due[what].wait(LOOK_S)
+
+    def _read(self) -> None:
+        """Read new sources, also while an import goes on: people wait to see what they offer."""
+        with self._app.app_context():
+            refreshing.refresh_unread(self._leaving.is_set)
+
+    def _uploads(self) -> None:
+        """Look into uploads and make images of them, also while an import goes on."""
+        with self._app.app_context():
+            upload_work.work(self._owner, self._leaving.is_set)
+
+    def _import(self) -> None:
+        while self._import_next():
+            continue
+
+    def _import_next(self) -> bool:
+        """Claim a run and work on it; False when there is none."""
+        if self._leaving.is_set():
+            return False
+        with self._app.app_context():
+            run = runs.claim(self._owner)
+            if run is None:
+                return False
+            log.info("run claimed", run=run.id, trigger=run.trigger)
+            importing.execute(run.id, self._owner, self._leaving.is_set)
+        return True

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bearer tokens of ``/api/v1`` with scopes; of a token only its SHA-256 is stored."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import select
+
+from webapp.errors import InvalidFields, NotFound
+from webapp.extensions import db
+from webapp.models import APIToken, Role, User, utcnow
+from webapp.services.accounts import last_use
+from webapp.services.accounts.keys import MAX_KEYS
+from webapp.services.system import events
+
+PREFIX = "slp_"  # lets scanners for leaked secrets know one
+_HINT = len(PREFIX) + 6
+MAX_DAYS = 3650
+
+log = structlog.get_logger(__name__)
+
+
+class Scope(enum.StrEnum):
+    """What a token may do, at most what its user's role may."""
+
+    READ = "read"
+    IMPORT = "import"
+    UPLOAD = "upload"
+    ADMIN = "admin"
+
+
+# The least role of each scope.
+ROLE_OF = {
+    Scope.READ: Role.VIEWER,
+    Scope.IMPORT: Role.OPERATOR,
+    Scope.UPLOAD: Role.ADMINISTRATOR,
+    Scope.ADMIN: Role.ADMINISTRATOR,
+}
+
+
+@dataclass(frozen=True)
+class Bearer:
+    """Whose token it is, and what for."""
+
+    user: User
+    scopes: frozenset[Scope]
+    expires_at: datetime | None = None
+
+
+def create(
+    user: User,
+    name: str,
+    scopes: Collection[str],
+    *,
+    days: int | None = None,
+    latest: datetime | None = None,
+) -> tuple[APIToken, str]:
+    """Make a token and return it whole, this one time.
+
+    days: until it ends by itself. latest: when it ends whatever was asked for, since
+    the token that asks for it ends then. Raises InvalidFields.
+    """
+    name = name.strip()
+    wrong: dict[str, list[str]] = {}
+    if not name or len(name) > 100 or not name.isprintable():
+        wrong["name"] = ["Say in 1 to 100 characters what the token is for."]
+    if len(of_user(user.id)) >= MAX_KEYS:
+        wrong["name"] = [f"{MAX_KEYS} tokens are enough. Revoke one first."]
+    unknown = sorted(set(scopes) - set(Scope))
+    if unknown or not scopes:
+        wrong["scopes"] = [
+            f"Choose from {', '.join(Scope)}; not {', '.join(unknown) or 'nothing'}."
+        ]
+    if days is not None and not 1 <= days <= MAX_DAYS:
+        wrong["days"] = [f"Enter 1 to {MAX_DAYS} days."]
+    if wrong:
+        raise InvalidFields(wrong)
+    token = PREFIX + secrets.token_urlsafe(32)
+    end = None if days is None else utcnow() + timedelta(days=days)
+    ends = [moment for moment in (end, latest) if moment is not None]
+    row = APIToken(
+        user_id=user.id,
+        name=name,
+        token_hash=_hashed(token),
+        hint=token[:_HINT],
+        scopes=sorted(set(scopes)),
+        expires_at=min(ends, default=None),
+    )
+    db.session.add(row)
+    events.record("api_token.added", actor=user.username, subject=name, scopes=row.scopes)
+    db.session.commit()
+    return row, token
+
+
+def check(token: str) -> Bearer | None:
+    """The active user whose token this is, or None."""
+    if not token.startswith(PREFIX) or len(token) > 200 or not token.isascii():
+        return None
+    now = utcnow()
+    found = db.session.execute(
+        select(APIToken, User).join(User).where(APIToken.token_hash == _hashed(token))
+    ).one_or_none()
+    if found is None or not found[1].is_active or _is_over(found[0], now):
+        return None
+    row, user = found
+    last_use.note(row)
+    known = frozenset(Scope(scope) for scope in row.scopes if scope in set(Scope))
+    return Bearer(user, known, row.expires_at)
+
+
+def of_user(user_id: int) -> Sequence[APIToken]:
+    """The tokens of a user, the newest first."""
+    return db.session.scalars(
+        select(APIToken).where(APIToken.user_id == user_id).order_by(APIToken.id.desc())
+    ).all()
+
+
+def revoke(user: User, token_id: int) -> None:
+    """Delete one of a user's own tokens; raises NotFound for anybody else's."""
+    row = db.session.get(APIToken, token_id)
+    if row is None or row.user_id != user.id:
+        raise NotFound(
+            "There is no such token.",
+            where=f"token {token_id}",
+            next_step="It may have been revoked already; look at the list.",
+        )
+    db.session.delete(row)
+    events.record("api_token.revoked", actor=user.username, subject=row.name)
+    db.session.commit()
+
+
+def _is_over(row: APIToken, now: datetime) -> bool:
+    return row.expires_at is not None and row.expires_at <= now
+
+
+def _hashed(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Free what machines no longer get: versions past their grace time, and bytes nothing names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import delete, exists, func, or_, select
+
+from webapp.errors import NotFound
+from webapp.extensions import db, settings
+from webapp.models import (
+    ACTIVE_STATES,
+    OPEN_UPLOADS,
+    Blob,
+    BlobState,
+    BootResource,
+    FileTransfer,
+    ImportRun,
+    ResourceFile,
+    ResourceSet,
+    Upload,
+    utcnow,
+)
+from webapp.services.blobs import deletion
+from webapp.services.images import publishing
+from webapp.services.images.keys import Key
+from webapp.services.system import events, statements
+
+# Racks may still know a version for a moment after its grace time.
+MARGIN = timedelta(seconds=5)
+# Bytes of images that never became whole, and unfinished files: an import may want them yet.
+UNUSED = timedelta(days=7)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Freed:
+    """What a clean-up removed."""
+
+    sets: int = 0
+    blobs: int = 0
+    bytes: int = 0
+
+
+def clean_up() -> Freed:
+    """Delete versions whose grace time is over, and the bytes that only they named."""
+    now = utcnow()
+    cutoff = now - timedelta(seconds=settings().retire_grace) - MARGIN
+    is_over = (
+        ResourceSet.retired_at < cutoff,
+        ~exists().where(BootResource.current_set_id == ResourceSet.id),
+    )
+    candidates = set(
+        db.session.scalars(
+            select(ResourceFile.blob_id)
+            .join(ResourceSet, ResourceSet.id == ResourceFile.set_id)
+            .where(*is_over)
+        )
+    )
+    sets = statements.count(delete(ResourceSet).where(*is_over)) if candidates else 0
+    if sets or _has_empty_resources(cutoff):
+        statements.execute(delete(BootResource).where(*_is_empty(cutoff)))
+    candidates |= set(db.session.scalars(_unused(now)))
+    marked = deletion.mark(sorted(candidates), ~_is_named(), ~_is_reserved())
+    if sets:
+        events.record("image.freed", actor="worker", versions=sets, files=len(marked))
+    db.session.commit()
+    freed = sum(deletion.finish(blob) for blob in marked)
+    deletion.finish_deletions()
+    if marked:
+        log.info("bytes freed", files=len(marked), bytes=freed)
+    return Freed(sets, len(marked), freed)
+
+
+def delete_resources(resource_ids: Sequence[int], actor: str) -> None:
+    """Take images away from machines at once, whatever their kind, all or none.
+
+    Their bytes are freed after the grace time. A selection that still asks for one
+    brings it back with the next import: see ``delete_preview``. Raises NotFound.
+    """
+    found = db.session.execute(
+        select(BootResource.id, BootResource.name, BootResource.architecture)
+        .where(BootResource.id.in_(resource_ids), BootResource.current_set_id.is_not(None))
+        .order_by(BootResource.id)
+    ).all()
+    missing = set(resource_ids) - {row.id for row in found}
+    if missing:
+        raise NotFound(
+            "There is no such boot resource.",
+            where=f"boot resource {min(missing)}",
+            next_step="Look at the list of images; it may have been removed.",
+        )
+    publishing.retire(
+        [(row.id, Key(row.name, row.architecture), "deleted on request") for row in found],
+        actor=actor,
+    )
+    db.session.commit()
+
+
+def _is_named() -> Any:
+    return exists().where(ResourceFile.blob_id == Blob.id)
+
+
+def _is_reserved(since: datetime | None = None) -> Any:
+    """Whether an active run wants the blob, or any run that was queued since then."""
+    is_relevant: Any = ImportRun.state.in_(ACTIVE_STATES)
+    if since is not None:
+        is_relevant = or_(is_relevant, ImportRun.queued_at > since)
+    return exists().where(
+        FileTransfer.blob_id == Blob.id, FileTransfer.run_id == ImportRun.id, is_relevant
+    )
+
+
+def _unused(now: datetime) -> Any:
+    """Blobs that no image names and no import has wanted for a long time."""
+    since = now - UNUSED
+    age = func.coalesce(Blob.verified_at, Blob.created_at)
+    return select(Blob.id).where(
+        Blob.state.in_((BlobState.READY, BlobState.BAD, BlobState.STRAY)),
+        age < since,
+        ~_is_named(),
+        ~_is_reserved(since),
+    )
+
+
+def _is_empty(cutoff: datetime) -> tuple[Any, ...]:
+    """Resources without any version; new ones may be waiting for their first."""
+    return (
+        BootResource.current_set_id.is_(None),
+        BootResource.updated_at < cutoff,
+        ~exists().where(ResourceSet.resource_id == BootResource.id),
+        ~exists().where(Upload.resource_id == BootResource.id, Upload.state.in_(OPEN_UPLOADS)),
+    )
+
+
+def _has_empty_resources(cutoff: datetime) -> bool:
+    query = select(BootResource.id).where(*_is_empty(cutoff)).limit(1)
+    return db.session.scalar(query) is not None

@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is stored, as people see it: one image a row, whatever its number of kernels.
+
+An image is every boot resource of one name and one main architecture (spec
+maas-images 1.1). Its status always has a cause and, when it is not good, a
+next step.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, bindparam, exists, func, or_, select
+from sqlalchemy.orm import joinedload, load_only, selectinload
+
+from webapp.errors import NotFound
+from webapp.extensions import db
+from webapp.models import (
+    OPEN_UPLOADS,
+    Blob,
+    BlobState,
+    BootResource,
+    BootSource,
+    ResourceFile,
+    ResourceSet,
+    ResourceType,
+    Upload,
+)
+from webapp.services.images import status as image_status
+from webapp.services.images.status import Status, Verdict
+from webapp.services.sources.catalogue import Box, Picture, arch_order
+from webapp.services.system import live_settings
+from webapp.streams.documents import version_key
+
+CUSTOM = "custom"
+_LISTED = (
+    BootResource.id,
+    BootResource.rtype,
+    BootResource.name,
+    BootResource.architecture,
+    BootResource.subarches,
+    BootResource.title,
+    BootResource.base_image,
+)
+
+__all__ = ["Image", "Status", "listed", "listed_resources", "resource_with_sets", "stored_bytes"]
+
+
+_COLUMNS = (
+    BootResource.rtype,
+    BootResource.name,
+    BootResource.os,
+    BootResource.release,
+    BootResource.arch,
+    BootResource.subarch,
+    BootResource.title,
+    BootResource.bootloader_type,
+    BootResource.source_id,
+    BootResource.current_set_id,
+    BootResource.gone_since,
+)
+
+
+@dataclass(frozen=True)
+class Image:
+    """One row of the images page; ``resource_ids`` is empty while nothing is stored."""
+
+    os: str
+    name: str
+    arch: str
+    title: str
+    kernels: tuple[str, ...]
+    version: str
+    label: str
+    size: int
+    verdict: Verdict
+    source_name: str
+    is_unsigned: bool
+    is_uploaded: bool
+    is_bootloader: bool
+    completed_at: datetime | None
+    resource_ids: tuple[int, ...]
+
+    @property
+    def key(self) -> str:
+        """Name and architecture, as links carry them."""
+        return f"{self.name}/{self.arch}"
+
+    @property
+    def link_os(self) -> str:
+        """The operating system as links name it; an upload without one belongs to custom."""
+        return self.os or CUSTOM
+
+    @property
+    def release(self) -> str:
+        """The name without the operating system."""
+        return self.name.partition("/")[2] or self.name
+
+    @property
+    def status(self) -> Status:
+        """The verdict's one word."""
+        return self.verdict.status
+
+    @property
+    def cause(self) -> str:
+        """Why it is not good, "" when it is."""
+        return self.verdict.cause
+
+    @property
+    def next_step(self) -> str:
+        """What to do about it."""
+        return self.verdict.next_step
+
+    @property
+    def percent(self) -> int | None:
+        """How far the download is, None when there is none."""
+        return self.verdict.percent
+
+
+def listed_resources(rtype: str | None) -> Sequence[Any]:
+    """Boot resources with a current set or an upload under way, as REST lists them.
+
+    Rows of the columns that a list shows, in the order type, name, architecture:
+    objects for thousands of them would take most of the time.
+    """
+    query = (
+        select(*_LISTED)
+        .where(_is_listed())
+        .order_by(BootResource.rtype, BootResource.name, BootResource.architecture)
+    )
+    if rtype:
+        query = query.where(BootResource.rtype == rtype)
+    return db.session.execute(query).all()
+
+
+def page_of_resources(
+    *, rtype: str | None = None, name: str = "", after: int = 0, limit: int = 100
+) -> list[tuple[BootResource, str | None]]:
+    """Boot resources by id with the version that machines get; after: only larger ids."""
+    query = (
+        select(BootResource, ResourceSet.version)
+        .outerjoin(ResourceSet, ResourceSet.id == BootResource.current_set_id)
+        .where(_is_listed(), BootResource.id > after)
+        .order_by(BootResource.id)
+        .limit(limit)
+    )
+    if rtype:
+        query = query.where(BootResource.rtype == rtype)
+    if name:
+        query = query.where(BootResource.name == name)
+    return [(row, version) for row, version in db.session.execute(query)]
+
+
+def resource_with_sets(resource_id: int) -> BootResource:
+    """A boot resource with sets, files and blobs loaded.
+
+    NotFound when it is neither served nor being uploaded.
+    """
+    resource = next(iter(_with_sets(BootResource.id == resource_id, _is_listed())), None)
+    if resource is None:
+        raise _unknown(resource_id)
+    return resource
+
+
+def type_of(resource_id: int) -> str:
+    """Whether a boot resource is synced or uploaded; NotFound as ``resource_with_sets``."""
+    found = db.session.scalar(_TYPE, {"id": resource_id})
+    if found is None:
+        raise _unknown(resource_id)
+    return found
+
+
+def resources_of(image: Image) -> Sequence[BootResource]:
+    """The kernels of an image with sets, files and blobs loaded, in a few queries in all."""
+    return _with_sets(
+        BootResource.id.in_(image.resource_ids), BootResource.current_set_id.is_not(None)
+    )
+
+
+def stored_bytes() -> int:
+    """Bytes of all whole blobs, each counted once."""
+    total = select(func.coalesce(func.sum(Blob.size), 0)).where(Blob.state == BlobState.READY)
+    return int(db.session.scalar(total) or 0)
+
+
+def listed(picture: Picture) -> list[Image]:
+    """Every image that is stored or selected, in the order of the picture.
+
+    The number of queries does not depend on the number of images.
+    """
+    resources = db.session.scalars(
+        select(BootResource)
+        .where(BootResource.current_set_id.is_not(None))
+        .options(load_only(*_COLUMNS), joinedload(BootResource.current_set))
+        .order_by(BootResource.name, BootResource.architecture)
+    ).all()
+    groups: dict[tuple[str, str], list[BootResource]] = defaultdict(list)
+    for resource in resources:
+        groups[resource.name, resource.arch].append(resource)
+    run = image_status.newest_run()
+    sources = {source.id: source for source in db.session.scalars(select(BootSource))}
+    boxes = {_key(box): box for box in picture.boxes}
+    installers = {arch for name, arch in groups if name.startswith("ubuntu/")}
+    made = []
+    for key, group in groups.items():
+        box = boxes.get(key)
+        verdict = image_status.of_stored(
+            group,
+            run.of(*key),
+            sources.get(group[0].source_id or 0),
+            is_wanted=box is not None and box.is_ticked,
+            is_offered=box is not None and bool(box.digests),
+            has_installer=key[1] in installers,
+        )
+        made.append(_stored_image(group, picture, sources, verdict))
+    is_automatic = live_settings.is_auto_import()
+    for key, box in boxes.items():
+        if box.is_ticked and key not in groups:
+            verdict = image_status.of_selected(
+                box,
+                run.of(*key),
+                sources.get(box.pick.source_id),
+                is_importing=run.is_active,
+                is_automatic=is_automatic,
+            )
+            made.append(_selected_image(box, verdict))
+    return _ordered(made, picture)
+
+
+def _stored_image(
+    group: list[BootResource],
+    picture: Picture,
+    sources: dict[int, BootSource],
+    verdict: Verdict,
+) -> Image:
+    first = group[0]
+    sets = [r.current_set for r in group if r.current_set is not None]
+    files = picture.stored.get((first.os, first.release, first.arch), {})
+    source = sources.get(first.source_id or 0)
+    return Image(
+        os=first.os,
+        name=first.name,
+        arch=first.arch,
+        title=first.title or first.name,
+        kernels=tuple(r.subarch for r in group),
+        version=max((s.version for s in sets), key=version_key, default=""),
+        label=sets[0].label if sets else "",
+        size=sum(files.values()),
+        verdict=verdict,
+        source_name=(source.name or source.url) if source else "",
+        is_unsigned=any(s.is_unsigned for s in sets),
+        is_uploaded=first.rtype == ResourceType.UPLOADED,
+        is_bootloader=bool(first.bootloader_type),
+        completed_at=max((s.completed_at for s in sets if s.completed_at), default=None),
+        resource_ids=tuple(r.id for r in group),
+    )
+
+
+def _selected_image(box: Box, verdict: Verdict) -> Image:
+    return Image(
+        os=box.pick.os,
+        name=f"{box.pick.os}/{box.pick.release}",
+        arch=box.pick.arch,
+        title=box.title,
+        kernels=(),
+        version=box.version,
+        label="",
+        size=box.size,
+        verdict=verdict,
+        source_name=box.source_name,
+        is_unsigned=False,
+        is_uploaded=False,
+        is_bootloader=False,
+        completed_at=None,
+        resource_ids=(),
+    )
+
+
+def _ordered(images: Iterable[Image], picture: Picture) -> list[Image]:
+    """As the page offers them; after the others of their system those that nobody offers."""
+    places = {f"{rel.os}/{rel.release}": place for place, rel in enumerate(picture.releases)}
+
+    def key(image: Image) -> tuple[object, ...]:
+        place = places.get(image.name, len(places))
+        return image.os != "ubuntu", place, image.title, *arch_order(image.arch)
+
+    return sorted(images, key=key)
+
+
+def _unknown(resource_id: int) -> NotFound:
+    return NotFound("There is no such boot resource.", where=f"boot resource {resource_id}")
+
+
+def _is_listed() -> ColumnElement[bool]:
+    is_coming = exists().where(
+        Upload.resource_id == BootResource.id, Upload.state.in_(OPEN_UPLOADS)
+    )
+    return or_(BootResource.current_set_id.is_not(None), is_coming)
+
+
+# Asked for each piece of an upload, so it is made only once.
+_TYPE = select(BootResource.rtype).where(BootResource.id == bindparam("id"), _is_listed())
+
+
+def _with_sets(*conditions: ColumnElement[bool]) -> Sequence[BootResource]:
+    return db.session.scalars(
+        select(BootResource)
+        .where(*conditions)
+        .order_by(BootResource.architecture)
+        .options(
+            selectinload(BootResource.sets)
+            .selectinload(ResourceSet.files)
+            .selectinload(ResourceFile.blob)
+        )
+    ).all()
+
+
+def _key(box: Box) -> tuple[str, str]:
+    return f"{box.pick.os}/{box.pick.release}", box.pick.arch

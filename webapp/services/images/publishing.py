@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Change what machines get: one transaction for each image, so they see old or new, never a mix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import selectinload
+
+from webapp.errors import Problem
+from webapp.extensions import db
+from webapp.models import (
+    Blob,
+    BlobState,
+    BootResource,
+    BootSource,
+    Publication,
+    ResourceFile,
+    ResourceSet,
+    ResourceType,
+    utcnow,
+)
+from webapp.services.images.keys import Key, PlannedSet
+from webapp.services.system import events, statements
+from webapp.streams.mapping import Offer
+
+
+class BlobsVanished(Problem):
+    """Bytes that were whole a moment ago are not any more; the next run fetches them."""
+
+    code = "blob-vanished"
+
+    def __init__(self, key: Key) -> None:
+        super().__init__(
+            "Some bytes of this image disappeared from the store before it was published.",
+            where=" ".join(key),
+            next_step="Nothing to do: the next import fetches them again.",
+        )
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The source of a set, as it was when the run read it."""
+
+    id: int
+    updated_at: datetime
+    is_unsigned: bool
+    signer_fingerprint: str
+
+
+def bump() -> None:
+    """Raise the publication's serial; racks read the names again. The caller commits."""
+    raised = statements.count(
+        update(Publication)
+        .where(Publication.id == 1)
+        .values(serial=Publication.serial + 1, changed_at=utcnow())
+    )
+    if not raised:
+        db.session.add(Publication(id=1, serial=1))
+
+
+def is_unchanged(origin: Origin) -> bool:
+    """Whether a person changed or removed the source since the run read it."""
+    stamp = db.session.scalar(
+        select(BootSource.updated_at).where(BootSource.id == origin.id).with_for_update(read=True)
+    )
+    return stamp == origin.updated_at
+
+
+def publish(planned: PlannedSet, origin: Origin) -> tuple[bool, int]:
+    """Make a version the current one; the caller commits.
+
+    Returns whether it was not current before, and how many versions it retires.
+
+    Raises BlobsVanished unless every one of its blobs is ready; then roll back.
+    """
+    blob_ids = _locked_blobs(planned)
+    resource = _resource(planned)
+    _describe(resource, planned)
+    chosen = _set_for(resource, planned.offer, blob_ids, origin)
+    retired = _retire_sets([resource.id], but=chosen.id)
+    is_new = resource.current_set_id != chosen.id
+    resource.current_set_id = chosen.id
+    db.session.flush()
+    bump()
+    events.record(
+        "image.published" if is_new else "image.mended",
+        actor="worker",
+        subject=" ".join(planned.key),
+        version=planned.offer.version,
+        why=planned.why,
+    )
+    return is_new, retired
+
+
+def retire(resources: Sequence[tuple[int, Key, str]], *, actor: str) -> int:
+    """Take images (id, name, why) away from machines at once; their bytes stay for the grace.
+
+    Returns how many versions that were. The caller commits.
+    """
+    ids = [resource_id for resource_id, _, _ in resources]
+    statements.execute(
+        update(BootResource).where(BootResource.id.in_(ids)).values(current_set_id=None)
+    )
+    retired = _retire_sets(ids)
+    for _, key, why in resources:
+        events.record("image.removed", actor=actor, subject=" ".join(key), why=why)
+    bump()
+    return retired
+
+
+def mark_gone(resource_ids: Sequence[int]) -> None:
+    """Note since when sources do not offer images any more. The caller commits."""
+    statements.execute(
+        update(BootResource)
+        .where(BootResource.id.in_(resource_ids), BootResource.gone_since.is_(None))
+        .values(gone_since=utcnow())
+    )
+    for key in db.session.execute(
+        select(BootResource.name, BootResource.architecture).where(
+            BootResource.id.in_(resource_ids)
+        )
+    ):
+        events.record("image.gone", actor="worker", subject=" ".join(key))
+
+
+def _locked_blobs(planned: PlannedSet) -> dict[str, int]:
+    """The ids of the set's blobs by digest, which clean-up cannot take away until commit."""
+    locked = db.session.execute(
+        select(Blob.sha256, Blob.id)
+        .where(Blob.sha256.in_(planned.digests), Blob.state == BlobState.READY)
+        .order_by(Blob.sha256)
+        .with_for_update()
+    )
+    found = {row.sha256: row.id for row in locked}
+    if len(found) < len(planned.digests):
+        raise BlobsVanished(planned.key)
+    return found
+
+
+def _resource(planned: PlannedSet) -> BootResource:
+    key = planned.key
+    found = db.session.scalar(
+        select(BootResource)
+        .where(BootResource.name == key.name, BootResource.architecture == key.architecture)
+        .options(selectinload(BootResource.sets).selectinload(ResourceSet.files))
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    if found is not None:
+        return found
+    offer = planned.offer
+    made = BootResource(
+        rtype=ResourceType.SYNCED,
+        name=key.name,
+        architecture=key.architecture,
+        os=offer.os,
+        release=offer.release,
+        arch=offer.arch,
+        subarch=offer.subarch,
+    )
+    db.session.add(made)
+    return made
+
+
+def _describe(resource: BootResource, planned: PlannedSet) -> None:
+    offer = planned.offer
+    resource.source_id = planned.source_id
+    resource.kflavor = offer.kflavor
+    resource.title = offer.title
+    resource.bootloader_type = offer.bootloader_type
+    resource.is_rolling = offer.is_rolling
+    resource.subarches = list(offer.subarches)
+    resource.answers_to = list(offer.answers_to)
+    resource.gone_since = None
+    db.session.flush()
+
+
+def _set_for(
+    resource: BootResource, offer: Offer, blob_ids: dict[str, int], origin: Origin
+) -> ResourceSet:
+    """The complete set of this version: the one that is there, or a new one."""
+    files = {item.filename: blob_ids[item.sha256] for item in offer.items}
+    known = next(
+        (s for s in resource.sets if (s.version, s.label) == (offer.version, offer.label)), None
+    )
+    if known is not None and {file.filename: file.blob_id for file in known.files} == files:
+        known.retired_at = None
+        db.session.flush()
+        return known
+    if known is not None:
+        # Upstream published other files under the same version: the old ones step
+        # aside, whole, until their grace is over.
+        known.version = f"{known.version}~{known.id}"
+        db.session.flush()
+    made = ResourceSet(
+        resource_id=resource.id,
+        version=offer.version,
+        label=offer.label,
+        is_unsigned=origin.is_unsigned,
+        signer_fingerprint=origin.signer_fingerprint,
+        completed_at=utcnow(),
+        files=[
+            ResourceFile(
+                filename=item.filename,
+                ftype=item.ftype,
+                blob_id=blob_ids[item.sha256],
+                extra=dict(item.extra),
+            )
+            for item in offer.items
+        ],
+    )
+    db.session.add(made)
+    db.session.flush()
+    return made
+
+
+def _retire_sets(resource_ids: Sequence[int], *, but: int = 0) -> int:
+    return statements.count(
+        update(ResourceSet)
+        .where(
+            ResourceSet.resource_id.in_(resource_ids),
+            ResourceSet.id != but,
+            ResourceSet.completed_at.is_not(None),
+            ResourceSet.retired_at.is_(None),
+        )
+        .values(retired_at=utcnow())
+    )

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which bytes a name means just now, and what machines fetched."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import Engine, insert, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from webapp.errors import Problem
+from webapp.models import Event, Publication, utcnow
+from webapp.services.images.published import Located, PublishedNames, read_names
+
+log = structlog.get_logger(__name__)
+
+CHECK_S = 1.0  # a published change is seen after this many seconds at most
+LATE_S = 5.0  # a map not checked for so long is not trusted without a look
+WAIT_S = 2.0  # then requests wait so long for the one that looks
+
+
+class NamesUnread(Problem):
+    """The database did not answer since this process started, so no name is known."""
+
+    code = "names-unread"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The published names could not be read yet.",
+            next_step="Look at the database; every request tries again.",
+        )
+
+
+class PublishedMap:
+    """The published names, kept in memory and read again when they changed.
+
+    Whichever request comes first after CHECK_S looks at the publication's
+    serial; the others go on with the names there are. When the database does
+    not answer, the last names stay in force: machines keep booting.
+    """
+
+    def __init__(self, engine: Engine, grace_s: int) -> None:
+        self._engine = engine
+        self._grace = timedelta(seconds=grace_s)
+        self._names: PublishedNames | None = None
+        self._checked_at = self._looking_since = -math.inf
+        self._looking = threading.Lock()
+        self._is_failing = False
+
+    def locate(self, path: str) -> Located | None:
+        """What a name means, not more than about CHECK_S ago."""
+        return self.names().locate(path)
+
+    def names(self, *, look: bool = False) -> PublishedNames:
+        """The names in force; with ``look`` the publication is looked at in any case.
+
+        Raises NamesUnread when they could not be read even once.
+        """
+        now = time.monotonic()
+        if self._names is not None and now - self._checked_at < CHECK_S and not look:
+            return self._names
+        patience = 0.0
+        if self._names is None or look or now - self._checked_at > LATE_S:
+            # Names this old are worth a wait, but not one for a database that hangs.
+            patience = max(0.0, self._looking_since + WAIT_S - now)
+        if self._looking.acquire(timeout=patience):
+            try:
+                if look or time.monotonic() - self._checked_at >= CHECK_S:
+                    self._look()
+            finally:
+                self._looking.release()
+        if self._names is None:
+            raise NamesUnread()
+        return self._names
+
+    def _look(self) -> None:
+        """Read the names again if the publication changed or a grace time ended."""
+        known, self._looking_since = self._names, time.monotonic()
+        try:
+            with self._engine.connect() as connection:
+                serial = connection.scalar(select(Publication.serial)) or 0
+                now = utcnow()
+                is_over = known is not None and known.until is not None and now >= known.until
+                if known is None or known.serial != serial or is_over:
+                    self._names = read_names(connection, serial, self._grace, now)
+            if self._is_failing:
+                log.info("the published names can be read again")
+            self._is_failing = False
+        except SQLAlchemyError as error:
+            if not self._is_failing:  # once, not every second
+                log.warning("the published names could not be read", error=str(error))
+            self._is_failing = True
+        self._checked_at = time.monotonic()
+
+
+# -- what was fetched
+
+
+@dataclass(slots=True)
+class Fetches:
+    """Equal answers to one machine within a moment, counted together."""
+
+    kind: str
+    actor: str
+    path: str
+    version: str
+    status: int
+    at: datetime = field(default_factory=utcnow)
+    requests: int = 0
+    size: int = 0
+
+
+def record_fetches(engine: Engine, fetches: Iterable[Fetches]) -> None:
+    """Write one event for each, in one transaction. Raises SQLAlchemyError."""
+    rows = [
+        {
+            "at": seen.at,
+            "kind": seen.kind,
+            "actor": seen.actor,
+            "subject": seen.path,
+            "detail": {
+                "status": seen.status,
+                "bytes": seen.size,
+                "version": seen.version,
+                "requests": seen.requests,
+            },
+        }
+        for seen in fetches
+    ]
+    if rows:
+        with engine.begin() as connection:
+            connection.execute(insert(Event), rows)

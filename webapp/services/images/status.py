@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How an image is doing: its status, and when that is not good, the cause and the next step."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from webapp.extensions import db
+from webapp.models import (
+    BootResource,
+    BootSource,
+    FileTransfer,
+    ImportFailure,
+    ImportRun,
+    ResourceType,
+    TransferState,
+)
+from webapp.services.sources.catalogue import Box
+
+OPEN_STATES = (TransferState.WAITING, TransferState.DOWNLOADING, TransferState.VERIFYING)
+
+
+class Status(enum.StrEnum):
+    """The state of one image, in the words that MAAS users know (spec 1.20)."""
+
+    SYNCED = "Synced"
+    SELECTED = "Selected for download"
+    QUEUED = "Queued for download"
+    DOWNLOADING = "Downloading"
+    REMOVING = "Will be deleted"
+    GONE = "Kept: gone from the source"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A status in words; ``percent`` only while it is downloaded."""
+
+    status: Status
+    cause: str = ""
+    next_step: str = ""
+    percent: int | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the newest run says of one image."""
+
+    bytes_done: int = 0
+    bytes_total: int = 0
+    is_active: bool = False
+    is_started: bool = False
+    failure: ImportFailure | None = None
+
+
+@dataclass(frozen=True)
+class NewestRun:
+    """The run that was asked for last, with its progress by (name, main architecture)."""
+
+    is_active: bool
+    progress: Mapping[tuple[str, str], Progress]
+
+    def of(self, name: str, arch: str) -> Progress:
+        """What it says of one image; nothing when it has no part in the run."""
+        return self.progress.get((name, arch), Progress())
+
+
+def newest_run() -> NewestRun:
+    """Read it, in three queries at most."""
+    run = db.session.scalar(select(ImportRun).order_by(ImportRun.id.desc()).limit(1))
+    if run is None:
+        return NewestRun(is_active=False, progress={})
+    is_active = run.finished_at is None
+    found: dict[tuple[str, str], Progress] = {}
+    transfers = db.session.execute(
+        select(
+            FileTransfer.image,
+            FileTransfer.architecture,
+            FileTransfer.state,
+            FileTransfer.size,
+            FileTransfer.bytes_done,
+            FileTransfer.started_at,
+        ).where(FileTransfer.run_id == run.id)
+    )
+    for row in transfers:
+        key = (row.image, row.architecture.partition("/")[0])
+        old = found.get(key, Progress())
+        found[key] = Progress(
+            bytes_done=old.bytes_done + row.bytes_done,
+            bytes_total=old.bytes_total + row.size,
+            is_active=old.is_active or (is_active and row.state in OPEN_STATES),
+            is_started=old.is_started or row.started_at is not None,
+        )
+    failures = select(ImportFailure).where(
+        ImportFailure.run_id == run.id, ImportFailure.image != ""
+    )
+    for failure in db.session.scalars(failures):
+        found[failure.image, failure.architecture.partition("/")[0]] = Progress(failure=failure)
+    return NewestRun(is_active, found)
+
+
+def of_stored(
+    resources: Sequence[BootResource],
+    progress: Progress,
+    source: BootSource | None,
+    *,
+    is_wanted: bool,
+    is_offered: bool,
+    has_installer: bool = True,
+) -> Verdict:
+    """Judge an image that machines get now. resources: all its kernels; source: its own.
+
+    has_installer: an Ubuntu image of the architecture is stored, whose ephemeral
+    system writes uploaded images to disks (U25).
+    """
+    first = resources[0]
+    if progress.is_active:
+        cause = "A newer version is on its way; this one is served until it is whole."
+        return _on_its_way(progress, cause)
+    if progress.failure is not None:
+        cause = f"The newest version was not stored: {progress.failure.what}"
+        return Verdict(Status.FAILED, cause, progress.failure.next_step)
+    is_selectable = first.rtype == ResourceType.SYNCED and not first.bootloader_type
+    if is_selectable and not is_wanted:
+        return _unselected(source, is_offered)
+    gone = next((r.gone_since for r in resources if r.gone_since), None)
+    if gone is not None:
+        return Verdict(
+            Status.GONE,
+            f"The source stopped offering it on {gone.day} {gone:%B %Y}.",
+            "Delete it here when no machine needs it any more.",
+        )
+    if first.rtype == ResourceType.UPLOADED and not has_installer:
+        return Verdict(
+            Status.SYNCED,
+            f"Nothing can install it yet: there is no Ubuntu image for {first.arch}.",
+            "Select one; machines boot it to write this image to their disk.",
+        )
+    return Verdict(Status.SYNCED)
+
+
+def _unselected(source: BootSource | None, is_offered: bool) -> Verdict:
+    # What a source that is off or cannot be read lacks proves nothing: see planning.
+    if source is not None and (not source.is_enabled or source.error_code):
+        why = "cannot be read" if source.is_enabled else "is turned off"
+        return Verdict(Status.SYNCED, f"Not selected any more; kept while its source {why}.")
+    next_step = "It goes with the next import" + ("; tick it to keep it." if is_offered else ".")
+    return Verdict(Status.REMOVING, "It is not selected any more.", next_step)
+
+
+def of_selected(
+    box: Box,
+    progress: Progress,
+    source: BootSource | None,
+    *,
+    is_importing: bool,
+    is_automatic: bool,
+) -> Verdict:
+    """Judge an image that is selected and not stored. source: the one it is selected from."""
+    if progress.is_active:
+        return _on_its_way(progress, "")
+    if progress.failure is not None:
+        return Verdict(Status.FAILED, progress.failure.what, progress.failure.next_step)
+    trouble = _trouble(box, source)
+    if trouble is not None:
+        return trouble
+    if is_importing:
+        return Verdict(Status.QUEUED)
+    next_step = "It comes with the next import." if is_automatic else "Start an import to fetch it."
+    return Verdict(Status.SELECTED, "", next_step)
+
+
+def _trouble(box: Box, source: BootSource | None) -> Verdict | None:
+    """Why it cannot come, when that is known before an import tries."""
+    if source is None or (box.digests and not source.error_code):
+        return None
+    if not source.is_enabled:
+        words = ("Its boot source is turned off.", "Turn the source on, or untick the image.")
+    elif source.error_code:
+        words = ("Its boot source cannot be read.", "Look at the boot source.")
+    elif source.checked_at is None:
+        words = ("Its boot source is being read.", "")
+    else:
+        words = ("Its boot source does not offer it.", "Untick it, or wait until it is back.")
+    return Verdict(Status.SELECTED, *words)
+
+
+def _on_its_way(progress: Progress, cause: str) -> Verdict:
+    # A file of no bytes is done as soon as it is looked at (LP 2058037).
+    percent = 100
+    if progress.bytes_total:
+        percent = min(100, progress.bytes_done * 100 // progress.bytes_total)
+    status = Status.DOWNLOADING if progress.is_started else Status.QUEUED
+    return Verdict(status, cause, percent=percent)

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What deleting images would do, before anybody does it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import false, func, or_, select
+
+from webapp.extensions import db
+from webapp.models import Blob, BlobState, BootResource, Event, ResourceFile, ResourceSet, utcnow
+from webapp.services.images.keys import Key, key_of
+from webapp.services.imports import inventory
+from webapp.streams.filters import is_wanted
+
+RECENT = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class DeletePreview:
+    """What deleting some images would do.
+
+    frees: bytes that nothing else names; shared: bytes that stay for other images.
+    comes_back: the names of those that a selection still asks for, so that the
+    next import fetches them again. used_by: machines that fetched one of them
+    within the last week.
+    """
+
+    frees: int
+    shared: int
+    comes_back: tuple[str, ...]
+    used_by: int
+
+
+def delete_preview(resource_ids: Collection[int]) -> DeletePreview:
+    """Look at images by the ids of their boot resources; reads only, a few queries in all."""
+    named = select(ResourceFile.blob_id).join(ResourceSet, ResourceSet.id == ResourceFile.set_id)
+    mine = named.where(ResourceSet.resource_id.in_(resource_ids))
+    others = named.where(ResourceSet.resource_id.not_in(resource_ids))
+    held = select(func.coalesce(func.sum(Blob.size), 0)).where(
+        Blob.id.in_(mine), Blob.state == BlobState.READY
+    )
+    resources = db.session.scalars(
+        select(BootResource).where(BootResource.id.in_(resource_ids))
+    ).all()
+    keys = {Key(resource.name, resource.architecture) for resource in resources}
+    return DeletePreview(
+        frees=int(db.session.scalar(held.where(Blob.id.not_in(others))) or 0),
+        shared=int(db.session.scalar(held.where(Blob.id.in_(others))) or 0),
+        comes_back=_wanted(keys),
+        used_by=_used_by(resources),
+    )
+
+
+def _wanted(keys: Collection[Key]) -> tuple[str, ...]:
+    return tuple(
+        sorted(
+            {
+                " ".join(key_of(offer))
+                for source in inventory.sources(())
+                if source.is_enabled
+                for offer in source.offers
+                if key_of(offer) in keys and is_wanted(offer, source.wanted)
+            }
+        )
+    )
+
+
+def _used_by(resources: Collection[BootResource]) -> int:
+    """Machines are known by their addresses, images by the paths they fetched."""
+    lines = {(resource.os, resource.arch, resource.release) for resource in resources}
+    paths = [
+        Event.subject.startswith(f"{os}/{arch}/", autoescape=True)
+        & Event.subject.contains(f"/{release}/", autoescape=True)
+        for os, arch, release in lines
+    ]
+    query = select(func.count(Event.actor.distinct())).where(
+        Event.kind == "image.fetched", Event.at > utcnow() - RECENT, or_(false(), *paths)
+    )
+    return db.session.scalar(query) or 0

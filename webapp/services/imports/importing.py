@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Carry out one import run: refresh, plan, download, publish, and only then remove.
+
+Each step can be repeated: whatever a killed worker left, the next one finds in
+the tables and the store and goes on from there. Nothing that machines get is
+touched before its successor is whole (spec maas-images 1.8, 1.23-23).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from contextlib import closing
+from typing import cast
+
+import structlog
+from flask import Flask, current_app
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm.exc import StaleDataError
+
+from webapp.errors import Problem
+from webapp.extensions import db, settings, store
+from webapp.fetch import Stopped
+from webapp.models import (
+    BootResource,
+    BootSource,
+    ImportRun,
+    ResourceType,
+    RunState,
+)
+from webapp.services.blobs import reserving
+from webapp.services.images import publishing
+from webapp.services.images.keys import PlannedSet
+from webapp.services.images.publishing import BlobsVanished, Origin
+from webapp.services.imports import inventory, runs, transfers
+from webapp.services.imports.downloading import Mirror, Outcome, download, unexpected
+from webapp.services.imports.failures import Failures
+from webapp.services.imports.planning import nothing_left, plan
+from webapp.services.imports.plans import Plan, PlannedBlob, Retirement, SourceState
+from webapp.services.imports.progress import Reporter
+from webapp.services.sources import refreshing, sources
+from webapp.streams.urls import normalise
+
+log = structlog.get_logger(__name__)
+
+
+class LeaseLost(Exception):
+    """Another worker has the run; whatever was not committed is dropped."""
+
+
+def execute(run_id: int, owner: str, is_leaving: Callable[[], bool]) -> RunState | None:
+    """Work on a claimed run until it ends, is stopped, or this worker has to leave.
+
+    Returns how it ended; None when it was handed back or taken over. Raises
+    nothing but what the database itself cannot do; the run is then resumed later.
+    """
+    run = db.session.get_one(ImportRun, run_id, populate_existing=True)
+    app = cast(Flask, current_app._get_current_object())  # type: ignore[attr-defined]
+    before = runs.Progress(run.phase, run.bytes_total, run.bytes_done, 0)
+    db.session.commit()
+    with Reporter(app, run_id, owner, is_leaving, before) as reporter:
+        work = Import(run_id, owner, reporter)
+        try:
+            state, summary = work.run()
+        except LeaseLost:
+            db.session.rollback()
+            reporter.is_lost = True
+        except Exception as error:
+            log.exception("the import broke", run=run_id)
+            db.session.rollback()
+            work.failures.add(unexpected(error, f"run {run_id}"))
+            state, summary = RunState.FAILED, "The import broke off."
+    if reporter.is_lost:
+        log.warning("another worker has the run", run=run_id)
+        return None
+    if state == RunState.STOPPED and not reporter.is_cancelled:
+        runs.heartbeat(run_id, owner, reporter.snapshot(is_last=True))
+        runs.release(run_id, owner)
+        log.info("run handed back", run=run_id)
+        return None
+    ending = runs.Ending(state, summary, reporter.snapshot(is_last=True), work.intent)
+    if not runs.finish(run_id, owner, ending):
+        return None
+    log.info("run ended", run=run_id, state=str(state), summary=summary)
+    return state
+
+
+class Import:
+    """The steps of one run and what they found out."""
+
+    def __init__(self, run_id: int, owner: str, reporter: Reporter) -> None:
+        self._run_id, self._owner, self._reporter = run_id, owner, reporter
+        self.failures = Failures(run_id)
+        self._origins: dict[int, Origin] = {}
+        self._removed = 0
+        self._is_superseded = False
+        self.intent = ""
+
+    def run(self) -> tuple[RunState, str]:
+        """All steps; returns how the run ends, STOPPED when it was left off early."""
+        self.intent = runs.intent()
+        fresh = self._refresh()
+        if self._reporter.is_stopped():
+            return self._stopped()
+        self._reporter.enter("planning")
+        states = inventory.sources(fresh)
+        todo = self._plan(states)
+        for refusal in todo.refusals:
+            self.failures.add(refusal.problem, refusal.source_id, refusal.key)
+        if todo.is_empty:
+            return self._ended(states)
+        problem = self._lack_of_room(todo)
+        if problem is not None:
+            self.failures.add(problem)
+            return RunState.FAILED, "Nothing was fetched or removed: the store has no room."
+        if not self._reserve(todo):
+            return self._stopped()
+        self._fetch(todo, states)
+        if self._reporter.is_stopped() and self._reporter.fatal is None:
+            return self._stopped()
+        if self._reporter.fatal is None:
+            self._remove(todo)
+        return self._ended(states)
+
+    # -- refresh and plan
+
+    def _refresh(self) -> set[int]:
+        """Read every enabled source; returns the ids of those that can be trusted today."""
+        self._reporter.enter("refreshing")
+        rows = db.session.execute(
+            select(BootSource.id, BootSource.url, BootSource.updated_at)
+        ).all()
+        db.session.commit()
+        outcomes = refreshing.refresh_all(self._reporter.is_stopped)
+        self.failures.urls = {row.id: row.url for row in rows}
+        stamps = {row.id: row.updated_at for row in rows}
+        trust = (BootSource.id, BootSource.is_unsigned, BootSource.signer_fingerprint)
+        self._origins = {
+            row.id: Origin(row.id, stamps[row.id], row.is_unsigned, row.signer_fingerprint)
+            for row in db.session.execute(select(*trust))
+            if row.id in stamps
+        }
+        for outcome in outcomes:
+            if outcome.problem is not None and not self._reporter.is_stopped():
+                self.failures.add(outcome.problem, outcome.source_id)
+        good = {outcome.source_id for outcome in outcomes if outcome.problem is None}
+        return good & set(self._origins)
+
+    def _plan(self, states: list[SourceState]) -> Plan:
+        known = inventory.stock(store())
+        todo = plan(states, known)
+        checked = inventory.checked(known, todo, store())
+        db.session.commit()
+        return todo if checked == known else plan(states, checked)
+
+    def _lack_of_room(self, todo: Plan) -> Problem | None:
+        """Refuse before the first byte what cannot be finished (I34, LP 2059710)."""
+        free = store().free_bytes()
+        if not todo.bytes_needed or free is None or free >= todo.bytes_needed:
+            return None
+        held = len(todo.retire)
+        advice = f" {held} images that are not selected any more can be deleted." if held else ""
+        return Problem(
+            "The store has no room for this import, so nothing was fetched or removed.",
+            code="store-full",
+            where=f"{len(todo.to_fetch)} files of {len(todo.sets)} images",
+            expected=f"room for {todo.bytes_needed} bytes",
+            got=f"room for {free} bytes",
+            next_step=f"Free space, select less or delete images.{advice}",
+        )
+
+    def _reserve(self, todo: Plan) -> bool:
+        """Write down what is to be fetched; False when stopped in the meantime."""
+        try:
+            self._reporter.expect(transfers.begin(self._run_id, todo.blobs, self._renew))
+        except Stopped:
+            return False
+        return True
+
+    def _renew(self) -> None:
+        """Renew the lease, or raise Stopped once the run is to stop."""
+        if self._reporter.is_stopped():
+            raise Stopped
+        self._hold()
+
+    # -- download and publish
+
+    def _fetch(self, todo: Plan, states: Iterable[SourceState]) -> None:
+        """Fetch what is missing and publish every set as soon as it is whole."""
+        self._reporter.enter("downloading")
+        missing = {blob.sha256 for blob in todo.to_fetch}
+        waiting = {planned.key: set(planned.digests & missing) for planned in todo.sets}
+        for planned in todo.sets:
+            if not waiting[planned.key]:
+                self._publish(planned)
+        mirrors = self._mirrors(todo.to_fetch, states)
+        try:
+            with closing(
+                download(todo.to_fetch, mirrors, store(), self._reporter, settings().downloads)
+            ) as outcomes:
+                for outcome in outcomes:
+                    users = [s for s in todo.sets if outcome.blob.sha256 in waiting[s.key]]
+                    if outcome.problem is not None:
+                        self._fail_blob(outcome, users)
+                        continue
+                    reserving.mark_ready(outcome.blob.sha256)
+                    for planned in users:
+                        waiting[planned.key].discard(outcome.blob.sha256)
+                        if not waiting[planned.key]:
+                            self._publish(planned)
+        finally:
+            for mirror in mirrors.values():
+                mirror.fetcher.close()
+
+    def _mirrors(
+        self, blobs: Collection[PlannedBlob], states: Iterable[SourceState]
+    ) -> dict[int, Mirror]:
+        used = {location.source_id for blob in blobs for location in blob.locations}
+        urls = {state.id: state.url for state in states}
+        rows = db.session.scalars(select(BootSource).where(BootSource.id.in_(used))).all()
+        found = {
+            row.id: Mirror(normalise(urls[row.id]).root, sources.fetcher_for(row)) for row in rows
+        }
+        db.session.commit()
+        return found
+
+    def _publish(self, planned: PlannedSet) -> None:
+        for is_last_try in (False, True):
+            try:
+                self._publish_once(planned)
+                return
+            except BlobsVanished as problem:
+                db.session.rollback()
+                return self.failures.add(problem, planned.source_id, planned.key)
+            except (IntegrityError, StaleDataError):
+                # Clean-up removed an old version that was about to be used again.
+                db.session.rollback()
+                if is_last_try:
+                    raise
+
+    def _publish_once(self, planned: PlannedSet) -> None:
+        origin = self._origins[planned.source_id]
+        self._hold()
+        if not publishing.is_unchanged(origin):
+            # Its trust may be gone; the run that follows this one decides anew (I22).
+            db.session.rollback()
+            self._is_superseded = True
+            self.failures.keys.add(planned.key)
+            return
+        is_new, retired = publishing.publish(planned, origin)
+        if is_new:
+            runs.hold(
+                self._run_id,
+                self._owner,
+                sets_published=ImportRun.sets_published + 1,
+                sets_retired=ImportRun.sets_retired + retired,
+            )
+        db.session.commit()
+        log.info("image published", image=" ".join(planned.key), why=planned.why)
+
+    # -- remove
+
+    def _remove(self, todo: Plan) -> None:
+        """Take away what is not wanted any more, now that what is wanted is there."""
+        retire = [one for one in todo.retire if not one.waits_for & self.failures.keys]
+        if not retire and not todo.newly_gone:
+            return
+        self._reporter.enter("publishing")
+        self._hold()
+        if runs.intent() != self.intent:
+            retire = []  # what was unselected may be selected again: the next run decides
+        if todo.newly_gone:
+            publishing.mark_gone(todo.newly_gone)
+        problem = self._nothing_left(retire)
+        if retire and problem is None:
+            rows = [(one.resource_id, one.key, one.why) for one in retire]
+            retired = publishing.retire(rows, actor="worker")
+            runs.hold(self._run_id, self._owner, sets_retired=ImportRun.sets_retired + retired)
+            self._removed = len(retire)
+        db.session.commit()
+        if problem is not None:
+            self.failures.add(problem)
+
+    def _nothing_left(self, retire: Collection[Retirement]) -> Problem | None:
+        """The guard of the plan once more: what was to come may have failed."""
+        others = db.session.scalar(
+            select(func.count())
+            .select_from(BootResource)
+            .where(
+                BootResource.rtype == ResourceType.SYNCED,
+                BootResource.current_set_id.is_not(None),
+                BootResource.id.not_in([one.resource_id for one in retire]),
+            )
+        )
+        return nothing_left(len(retire)) if retire and not others else None
+
+    # -- failures and the end
+
+    def _fail_blob(self, outcome: Outcome, users: list[PlannedSet]) -> None:
+        problem, blob = cast(Problem, outcome.problem), outcome.blob
+        self.failures.keys.update(planned.key for planned in users)
+        if len(users) > 1:
+            problem.what += f" {_count(len(users), 'image')} need this file."
+        source_id = outcome.location.source_id if outcome.location else None
+        self.failures.add(problem, source_id, blob.first, blob.filename)
+
+    def _hold(self) -> None:
+        if not runs.hold(self._run_id, self._owner):
+            raise LeaseLost()
+
+    def _published(self) -> int:
+        """How many images the run has published, by whichever worker."""
+        return (
+            db.session.scalar(select(ImportRun.sets_published).where(ImportRun.id == self._run_id))
+            or 0
+        )
+
+    def _stopped(self) -> tuple[RunState, str]:
+        published = self._published()
+        done = f" {_count(published, 'image')} had been published." if published else ""
+        return RunState.STOPPED, f"Stopped on request.{done}"
+
+    def _ended(self, states: Iterable[SourceState]) -> tuple[RunState, str]:
+        enabled = [state for state in states if state.is_enabled]
+        if not enabled:
+            return RunState.SUCCEEDED, "There is no enabled boot source."
+        done = [
+            f"{_count(number, 'image')} {word}"
+            for number, word in ((self._published(), "published"), (self._removed, "removed"))
+            if number
+        ]
+        summary = f"{' and '.join(done)}." if done else "Nothing new."
+        if self._is_superseded:
+            summary += " A source changed meanwhile, so another run follows."
+        if not self.failures.count:
+            return RunState.SUCCEEDED, summary
+        summary += f" {_count(self.failures.count, 'problem')}."
+        has_images = db.session.scalar(
+            select(BootResource.id).where(BootResource.current_set_id.is_not(None)).limit(1)
+        )
+        is_partial = has_images and any(state.is_judged for state in enabled)
+        return (RunState.PARTIAL if is_partial else RunState.FAILED), summary
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decide what an import does: wanted x stored, and why. Pure: no database, no clock.
+
+Rules (spec maas-images 1.3, 1.7, 1.8, 1.10):
+- The source with the higher priority wins an image, then the older source; in one
+  source the newest version. Boot loaders come along from every source.
+- What a selection still asks for is kept when its source stops offering it; only
+  an extra kernel of a release that is still offered goes, after the others came.
+- What no selection asks for goes, but never because of a source that could not be
+  read or that turned empty, and never when nothing at all would be left.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from webapp.errors import Problem
+from webapp.services.images.keys import Key, PlannedSet, key_of
+from webapp.services.imports.plans import (
+    Location,
+    Plan,
+    PlannedBlob,
+    Refusal,
+    Retirement,
+    SourceState,
+    Stock,
+    StoredBlob,
+    StoredResource,
+    Untouched,
+)
+from webapp.streams.documents import version_key
+from webapp.streams.filters import is_wanted, why
+from webapp.streams.mapping import Offer
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """One source's wanted offer of one image."""
+
+    source: SourceState
+    offer: Offer
+
+
+def plan(sources: Iterable[SourceState], stock: Stock) -> Plan:
+    """Decide for every image that is wanted or stored."""
+    sources = sorted(sources, key=lambda source: (-source.priority, source.id))
+    enabled = [source for source in sources if source.is_enabled]
+    stored = {resource.key: resource for resource in stock.resources}
+    sizes: dict[str, int] = {}
+    sets: list[PlannedSet] = []
+    untouched: list[Untouched] = []
+    refusals = [_empty_stream(source) for source in enabled if _is_suspicious(source, stock)]
+    claims = _claims(enabled)
+    for key in sorted(claims, key=lambda key: _order(claims[key][0].offer)):
+        resource = stored.get(key)
+        claim = _winner(claims[key], resource)
+        if claim is None:
+            untouched.append(_held(key, resource, "its source could not be read"))
+            continue
+        problem = _conflict(claim, resource, stock.blobs, sizes)
+        if problem is not None:
+            refusals.append(Refusal(problem, claim.source.id, key))
+            continue
+        sizes |= {item.sha256: item.size for item in claim.offer.items}
+        reason = _reason(claim, resource, stock.blobs)
+        if reason:
+            sets.append(PlannedSet(claim.source.id, claim.offer, reason))
+        else:
+            untouched.append(_held(key, resource, f"it is stored as {claim.source.url} has it"))
+    judged = [_judge(r, sources, sets) for r in stock.resources if r.key not in claims]
+    retire = [verdict for verdict in judged if isinstance(verdict, Retirement)]
+    untouched += [verdict for verdict in judged if isinstance(verdict, Untouched)]
+    if retire and _leaves_nothing(retire, sets, stock):
+        refusals.append(Refusal(nothing_left(len(retire))))
+        retire = []
+    return Plan(
+        sets=tuple(sets),
+        blobs=_blobs(sets, enabled, stock.blobs),
+        retire=tuple(retire),
+        untouched=tuple(untouched),
+        refusals=tuple(refusals),
+        newly_gone=_newly_gone(untouched, stock),
+        wanted=len(claims),
+    )
+
+
+def nothing_left(count: int) -> Problem:
+    """The guard of 1.8: a run that only removes everything is a mistake, most likely."""
+    return Problem(
+        f"Removing what is not selected would leave no image at all, so all {count} stay.",
+        code="import-guard",
+        expected="at least one image that is selected and stored",
+        got="none",
+        next_step="Select the images you want, or delete the stored ones on the images page.",
+    )
+
+
+# -- who provides an image
+
+
+def _claims(enabled: Sequence[SourceState]) -> dict[Key, list[_Claim]]:
+    """Each wanted image with the sources that offer it, the best one first."""
+    claims: dict[Key, list[_Claim]] = defaultdict(list)
+    for source in enabled:
+        newest: dict[Key, Offer] = {}
+        for offer in source.offers:
+            key = key_of(offer)
+            if (key not in newest or _age(newest[key]) < _age(offer)) and is_wanted(
+                offer, source.wanted
+            ):
+                newest[key] = offer
+        for key, offer in newest.items():
+            claims[key].append(_Claim(source, offer))
+    return claims
+
+
+def _age(offer: Offer) -> tuple[object, str]:
+    # Machines get one version of an image whatever its label, as in MAAS.
+    return version_key(offer.version), offer.label
+
+
+def _order(offer: Offer) -> tuple[bool, str, str, str, str]:
+    """Boot loaders first: they are small, and nothing boots without them."""
+    return (not offer.bootloader_type, offer.os, offer.release, offer.arch, offer.subarch)
+
+
+def _winner(claims: Sequence[_Claim], resource: StoredResource | None) -> _Claim | None:
+    """Whose offer counts; None to leave the image as it is.
+
+    While the best source cannot be read, an image stays with the source that it
+    has, so that it does not move to and fro; one that is not stored at all is
+    taken from the next source.
+    """
+    best, *others = claims
+    if best.source.is_judged:
+        return best
+    readable = [claim for claim in others if claim.source.is_judged]
+    if resource is None:
+        return readable[0] if readable else None
+    return next((claim for claim in readable if claim.source.id == resource.source_id), None)
+
+
+def _conflict(
+    claim: _Claim,
+    resource: StoredResource | None,
+    blobs: Mapping[str, StoredBlob],
+    sizes: Mapping[str, int],
+) -> Problem | None:
+    if resource is not None and resource.is_uploaded:
+        return Problem(
+            "An uploaded image has the name of one from a boot source.",
+            code="name-taken",
+            where=f"{claim.offer.product} of {claim.source.url}",
+            expected=f"no uploaded image called {' '.join(resource.key)}",
+            got="an uploaded image, which is left alone",
+            next_step="Rename or delete the uploaded image, or change the selection.",
+        )
+    for item in claim.offer.items:
+        known = blobs.get(item.sha256)
+        size = known.size if known and known.is_ready else sizes.get(item.sha256, item.size)
+        if size != item.size:
+            return Problem(
+                "The stream gives a wrong size for bytes that are known.",
+                code="size-conflict",
+                where=f"{item.path} of {claim.source.url}",
+                expected=f"{size} bytes for sha256 {item.sha256}",
+                got=f"{item.size} bytes",
+                next_step="Tell the publisher of the stream; the stored version stays.",
+            )
+    return None
+
+
+def _reason(claim: _Claim, resource: StoredResource | None, blobs: Mapping[str, StoredBlob]) -> str:
+    """Why there is something to do for an image, "" when there is nothing."""
+    offer = claim.offer
+    if resource is None:
+        return why(offer, claim.source.wanted).reason
+    current = resource.current
+    if (current.version, current.label) != (offer.version, offer.label):
+        return f"version {current.version} ({current.label}) is replaced by {offer.version}"
+    if dict(current.files) != {item.filename: item.sha256 for item in offer.items}:
+        return f"other files were published under version {offer.version}"
+    if not all(_is_ready(blobs, item.sha256) for item in offer.items):
+        return "stored bytes are missing or damaged"
+    if resource.gone_since is not None:
+        return "the source offers it again"
+    if _description(resource, resource.source_id) != _description(offer, claim.source.id):
+        return "its description changed"
+    return ""
+
+
+def _description(image: StoredResource | Offer, source_id: int | None) -> tuple[object, ...]:
+    return (
+        source_id,
+        image.kflavor,
+        image.title,
+        image.bootloader_type,
+        image.is_rolling,
+        image.subarches,
+        image.answers_to,
+    )
+
+
+def _is_ready(blobs: Mapping[str, StoredBlob], sha256: str) -> bool:
+    return sha256 in blobs and blobs[sha256].is_ready
+
+
+# -- what becomes of stored images that nobody offers for a selection
+
+
+def _judge(
+    resource: StoredResource, sources: Sequence[SourceState], sets: Sequence[PlannedSet]
+) -> Retirement | Untouched:
+    if resource.is_uploaded:
+        return _held(resource.key, resource, "uploaded images are never touched")
+    own = next((source for source in sources if source.id == resource.source_id), None)
+    if own is not None and not own.is_enabled:
+        return _held(resource.key, resource, "its source is disabled")
+    if own is not None and not own.is_judged:
+        return _held(resource.key, resource, "its source could not be read, or is empty")
+    wanting = _wanting(resource, own, sources)
+    if not wanting:
+        return Retirement(resource.id, resource.key, "no selection asks for it any more")
+    if not all(source.is_judged for source in wanting):
+        return _held(resource.key, resource, "a source that is selected could not be read")
+    line = (resource.os, resource.release, resource.arch)
+    if any((o.os, o.release, o.arch) == line for source in wanting for o in source.offers):
+        others = (s for s in sets if (s.offer.os, s.offer.release, s.offer.arch) == line)
+        return Retirement(
+            resource.id,
+            resource.key,
+            f"the source dropped {resource.subarch} and still offers {resource.key.name}",
+            frozenset(planned.key for planned in others),
+        )
+    gone = "it is gone from its source and kept, since it is still selected"
+    return Untouched(resource.key, gone, resource.id, is_gone=True)
+
+
+def _wanting(
+    resource: StoredResource, own: SourceState | None, sources: Sequence[SourceState]
+) -> list[SourceState]:
+    """The sources whose selections ask for an image.
+
+    No selection names a boot loader: it belongs to the source that it came from.
+    """
+    if resource.bootloader_type:
+        return [own] if own is not None else []
+    return [s for s in sources if s.is_enabled and is_wanted(resource, s.wanted)]
+
+
+def _newly_gone(untouched: Sequence[Untouched], stock: Stock) -> tuple[int, ...]:
+    known = {resource.id for resource in stock.resources if resource.gone_since is not None}
+    return tuple(
+        one.resource_id
+        for one in untouched
+        if one.is_gone and one.resource_id is not None and one.resource_id not in known
+    )
+
+
+def _held(key: Key, resource: StoredResource | None, reason: str) -> Untouched:
+    return Untouched(key, reason, resource.id if resource else None)
+
+
+def _leaves_nothing(retire: Sequence[Retirement], sets: Sequence[PlannedSet], stock: Stock) -> bool:
+    synced = [resource for resource in stock.resources if not resource.is_uploaded]
+    return not sets and len(retire) == len(synced)
+
+
+def _is_suspicious(source: SourceState, stock: Stock) -> bool:
+    """Whether an empty catalogue is news: something was selected or is stored from it."""
+    has_images = any(resource.source_id == source.id for resource in stock.resources)
+    return source.is_fresh and not source.offers and (bool(source.wanted) or has_images)
+
+
+def _empty_stream(source: SourceState) -> Refusal:
+    problem = Problem(
+        "The stream can be read and offers nothing that can be stored.",
+        code="stream-empty",
+        where=source.url,
+        expected="at least one image",
+        got="none",
+        next_step="Check the address with the publisher; every stored image is kept.",
+    )
+    return Refusal(problem, source.id)
+
+
+# -- bytes
+
+
+def _blobs(
+    sets: Sequence[PlannedSet], enabled: Sequence[SourceState], known: Mapping[str, StoredBlob]
+) -> tuple[PlannedBlob, ...]:
+    """Everything that the sets need, each digest once: image by image, large files first.
+
+    So whole images become usable early, and the last file of one is a small one.
+    """
+    places = _places(sets, enabled, known)
+    found: dict[str, PlannedBlob] = {}
+    for planned in sets:
+        for item in sorted(planned.offer.items, key=lambda item: -item.size):
+            if item.sha256 in found:
+                continue
+            blob = known.get(item.sha256, StoredBlob(item.size, is_ready=False))
+            own = Location(planned.source_id, item.path)
+            rest = places.get((item.sha256, item.size), ())
+            found[item.sha256] = PlannedBlob(
+                sha256=item.sha256,
+                size=item.size,
+                received=item.size if blob.is_ready else min(blob.received, item.size),
+                is_ready=blob.is_ready,
+                first=planned.key,
+                version=planned.offer.version,
+                filename=item.filename,
+                locations=tuple(dict.fromkeys((own, *rest))),
+            )
+    return tuple(found.values())
+
+
+def _places(
+    sets: Sequence[PlannedSet], enabled: Sequence[SourceState], known: Mapping[str, StoredBlob]
+) -> Mapping[tuple[str, int], list[Location]]:
+    """Where readable sources have the bytes that are missing."""
+    needed = {digest for s in sets for digest in s.digests if not _is_ready(known, digest)}
+    places: dict[tuple[str, int], list[Location]] = defaultdict(list)
+    for source in enabled if needed else ():
+        if source.is_judged:
+            for offer in source.offers:
+                for item in offer.items:
+                    if item.sha256 in needed:
+                        places[item.sha256, item.size].append(Location(source.id, item.path))
+    return places

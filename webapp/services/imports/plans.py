@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The values that planning works on: what sources say, what is stored, what is to be done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from webapp.errors import Problem
+from webapp.services.images.keys import Key, PlannedSet
+from webapp.streams.filters import Wanted
+from webapp.streams.mapping import Offer
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """A boot source with its catalogue and its selections.
+
+    is_fresh: it was read without a problem in this run. What an unread source
+    offers and lacks proves nothing, so nothing is fetched or removed because of it.
+    """
+
+    id: int
+    url: str
+    priority: int
+    is_enabled: bool
+    is_fresh: bool
+    offers: tuple[Offer, ...]
+    wanted: tuple[Wanted, ...]
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether its word counts; a stream that turned empty has lost it (1.8)."""
+        return self.is_enabled and self.is_fresh and bool(self.offers)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSet:
+    """The current version of an image; ``files`` maps file names to digests."""
+
+    version: str
+    label: str
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResource:
+    """A boot resource that machines can get. It can be held against selections."""
+
+    id: int
+    source_id: int | None
+    os: str
+    release: str
+    arch: str
+    subarch: str
+    kflavor: str
+    title: str
+    bootloader_type: str
+    is_rolling: bool
+    is_uploaded: bool
+    subarches: tuple[str, ...]
+    answers_to: tuple[str, ...]
+    gone_since: datetime | None
+    current: StoredSet
+
+    @property
+    def key(self) -> Key:
+        """Its name."""
+        return Key(f"{self.os}/{self.release}", f"{self.arch}/{self.subarch}")
+
+    @property
+    def label(self) -> str:
+        """The label of its current version."""
+        return self.current.label
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """What is known of some bytes. received: bytes of them that are in the store."""
+
+    size: int
+    is_ready: bool
+    received: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """All that is stored; blobs by digest, unfinished ones included."""
+
+    resources: tuple[StoredResource, ...]
+    blobs: Mapping[str, StoredBlob]
+
+
+class Location(NamedTuple):
+    """Where bytes can be had."""
+
+    source_id: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedBlob:
+    """Bytes that a planned set needs. ``first`` names the first image that wants them.
+
+    received: how many of them are here already; all of them when there is nothing
+    to fetch. locations: where to get them, the best place first.
+    """
+
+    sha256: str
+    size: int
+    received: int
+    is_ready: bool
+    first: Key
+    version: str
+    filename: str
+    locations: tuple[Location, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Retirement:
+    """An image that nobody is to get any more, after ``waits_for`` has been published."""
+
+    resource_id: int
+    key: Key
+    why: str
+    waits_for: frozenset[Key] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Untouched:
+    """An image that stays as it is. is_gone: its source stopped offering it."""
+
+    key: Key
+    why: str
+    resource_id: int | None = None
+    is_gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Something that cannot be done. key is None when it is about a whole source."""
+
+    problem: Problem
+    source_id: int | None = None
+    key: Key | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an import does. Sets and blobs are in the order of their fetching.
+
+    newly_gone: ids of resources to be marked as gone from their source.
+    """
+
+    sets: tuple[PlannedSet, ...] = ()
+    blobs: tuple[PlannedBlob, ...] = ()
+    retire: tuple[Retirement, ...] = ()
+    untouched: tuple[Untouched, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    newly_gone: tuple[int, ...] = ()
+    wanted: int = field(default=0)  # images that selections ask for and sources offer
+
+    @property
+    def to_fetch(self) -> tuple[PlannedBlob, ...]:
+        """The blobs that are not whole yet."""
+        return tuple(blob for blob in self.blobs if not blob.is_ready)
+
+    @property
+    def bytes_total(self) -> int:
+        """Bytes of what is fetched, the parts that are here already included."""
+        return sum(blob.size for blob in self.to_fetch)
+
+    @property
+    def bytes_needed(self) -> int:
+        """Bytes that still have to come, and that the store must have room for."""
+        return sum(blob.size - blob.received for blob in self.to_fetch)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.sets or self.retire or self.newly_gone)

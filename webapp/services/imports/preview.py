@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the next import would do, and why, from what is known now; reads only."""
+
+from __future__ import annotations
+
+from webapp.extensions import store
+from webapp.services.imports import inventory, planning
+from webapp.services.imports.plans import Plan
+from webapp.services.sources import sources
+
+
+def next_plan() -> Plan:
+    """The plan of an import that would find every source as it was when it was last read."""
+    fresh = {
+        row.id
+        for row in sources.all_sources()
+        if row.refreshed_at is not None and not row.error_code
+    }
+    return planning.plan(inventory.sources(fresh), inventory.stock(store()))

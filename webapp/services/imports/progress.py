@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The progress of one run: counted in memory, saved by one thread, twice a second at most.
+
+The same thread renews the lease and hears of a stop. Downloading threads only
+count; they never touch the database.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+from flask import Flask
+from sqlalchemy.exc import SQLAlchemyError
+
+from webapp.errors import Problem
+from webapp.models import TransferState, utcnow
+from webapp.services.imports import runs
+
+INTERVAL_S = 0.5
+RENEW_S = 5.0  # a quiet run writes only this often
+WINDOW_S = 5.0  # over which speed is measured
+
+log = structlog.get_logger(__name__)
+
+
+class Speed:
+    """Bytes a second over the last WINDOW_S seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._received = 0
+        self._points: deque[tuple[float, int]] = deque([(clock(), 0)])
+
+    def add(self, count: int) -> None:
+        """Count bytes that came."""
+        self._received += count
+
+    def measure(self) -> int:
+        """The speed now; to be asked regularly."""
+        now = self._clock()
+        self._points.append((now, self._received))
+        while len(self._points) > 2 and self._points[1][0] <= now - WINDOW_S:
+            self._points.popleft()
+        since, before = self._points[0]
+        return int((self._received - before) / (now - since)) if now > since else 0
+
+
+@dataclass
+class Transfer:
+    """One file of the run as file_transfer keeps it. ``done`` never falls.
+
+    is_counted: it belongs to the bytes of this run; what was in the store before does not.
+    """
+
+    id: int
+    sha256: str
+    size: int
+    done: int = 0
+    state: str = TransferState.WAITING
+    retries: int = 0
+    is_counted: bool = True
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    offset: int = 0  # where the writer is, which may be behind ``done`` after a new start
+    speed: Speed = field(default_factory=Speed)
+    is_dirty: bool = False
+
+    def as_row(self) -> dict[str, Any]:
+        """The columns that change."""
+        is_moving = self.state == TransferState.DOWNLOADING
+        return {
+            "id": self.id,
+            "state": str(self.state),
+            "bytes_done": self.done,
+            "bytes_per_s": self.speed.measure() if is_moving else 0,
+            "retries": self.retries,
+            "started_at": self.started_at,
+            "finished_at": self.finished_at,
+        }
+
+
+class Reporter:
+    """Counts, saves and listens while its ``with`` block lasts.
+
+    is_leaving: whether this worker is to end; then the run is handed on, not ended.
+    """
+
+    def __init__(
+        self,
+        app: Flask,
+        run_id: int,
+        owner: str,
+        is_leaving: Callable[[], bool],
+        before: runs.Progress,
+    ) -> None:
+        self.run_id, self.owner = run_id, owner
+        self.is_leaving = is_leaving
+        self.is_cancelled = False
+        self.is_lost = False  # another worker has the run
+        self.fatal: Problem | None = (
+            None  # no other file can succeed either, e.g. the store is full
+        )
+        self._app = app
+        self._lock = threading.Lock()
+        self._phase = before.phase
+        self._transfers: dict[str, Transfer] = {}
+        # A run that is resumed goes on from what its first worker reported.
+        self._total, self._done = before.bytes_total, before.bytes_done
+        self._is_abandoned = False
+        self._speed = Speed()
+        self._is_dirty = False
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="import-progress", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def is_stopped(self) -> bool:
+        """Whether to leave off: stopped by a person, leaving, taken over, or hopeless."""
+        return (
+            self.is_cancelled
+            or self.is_lost
+            or self._is_abandoned
+            or self.fatal is not None
+            or self.is_leaving()
+        )
+
+    def abandon(self) -> None:
+        """Have the downloads leave off, since nobody takes their results any more."""
+        self._is_abandoned = True
+
+    def enter(self, phase: str) -> None:
+        """Name what the run is doing now."""
+        with self._lock:
+            self._phase, self._is_dirty = phase, True
+
+    def expect(self, transfers: Iterable[Transfer]) -> None:
+        """Tell which files there are; before the first byte."""
+        with self._lock:
+            self._transfers = {transfer.sha256: transfer for transfer in transfers}
+            self._total = sum(t.size for t in self._transfers.values() if t.is_counted)
+            self._is_dirty = True
+
+    def start(self, sha256: str, state: TransferState) -> None:
+        """A file is being worked on."""
+        with self._lock:
+            transfer = self._touch(sha256)
+            transfer.state = state
+            transfer.started_at = transfer.started_at or utcnow()
+
+    def at(self, sha256: str, offset: int) -> None:
+        """So many bytes of a file are there; it may have started over."""
+        with self._lock:
+            transfer = self._touch(sha256)
+            came = max(0, offset - transfer.offset)
+            transfer.offset = offset
+            transfer.done = min(transfer.size, max(transfer.done, offset))
+            transfer.speed.add(came)
+            self._speed.add(came)
+
+    def resume(self, sha256: str, offset: int) -> None:
+        """So many bytes of a file were there before: they do not count as speed."""
+        with self._lock:
+            transfer = self._touch(sha256)
+            transfer.offset = offset
+            transfer.done = max(transfer.done, min(transfer.size, offset))
+
+    def retry(self, sha256: str) -> None:
+        """Another try of a file is about to begin."""
+        with self._lock:
+            self._touch(sha256).retries += 1
+
+    def end(self, sha256: str, state: TransferState) -> None:
+        """A file is done, failed or stopped."""
+        with self._lock:
+            transfer = self._touch(sha256)
+            transfer.state, transfer.finished_at = state, utcnow()
+            if state == TransferState.DONE:
+                transfer.done = transfer.size
+
+    def snapshot(self, *, is_last: bool = False) -> runs.Progress:
+        """What to save now; files that did not change since the last time are left out."""
+        with self._lock:
+            dirty = [t for t in self._transfers.values() if t.is_dirty]
+            rows = [transfer.as_row() for transfer in dirty]
+            for transfer in dirty:
+                # One that moved is looked at again, for its speed to fall when it stalls.
+                transfer.is_dirty = transfer.state == TransferState.DOWNLOADING and not is_last
+            done = sum(t.done for t in self._transfers.values() if t.is_counted)
+            self._done = min(self._total, max(self._done, done))
+            self._is_dirty = False
+            return runs.Progress(
+                phase=self._phase,
+                bytes_total=self._total,
+                bytes_done=self._done,
+                bytes_per_s=self._speed.measure(),
+                transfers=rows,
+            )
+
+    def _touch(self, sha256: str) -> Transfer:
+        transfer = self._transfers[sha256]
+        transfer.is_dirty = self._is_dirty = True
+        return transfer
+
+    def _listen(self) -> None:
+        renewed = time.monotonic()
+        while not self._ended.wait(INTERVAL_S):
+            try:
+                with self._app.app_context():
+                    is_due = time.monotonic() - renewed >= RENEW_S
+                    if self._is_moving() or is_due:
+                        pulse = runs.heartbeat(self.run_id, self.owner, self.snapshot())
+                        renewed = time.monotonic()
+                    else:
+                        pulse = runs.glance(self.run_id, self.owner)
+            except SQLAlchemyError as error:
+                # The database may be back in a moment; after the lease it is not ours.
+                log.warning("progress could not be saved", run=self.run_id, error=str(error))
+                self.is_lost = time.monotonic() - renewed > runs.LEASE_S
+                self._touch_all()
+                continue
+            self.is_lost = not pulse.is_ours
+            self.is_cancelled = self.is_cancelled or pulse.is_cancelled
+
+    def _touch_all(self) -> None:
+        with self._lock:
+            for transfer in self._transfers.values():
+                transfer.is_dirty = True
+
+    def _is_moving(self) -> bool:
+        with self._lock:
+            return self._is_dirty or any(t.is_dirty for t in self._transfers.values())

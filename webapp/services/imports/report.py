@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An import run as people read it: image by image, file by file, with what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from webapp.errors import NotFound
+from webapp.extensions import db
+from webapp.models import FileTransfer, ImportFailure, ImportRun, TransferState
+from webapp.services.sources import catalogue
+
+
+@dataclass(frozen=True)
+class FileProgress:
+    """One file; ``kernel`` tells the kernels of an image apart, "" where there is one."""
+
+    transfer: FileTransfer
+    kernel: str
+
+    @property
+    def left_s(self) -> int | None:
+        """Seconds until it is there, None while nobody can tell."""
+        speed = self.transfer.bytes_per_s
+        if self.transfer.state != TransferState.DOWNLOADING or not speed:
+            return None
+        return (self.transfer.size - self.transfer.bytes_done) // speed
+
+
+@dataclass(frozen=True)
+class ImageProgress:
+    """The files of one image in a run, with their bytes together."""
+
+    title: str
+    version: str
+    files: tuple[FileProgress, ...]
+    size: int
+    bytes_done: int
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its files are shown at once: something happens there, or went wrong."""
+        quiet = (TransferState.DONE, TransferState.WAITING)
+        return any(file.transfer.state not in quiet for file in self.files)
+
+    @property
+    def percent(self) -> int:
+        """Weighted by bytes; an image of no bytes is done."""
+        return self.bytes_done * 100 // self.size if self.size else 100
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One failure with the title of the image it is about, "" when it is about a source."""
+
+    title: str
+    row: ImportFailure
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """A run with everything of it; ``left_s`` is None while nobody can tell."""
+
+    run: ImportRun
+    images: tuple[ImageProgress, ...]
+    failures: tuple[Failure, ...]
+    percent: int
+    left_s: int | None
+    is_active: bool
+
+
+def of(run_id: int) -> RunReport:
+    """The report of a run, or NotFound."""
+    run = db.session.get(ImportRun, run_id)
+    if run is None:
+        raise NotFound(
+            "There is no such import.",
+            where=f"import {run_id}",
+            next_step="Look at the list of imports; old ones are forgotten.",
+        )
+    return report(run)
+
+
+def report(run: ImportRun) -> RunReport:
+    """A run with its files by image, in three queries."""
+    transfers = db.session.scalars(
+        select(FileTransfer).where(FileTransfer.run_id == run.id).order_by(FileTransfer.id)
+    )
+    groups: dict[tuple[str, str, str], list[FileTransfer]] = {}
+    for row in transfers:
+        arch = row.architecture.partition("/")[0]
+        groups.setdefault((row.image, arch, row.version), []).append(row)
+    failures = db.session.scalars(
+        select(ImportFailure).where(ImportFailure.run_id == run.id).order_by(ImportFailure.id)
+    ).all()
+    titles = catalogue.titles() if groups or failures else {}
+    left = run.bytes_total - run.bytes_done
+    return RunReport(
+        run=run,
+        images=tuple(
+            _image(f"{titles.get(name, name)} {arch}", version, files)
+            for (name, arch, version), files in groups.items()
+        ),
+        failures=tuple(Failure(_title(row, titles), row) for row in failures),
+        percent=min(100, run.bytes_done * 100 // run.bytes_total) if run.bytes_total else 0,
+        left_s=left // run.bytes_per_s if run.bytes_per_s and left else None,
+        is_active=run.finished_at is None,
+    )
+
+
+def _image(title: str, version: str, files: Sequence[FileTransfer]) -> ImageProgress:
+    kernels = [row.architecture.partition("/")[2] for row in files]
+    is_several = len(set(kernels)) > 1
+    return ImageProgress(
+        title=title,
+        version=version,
+        files=tuple(
+            FileProgress(row, kernel if is_several else "")
+            for row, kernel in zip(files, kernels, strict=True)
+        ),
+        size=sum(row.size for row in files),
+        bytes_done=sum(row.bytes_done for row in files),
+    )
+
+
+def _title(failure: ImportFailure, titles: dict[str, str]) -> str:
+    if not failure.image:
+        return ""
+    parts = (titles.get(failure.image, failure.image), failure.architecture, failure.filename)
+    return " ".join(part for part in parts if part)

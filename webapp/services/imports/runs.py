@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Import runs: start, claim, renew, stop, end. The row is the truth.
+
+Every change of state is one conditional UPDATE whose row count is looked at,
+and the partial unique indexes of the table make a second queued or running row
+impossible. So any number of workers, pages and scripts may call this at once,
+and any of them may die between two calls.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from sqlalchemy import delete, exists, func, literal, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from webapp.extensions import db
+from webapp.models import (
+    ACTIVE_STATES,
+    Blob,
+    BootSource,
+    BootSourceSelection,
+    FileTransfer,
+    ImportRun,
+    ResourceFile,
+    RunState,
+    TransferState,
+    utcnow,
+)
+from webapp.services.system import events, statements
+from webapp.services.system.wake import wake
+from webapp.storage.leases import is_dead
+
+LEASE_S = 30
+OPEN_TRANSFERS = (TransferState.WAITING, TransferState.DOWNLOADING, TransferState.VERIFYING)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a heartbeat saves; ``transfers`` are rows of file_transfer that changed, with ids."""
+
+    phase: str
+    bytes_total: int
+    bytes_done: int
+    bytes_per_s: int
+    transfers: Sequence[dict[str, Any]] = ()
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """What a heartbeat learns: whether the run is still ours, and whether to stop it."""
+
+    is_ours: bool
+    is_cancelled: bool
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended."""
+
+    state: RunState
+    summary: str
+    progress: Progress
+    intent: str = ""  # what it started from, see intent(); "" asks for no other run
+
+
+def queue(trigger: str, requested_by: str) -> ImportRun:
+    """Ask for an import; an active one is returned instead of a second.
+
+    trigger: ``manual``, ``schedule``, ``start`` or ``change``. A run that is being
+    stopped does not count as active, so a start after a stop is not lost.
+    """
+    while True:
+        # The lock makes this and finish() follow each other: either the run that
+        # is returned still looks at what the caller has just committed, or it has
+        # ended already and a new one is made (I22).
+        run: ImportRun | None = db.session.scalar(wanted().with_for_update())
+        if run is not None:
+            db.session.commit()
+            wake()
+            return run
+        if _insert_queued(trigger, requested_by):
+            events.record("run.queued", actor=requested_by, subject=trigger)
+        db.session.commit()
+
+
+def current() -> ImportRun | None:
+    """The running run, else the queued one."""
+    return db.session.scalar(
+        select(ImportRun)
+        .where(ImportRun.state.in_(ACTIVE_STATES))
+        .order_by(ImportRun.state == RunState.QUEUED)
+        .limit(1)
+        .execution_options(populate_existing=True)
+    )
+
+
+def last_ended() -> ImportRun | None:
+    """The run that ended last."""
+    return db.session.scalar(
+        select(ImportRun)
+        .where(ImportRun.state.not_in(ACTIVE_STATES))
+        .order_by(ImportRun.id.desc())
+        .limit(1)
+    )
+
+
+def recent(limit: int = 20) -> Sequence[ImportRun]:
+    """The last runs, newest first."""
+    return db.session.scalars(select(ImportRun).order_by(ImportRun.id.desc()).limit(limit)).all()
+
+
+def page(*, before: int = 0, limit: int = 100) -> Sequence[ImportRun]:
+    """Runs, newest first; before: only those with a smaller id, 0 for all."""
+    query = select(ImportRun).order_by(ImportRun.id.desc()).limit(limit)
+    return db.session.scalars(query.where(ImportRun.id < before) if before else query).all()
+
+
+def is_importing() -> bool:
+    """Whether an import is queued or held by a living worker (I2, I29)."""
+    is_held = (ImportRun.state == RunState.RUNNING) & (ImportRun.lease_until > now())
+    query = select(ImportRun.id).where((ImportRun.state == RunState.QUEUED) | is_held).limit(1)
+    return db.session.scalar(query) is not None
+
+
+def stop(requested_by: str) -> ImportRun | None:
+    """Stop what is queued at once and what runs within a second or two; None when nothing is.
+
+    A run whose worker died is ended here, since nobody else would hear of it.
+    """
+    run = current()
+    if run is None:
+        return None
+    now_ = now()
+    is_orphan = (ImportRun.state == RunState.RUNNING) & (ImportRun.lease_until < now_)
+    ended = (
+        update(ImportRun)
+        .where((ImportRun.state == RunState.QUEUED) | is_orphan)
+        .values(state=RunState.STOPPED, finished_at=now_, summary="Stopped on request.")
+        .returning(ImportRun.id)
+    )
+    for run_id in statements.execute(ended).scalars().all():
+        _close_transfers(run_id)
+    statements.execute(
+        update(ImportRun).where(ImportRun.state == RunState.RUNNING).values(is_cancelled=True)
+    )
+    events.record("run.stop_requested", actor=requested_by, subject=f"run {run.id}")
+    db.session.commit()
+    return run
+
+
+def claim(owner: str) -> ImportRun | None:
+    """Take the run that is to be worked on, for LEASE_S seconds; None when there is none.
+
+    First one whose holder died or went silent, which is then resumed, else the
+    queued one. Of any number of callers one gets it.
+    """
+    now_ = now()
+    held = db.session.execute(
+        select(ImportRun.id, ImportRun.lease_owner, ImportRun.lease_until).where(
+            ImportRun.state == RunState.RUNNING
+        )
+    ).one_or_none()
+    lease = {"lease_owner": owner, "lease_until": now_ + timedelta(seconds=LEASE_S)}
+    if held is not None:
+        is_over = held.lease_until is None or held.lease_until < now_
+        if not is_over and held.lease_owner and not is_dead(held.lease_owner):
+            db.session.commit()
+            return None
+        taking = update(ImportRun).where(
+            ImportRun.id == held.id,
+            ImportRun.state == RunState.RUNNING,
+            ImportRun.lease_owner == held.lease_owner,
+            or_(ImportRun.lease_until.is_(None), ImportRun.lease_until == held.lease_until),
+        )
+    else:
+        other = ImportRun.__table__.alias()
+        lease |= {"state": RunState.RUNNING, "started_at": now_}
+        taking = update(ImportRun).where(
+            ImportRun.state == RunState.QUEUED,
+            ~exists().where(other.c.state == RunState.RUNNING),
+        )
+    try:
+        run_id = statements.execute(
+            taking.values(**lease).returning(ImportRun.id)
+        ).scalar_one_or_none()
+    except IntegrityError:  # somebody's run became the running one in this instant
+        db.session.rollback()
+        return None
+    if run_id is not None and held is not None:
+        events.record("run.resumed", actor="worker", subject=f"run {run_id}", held=held.lease_owner)
+    db.session.commit()
+    return db.session.get(ImportRun, run_id, populate_existing=True) if run_id else None
+
+
+def heartbeat(run_id: int, owner: str, progress: Progress) -> Pulse:
+    """Renew the lease and save progress in one transaction; says whether to go on."""
+    is_cancelled = statements.execute(
+        update(ImportRun)
+        .where(*_held(run_id, owner))
+        .values(
+            lease_until=now() + timedelta(seconds=LEASE_S),
+            phase=progress.phase,
+            bytes_total=progress.bytes_total,
+            bytes_done=progress.bytes_done,
+            bytes_per_s=progress.bytes_per_s,
+        )
+        .returning(ImportRun.is_cancelled)
+    ).scalar_one_or_none()
+    if is_cancelled is None:
+        db.session.rollback()
+        return Pulse(is_ours=False, is_cancelled=False)
+    save_transfers(progress.transfers)
+    db.session.commit()
+    return Pulse(is_ours=True, is_cancelled=is_cancelled)
+
+
+def glance(run_id: int, owner: str) -> Pulse:
+    """What a heartbeat learns, without writing."""
+    is_cancelled = db.session.scalar(select(ImportRun.is_cancelled).where(*_held(run_id, owner)))
+    db.session.rollback()
+    return Pulse(is_ours=is_cancelled is not None, is_cancelled=bool(is_cancelled))
+
+
+def hold(run_id: int, owner: str, **values: Any) -> bool:
+    """Lock the run's row until the caller commits; False when it is not ours any more.
+
+    Whatever a run changes outside its own rows is committed together with this,
+    so that a worker that was silent for too long cannot act beside its successor.
+    """
+    values = {"lease_until": now() + timedelta(seconds=LEASE_S), **values}
+    return statements.count(update(ImportRun).where(*_held(run_id, owner)).values(**values)) == 1
+
+
+def save_transfers(changed: Sequence[dict[str, Any]]) -> None:
+    """Write what changed in file_transfer; the caller commits."""
+    if changed:
+        db.session.execute(update(FileTransfer), changed)
+
+
+def finish(run_id: int, owner: str, ending: Ending) -> bool:
+    """End our run; False when it is not ours any more, and nothing is changed then.
+
+    When sources or selections are not what the run started from, another one is
+    queued in the same transaction (I22).
+    """
+    values = {
+        "state": ending.state,
+        "phase": "",
+        "summary": ending.summary,
+        "finished_at": now(),
+        "lease_owner": "",
+        "lease_until": None,
+        "bytes_total": ending.progress.bytes_total,
+        "bytes_done": ending.progress.bytes_done,
+        "bytes_per_s": 0,
+    }
+    # Before anything is read: see queue().
+    if not statements.count(update(ImportRun).where(*_held(run_id, owner)).values(**values)):
+        db.session.rollback()
+        return False
+    save_transfers(ending.progress.transfers)
+    _close_transfers(run_id)
+    statements.execute(
+        delete(Blob).where(Blob.state == "wanted", ~exists().where(ResourceFile.blob_id == Blob.id))
+    )
+    if ending.intent and ending.state != RunState.STOPPED and intent() != ending.intent:
+        _insert_queued("change", "worker")
+    events.record(
+        f"run.{ending.state}", actor="worker", subject=f"run {run_id}", summary=ending.summary
+    )
+    db.session.commit()
+    return True
+
+
+def release(run_id: int, owner: str) -> None:
+    """Hand a run back unfinished, so that the next worker goes on with it at once."""
+    statements.execute(
+        update(ImportRun).where(*_held(run_id, owner)).values(lease_owner="", lease_until=now())
+    )
+    db.session.commit()
+
+
+def intent() -> str:
+    """A digest of everything that decides what a run does: sources and selections."""
+    source_rows = db.session.execute(
+        select(
+            BootSource.id,
+            BootSource.url,
+            BootSource.priority,
+            BootSource.is_enabled,
+            BootSource.is_unsigned,
+            BootSource.keyring_filename,
+            BootSource.keyring_data,
+            BootSource.proxy_url,
+            BootSource.ca_file,
+            BootSource.auth_kind,
+            BootSource.auth_username,
+            BootSource.auth_secret,
+            BootSource.auth_in_clear,
+        ).order_by(BootSource.id)
+    ).all()
+    selection_rows = db.session.execute(
+        select(
+            BootSourceSelection.source_id,
+            BootSourceSelection.os,
+            BootSourceSelection.release,
+            BootSourceSelection.arches,
+            BootSourceSelection.subarches,
+            BootSourceSelection.labels,
+        ).order_by(BootSourceSelection.id)
+    ).all()
+    everything = [tuple(row) for row in (*source_rows, *selection_rows)]
+    return hashlib.sha256(repr(everything).encode()).hexdigest()
+
+
+def now() -> datetime:
+    """The database's clock, which all workers share; SQLite's is this machine's."""
+    if db.engine.dialect.name == "postgresql":
+        return cast(datetime, db.session.scalar(select(func.clock_timestamp())))
+    return utcnow()
+
+
+def wanted() -> Any:
+    """A query for the active run that is not being stopped."""
+    return (
+        select(ImportRun)
+        .where(ImportRun.state.in_(ACTIVE_STATES), ImportRun.is_cancelled.is_(False))
+        .limit(1)
+        .execution_options(populate_existing=True)
+    )
+
+
+def _held(run_id: int, owner: str) -> tuple[Any, ...]:
+    return (
+        ImportRun.id == run_id,
+        ImportRun.lease_owner == owner,
+        ImportRun.state == RunState.RUNNING,
+    )
+
+
+def _insert_queued(trigger: str, requested_by: str) -> bool:
+    """One statement that adds a queued row unless there is an active one."""
+    row = select(literal(RunState.QUEUED.value), literal(trigger), literal(requested_by)).where(
+        ~exists(wanted().with_only_columns(ImportRun.id))
+    )
+    adding = statements.insert_new(ImportRun).from_select(["state", "trigger", "requested_by"], row)
+    return statements.count(adding) == 1
+
+
+def _close_transfers(run_id: int) -> None:
+    statements.execute(
+        update(FileTransfer)
+        .where(FileTransfer.run_id == run_id, FileTransfer.state.in_(OPEN_TRANSFERS))
+        .values(state=TransferState.STOPPED, bytes_per_s=0)
+    )

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What has to be done now and then: start the automatic import, free, forget, check."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import delete, func, select
+
+from webapp.errors import Problem
+from webapp.extensions import db, settings
+from webapp.models import BootSource, Event, ImportRun
+from webapp.services.blobs import checking, retention
+from webapp.services.imports import runs
+from webapp.services.system import live_settings, statements
+from webapp.services.system.live_settings import AUTO_IMPORT
+from webapp.services.uploads import uploads
+
+log = structlog.get_logger(__name__)
+
+
+def reconcile(trigger: str = "schedule", *, is_thorough: bool = False) -> None:
+    """Bring the tables in order: called when a worker starts and every minute. Safe to repeat.
+
+    is_thorough: also list the store and compare it with the tables. A run whose
+    worker is gone needs nothing here, since ``runs.claim`` takes it over.
+    """
+    steps = (checking.check_store, uploads.expire) if is_thorough else ()
+    for step in (*steps, retention.clean_up, _forget):
+        try:
+            step()
+        except Problem as problem:
+            # E.g. a store that cannot be reached: the import says so for people to see.
+            db.session.rollback()
+            log.error("house-keeping is incomplete", step=step.__name__, **problem.as_dict())
+    queue_if_due(trigger)
+
+
+def queue_if_due(trigger: str = "schedule") -> ImportRun | None:
+    """Queue the automatic import when its interval is over since the last run began (I23)."""
+    if db.session.scalar(runs.wanted()) is not None:
+        return None  # a run that takes longer than the interval is let finish (I36)
+    last: datetime | None = db.session.scalar(
+        select(func.max(func.coalesce(ImportRun.started_at, ImportRun.queued_at)))
+    )
+    interval = timedelta(minutes=settings().import_interval)
+    if last is not None and runs.now() - last < interval:
+        return None
+    if db.session.scalar(select(BootSource.id).where(BootSource.is_enabled).limit(1)) is None:
+        return None
+    if live_settings.is_auto_import():
+        return runs.queue(trigger, "schedule")
+    tell = log.info if trigger == "start" else log.debug
+    tell("the automatic import is off", setting=AUTO_IMPORT)
+    return None
+
+
+def _forget() -> None:
+    cutoff = runs.now() - timedelta(days=settings().event_days)
+    old_events = statements.count(delete(Event).where(Event.at < cutoff))
+    old_runs = statements.count(delete(ImportRun).where(ImportRun.finished_at < cutoff))
+    db.session.commit()
+    if old_events or old_runs:
+        log.info("history forgotten", events=old_events, runs=old_runs)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boot sources, what they offer, and what is selected from them."""

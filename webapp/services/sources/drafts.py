@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What somebody says about a boot source, tested before it is believed or saved."""
+
+from __future__ import annotations
+
+import os  # os.path: pathlib raises for a name that is too long or not allowed
+from dataclasses import dataclass, replace
+
+from sqlalchemy import select
+
+from webapp.errors import InvalidFields, Problem
+from webapp.extensions import db
+from webapp.fetch import is_in_clear
+from webapp.models import BootSource
+from webapp.services.system import live_settings
+from webapp.streams.urls import normalise
+from webapp.trust.errors import KeyringProblem
+from webapp.trust.keyrings import Keyring, load_keyring, read_keyring
+
+# The key that signs images.maas.io, to compare a keyring with (issue of trust: shown, not assumed).
+MAAS_IO_FINGERPRINT = "4A3CE3CD565D7EB5C810E2B97FF3F408476CF100"
+MAX_URL = 2000
+
+
+@dataclass(frozen=True)
+class SourceDraft:
+    """What a person or a script says about a source; ``auth_secret`` is in clear here."""
+
+    url: str
+    name: str = ""
+    priority: int | None = None  # None: above all others
+    is_enabled: bool = True
+    keyring_filename: str = ""
+    keyring_data: bytes | None = None
+    is_unsigned: bool = False
+    proxy_url: str = ""
+    ca_file: str = ""
+    auth_kind: str = "none"
+    auth_username: str = ""
+    auth_secret: str = ""
+    auth_in_clear: bool = False
+
+
+def check(draft: SourceDraft, source_id: int | None = None) -> tuple[SourceDraft, Keyring | None]:
+    """Normalise a draft and test its keyring; raises InvalidFields, touches no network."""
+    problems: dict[str, list[str]] = {}
+    draft = replace(draft, url=_checked_url(draft.url, source_id, problems))
+    keyring = None
+    if draft.keyring_filename and draft.keyring_data:
+        problems["__all__"] = ["Only one of keyring_filename or keyring_data can be specified."]
+    elif not draft.is_unsigned and not draft.keyring_filename and not draft.keyring_data:
+        problems["__all__"] = ["One of keyring_data or keyring_filename must be specified."]
+    elif not draft.is_unsigned:
+        keyring = _tested_keyring(draft, problems)
+    if draft.is_unsigned:
+        draft = replace(draft, keyring_filename="", keyring_data=None)
+    elif draft.url and not normalise(draft.url).is_signed:
+        problems["url"] = [
+            "This index is not signed. Use the address of the signed one (index.sjson), "
+            "or say explicitly that the source is unsigned."
+        ]
+    _check_route(draft, problems)
+    if problems:
+        raise InvalidFields(problems)
+    return draft, keyring
+
+
+def _checked_url(url: str, source_id: int | None, problems: dict[str, list[str]]) -> str:
+    if not url.strip():
+        problems["url"] = ["This field is required."]
+        return ""
+    try:
+        normal = normalise(url.strip())
+    except Problem as problem:
+        problems["url"] = ["Enter a valid URL.", problem.what]
+        return ""
+    address = normal.url
+    if len(address) > MAX_URL:
+        problems["url"] = [f"Ensure this value has at most {MAX_URL} characters."]
+        return ""
+    taken = db.session.scalar(
+        select(BootSource.id).where(BootSource.url == address, BootSource.id != (source_id or 0))
+    )
+    if taken is not None:
+        problems["url"] = ["Boot source with this Url already exists."]
+    return address
+
+
+def _tested_keyring(draft: SourceDraft, problems: dict[str, list[str]]) -> Keyring | None:
+    try:
+        if draft.keyring_data:
+            return load_keyring(draft.keyring_data)
+        if not os.path.exists(draft.keyring_filename):
+            raise missing_keyring(draft.keyring_filename)
+        return read_keyring(draft.keyring_filename)
+    except Problem as problem:
+        name = "keyring_data" if draft.keyring_data else "keyring_filename"
+        problems[name] = [str(problem)]
+        return None
+
+
+def missing_keyring(path: str) -> KeyringProblem:
+    """The problem of a keyring file that is not there, with the three ways out."""
+    return KeyringProblem(
+        "The keyring file of this boot source is not on this machine.",
+        code="keyring-missing",
+        where=path,
+        expected="a file with the public keys that sign the source",
+        got="no such file",
+        next_step=(
+            "Install it (on Ubuntu: apt install ubuntu-keyring), or paste or upload the public "
+            "key on the source's page, or give the path of another keyring file. Images from "
+            "images.maas.io are signed by "
+            f"{grouped(MAAS_IO_FINGERPRINT)}: compare before you trust."
+        ),
+    )
+
+
+def grouped(fingerprint: str) -> str:
+    """A fingerprint in groups of four, as people compare it."""
+    return " ".join(fingerprint[i : i + 4] for i in range(0, len(fingerprint), 4))
+
+
+def _check_route(draft: SourceDraft, problems: dict[str, list[str]]) -> None:
+    if draft.proxy_url and not live_settings.is_proxy(draft.proxy_url):
+        problems["proxy_url"] = ["Enter the proxy as http://host:port/."]
+    if draft.ca_file and not os.path.isfile(draft.ca_file):
+        problems["ca_file"] = ["There is no such file on this machine."]
+    if draft.auth_kind not in ("none", "basic", "bearer"):
+        problems["auth_kind"] = ["Select none, basic or bearer."]
+    elif draft.auth_kind == "basic" and not draft.auth_username:
+        problems["auth_username"] = ["Enter the user name for the basic login."]
+    if draft.auth_kind in ("basic", "bearer") and not draft.auth_secret:
+        problems["auth_secret"] = ["Enter the password or token."]
+    if draft.auth_kind != "none" and is_in_clear(draft.url) and not draft.auth_in_clear:
+        problems["auth_in_clear"] = [
+            "Over http:// anybody on the way can read this login. Use an https:// address, "
+            "or say that you accept that."
+        ]

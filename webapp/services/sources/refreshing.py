@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read what boot sources offer, and keep it: all of a stream or nothing of it.
+
+The catalogue of a source is replaced in one transaction after everything was
+fetched and verified; whatever goes wrong before that leaves the old one and is
+noted on the source until the next good read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import undefer
+
+from webapp.errors import Problem
+from webapp.extensions import db, settings
+from webapp.fetch import Stopped
+from webapp.models import BootSource, BootSourceCache, StreamDocument, utcnow
+from webapp.services.sources.sources import all_sources, fetcher_for, keyring_of
+from webapp.services.system.wake import wake
+from webapp.streamclient import KnownDocument, Snapshot, StreamSource, read_stream
+from webapp.streams.urls import normalise
+
+
+@dataclass(frozen=True)
+class RefreshOutcome:
+    """How reading one source went; ``problem`` is None when it went well."""
+
+    source_id: int
+    is_unchanged: bool
+    problem: Problem | None
+    warnings: tuple[Problem, ...] = ()
+
+
+def refresh(source: BootSource, is_stopped: Callable[[], bool] | None = None) -> RefreshOutcome:
+    """Read one source and replace its catalogue, or keep it and note why not.
+
+    Stopped on request, it changes nothing: that is no trouble of the source.
+    """
+    source_id, url, stamp = source.id, source.url, source.updated_at
+    try:
+        keyring = keyring_of(source)
+        snapshot = read_stream(
+            StreamSource(url=normalise(url), keyring=keyring),
+            fetcher_for(source, is_stopped),
+            _known_documents(source_id),
+            stale_days=settings().stale_days,
+        )
+    except Stopped as problem:
+        db.session.rollback()
+        return RefreshOutcome(source_id, False, problem)
+    except Problem as problem:
+        db.session.rollback()
+        _note_problem(source_id, problem)
+        return RefreshOutcome(source_id, False, problem)
+    db.session.rollback()
+    _store_snapshot(source_id, stamp, snapshot)
+    return RefreshOutcome(source_id, snapshot.is_unchanged, None, snapshot.warnings)
+
+
+def refresh_all(is_stopped: Callable[[], bool]) -> list[RefreshOutcome]:
+    """Read every enabled source, each on its own: one that fails stops no other."""
+    outcomes = []
+    for source in all_sources():
+        if is_stopped():
+            break
+        if source.is_enabled:
+            outcomes.append(refresh(source, is_stopped))
+    return outcomes
+
+
+def refresh_unread(is_stopped: Callable[[], bool] | None = None) -> int:
+    """Read sources that nobody read since they were added or changed; returns how many."""
+    unread = db.session.scalars(
+        select(BootSource).where(BootSource.checked_at.is_(None), BootSource.is_enabled)
+    ).all()
+    for source in unread:
+        refresh(source, is_stopped)
+    return len(unread)
+
+
+def mark_unread(source: BootSource) -> None:
+    """Have the worker read the source at its next look."""
+    _write_health(source.id, {"checked_at": None})
+    db.session.commit()
+    wake()
+
+
+def problem_of(source: BootSource) -> Problem | None:
+    """What the last refresh failed with, as it was raised; None when it went well."""
+    if not source.error_code:
+        return None
+    names = ("where", "expected", "got", "next_step")
+    return Problem(
+        source.error_what,
+        code=source.error_code,
+        **{name: getattr(source, f"error_{name}") for name in names},
+    )
+
+
+# -- saving what was read
+
+
+def _store_snapshot(source_id: int, stamp: datetime, snapshot: Snapshot) -> None:
+    """One transaction: documents, catalogue, health. Skipped when the source moved meanwhile."""
+    # Locked, so that two processes that read one source store it one after the other.
+    source = db.session.get(BootSource, source_id, populate_existing=True, with_for_update=True)
+    if source is None or source.updated_at != stamp:
+        db.session.rollback()
+        return
+    now = utcnow()
+    health = {"checked_at": now, "refreshed_at": now, **_cleared_error()}
+    if not snapshot.is_unchanged:
+        db.session.execute(delete(StreamDocument).where(StreamDocument.source_id == source_id))
+        db.session.execute(delete(BootSourceCache).where(BootSourceCache.source_id == source_id))
+        db.session.add_all(
+            StreamDocument(
+                source_id=source_id,
+                path=document.path,
+                content_id=document.content_id,
+                content=document.content,
+                sha256=document.sha256,
+                etag=document.etag,
+                last_modified=document.last_modified,
+                updated_at=document.updated_at,
+                signed_at=document.signed_at,
+                signer_fingerprint=document.fingerprint,
+                fetched_at=document.fetched_at,
+            )
+            for document in snapshot.documents
+        )
+        db.session.add_all(
+            BootSourceCache(source_id=source_id, **offer.as_columns()) for offer in snapshot.offers
+        )
+        health |= {
+            "index_updated_at": snapshot.index_updated_at,
+            "signed_at": snapshot.signed_at,
+            "signer_fingerprint": snapshot.fingerprint,
+        }
+    _write_health(source_id, health)
+    db.session.commit()
+
+
+def _note_problem(source_id: int, problem: Problem) -> None:
+    details = {f"error_{name}": text for name, text in problem.as_dict().items()}
+    _write_health(source_id, {"checked_at": utcnow(), **details})
+    db.session.commit()
+
+
+def _write_health(source_id: int, values: dict[str, object]) -> None:
+    # updated_at means "changed by a person" and guards refreshes, so it is kept as it is.
+    db.session.execute(
+        update(BootSource)
+        .where(BootSource.id == source_id)
+        .values(**values, updated_at=BootSource.updated_at)
+    )
+
+
+def _cleared_error() -> dict[str, str]:
+    names = ("code", "what", "where", "expected", "got", "next_step")
+    return {f"error_{name}": "" for name in names}
+
+
+def _known_documents(source_id: int) -> dict[str, KnownDocument]:
+    rows = db.session.scalars(
+        select(StreamDocument)
+        .where(StreamDocument.source_id == source_id)
+        .options(undefer(StreamDocument.content))
+    )
+    return {
+        row.path: KnownDocument(
+            path=row.path,
+            content=row.content,
+            sha256=row.sha256,
+            etag=row.etag,
+            last_modified=row.last_modified,
+            updated_at=row.updated_at,
+            signed_at=row.signed_at,
+            fingerprint=row.signer_fingerprint,
+        )
+        for row in rows
+    }

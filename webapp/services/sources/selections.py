@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Selections: what an administrator wants from which source (spec maas-images 1.6)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import delete, func, select, update
+
+from webapp.errors import InvalidFields, NotFound
+from webapp.extensions import db
+from webapp.models import BootSource, BootSourceCache, BootSourceSelection
+from webapp.services.system import events, statements
+from webapp.streams.filters import Wanted, check_selection
+from webapp.streams.mapping import Item, Offer
+
+ANY = ["*"]
+
+
+@dataclass(frozen=True, order=True)
+class Pick:
+    """One ticked box: an architecture of a release from a source."""
+
+    source_id: int
+    os: str
+    release: str
+    arch: str
+
+
+def of_source(source_id: int) -> Sequence[BootSourceSelection]:
+    """The selections of one source, oldest first."""
+    return db.session.scalars(
+        select(BootSourceSelection)
+        .where(BootSourceSelection.source_id == source_id)
+        .order_by(BootSourceSelection.id)
+    ).all()
+
+
+def get(source_id: int, selection_id: int) -> BootSourceSelection:
+    """The selection if it belongs to that source, else NotFound."""
+    selection = db.session.get(BootSourceSelection, selection_id)
+    if selection is None or selection.source_id != source_id:
+        raise NotFound(
+            "There is no such selection.",
+            where=f"selection {selection_id} of boot source {source_id}",
+            next_step="Look at the selections of that boot source.",
+        )
+    return selection
+
+
+def add(source: BootSource, wanted: Wanted, actor: str) -> BootSourceSelection:
+    """Save a new selection; raises InvalidFields when the source offers no such thing."""
+    _check(source, wanted, None)
+    selection = BootSourceSelection(source_id=source.id)
+    _apply(selection, wanted)
+    db.session.add(selection)
+    events.record("selection.added", actor=actor, subject=_name(selection), source=source.id)
+    db.session.commit()
+    return selection
+
+
+def change(selection: BootSourceSelection, wanted: Wanted, actor: str) -> BootSourceSelection:
+    """Replace what a selection says."""
+    _check(selection.source, wanted, selection.id)
+    _apply(selection, wanted)
+    events.record(
+        "selection.changed", actor=actor, subject=_name(selection), source=selection.source_id
+    )
+    db.session.commit()
+    return selection
+
+
+def remove(selection: BootSourceSelection, actor: str) -> None:
+    """Delete a selection; its images go with the next import, not now."""
+    events.record(
+        "selection.removed", actor=actor, subject=_name(selection), source=selection.source_id
+    )
+    db.session.delete(selection)
+    db.session.commit()
+
+
+def picks() -> set[Pick]:
+    """Every selection as ticked boxes; ``*`` ticks each architecture on offer, or itself."""
+    offered = _offered_arches()
+    ticked = set()
+    for row in db.session.scalars(select(BootSourceSelection)):
+        known = offered[row.source_id, row.os, row.release] or {"*"}
+        arches = known if "*" in row.arches else row.arches
+        ticked |= {Pick(row.source_id, row.os, row.release, arch) for arch in arches}
+    return ticked
+
+
+def replace_picks(shown: Iterable[Pick], ticked: Iterable[Pick], actor: str) -> bool:
+    """Make the selections agree with a page's boxes, in one transaction.
+
+    shown: every box that the page had; what it did not show is left alone.
+    Returns whether anything changed. A row keeps its kernels and labels, and
+    keeps ``*`` as long as every architecture stays ticked. Two that save at the
+    same moment follow one another, so an impatient hand has saved once.
+    """
+    shown, ticked = set(shown), set(ticked)
+    _wait_for_others()
+    before = picks()
+    after = (before - shown) | (ticked & shown)
+    if after == before:
+        return False
+    wanted: dict[tuple[int, str, str], set[str]] = defaultdict(set)
+    for pick in after:
+        wanted[pick.source_id, pick.os, pick.release].add(pick.arch)
+    offered = _offered_arches()
+    existing = {
+        (r.source_id, r.os, r.release): r for r in db.session.scalars(select(BootSourceSelection))
+    }
+    touched = {(p.source_id, p.os, p.release) for p in before ^ after}
+    for key in touched:
+        arches, row = sorted(wanted.get(key, ())), existing.get(key)
+        if row is None:
+            source_id, os, release = key
+            db.session.add(
+                BootSourceSelection(source_id=source_id, os=os, release=release, arches=arches)
+            )
+        elif not arches:
+            db.session.execute(delete(BootSourceSelection).where(BootSourceSelection.id == row.id))
+        elif not ("*" in row.arches and set(arches) >= offered[key]):
+            row.arches = arches
+    events.record(
+        "selection.replaced",
+        actor=actor,
+        added=[_box(p) for p in sorted(after - before)],
+        removed=[_box(p) for p in sorted(before - after)],
+    )
+    db.session.commit()
+    return True
+
+
+def _wait_for_others() -> None:
+    """Hold one row until the transaction ends: writing it makes others wait on both databases."""
+    first = select(func.min(BootSource.id)).scalar_subquery()
+    as_it_is = {"updated_at": BootSource.updated_at}
+    statements.execute(update(BootSource).where(BootSource.id == first).values(as_it_is))
+    db.session.expire_all()  # what was read before may not be so any more
+
+
+def offers_of(source_id: int) -> list[Offer]:
+    """The catalogue of a source, as the pure rules take it."""
+    found = db.session.scalars(
+        select(BootSourceCache)
+        .where(BootSourceCache.source_id == source_id)
+        .order_by(BootSourceCache.product)
+    )
+    return [offer_of(row) for row in found]
+
+
+def offer_of(row: BootSourceCache) -> Offer:
+    """A row of the catalogue as an offer."""
+    values = {name: getattr(row, name) for name in Offer.__dataclass_fields__}
+    values["items"] = tuple(Item.from_dict(item) for item in row.items)
+    values["subarches"] = tuple(row.subarches)
+    values["answers_to"] = tuple(row.answers_to)
+    return Offer(**values)
+
+
+def wanted_of(selection: BootSourceSelection) -> Wanted:
+    """A selection as the pure rules take it."""
+    return Wanted(
+        os=selection.os,
+        release=selection.release,
+        arches=tuple(selection.arches),
+        subarches=tuple(selection.subarches),
+        labels=tuple(selection.labels),
+    )
+
+
+def _offered_arches() -> dict[tuple[int, str, str], set[str]]:
+    offered: dict[tuple[int, str, str], set[str]] = defaultdict(set)
+    found = db.session.execute(
+        select(
+            BootSourceCache.source_id,
+            BootSourceCache.os,
+            BootSourceCache.release,
+            BootSourceCache.arch,
+        ).distinct()
+    )
+    for source_id, os, release, arch in found:
+        offered[source_id, os, release].add(arch)
+    return offered
+
+
+def _check(source: BootSource, wanted: Wanted, selection_id: int | None) -> None:
+    problems = check_selection(wanted, offers_of(source.id))
+    taken = db.session.scalar(
+        select(BootSourceSelection.id).where(
+            BootSourceSelection.source_id == source.id,
+            BootSourceSelection.os == wanted.os,
+            BootSourceSelection.release == wanted.release,
+            BootSourceSelection.id != (selection_id or 0),
+        )
+    )
+    if taken is not None:
+        problems.setdefault("__all__", []).append(
+            "Boot source selection with this Boot source, Os and Release already exists."
+        )
+    if problems:
+        raise InvalidFields(problems)
+
+
+def _apply(selection: BootSourceSelection, wanted: Wanted) -> None:
+    selection.os, selection.release = wanted.os, wanted.release
+    selection.arches = list(wanted.arches)
+    selection.subarches = list(wanted.subarches)
+    selection.labels = list(wanted.labels)
+
+
+def _name(selection: BootSourceSelection) -> str:
+    return f"{selection.os}/{selection.release}"
+
+
+def _box(pick: Pick) -> str:
+    return f"{pick.os}/{pick.release}/{pick.arch}"

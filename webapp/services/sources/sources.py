@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boot sources: try one, add it, change it, read what it offers.
+
+The catalogue of a source is replaced in one transaction after everything was
+fetched and verified; whatever goes wrong before that leaves the old one.
+"""
+
+from __future__ import annotations
+
+import os  # os.path: pathlib raises for a name that is too long or not allowed
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+
+from sqlalchemy import delete, func, select, update
+
+from webapp.errors import NotFound, Problem
+from webapp.extensions import db, settings
+from webapp.fetch import Fetcher, Route
+from webapp.models import BootSource, StreamDocument
+from webapp.services.sources.drafts import SourceDraft, check, missing_keyring
+from webapp.services.system import events, fetching, live_settings, secrets
+from webapp.services.system.wake import wake
+from webapp.streamclient import (
+    StreamSource,
+    check_items,
+    read_stream,
+)
+from webapp.streams.mapping import Offer
+from webapp.streams.urls import normalise
+from webapp.trust.keyrings import KeyInfo, Keyring, load_keyring, read_keyring
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a source would give, read once and saved nowhere."""
+
+    url: str
+    keys: tuple[KeyInfo, ...]
+    fingerprint: str
+    signed_at: datetime | None
+    index_updated_at: datetime | None
+    offers: tuple[Offer, ...]
+    skipped: int
+    warnings: tuple[Problem, ...]
+
+
+def all_sources() -> Sequence[BootSource]:
+    """Every source, the one that wins first: higher priority, then the older one."""
+    return db.session.scalars(
+        select(BootSource).order_by(BootSource.priority.desc(), BootSource.id)
+    ).all()
+
+
+def get(source_id: int) -> BootSource:
+    """The source, or NotFound."""
+    source = db.session.get(BootSource, source_id)
+    if source is None:
+        raise NotFound(
+            "There is no such boot source.",
+            where=f"boot source {source_id}",
+            next_step="Look at the list of boot sources; it may have been removed.",
+        )
+    return source
+
+
+def connect(draft: SourceDraft, source_id: int | None = None) -> Preview:
+    """Read a source as an import would and say what it offers; nothing is saved.
+
+    Raises InvalidFields for the draft itself and Problem for what the mirror did.
+    """
+    draft, keyring = check(draft, source_id)
+    source = StreamSource(url=normalise(draft.url), keyring=keyring)
+    fetcher = _fetcher(draft)
+    snapshot = read_stream(source, fetcher, {}, stale_days=settings().stale_days)
+    # A filtered mirror keeps the whole signed index: only asking shows what is missing (S19).
+    missing = check_items(source, snapshot.offers, fetcher).problem
+    return Preview(
+        url=draft.url,
+        keys=keyring.keys if keyring else (),
+        fingerprint=snapshot.fingerprint,
+        signed_at=snapshot.signed_at,
+        index_updated_at=snapshot.index_updated_at,
+        offers=snapshot.offers,
+        skipped=len(snapshot.skipped),
+        warnings=(*snapshot.warnings, missing) if missing else snapshot.warnings,
+    )
+
+
+def add(draft: SourceDraft, actor: str) -> BootSource:
+    """Save a new source; the worker or the caller reads it afterwards."""
+    draft, _ = check(draft)
+    source = BootSource()
+    _apply(source, draft)
+    db.session.add(source)
+    db.session.flush()
+    events.record("source.added", actor=actor, subject=source.url, source=source.id)
+    db.session.commit()
+    wake()
+    return source
+
+
+def update_source(source: BootSource, draft: SourceDraft, actor: str) -> BootSource:
+    """Change a source; its selections and every other source stay (LP §1.23-4).
+
+    Another URL or keyring makes the old proofs worthless: their documents are
+    forgotten for a new URL, and fetched and verified again for a new keyring.
+    """
+    draft, _ = check(draft, source.id)
+    is_moved = draft.url != source.url
+    trust = ("keyring_filename", "keyring_data", "is_unsigned")
+    is_rekeyed = any(getattr(draft, name) != getattr(source, name) for name in trust)
+    before = source.url
+    _apply(source, draft)
+    if is_moved:
+        db.session.execute(delete(StreamDocument).where(StreamDocument.source_id == source.id))
+        source.index_updated_at = source.signed_at = source.refreshed_at = None
+        source.signer_fingerprint = ""
+    elif is_rekeyed:
+        db.session.execute(
+            update(StreamDocument)
+            .where(StreamDocument.source_id == source.id)
+            .values(etag="", last_modified="")
+        )
+    source.checked_at = None  # whatever changed may be what was wrong, so it is read again
+    events.record(
+        "source.changed", actor=actor, subject=source.url, source=source.id, before=before
+    )
+    db.session.commit()
+    wake()
+    return source
+
+
+def switch(source: BootSource, is_on: bool, actor: str) -> None:
+    """Turn a source on or off; nothing of it is lost, and it is read when it is turned on."""
+    source.is_enabled, source.checked_at = is_on, None
+    events.record("source.switched", actor=actor, subject=source.url, source=source.id, on=is_on)
+    db.session.commit()
+    wake()
+
+
+def remove(source: BootSource, actor: str) -> None:
+    """Delete a source with its selections and catalogue; stored images stay (S9)."""
+    events.record("source.removed", actor=actor, subject=source.url, source=source.id)
+    db.session.execute(delete(BootSource).where(BootSource.id == source.id))
+    db.session.commit()
+
+
+def draft_of(source: BootSource) -> SourceDraft:
+    """The source as a draft, e.g. to change a part of it."""
+    names = {f.name for f in fields(SourceDraft)} - {"auth_secret"}
+    values = {name: getattr(source, name) for name in names}
+    return SourceDraft(**values, auth_secret=secrets.unseal(source.auth_secret))
+
+
+def keyring_of(source: BootSource) -> Keyring | None:
+    """The keys that may sign this source now; None when it is unsigned by consent.
+
+    A keyring file is read at use, so that a changed file counts at once.
+    Raises KeyringProblem; for a missing file it names the three ways out.
+    """
+    if source.is_unsigned:
+        return None
+    if source.keyring_data is not None:
+        return load_keyring(source.keyring_data)
+    if not os.path.exists(source.keyring_filename):
+        raise missing_keyring(source.keyring_filename)
+    return read_keyring(source.keyring_filename)
+
+
+def fetcher_for(source: BootSource, is_stopped: Callable[[], bool] | None = None) -> Fetcher:
+    """A fetcher that takes this source's route and keeps to our limits."""
+    return _fetcher(draft_of(source), is_stopped)
+
+
+def _apply(source: BootSource, draft: SourceDraft) -> None:
+    values = asdict(draft)
+    values["auth_secret"] = secrets.seal(draft.auth_secret)
+    values["keyring_data"] = draft.keyring_data or None
+    if draft.priority is None:
+        top = db.session.scalar(select(func.max(BootSource.priority)))
+        values["priority"] = 0 if top is None else top + 1
+    for name, value in values.items():
+        setattr(source, name, value)
+
+
+def _fetcher(draft: SourceDraft, is_stopped: Callable[[], bool] | None = None) -> Fetcher:
+    return fetching.fetcher(
+        Route(
+            proxy_url=draft.proxy_url or live_settings.proxy_for_sources(),
+            ca_file=draft.ca_file,
+            auth_kind=draft.auth_kind,
+            username=draft.auth_username,
+            secret=draft.auth_secret,
+            is_clear_fine=draft.auth_in_clear,
+        ),
+        is_stopped,
+    )

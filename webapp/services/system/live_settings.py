@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings about images that are changed while Slipway runs, by the names that MAAS gave them.
+
+Source of names, defaults and meaning: spec maas-images 1.4 (which settings a
+download looks at) and api section 1 (``get_config`` and ``set_config``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy import select
+
+from webapp.errors import InvalidFields
+from webapp.extensions import db
+from webapp.models import Setting
+from webapp.services.system import events
+from webapp.services.system.wake import wake
+
+AUTO_IMPORT = "boot_images_auto_import"
+HTTP_PROXY, USES_PROXY, NO_PROXY = "http_proxy", "enable_http_proxy", "boot_images_no_proxy"
+
+_WORDS = {"true": True, "yes": True, "on": True, "1": True}
+_WORDS |= {"false": False, "no": False, "off": False, "0": False, "": False}
+
+
+def _switch(value: str) -> bool:
+    if value.strip().lower() not in _WORDS:
+        raise InvalidFields({"value": [f"Enter true or false, not {value[:60]!r}."]})
+    return _WORDS[value.strip().lower()]
+
+
+def _proxy(value: str) -> str:
+    value = value.strip()
+    if value and not is_proxy(value):
+        raise InvalidFields({"value": ["Enter the proxy as http://host:port/."]})
+    return value
+
+
+@dataclass(frozen=True)
+class Known:
+    """A setting: what it does, its value when nobody set it, and how text becomes one."""
+
+    help: str
+    default: bool | str
+    parse: Callable[[str], bool | str]
+
+
+KNOWN: dict[str, Known] = {
+    AUTO_IMPORT: Known("Import the selected images on schedule", True, _switch),
+    HTTP_PROXY: Known("Proxy for boot sources that have none of their own", "", _proxy),
+    USES_PROXY: Known("Go through http_proxy", True, _switch),
+    NO_PROXY: Known("Reach boot sources directly, whatever http_proxy says", False, _switch),
+}
+
+
+def read(name: str) -> bool | str:
+    """The value of one setting. Raises InvalidFields for a name that means nothing."""
+    return read_all()[_checked(name)]
+
+
+def read_all() -> dict[str, bool | str]:
+    """Every setting with its value, in one query."""
+    kept = {
+        row.key: row.value
+        for row in db.session.scalars(select(Setting).where(Setting.key.in_(KNOWN)))
+    }
+    return {name: _typed(known, kept.get(name)) for name, known in KNOWN.items()}
+
+
+def change(name: str, value: str, actor: str) -> None:
+    """Set one; what runs already goes on as it began. Raises InvalidFields."""
+    change_all({name: value}, actor)
+
+
+def change_all(values: Mapping[str, str], actor: str) -> None:
+    """Set several, all or none. Raises InvalidFields."""
+    new = {name: KNOWN[_checked(name)].parse(value) for name, value in values.items()}
+    for name, value in new.items():
+        db.session.merge(Setting(key=name, value=value))
+        # A proxy's address may hold a password: the event says only that it changed.
+        told = {} if name == HTTP_PROXY else {"value": value}
+        events.record("setting.changed", actor=actor, subject=name, **told)
+    db.session.commit()
+    wake()
+
+
+def proxy_for_sources() -> str:
+    """The proxy of a source that names none; "" to reach it directly."""
+    values = read_all()
+    is_used = values[USES_PROXY] and not values[NO_PROXY]
+    return str(values[HTTP_PROXY]) if is_used else ""
+
+
+def _checked(name: str) -> str:
+    if name not in KNOWN:
+        known = ", ".join(KNOWN)
+        raise InvalidFields(
+            {"name": [f"{name[:60]!r} is not a setting of images. Settings: {known}."]}
+        )
+    return name
+
+
+def _typed(known: Known, value: Any) -> bool | str:
+    """A value as it is kept, also one that an older version wrote in other words."""
+    if value is None:
+        return known.default
+    if isinstance(known.default, bool) and not isinstance(value, bool):
+        return _WORDS.get(str(value).lower(), known.default)
+    return bool(value) if isinstance(known.default, bool) else str(value)
+
+
+def is_auto_import() -> bool:
+    """Whether images are imported on schedule; on unless an administrator turned it off."""
+    return bool(read(AUTO_IMPORT))
+
+
+def set_auto_import(is_on: bool, actor: str) -> None:
+    """Turn the schedule on or off; what runs already goes on."""
+    change(AUTO_IMPORT, str(is_on), actor)
+
+
+def is_proxy(address: str) -> bool:
+    """Whether an address can be a proxy's."""
+    try:
+        parts = urlsplit(address)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half an IPv6 address, a port that is not a number
+        return False

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images that people send: received, inspected, published."""

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Look into what is uploaded: its first megabyte at once, all of it in the worker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import structlog
+from sqlalchemy import update
+
+from webapp.errors import Conflict, Problem
+from webapp.extensions import db, store
+from webapp.inspection import HEAD, Declared, Report, inspect, inspect_head
+from webapp.models import Upload, UploadState, utcnow
+from webapp.services.system import events, statements
+from webapp.services.system.wake import wake
+from webapp.services.uploads import fields, uploads
+from webapp.storage.base import BlobReader
+from webapp.storage.errors import BlobMissing
+
+__all__ = ["HEAD", "Interrupted", "declare", "look", "look_early", "of_head", "reject"]
+
+HEAD_PIECES = 8  # of a request's body, each 256 KiB: more than HEAD
+_TELL_S = 1.0  # how often progress is written down
+
+log = structlog.get_logger(__name__)
+
+
+class Interrupted(Exception):
+    """The worker leaves; the next one looks again."""
+
+
+def of_head(
+    head: bytes, name: str, architecture: str, filetype: str, *, size: int | None
+) -> Report:
+    """What a file is by its first HEAD bytes; nothing is kept."""
+    return inspect_head(head, Declared.of(name, architecture, filetype), size)
+
+
+def look_early(upload: Upload) -> None:
+    """Keep a first report as soon as the first megabyte is there, once."""
+    if upload.report or upload.received < min(HEAD, upload.size) or not upload.size:
+        return
+    try:
+        with _reader(upload) as reader:
+            head = b"".join(reader.chunks(0, HEAD))
+        report = inspect_head(head, _said(upload), upload.size)
+    except Exception as error:
+        # Looking is a service; it never stands in the way of the bytes.
+        db.session.rollback()
+        log.warning("no first look into an upload", error=type(error).__name__)
+        return
+    # Once the worker has claimed the upload, its full report counts.
+    statements.execute(
+        update(Upload)
+        .where(Upload.id == upload.id, Upload.claimed_by == "", Upload.checked == 0)
+        .values(report=report.as_dict())
+    )
+    db.session.commit()
+
+
+def look(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> Report:
+    """Look at every byte, with progress in the row; its lease is renewed meanwhile.
+
+    Raises Interrupted when told to leave, Conflict when the upload is somebody else's now.
+    """
+    upload_id, said = upload.id, _said(upload)
+    told = time.monotonic()
+
+    def on_progress(done: int) -> None:
+        nonlocal told
+        if is_leaving():
+            raise Interrupted
+        if time.monotonic() - told >= _TELL_S:
+            told = time.monotonic()
+            _hold(upload_id, owner, checked=done)
+
+    with _reader(upload) as reader:
+        db.session.commit()  # no transaction is open while bytes are read
+        report = inspect(_pieces(reader), said, on_progress)
+    _hold(upload_id, owner, checked=upload.size)
+    return report
+
+
+def look_back(upload: Upload, is_leaving: Callable[[], bool]) -> None:
+    """Look at every byte of an upload that is an image already, and keep the report.
+
+    Raises Interrupted when told to leave.
+    """
+
+    def on_progress(_done: int) -> None:
+        if is_leaving():
+            raise Interrupted
+
+    said = _said(upload)
+    try:
+        with _reader(upload) as reader:
+            db.session.commit()
+            report: dict[str, Any] = inspect(_pieces(reader), said, on_progress).as_dict()
+    except Problem as problem:
+        report = {"verdict": "unknown", "words": problem.what, "reasons": []}
+    upload.report, upload.checked = report, upload.size
+    db.session.commit()
+
+
+def release(upload_id: int, owner: str) -> None:
+    """Let another worker go on with it at once."""
+    statements.execute(
+        update(Upload)
+        .where(Upload.id == upload_id, Upload.claimed_by == owner)
+        .values(claimed_by="", claimed_at=None)
+    )
+    db.session.commit()
+
+
+def reject(upload_id: int, report: Report) -> None:
+    """Note that a file is not what was declared; another declaration may mend it."""
+    reason = next(reason for reason in report.reasons if reason.grade == "reject")
+    problem = Problem(reason.message, code=f"upload-{reason.code}", next_step=reason.next_step)
+    statements.execute(
+        update(Upload)
+        .where(Upload.id == upload_id, Upload.state == UploadState.CHECKING)
+        .values(
+            state=UploadState.REJECTED,
+            report=report.as_dict(),
+            problem=problem.as_dict(),
+            claimed_by="",
+            touched_at=utcnow(),
+        )
+    )
+    upload = uploads.find(upload_id)
+    events.record(
+        "upload.rejected",
+        actor=upload.actor,
+        subject=f"{upload.name} {upload.architecture}",
+        why=reason.code,
+    )
+    db.session.commit()
+
+
+def declare(upload: Upload, changes: dict[str, str], actor: str) -> Upload:
+    """Declare an upload anew: name, architecture, filetype, title. It is looked into again.
+
+    Raises InvalidFields, and Conflict when it is an image already or is being looked into.
+    """
+    if not upload.is_open or (upload.state == UploadState.CHECKING and upload.claimed_by):
+        raise Conflict(
+            "This upload cannot be declared anew now.",
+            got=upload.state,
+            next_step="Wait until it was checked; an image that is done is uploaded again.",
+        )
+    values = fields.checked(
+        fields.Declared(
+            name=changes.get("name", upload.name),
+            architecture=changes.get("architecture", upload.architecture),
+            filetype=changes.get("filetype", upload.ftype),
+            title=changes.get("title", upload.title),
+            size=upload.size,
+            sha256=upload.sha256,
+            base_image=upload.base_image,
+        )
+    )
+    is_other = (values["name"].full, values["architecture"]) != (upload.name, upload.architecture)
+    upload.name, upload.architecture = values["name"].full, values["architecture"]
+    upload.ftype, upload.title = values["ftype"], values["title"]
+    if is_other:
+        uploads.move(upload)
+    upload.problem, upload.report, upload.checked = {}, {}, 0
+    if upload.received == upload.size and upload.state == UploadState.REJECTED:
+        upload.state = UploadState.CHECKING
+    upload.touched_at = utcnow()
+    events.record("upload.declared", actor=actor, subject=f"{upload.name} {upload.architecture}")
+    db.session.commit()
+    wake()
+    look_early(upload)
+    return upload
+
+
+def _reader(upload: Upload) -> BlobReader:
+    """The bytes wherever they are: still an upload, or a blob already."""
+    try:
+        return store().open_upload(upload.token)
+    except BlobMissing:
+        if not upload.sha256:
+            raise
+        return store().open(upload.sha256)
+
+
+def _pieces(reader: BlobReader) -> Iterator[bytes]:
+    yield from reader.chunks()
+
+
+def _said(upload: Upload) -> Declared:
+    return Declared.of(upload.name, upload.architecture, upload.ftype)
+
+
+def _hold(upload_id: int, owner: str, **values: Any) -> None:
+    held = statements.count(
+        update(Upload)
+        .where(Upload.id == upload_id, Upload.claimed_by == owner)
+        .values(claimed_at=utcnow(), **values)
+    )
+    db.session.commit()
+    if not held:
+        raise Conflict("Another worker has taken this upload over.")

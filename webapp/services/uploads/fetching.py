@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that the server gets by itself: by address with a checksum, or from its import folder."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import update
+
+from webapp.errors import InvalidFields, Problem
+from webapp.extensions import db, settings, store
+from webapp.fetch import Fetcher, Route
+from webapp.models import Upload, UploadState, utcnow
+from webapp.services.blobs import reserving
+from webapp.services.system import fetching, live_settings, statements
+from webapp.services.system.wake import wake
+from webapp.services.uploads import fields, uploads
+
+URL, PATH = "url", "path"
+ORIGINS = (URL, PATH)  # of uploads whose bytes nobody sends
+_PIECE = 1 << 20
+
+
+def begin(values: dict[str, Any], actor: str, *, url: str = "", path: str = "") -> Upload:
+    """Begin an upload whose bytes the worker gets. Raises InvalidFields, Problem.
+
+    values: the fields of upload_fields.Declared but size. Exactly one of url and path.
+    """
+    if bool(url) == bool(path):
+        raise InvalidFields({"__all__": ["Give an address (url) or a path, one of them."]})
+    size = _size_of_url(url, values.get("sha256", "")) if url else _size_of_path(path)
+    declared = fields.Declared(size=size, origin=URL if url else PATH, place=url or path, **values)
+    upload = uploads.create(declared, actor)
+    upload.state = UploadState.FETCHING
+    db.session.commit()
+    wake()
+    return upload
+
+
+def fetch(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> None:
+    """Get the bytes, from where they stopped. Raises Problem."""
+    if upload.origin == URL:
+        _from_url(upload, owner, is_leaving)
+    else:
+        _from_path(upload, is_leaving)
+
+
+def _from_url(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> None:
+    upload_id, digest, size, url = upload.id, upload.sha256, upload.size, upload.place
+    reserving.reserve_one(digest, size)
+    told = 0
+
+    def on_bytes(received: int) -> None:
+        nonlocal told
+        if abs(received - told) >= 16 * _PIECE or received == size:
+            told = received
+            _note(upload_id, owner, received)
+
+    db.session.commit()
+    try:
+        with _fetcher() as fetcher:
+            fetcher.download(
+                url,
+                lambda: store().writer(digest, size),
+                size=size,
+                on_bytes=on_bytes,
+                is_stopped=is_leaving,
+            )
+    except Problem as problem:
+        if problem.code != "hash-mismatch":
+            raise
+        raise Problem(
+            "The file at this address is not the one with this SHA-256.",
+            code="upload-wrong-hash",
+            where=url,
+            expected=problem.expected,
+            got=problem.got,
+            next_step="Compare the checksum with what its publisher says, and begin again.",
+        ) from problem
+    reserving.mark_ready(digest)
+    _note(upload_id, owner, size, state=UploadState.CHECKING)
+
+
+def _from_path(upload: Upload, is_leaving: Callable[[], bool]) -> None:
+    with _checked_path(upload.place).open("rb") as file:
+        file.seek(upload.received)
+        pieces = _pieces(file, is_leaving)
+        uploads.append(upload, pieces, is_all_or_nothing=False, state=UploadState.FETCHING)
+
+
+def _pieces(file: Any, is_leaving: Callable[[], bool]) -> Iterator[bytes]:
+    while not is_leaving() and (piece := file.read(_PIECE)):
+        yield piece
+
+
+def _size_of_url(url: str, sha256: str) -> int:
+    if not sha256:
+        raise InvalidFields({"sha256": ["An address needs the SHA-256 of its file beside it."]})
+    if not url.startswith(("http://", "https://")) or "@" in url.partition("?")[0]:
+        raise InvalidFields({"url": ["Enter an http:// or https:// address without a password."]})
+    with _fetcher() as fetcher:
+        head = fetcher.head(url)
+    if head.status != 200 or head.size is None:
+        raise Problem(
+            "The address does not tell how large its file is.",
+            code="upload-address",
+            where=url,
+            expected="200 with a Content-Length",
+            got=str(head.status),
+            next_step="Check the address; or download the file and upload it.",
+        )
+    return head.size
+
+
+def _size_of_path(text: str) -> int:
+    return _checked_path(text).stat().st_size
+
+
+def _checked_path(text: str) -> Path:
+    """A regular file below the import folder. Raises InvalidFields."""
+    folder = settings().import_dir.resolve()
+    try:
+        path = (folder / text).resolve(strict=True)
+        state = os.lstat(path)
+    except (OSError, ValueError, RuntimeError):
+        path, state = folder, os.lstat("/")
+    if not path.is_relative_to(folder) or not stat.S_ISREG(state.st_mode):
+        raise InvalidFields(
+            {"path": [f"There is no such file in {folder} (SLIPWAY_IMPORT_DIR). Put it there."]}
+        )
+    return path
+
+
+def _fetcher() -> Fetcher:
+    return fetching.fetcher(Route(proxy_url=live_settings.proxy_for_sources()))
+
+
+def _note(upload_id: int, owner: str, received: int, **values: Any) -> None:
+    statements.execute(
+        update(Upload)
+        .where(Upload.id == upload_id)
+        .values(
+            received=received, claimed_by=owner, claimed_at=utcnow(), touched_at=utcnow(), **values
+        )
+    )
+    db.session.commit()

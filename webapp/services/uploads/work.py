@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the worker does with uploads: get those that are named by address or path, finish all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import structlog
+from sqlalchemy import or_, select, update
+
+from webapp.errors import NotFound, Problem
+from webapp.extensions import db
+from webapp.models import Upload, UploadState, utcnow
+from webapp.services.system import statements
+from webapp.services.uploads import checking, fetching, finishing, uploads
+
+LEASE = timedelta(seconds=60)
+# Whoever sent the last byte of a 2.0 upload finishes it; who does not come back by then is dead.
+PATIENCE = timedelta(seconds=60)
+# What another try would not change.
+_FINAL = {
+    "address-refused",
+    "http-html",
+    "http-status",
+    "http-too-large",
+    "invalid-fields",
+    "size-mismatch",
+    "upload-address",
+    "upload-wrong-hash",
+    "url-invalid",
+}
+_WORK = (UploadState.FETCHING, UploadState.CHECKING)
+
+log = structlog.get_logger(__name__)
+
+
+def work(owner: str, is_leaving: Callable[[], bool]) -> None:
+    """Do everything that waits, one after the other."""
+    while not is_leaving():
+        upload = _claim(owner)
+        if upload is None:
+            break
+        upload_id = upload.id
+        try:
+            _work_on(upload, owner, is_leaving)
+        except checking.Interrupted:
+            db.session.rollback()
+            checking.release(upload_id, owner)
+            return
+    if not is_leaving():
+        _look_back(is_leaving)
+
+
+def _claim(owner: str) -> Upload | None:
+    """The next upload to work on, held by us until LEASE after the last sign of life."""
+    now = utcnow()
+    is_free = or_(Upload.claimed_by == "", Upload.claimed_at < now - LEASE)
+    is_due = or_(Upload.is_checked_first, Upload.touched_at < now - PATIENCE)
+    waiting = (Upload.state.in_(_WORK), is_free, is_due)
+    upload_id = db.session.scalar(select(Upload.id).where(*waiting).order_by(Upload.id).limit(1))
+    if upload_id is None:
+        db.session.rollback()
+        return None
+    taken = statements.count(
+        update(Upload)
+        .where(Upload.id == upload_id, *waiting)
+        .values(claimed_by=owner, claimed_at=now)
+    )
+    db.session.commit()
+    return db.session.get(Upload, upload_id, populate_existing=True) if taken else None
+
+
+def _work_on(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> None:
+    upload_id = upload.id
+    try:
+        if upload.state == UploadState.FETCHING:
+            fetching.fetch(upload, owner, is_leaving)
+            upload = uploads.find(upload_id)
+            db.session.refresh(upload)
+        if upload.state == UploadState.CHECKING:
+            _check(upload, owner, is_leaving)
+    except Problem as problem:
+        db.session.rollback()
+        log.warning("an upload could not be finished", upload=upload_id, problem=str(problem))
+        _give_back(upload_id, problem)
+
+
+def _check(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> None:
+    if upload.is_checked_first:
+        report = checking.look(upload, owner, is_leaving)
+        if report.verdict == "reject":
+            checking.reject(upload.id, report)
+            return
+        upload.report = report.as_dict()
+        db.session.commit()
+    finishing.finish(upload)
+
+
+def _look_back(is_leaving: Callable[[], bool]) -> None:
+    """Uploads of the 2.0 API are looked into when they are images already: as warnings."""
+    row = db.session.scalar(
+        select(Upload)
+        .where(
+            Upload.state == UploadState.DONE,
+            Upload.is_checked_first.is_(False),
+            Upload.checked == 0,
+            Upload.size > 0,
+        )
+        .limit(1)
+    )
+    if row is None:
+        db.session.rollback()
+        return
+    try:
+        checking.look_back(row, is_leaving)
+    except checking.Interrupted:
+        db.session.rollback()
+
+
+def _give_back(upload_id: int, problem: Problem) -> None:
+    """Note why. What can be had again is tried after the lease; a wrong file or address is not."""
+    try:
+        upload = uploads.find(upload_id)
+    except NotFound:
+        return  # dropped meanwhile
+    is_sent = upload.origin not in fetching.ORIGINS
+    upload.problem, upload.claimed_at = problem.as_dict(), utcnow()
+    if upload.state == UploadState.RECEIVING and is_sent:
+        upload.claimed_by = ""  # whoever sent it sends it again
+    elif upload.state == UploadState.RECEIVING or problem.code in _FINAL:
+        upload.state, upload.claimed_by = UploadState.FAILED, ""
+        upload.finished_at = utcnow()
+    db.session.commit()
