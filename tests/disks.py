@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes disks as ESXi, Windows and Linux images have them: tables, FAT folders, and little else.
 
-Written from the specifications (UEFI 2.10, Microsoft FAT 1.03, spec esxi b.2), not
+Written from UEFI 2.10, Microsoft FAT 1.03 and ESXi's layout (rule: esxi-disk-layout), not
 with the code under test.
 """
 

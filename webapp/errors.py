@@ -64,7 +64,7 @@ class InvalidFields(Problem):
     """Input that a form or an API call must correct, field by field.
 
     fields: field name -> messages; ``__all__`` holds what is about several
-    fields at once (the name that REST 2.0 uses, spec api section 5).
+    fields at once (rule: rest-answers).
     """
 
     code = "invalid-fields"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each stock client sends, byte for byte (spec api, sections 2 and 4).
+"""What each MAAS client sends, byte for byte (rules: rest-keys, rest-arguments).
 
 A ``Dialect`` turns a call into a request as one client builds it; a ``Script``
 sends it to the app and looks at what must hold for every answer.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who one is, one's keys, and a key for a password: sections 2 and 3 of the contract."""
+"""The caller, API keys, and a key for a password (rules: rest-login, rest-version)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keys and roles: section 2 of the contract, and every action with every role."""
+"""Keys (rule: rest-keys), and every action with every role."""
 
 from __future__ import annotations
 

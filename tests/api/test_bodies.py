@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bodies of every kind, right and wrong: section 4 of the contract. Never a fault of ours."""
+"""Bodies of every kind, right and wrong, never cause a 500 (rule: rest-arguments)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``boot-resources/`` read, and the import: sections 5, 7 and 9 of the contract."""
+"""Reading ``boot-resources/``, and the import (rules: rest-boot-resources, rest-import)."""
 
 from __future__ import annotations
 

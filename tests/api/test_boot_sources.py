@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``boot-sources/``: sections 4, 5, 8 and 9 of the contract."""
+"""``boot-sources/`` (rules: rest-boot-sources, rest-answers, rest-go-clients)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``describe/``: each rule of section 3 that stock clients were seen to break on."""
+"""``describe/``: each detail that MAAS clients break on (rule: rest-describe)."""
 
 from __future__ import annotations
 

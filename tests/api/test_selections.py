@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``boot-sources/{id}/selections/``: section 5 of the contract (C6 to C13)."""
+"""``boot-sources/{id}/selections/`` (rules: rest-selections, selections-are-checked)."""
 
 from __future__ import annotations
 

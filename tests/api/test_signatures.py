@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which method and ``op`` mean what: section 1 of the contract."""
+"""Which action a method and ``op`` mean (rule: rest-paths)."""
 
 from __future__ import annotations
 

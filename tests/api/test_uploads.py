@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Uploads as stock clients make them: section 6 of the contract, U1 to U26 of the checks."""
+"""Uploads as MAAS clients send them (rules: rest-uploads, upload-names)."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_a_file_without_bytes_is_complete_at_once(admin: Script) -> None:
 
 
 def test_a_small_file_may_come_at_once(any_client: Script, app: Flask) -> None:
-    """U1 to U3; Go clients have no files in forms, so theirs is the command line's body."""
+    """Go clients have no files in forms, so theirs is the command line's body."""
     data = content(70_000)
     script = Script(any_client.client, any_client.key)
     answer = script.post(PATH, name="esxi/8.0", architecture="amd64/generic", content=data)
@@ -295,7 +295,7 @@ def test_bytes_that_cannot_be_taken_change_nothing(admin: Script) -> None:
 
 
 def test_wrong_bytes_leave_a_clean_state_to_try_again(admin: Script, app: Flask) -> None:
-    """U17: real MAAS loses the last piece and the file can never be completed."""
+    """With MAAS the last piece is lost, and the file can't be completed (rule: rest-uploads)."""
     data = content(CHUNK + 5)
     made = begin(admin, data)
     answer = send(admin, made, bytes(len(data)))
@@ -339,7 +339,7 @@ def test_the_old_version_serves_until_the_new_one_is_whole(admin: Script, app: F
 
 
 def test_eleven_uploads_on_a_day_all_arrive(admin: Script, app: Flask) -> None:
-    """U20: with the names of real MAAS the eleventh is silently lost."""
+    """With MAAS's version names the eleventh is silently lost (rule: upload-versions)."""
     name = "custom/amd64/generic/web/uploaded/root-dd.gz"
     for number in range(12):
         data = content(100, number)

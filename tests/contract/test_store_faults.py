@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Disks that fail and fill up, at each step that touches them (C3, C5)."""
+"""Disks that fail or fill up, at each step (rules: every-step-may-fail, full-disk)."""
 
 from __future__ import annotations
 

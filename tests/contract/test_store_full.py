@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A disk that is really full: a small file system of its own (C5)."""
+"""A disk that is really full: a small file system of its own (rule: full-disk)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stores that several processes use, any of which may be killed at any moment (C1, R1, R2)."""
+"""Stores used by processes that are killed (rules: kill-anywhere, one-writer-per-blob)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many upload at once to a real server (R2): one object for the same bytes, and nothing mixes."""
+"""Many uploads at once to a real server: same bytes, one object (rule: one-writer-per-blob)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which addresses a fetch may reach (spec trust-and-reliability S2, W2)."""
+"""Which addresses a fetch may reach (rule: outward-redirects)."""
 
 from __future__ import annotations
 

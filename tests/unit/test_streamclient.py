@@ -546,7 +546,7 @@ def test_a_stream_without_images_is_a_warning(
     assert codes(read(source_of(server, signing_key))) == ["stream-empty"]
 
 
-# -- the mirrors of spec S2 that spoil metadata
+# -- mirrors that spoil metadata (rule: bad-mirrors)
 
 
 METADATA_FAULTS: list[tuple[str, dict[str, Any], set[str]]] = [

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which addresses may be connected to (spec trust-and-reliability 1, SSRF; ASVS 1.3.6).
+"""Which addresses may be connected to (rule: outward-redirects).
 
-A mirror on the LAN or on this machine is normal, so private and loopback
-addresses are fine for the URL that an administrator typed. A redirect is typed
-by a stranger: it may lead outward, never further inward than it came from.
+Mirrors on the LAN or on this machine are normal, so an administrator may type
+private and loopback addresses. A redirect comes from a stranger: it may lead
+outward, never further inward than it came from.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One file into a store, whatever the server does (spec trust-and-reliability S2, S3).
+"""Download a file into a store, whatever the server does (rules: bad-mirrors, flapping-mirrors).
 
 The writer hashes; here we only care for getting exactly ``size`` bytes there:
 resumed with Range and If-Range, tried again with back-off, never one byte more.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bodies that are taken as they come, or let go by; both APIs do it alike.
 
-A client that is still sending reads no answer: whatever is refused is read
-first (spec api, section 6).
+A client that's still sending doesn't read the answer, so a refused body is read
+first (rule: rest-read-the-body).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class ResourceType(enum.StrEnum):
 
 
 class BootResource(Base):
-    """One image we hold: ``os/release`` for ``arch/subarch`` (spec maas-images 1.1, 1.9).
+    """One stored image: ``os/release`` for ``arch/subarch`` (rule: resource-names).
 
     ``subarch`` carries a non-generic kernel flavour (``ga-24.04-lowlatency``).
     ``current_set_id`` is the publication: machines get that set and no other

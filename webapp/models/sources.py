@@ -13,12 +13,11 @@ from webapp.models.base import Base, utcnow
 
 
 class BootSource(Base):
-    """A simplestreams mirror: URL, keyring, priority (spec maas-images 1.3).
+    """A simplestreams mirror: URL, keyring, priority.
 
-    Exactly one of ``keyring_filename`` and ``keyring_data`` is set, unless
-    ``is_unsigned`` was consented to. The ``error_*`` columns are the outcome of
-    the last refresh only and are cleared by the next good one, so that no
-    error outlives its cause (LP 1890262).
+    Exactly one of ``keyring_filename`` and ``keyring_data`` is set, unless someone
+    agreed to ``is_unsigned`` (rules: one-keyring, one-source-per-url). The ``error_*``
+    columns describe the last refresh only (rule: errors-clear-themselves).
     """
 
     __tablename__ = "boot_source"
@@ -71,8 +70,8 @@ class BootSource(Base):
 class StreamDocument(Base):
     """A metadata file exactly as it was signed, with what a conditional GET needs.
 
-    ``updated_at`` is the document's own claim and never goes back (spec
-    trust-and-reliability 2.1); the bytes are kept to re-publish and to prove.
+    ``updated_at`` is the document's own claim and never goes back; the bytes are kept
+    to publish again and to prove (rule: no-going-back).
     """
 
     __tablename__ = "stream_document"
@@ -100,7 +99,7 @@ class BootSourceCache(Base):
     """One product that a source offers: its newest version with all its items.
 
     ``subarch`` is the product's own; ``answers_to`` are the names that a
-    machine may ask for and that this product serves (spec maas-images 1.7).
+    machine may ask for and that this product serves (rule: kernel-names).
     ``items`` are the files worth storing, as ``streams.mapping.Item.as_dict``.
     """
 
@@ -136,7 +135,7 @@ class BootSourceCache(Base):
 
 
 class BootSourceSelection(Base):
-    """What an administrator wants from a source (spec maas-images 1.6)."""
+    """What to download from a source (rule: one-selection-per-release)."""
 
     __tablename__ = "boot_source_selection"
     __table_args__ = (UniqueConstraint("source_id", "os", "release"),)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Is this document of today, and do these belong together? Pure decisions.
+"""Is this document current, and do these belong together? Pure decisions.
 
 simplestreams has no version numbers and no expiry, so ``updated`` stands in for
-both (spec trust-and-reliability 2.1): it never falls, it does not stay while the
-bytes change, it is not in the future, and when it is old we say so.
+both: it never falls, it doesn't stay while the bytes change, and it isn't in the
+future (rule: no-going-back).
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def check_belongs(entry: IndexEntry, document: ProductsDocument, *, where: str) 
 def stale_warning(
     updated: datetime, *, now: datetime, stale_days: int, where: str
 ) -> Problem | None:
-    """Say that a stream has not changed for long: a freeze looks like that (check S6)."""
+    """Warn about a stream that hasn't changed for long (rule: freeze-is-reported)."""
     if now - updated <= timedelta(days=stale_days):
         return None
     return Problem(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does a mirror have the files that its index lists? (check S19; a filtered copy has not)"""
+"""Check that a mirror has the files its index lists (rule: filtered-mirrors)."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 Only verified bytes belong here. A document is read wholly or refused wholly,
 naming the entry at fault: whoever signs a path that climbs out of the mirror
 or a digest that is none has lost control of the publishing, not of one entry.
-Keys that mean nothing to us may hold anything (spec trust-and-reliability 2.7).
+Unknown keys may hold anything (rule: strict-documents).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MAX_TOTAL_ITEMS = 200_000
 MAX_MESSAGE = 65_536
 MAX_SIZE = 2**44
 
-# Files that may be stored (spec maas-images 1.9); any other ftype is skipped.
+# File types that are stored; others are skipped (rule: stored-file-types).
 STORED_FTYPES = frozenset(
     "boot-kernel boot-initrd boot-dtb squashfs root-image.gz root-tgz root-tbz root-txz "
     "root-dd root-dd.tar root-dd.raw root-dd.bz2 root-dd.gz root-dd.xz root-dd.tar.bz2 "
@@ -60,7 +60,7 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseNotification:
-    """The notice inside an item of ftype ``notifications`` (spec maas-images 1.21)."""
+    """The notice inside an item of ftype ``notifications`` (rule: release-notices)."""
 
     version: str
     maas_version: str

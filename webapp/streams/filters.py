@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Selections against offers (spec maas-images 1.6), and the filters of a mirror (1.19)."""
+"""Match selections and mirror filters (rules: selection-filters, mirror-filters)."""
 
 from __future__ import annotations
 
@@ -71,21 +71,21 @@ class Verdict:
 
 
 def passes(offer: Offered, filters: Sequence[Wanted]) -> bool:
-    """Whether an offer passes a set of filters; no filters at all let everything pass (C15)."""
+    """Whether an offer passes a set of filters; without any, all pass (rule: selection-filters)."""
     return not filters or any(not _flaw(offer, wanted) for wanted in filters)
 
 
 def is_wanted(offer: Offered, wanted: Iterable[Wanted]) -> bool:
     """Whether to keep an offer of a source with these selections.
 
-    Boot loaders come along from every source (1.3). Unlike ``passes``, no
-    selections want nothing else: they must not import the whole catalogue.
+    Boot loaders come from every source (rule: loaders-come-along). Otherwise, unlike
+    in ``passes``, no selections want nothing: they mustn't import the whole catalogue.
     """
     return bool(offer.bootloader_type) or any(not _flaw(offer, one) for one in wanted)
 
 
 def why(offer: Offered, wanted: Iterable[Wanted]) -> Verdict:
-    """The verdict of ``is_wanted`` with its reason (check C19)."""
+    """The verdict of ``is_wanted`` with its reason (rule: selection-explained)."""
     if offer.bootloader_type:
         return Verdict(True, "boot loaders come along from every source")
     flaws = []
@@ -119,9 +119,10 @@ def _flaw(offer: Offered, wanted: Wanted) -> str:
 
 
 def check_selection(wanted: Wanted, offers: Iterable[Offered]) -> dict[str, list[str]]:
-    """The errors of a selection by field, {} when it would import something (C9-C11, C13).
+    """The errors of a selection by field, {} when it would import something.
 
-    A blank os matches the release alone. Keys are os, arches, subarches, labels.
+    A blank os matches the release alone. Keys are os, arches, subarches, labels
+    (rule: selections-are-checked).
     """
     offers = list(offers)
     about = [o for o in offers if o.release == wanted.release and wanted.os in ("", o.os)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which products and files of a stream are for us (spec maas-images 1.7 and 1.9)."""
+"""Which products and files of a stream are used (rules: product-gate, stored-file-types)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From stream products to what a source offers (spec maas-images 1.7, 1.9 and 1.13)."""
+"""From stream products to what a source offers (rules: product-gate, resource-names)."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def _stored_items(version: Version) -> tuple[tuple[Item, ...], str]:
 
 
 def _with_filenames(items: Iterable[documents.Item]) -> dict[str, documents.Item]:
-    """Items by the name that machines ask for (1.16).
+    """Items by the name that machines ask for (rule: rack-paths).
 
     A boot config asks for ``boot-kernel``, whatever the mirror calls the file:
     the stream's ``boot-kernel.xgene`` is the ``boot-kernel`` of its own subarch,
@@ -218,7 +218,7 @@ def _build(product: str, serial: str, fields: Mapping[str, str], items: tuple[It
 
 
 def _title(names: Mapping[str, str], fields: Mapping[str, str]) -> str:
-    """System, release and gadget in words (check C4): the stream's where it has both."""
+    """The title of system, release and gadget (rule: image-titles)."""
     if fields.get("bootloader-type"):
         return osnames.os_title(names["os"])
     if fields.get("os_title") and fields.get("release_title"):
@@ -259,7 +259,7 @@ def _format_number(product: str) -> int:
 
 
 def _settle_names(offers: Sequence[Offer]) -> list[Offer]:
-    """Give every kernel name that machines may ask for to one offer (1.7, C17)."""
+    """Give each kernel name that machines may ask for to one offer (rule: kernel-names)."""
     groups: dict[tuple[str, ...], list[Offer]] = defaultdict(list)
     for offer in offers:
         groups[offer.os, offer.release, offer.arch, offer.label].append(offer)
@@ -292,11 +292,10 @@ def _is_home_of_generic(offer: Offer) -> bool:
 
 
 def _claims(offer: Offer) -> tuple[str, ...]:
-    """Names an offer would answer to if nobody else did.
+    """Names an offer answers to unless another one has a better claim.
 
-    A flavoured kernel stands for nothing but itself (1.16): a machine that asks
-    for ``generic`` must not get a low-latency kernel. The rolling alias names
-    the flavour, so all have it (1.12).
+    A flavoured kernel only answers to its own name, and to the rolling alias, which
+    names the flavour (rule: kernel-names).
     """
     claims = offer.subarches if offer.kflavor == "generic" else ()
     if offer.is_rolling and offer.subarch.startswith("hwe-"):

@@ -13,9 +13,9 @@ from typing import Any
 class Item:
     """One file worth storing.
 
-    filename: the name it is served under (spec maas-images 1.16), unique in its offer.
+    filename: the name it is served under (rule: rack-paths), unique in its offer.
     path: where the mirror keeps it, below the source's root.
-    extra: kpackage, kparams and src_* where the stream gives them (1.9).
+    extra: kpackage, kparams and src_* where the stream has them (rule: stored-file-types).
     """
 
     filename: str
@@ -54,9 +54,9 @@ class Offer:
     """One product of a source: its newest storable version with all its files.
 
     The fields are the columns of the boot source cache. ``os``/``release`` and
-    ``arch``/``subarch`` name the boot resource (1.9), the kernel flavour is part
-    of ``subarch``. ``subarches`` is what the stream claims; ``answers_to`` is
-    what this product serves once all claims are settled, own name first (1.7).
+    ``arch``/``subarch`` name the boot resource (rule: resource-names). ``subarches`` is
+    what the stream claims; ``answers_to`` is what this product serves once all claims
+    are settled, its own name first (rule: kernel-names).
     """
 
     product: str
@@ -104,7 +104,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """A publisher's notice of a new MAAS (spec 1.21). The message is a stranger's HTML."""
+    """A publisher's notice of a new MAAS. The message is untrusted HTML (rule: release-notices)."""
 
     product: str
     version: str  # of the notice itself

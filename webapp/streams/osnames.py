@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Titles and order of operating systems and their releases (spec maas-images 1.13)."""
+"""Titles and order of operating systems and their releases (rule: image-titles)."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class StreamURL:
     """Where a boot source is: its root, ending in "/", and its index below that.
 
     is_signed: False for an index named ``.json``, which cannot be trusted
-    without explicit consent (spec maas-images 1.23-14).
+    without explicit consent (rule: unsigned-needs-consent).
     """
 
     root: str
@@ -87,7 +87,7 @@ def join(root: str, path: str) -> str:
 
 
 def check_path(path: str, *, where: str) -> None:
-    """Accept plain relative segments only (spec trust-and-reliability 2.7).
+    """Accept plain relative segments only (rule: plain-paths).
 
     Raises DocumentProblem (``document-bad-path``).
     """

@@ -4,7 +4,7 @@
 Two signatures, as during a publisher's key roll-over: the document is accepted
 when at least one is good by a key of the keyring and each other one is by a key
 that is merely unknown to us. It is refused when any signature is bad, expired,
-or by an expired or revoked key, however good the others are.
+or by an expired or revoked key (rule: strict-signatures).
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ def verify_clearsigned(
 ) -> Verified:
     """Return the text that gpg verified; never a byte that it did not hand back.
 
-    what: the URL or path, for a problem. Raises SignatureProblem (spec
-    trust-and-reliability 2.7), GpgProblem when gpg itself failed.
+    what: the URL or path, for a problem. Raises SignatureProblem, or GpgProblem when gpg
+    itself failed (rule: only-signed-text).
     """
     _check_size(raw, max_bytes, what)
     cleartext.check_frame(raw, where=what)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What versions of uploads are called: clients take the largest by comparing text (U20)."""
+"""Names of uploaded versions: clients take the largest as text (rule: upload-versions)."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def noble(**lists: Any) -> Wanted:
     return Wanted("ubuntu", "noble", **lists)
 
 
-# -- selections (C15)
+# -- selections (rule: selection-filters)
 
 TABLE: list[tuple[Offer, Wanted, bool]] = [
     (GA, noble(), True),
@@ -137,7 +137,7 @@ def test_reason_names_the_rule(offer: Offer, wanted: list[Wanted], reason: str) 
     assert why(offer, wanted).reason == reason
 
 
-# -- checking a selection (C9, C10, C11, C13)
+# -- checking a selection (rule: selections-are-checked)
 
 
 @pytest.mark.parametrize(

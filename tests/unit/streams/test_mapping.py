@@ -125,7 +125,7 @@ def test_an_offer_is_a_row_of_the_boot_source_cache(catalogue: Mapped) -> None:
         assert tuple(Item.from_dict(data) for data in row.items) == one.items
 
 
-# -- one product of each kind (I5, I9)
+# -- one product of each kind (rules: stored-file-types, resource-names)
 
 
 def test_ubuntu_kernel_in_full() -> None:
@@ -230,7 +230,7 @@ def test_boot_loader_keeps_its_firmware_and_where_it_came_from() -> None:
     }
 
 
-# -- product gate (C16)
+# -- product gate (rule: product-gate)
 
 STREAM = "com.ubuntu.maas.stable"
 GATE = [
@@ -330,7 +330,7 @@ def test_keys_repeated_on_each_item_count_as_the_products() -> None:
     assert (found.label, found.release) == ("candidate", "noble")
 
 
-# -- names of kernels (I9)
+# -- names of kernels (rule: resource-names)
 
 
 @pytest.mark.parametrize(
@@ -562,8 +562,8 @@ def test_known_file_types_are_stored_and_others_left_out(ftypes: str) -> None:
 @pytest.mark.parametrize(
     ("ftypes", "stored"),
     [
-        ("squashfs root-image.gz", {"squashfs"}),  # I6
-        ("root-image.gz", {"root-image.gz"}),  # I7
+        ("squashfs root-image.gz", {"squashfs"}),
+        ("root-image.gz", {"root-image.gz"}),
         ("root-image.gz boot-kernel", {"root-image.gz", "boot-kernel"}),
     ],
 )

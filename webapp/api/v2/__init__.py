@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""REST API 2.0 for images, as spec api describes it: one resource table, one dispatcher."""
+"""REST API 2.0 for images: one resource table, one dispatcher (rule: rest-paths)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``account/``: one's own API keys; and a key for a name and a password (spec api, section 2)."""
+"""``account/``: your API keys, and a key for a name and password (rule: rest-login)."""
 
 from __future__ import annotations
 

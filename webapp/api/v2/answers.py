@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers as stock clients read them: content types and statuses of spec api, section 8."""
+"""Answers as MAAS clients read them: content types and statuses (rule: rest-answers)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read the arguments of a call from whatever body a client sends (spec api, section 4)."""
+"""Read the arguments of a call from whatever body a client sends (rule: rest-arguments)."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def read_arguments(request: Request, largest: int = bodies.MAX_BODY) -> Argument
         for name, value in request.args.items(multi=True):
             arguments.add_text(name, value)
     op = request.args.get("op") or arguments.text("op")
-    arguments.op = op.replace("-", "_")  # as Go clients write them (section 9)
+    arguments.op = op.replace("-", "_")  # as Go clients write them (rule: rest-go-clients)
     return arguments
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who calls: OAuth 1.0 PLAINTEXT keys ``consumer:token:secret`` (spec api, section 2)."""
+"""Identify callers by OAuth 1.0 PLAINTEXT keys (rule: rest-keys)."""
 
 from __future__ import annotations
 

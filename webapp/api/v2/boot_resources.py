@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``boot-resources/``: what is stored, and the import (spec api, sections 5 and 7)."""
+"""``boot-resources/``: stored images and the import (rules: rest-boot-resources, rest-import)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def read_all(call: Call) -> Response:
     :param type: Optional. One of all, generated, synced, uploaded; all when left out.
     :type type: String
     """
-    # Go clients write it with a capital (spec api, section 9).
+    # Go clients send it with a capital (rule: rest-go-clients).
     kind = call.arguments.text("type") or call.arguments.text("Type") or "all"
     if kind not in TYPES:
         return text(

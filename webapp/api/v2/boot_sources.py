@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``boot-sources/`` and ``boot-sources/{id}/`` (spec api, sections 1 and 5)."""
+"""``boot-sources/`` and ``boot-sources/{id}/`` (rule: rest-boot-sources)."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def delete(call: Call, id: int) -> Response:
 def draft(arguments: Arguments, known: SourceDraft) -> SourceDraft:
     """The known draft with what a call says.
 
-    A keyring that is sent replaces the other kind that was stored, because Go
-    clients leave out empty fields (spec api, section 9).
+    A keyring replaces a stored one of the other kind, since Go clients leave out empty
+    fields (rule: rest-go-clients).
     """
     filename, data = arguments.text("keyring_filename"), _keyring_data(arguments)
     sent = replace(known, url=arguments.text("url", known.url))

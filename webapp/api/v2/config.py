@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``maas/``: the settings about images that scripts read and change (spec api, section 1)."""
+"""``maas/``: image settings that scripts read and change (rule: image-settings)."""
 
 from __future__ import annotations
 

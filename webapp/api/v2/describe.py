@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``describe/``: the API in the form that stock clients build their commands from.
 
-Every rule here was found by breaking it on real clients (spec api, section 3).
+Each detail was found by breaking it on real clients (rule: rest-describe).
 """
 
 from __future__ import annotations

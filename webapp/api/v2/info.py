@@ -8,7 +8,7 @@ from flask import Response
 from webapp.api.v2.answers import as_json
 from webapp.api.v2.dispatch import API, Action, Call, Resource
 
-# The API that is spoken, not our own release: clients compare it (spec api, section 3).
+# The version of the API, not our release: clients compare it (rule: rest-version).
 API_VERSION = "2.9.2"
 # Only what is true here: clients may sign in with a password (see account.py).
 CAPABILITIES = ["authenticate-api"]

@@ -2,7 +2,7 @@
 """Multipart bodies as stock clients build them: every part base64, or no part at all.
 
 Werkzeug's form parser leaves Content-Transfer-Encoding alone, so base64 would
-arrive as text. Only its decoder is used here (spec api, section 4).
+arrive as text. Only its decoder is used here (rule: rest-arguments).
 """
 
 from __future__ import annotations

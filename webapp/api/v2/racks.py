@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``rackcontrollers/``: which images the rack holds (spec maas-images, 1.18)."""
+"""``rackcontrollers/``: images the rack holds (rule: rack-status)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``boot-sources/{id}/selections/`` (spec api, section 5)."""
+"""``boot-sources/{id}/selections/`` (rule: rest-selections)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``users/``: who calls, and who there is (spec api, section 3)."""
+"""``users/``: the caller, and all users (rule: rest-version)."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ class Key(NamedTuple):
 
 
 def key_of(offer: Offer) -> Key:
-    """The boot resource that an offer is stored as (spec maas-images 1.9)."""
+    """The boot resource that an offer is stored as (rule: resource-names)."""
     return Key(f"{offer.os}/{offer.release}", f"{offer.arch}/{offer.subarch}")
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is stored, as people see it: one image a row, whatever its number of kernels.
+"""Stored images as people see them: one row per image, however many kernels it has.
 
-An image is every boot resource of one name and one main architecture (spec
-maas-images 1.1). Its status always has a cause and, when it is not good, a
-next step.
+An image is every boot resource with the same name and main architecture
+(rule: one-image-many-kernels). A status always has a cause and, unless all is
+well, a next step.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The names that machines may ask for, built from the region's database.
 
-Names have the layout of MAAS racks (spec maas-images 1.16):
+Names follow the layout of MAAS racks (rule: rack-paths):
 ``os/arch/subarch/release/label/file`` is the current version,
 ``os/arch/subarch/release/label/version/file`` is that version and no other.
 """

@@ -25,7 +25,7 @@ OPEN_STATES = (TransferState.WAITING, TransferState.DOWNLOADING, TransferState.V
 
 
 class Status(enum.StrEnum):
-    """The state of one image, in the words that MAAS users know (spec 1.20)."""
+    """The state of one image, in MAAS's words (rule: status-words)."""
 
     SYNCED = "Synced"
     SELECTED = "Selected for download"
@@ -114,8 +114,8 @@ def of_stored(
 ) -> Verdict:
     """Judge an image that machines get now. resources: all its kernels; source: its own.
 
-    has_installer: an Ubuntu image of the architecture is stored, whose ephemeral
-    system writes uploaded images to disks (U25).
+    has_installer: an Ubuntu image of the architecture is stored; its ephemeral system
+    writes uploaded images to disk (rule: upload-before-images).
     """
     first = resources[0]
     if progress.is_active:
@@ -190,7 +190,7 @@ def _trouble(box: Box, source: BootSource | None) -> Verdict | None:
 
 
 def _on_its_way(progress: Progress, cause: str) -> Verdict:
-    # A file of no bytes is done as soon as it is looked at (LP 2058037).
+    # An empty file is complete right away (rule: zero-byte-files).
     percent = 100
     if progress.bytes_total:
         percent = min(100, progress.bytes_done * 100 // progress.bytes_total)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Carry out one import run: refresh, plan, download, publish, and only then remove.
 
-Each step can be repeated: whatever a killed worker left, the next one finds in
-the tables and the store and goes on from there. Nothing that machines get is
-touched before its successor is whole (spec maas-images 1.8, 1.23-23).
+Each step can be repeated: the next worker finds in the tables and the store what a
+killed one left, and continues from there. An image that machines boot stays until
+its successor is complete (rule: keep-last-good).
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class Import:
         return todo if checked == known else plan(states, checked)
 
     def _lack_of_room(self, todo: Plan) -> Problem | None:
-        """Refuse before the first byte what cannot be finished (I34, LP 2059710)."""
+        """Refuse what doesn't fit before its first byte (rule: space-before-bytes)."""
         free = store().free_bytes()
         if not todo.bytes_needed or free is None or free >= todo.bytes_needed:
             return None
@@ -242,7 +242,7 @@ class Import:
         origin = self._origins[planned.source_id]
         self._hold()
         if not publishing.is_unchanged(origin):
-            # Its trust may be gone; the run that follows this one decides anew (I22).
+            # It may not be trusted any longer; the next run decides (rule: change-during-import).
             db.session.rollback()
             self._is_superseded = True
             self.failures.keys.add(planned.key)

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decide what an import does: wanted x stored, and why. Pure: no database, no clock.
 
-Rules (spec maas-images 1.3, 1.7, 1.8, 1.10):
-- The source with the higher priority wins an image, then the older source; in one
-  source the newest version. Boot loaders come along from every source.
-- What a selection still asks for is kept when its source stops offering it; only
-  an extra kernel of a release that is still offered goes, after the others came.
-- What no selection asks for goes, but never because of a source that could not be
-  read or that turned empty, and never when nothing at all would be left.
+- The source with the higher priority wins an image, then the older source; within a
+  source the newest version (rule: source-order). Boot loaders come from every source
+  (rule: loaders-come-along).
+- A selected image stays when its source stops offering it; only an extra kernel of a
+  release that is still offered is removed, once the others are stored
+  (rules: gone-upstream-stays, keep-last-good).
+- An image that no selection asks for is removed, but never because a source couldn't
+  be read or turned empty, and never if nothing would be left
+  (rule: never-empty-the-store).
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class SourceState:
 
     @property
     def is_judged(self) -> bool:
-        """Whether its word counts; a stream that turned empty has lost it (1.8)."""
+        """Whether it may remove images; an empty stream may not (rule: never-empty-the-store)."""
         return self.is_enabled and self.is_fresh and bool(self.offers)
 
 

@@ -75,9 +75,9 @@ def queue(trigger: str, requested_by: str) -> ImportRun:
     stopped does not count as active, so a start after a stop is not lost.
     """
     while True:
-        # The lock makes this and finish() follow each other: either the run that
-        # is returned still looks at what the caller has just committed, or it has
-        # ended already and a new one is made (I22).
+        # The lock serializes this with finish(): either the returned run still sees
+        # what the caller has just committed, or it has ended and a new one is created
+        # (rule: change-during-import).
         run: ImportRun | None = db.session.scalar(wanted().with_for_update())
         if run is not None:
             db.session.commit()
@@ -121,7 +121,7 @@ def page(*, before: int = 0, limit: int = 100) -> Sequence[ImportRun]:
 
 
 def is_importing() -> bool:
-    """Whether an import is queued or held by a living worker (I2, I29)."""
+    """Whether an import is queued or held by a living worker (rule: is-importing)."""
     is_held = (ImportRun.state == RunState.RUNNING) & (ImportRun.lease_until > now())
     query = select(ImportRun.id).where((ImportRun.state == RunState.QUEUED) | is_held).limit(1)
     return db.session.scalar(query) is not None
@@ -245,8 +245,8 @@ def save_transfers(changed: Sequence[dict[str, Any]]) -> None:
 def finish(run_id: int, owner: str, ending: Ending) -> bool:
     """End our run; False when it is not ours any more, and nothing is changed then.
 
-    When sources or selections are not what the run started from, another one is
-    queued in the same transaction (I22).
+    If sources or selections changed since the run started, another one is queued in
+    the same transaction (rule: change-during-import).
     """
     values = {
         "state": ending.state,

@@ -59,7 +59,7 @@ def check(wanted: str) -> None:
 
 
 def status() -> str:
-    """In the words of MAAS (spec maas-images 1.18)."""
+    """The state of the rack's images, in MAAS's words (rule: rack-status)."""
     return "region-importing" if runs.is_importing() else "synced"
 
 

@@ -38,9 +38,9 @@ def reconcile(trigger: str = "schedule", *, is_thorough: bool = False) -> None:
 
 
 def queue_if_due(trigger: str = "schedule") -> ImportRun | None:
-    """Queue the automatic import when its interval is over since the last run began (I23)."""
+    """Queue the automatic import once its interval has passed (rule: hourly-import)."""
     if db.session.scalar(runs.wanted()) is not None:
-        return None  # a run that takes longer than the interval is let finish (I36)
+        return None  # a run longer than the interval may finish (rule: hourly-import)
     last: datetime | None = db.session.scalar(
         select(func.max(func.coalesce(ImportRun.started_at, ImportRun.queued_at)))
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a first start creates: the default source and selection (spec maas-images 1.3)."""
+"""Create the default source and selection at first start (rule: first-start-defaults)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Selections: what an administrator wants from which source (spec maas-images 1.6)."""
+"""Selections: what to download from which source (rule: one-selection-per-release)."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def connect(draft: SourceDraft, source_id: int | None = None) -> Preview:
     source = StreamSource(url=normalise(draft.url), keyring=keyring)
     fetcher = _fetcher(draft)
     snapshot = read_stream(source, fetcher, {}, stale_days=settings().stale_days)
-    # A filtered mirror keeps the whole signed index: only asking shows what is missing (S19).
+    # The index alone doesn't show which files are missing (rule: filtered-mirrors).
     missing = check_items(source, snapshot.offers, fetcher).problem
     return Preview(
         url=draft.url,
@@ -140,7 +140,7 @@ def switch(source: BootSource, is_on: bool, actor: str) -> None:
 
 
 def remove(source: BootSource, actor: str) -> None:
-    """Delete a source with its selections and catalogue; stored images stay (S9)."""
+    """Delete a source, its selections and its catalogue (rule: source-removal-keeps-images)."""
     events.record("source.removed", actor=actor, subject=source.url, source=source.id)
     db.session.execute(delete(BootSource).where(BootSource.id == source.id))
     db.session.commit()

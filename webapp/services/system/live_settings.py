@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings about images that are changed while Slipway runs, by the names that MAAS gave them.
-
-Source of names, defaults and meaning: spec maas-images 1.4 (which settings a
-download looks at) and api section 1 (``get_config`` and ``set_config``).
-"""
+"""Image settings that can change while Slipway runs, under MAAS's names (rule: image-settings)."""
 
 from __future__ import annotations
 

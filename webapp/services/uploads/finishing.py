@@ -32,7 +32,7 @@ from webapp.services.uploads import names, resources, uploads
 from webapp.storage.base import BlobReceiver
 from webapp.storage.errors import BlobBusy
 
-LABEL = "uploaded"  # of every uploaded version (spec maas-images 1.14)
+LABEL = "uploaded"  # of every uploaded version (rule: upload-versions)
 
 
 class WrongDigest(uploads.UploadProblem):

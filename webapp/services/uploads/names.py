@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an uploaded image may be called, and what its file may be. Pure rules.
-
-Source: spec maas-images 1.14 and api section 5 (names as stock clients send them).
-"""
+"""Names and file types that an uploaded image may have. Pure (rules: upload-names, file-types)."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from datetime import date
 
 from webapp.errors import InvalidFields
 
-# The operating systems that a deployment knows how to drive (spec maas-images 1.13).
+# The operating systems that a deployment supports (rule: known-systems).
 SYSTEMS = (
     "bootloader",
     "caringo",
@@ -162,8 +159,8 @@ def read_title(text: str) -> str:
 def next_version(day: date, existing: Iterable[str]) -> str:
     """A version for today that sorts as text behind all of ``existing``: 20261127, 20261127.001 …
 
-    Padded, since stock clients take the largest by string comparison (spec api section 6).
-    Where the clock was put back, it goes on with the latest day there is.
+    Padded, since clients take the largest as text (rule: upload-versions). If the clock
+    was set back, numbering continues on the latest day there is.
     Raises InvalidFields when a day has too many.
     """
     found = [match for version in existing if (match := _VERSION.fullmatch(version))]
