@@ -16,7 +16,7 @@ class BootSource(Base):
     """A simplestreams mirror: URL, keyring, priority.
 
     Exactly one of ``keyring_filename`` and ``keyring_data`` is set, unless someone
-    agreed to ``is_unsigned`` (rules: one-keyring, one-source-per-url). The ``error_*``
+    agreed to ``is_unsigned`` (rule: one-keyring). The ``error_*``
     columns describe the last refresh only (rule: errors-clear-themselves).
     """
 

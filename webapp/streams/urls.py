@@ -50,7 +50,7 @@ class StreamURL:
 
 
 def normalise(url: str) -> StreamURL:
-    """Read a root, a ``streams/v1`` folder or an index address as one source.
+    """Read a root, a ``streams/v1`` folder or an index as one source (rule: one-source-per-url).
 
     ``x.json.gpg`` means its clear-signed twin ``x.sjson``, which is published
     beside it and needs one request instead of two.
