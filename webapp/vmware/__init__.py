@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LEAF. What an ESXi host makes of a machine's network configuration (spec esxi, part a). Pure."""
+"""LEAF. What an ESXi host makes of a machine's network configuration. Pure."""

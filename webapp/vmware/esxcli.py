@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands of a plan, in the order of spec esxi a.2: a device at a time, DNS last."""
+"""The commands of a plan: a device at a time, DNS last (rule: esxi-command-order)."""
 
 from __future__ import annotations
 
@@ -56,6 +56,9 @@ def _of_vmk(vmk: VMKernel) -> list[tuple[str, ...]]:
     if "dhcp6" in vmk.kinds:
         switched = ("-e", "true", "-d", "true")
         lines.append(("ip", "interface", "ipv6", "set", "-i", vmk.name, *switched))
+    if "slaac" in vmk.kinds:
+        switched = ("-e", "true", "-r", "true")
+        lines.append(("ip", "interface", "ipv6", "set", "-i", vmk.name, *switched))
     for route in vmk.routes:
         family, gateway = f"ipv{route.gateway.version}", str(route.gateway)
         if route.network != "default":
@@ -63,6 +66,8 @@ def _of_vmk(vmk: VMKernel) -> list[tuple[str, ...]]:
             continue
         if family == "ipv6":
             lines.append(("ip", "interface", "ipv6", "set", "-i", vmk.name, "-g", gateway))
+            if route.gateway.is_link_local:
+                continue  # a route of the host couldn't tell which interface is meant
         default = (f"--gateway={gateway}", "--network=default")
         lines.append(("ip", "route", family, "add", *default))
     return lines

@@ -93,7 +93,7 @@ def draw(plan: Plan) -> str:
 
 
 def describe(plan: Plan) -> str:
-    """The picture in words, for those who do not see it."""
+    """The picture in words, for people who can't see it."""
     if not plan.vswitches:
         return "The host gets no network."
     words = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an ESXi host gets: vSwitches, VMkernel interfaces, and what was found on the way."""
+"""What an ESXi host gets: vSwitches, VMkernel interfaces, and the findings on the way."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class VSwitch:
 
 @dataclass(frozen=True)
 class VMKernel:
-    """A vmk with its portgroup (vlan 0: untagged) and its addresses."""
+    """A VMkernel interface with its portgroup (vlan 0: untagged), address and routes."""
 
     name: str
     portgroup: str
@@ -32,14 +32,14 @@ class VMKernel:
     mac: str
     kinds: tuple[str, ...]
     address: Address | None
-    routes: tuple[Route, ...]
+    routes: list[Route] = field(default_factory=list)
 
 
 @dataclass
 class Plan:
-    """What the host gets, and what was found on the way.
+    """What the host gets, and the findings on the way.
 
-    asked: for each device of the text its name, what it asks for and what the host gets.
+    asked: for each device its name, what it asks for and what the host gets.
     """
 
     vswitches: list[VSwitch] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Plan:
 
     @property
     def management(self) -> str:
-        """Where the host is reached, in one line; "" when nowhere."""
+        """Where the host can be reached, in one line; "" when nowhere."""
         for vmk in self.vmks:
             switch = next(s for s in self.vswitches if s.name == vmk.vswitch)
             address = str(vmk.address.ip) if vmk.address else "an address by " + _or(vmk.kinds)
@@ -63,7 +63,7 @@ class Plan:
 
     @property
     def is_promise(self) -> bool:
-        """Whether nothing was found that a host would refuse or that cuts it off."""
+        """Whether the host takes every command and can be reached."""
         return not any(finding.grade == ERROR for finding in self.findings)
 
     @property
@@ -105,7 +105,7 @@ class Plan:
 
 
 def describe_link(link: Link) -> str:
-    """What a device of the text asks for, in words."""
+    """What a device asks for, in words."""
     parts = [{"physical": "NIC", "bond": "bond", "vlan": "VLAN"}[link.kind]]
     if link.kind == "bond":
         parts.append(f"{link.mode or 'no mode'} of {', '.join(link.members)}")

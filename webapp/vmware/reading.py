@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read YAML or JSON into values that know where they stand. Strict, and bounded in every way."""
+"""Read YAML or JSON into values that know their place. Strict, and bounded in every way."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ MAX_BYTES = 256 << 10
 MAX_DEPTH = 24
 MAX_NODES = 20_000
 _NULLS = ("", "~", "null", "Null", "NULL")
-_TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")
+_TRUE, _FALSE = ("true", "yes", "on", "y"), ("false", "no", "off", "n")
 
 
 class Unreadable(Problem):
-    """The text is no network configuration at all."""
+    """The text isn't a network configuration."""
 
     code = "config-unreadable"
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a value stands: line and column from 1, and its path such as ``config[2].mtu``."""
+    """Where a value is: line and column from 1, and its path, e.g. ``config[2].mtu``."""
 
     line: int = 0
     column: int = 0
@@ -37,16 +37,25 @@ class Place:
 
 @dataclass(frozen=True)
 class Value:
-    """One value. Scalars keep their text, since YAML takes some MAC addresses for numbers."""
+    """One value. Scalars keep their text, since YAML takes some MAC addresses for numbers.
+
+    key: where the key of this value is, None for the items of a list.
+    """
 
     place: Place
     text: str | None = None
     entries: Mapping[str, Value] = field(default_factory=dict)
     items: Sequence[Value] = ()
     kind: str = "scalar"  # scalar, map, list
+    key: Place | None = None
+
+    @property
+    def at(self) -> Place:
+        """Where its key is, or the value itself when it has none."""
+        return self.key or self.place
 
     def get(self, name: str) -> Value | None:
-        """The entry of a map, None when there is none or it is null."""
+        """The entry of a map; None when it is absent or null."""
         found = self.entries.get(name)
         return None if found is None or found.is_null else found
 
@@ -56,20 +65,20 @@ class Value:
         return self.kind == "scalar" and self.text is None
 
     def as_bool(self) -> bool | None:
-        """A switch, None when it is none."""
+        """True or false; None when it is neither."""
         word = (self.text or "").lower()
         return True if word in _TRUE else False if word in _FALSE else None
 
     def as_list(self) -> Sequence[Value]:
-        """The items of a list; a scalar is a list of its own (a.5, fault 6)."""
+        """The items of a list; a scalar is a list of one (rule: esxi-scalar-lists)."""
         return self.items if self.kind == "list" else () if self.is_null else (self,)
 
 
 def read(text: str | bytes) -> Value:
     """The document as values with places.
 
-    Raises Unreadable: too large, too deep, no YAML, several documents, aliases
-    (which can make a small text endless), a key given twice.
+    Raises Unreadable: too large, too deep, not YAML, several documents, aliases
+    (which make a small text expand without bounds), a key given twice.
     """
     raw = text.encode() if isinstance(text, str) else text
     if len(raw) > MAX_BYTES:
@@ -77,7 +86,7 @@ def read(text: str | bytes) -> Value:
     try:
         decoded = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _unreadable("The configuration is not text.", "UTF-8", str(error)[:100]) from None
+        raise _unreadable("The configuration isn't text.", "UTF-8", str(error)[:100]) from None
     try:
         _check_events(yaml.parse(decoded, Loader=yaml.SafeLoader))
         node = yaml.compose(decoded, Loader=yaml.SafeLoader)
@@ -85,11 +94,11 @@ def read(text: str | bytes) -> Value:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise _unreadable(
-            "The configuration is not YAML.", "YAML or JSON", str(error.problem)[:200], where
+            "The configuration isn't YAML.", "YAML or JSON", str(error.problem)[:200], where
         ) from None
     except yaml.YAMLError as error:
         raise _unreadable(
-            "The configuration is not YAML.", "YAML or JSON", str(error)[:200]
+            "The configuration isn't YAML.", "YAML or JSON", str(error)[:200]
         ) from None
     if node is None:
         raise _unreadable("The configuration is empty.", "a network configuration", "nothing")
@@ -101,7 +110,7 @@ def _check_events(events: Iterator[yaml.Event]) -> None:
     for event in events:
         where = f"line {event.start_mark.line + 1}" if event.start_mark else ""
         if isinstance(event, yaml.AliasEvent):
-            raise _unreadable("Aliases are not read here.", "values", "an alias", where)
+            raise _unreadable("YAML aliases aren't supported.", "values", "an alias", where)
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
@@ -112,25 +121,26 @@ def _check_events(events: Iterator[yaml.Event]) -> None:
             raise _unreadable("The configuration is too deep or too long.", limit, "more", where)
 
 
-def _value(node: yaml.Node, path: str) -> Value:
+def _value(node: yaml.Node, path: str, key_place: Place | None = None) -> Value:
     place = Place(node.start_mark.line + 1, node.start_mark.column + 1, path)
     if isinstance(node, yaml.MappingNode):
         entries: dict[str, Value] = {}
         for key, child in node.value:
             where = Place(key.start_mark.line + 1, key.start_mark.column + 1, path)
             if not isinstance(key, yaml.ScalarNode):
-                raise _unreadable("A key is no text.", "a name", "a list or map", str(where))
+                raise _unreadable("A key isn't text.", "a name", "a list or map", str(where))
             name = str(key.value)
             if name in entries:
                 raise _unreadable("A key is given twice.", "each key once", name[:60], str(where))
-            entries[name] = _value(child, f"{path}.{name}" if path else name)
-        return Value(place, entries=entries, kind="map")
+            inner = f"{path}.{name}" if path else name
+            entries[name] = _value(child, inner, Place(where.line, where.column, inner))
+        return Value(place, entries=entries, kind="map", key=key_place)
     if isinstance(node, yaml.SequenceNode):
         items = [_value(child, f"{path}[{n}]") for n, child in enumerate(node.value)]
-        return Value(place, items=items, kind="list")
+        return Value(place, items=items, kind="list", key=key_place)
     text = str(node.value)
     is_null = getattr(node, "style", None) is None and text in _NULLS
-    return Value(place, text=None if is_null else text)
+    return Value(place, text=None if is_null else text, key=key_place)
 
 
 def _unreadable(what: str, expected: str, got: str, where: str = "") -> Unreadable:

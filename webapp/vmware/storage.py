@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a machine's disks can carry an ESXi version: the rules of spec esxi b.3."""
+"""Whether a machine's disks are large enough for an ESXi version (rule: esxi-storage)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Target:
     """A machine's boot disk and what is planned on it.
 
     disk: bytes. layout: of its storage; default lets ESXi decide. datastores: how many
-    are planned, None when nobody said. has_serial: hosts find disks by serial number.
+    are planned, None if that isn't known. has_serial: hosts find disks by serial number.
     """
 
     version: str
@@ -41,7 +41,7 @@ class Remark:
 
 @dataclass(frozen=True)
 class StorageCheck:
-    """The answer. partitions: number -> what it is; reserved ones cannot be changed."""
+    """The answer. reserved: partitions that can't be changed; changeable: the one that can."""
 
     minimum: int
     reserved: tuple[int, ...]
@@ -51,7 +51,7 @@ class StorageCheck:
 
     @property
     def is_fine(self) -> bool:
-        """Whether nothing would fail."""
+        """Whether there are no errors."""
         return all(remark.grade != "error" for remark in self.remarks)
 
     def as_dict(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def check(target: Target) -> StorageCheck:
     remarks: list[Remark] = []
     if major not in (6, 7, 8, 9):
         remarks.append(
-            Remark("error", "version", f"ESXi {target.version[:20]} is not known here.",
+            Remark("error", "version", f"ESXi {target.version[:20]} isn't supported.",
                    "Choose 6.7, 7, 8 or 9.")
         )  # fmt: skip
     if target.version.startswith("6.5"):
@@ -86,15 +86,15 @@ def check(target: Target) -> StorageCheck:
         )  # fmt: skip
     if target.disk < minimum:
         remarks.append(
-            Remark("error", "size", f"The boot disk has {target.disk / GIB:.0f} GiB; ESXi "
+            Remark("error", "size", f"The boot disk is {target.disk / GIB:.0f} GiB; ESXi "
                    f"{target.version} needs {minimum // GIB} GiB.", "Use a larger disk.")
         )  # fmt: skip
     remarks += _layout(target, is_old=is_old)
     for number in target.partitions_changed:
         if number in reserved:
             remarks.append(
-                Remark("error", "reserved", f"Partition {number} belongs to ESXi and cannot be "
-                       f"changed; only partition {changeable} can.", f"Leave {number} alone.")
+                Remark("error", "reserved", f"Partition {number} is reserved by ESXi; only "
+                       f"partition {changeable} can be changed.", f"Leave {number} alone.")
             )  # fmt: skip
     if target.datastores == 0 and target.layout in ("vmfs6", "vmfs7"):
         remarks.append(
@@ -103,19 +103,19 @@ def check(target: Target) -> StorageCheck:
         )  # fmt: skip
     if not target.has_serial:
         remarks.append(
-            Remark("error", "serial", "The disk has no serial number, and hosts find disks by it: "
-                   "its datastore would silently be missing.", "Give the disk a serial number.")
+            Remark("error", "serial", "The disk has no serial number. Hosts find disks by it, so "
+                   "the datastore would be missing.", "Give the disk a serial number.")
         )  # fmt: skip
     if target.is_nvme:
         remarks.append(
-            Remark("warning", "nvme", "Hosts do not always find NVMe disks by their serial number.",
-                   "Look at the datastores after the first deployment.")
+            Remark("warning", "nvme", "Hosts don't always find NVMe disks by their serial number.",
+                   "Check the datastores after the first deployment.")
         )  # fmt: skip
     if major >= 7:
         remarks.append(
-            Remark("warning", "clone", "VMware does not support cloned boot disks since 7.0 U2: "
-                   "all hosts get the same VMFS identities.",
-                   "Use it where hosts share no storage.")
+            Remark("warning", "clone", "VMware doesn't support cloned boot disks since 7.0 U2: "
+                   "all hosts share the same VMFS UUIDs.",
+                   "Don't use it for hosts with shared storage.")
         )  # fmt: skip
     used = minimum if not is_old else 8 * GIB
     return StorageCheck(minimum, reserved, changeable, max(0, target.disk - used), tuple(remarks))
@@ -124,19 +124,15 @@ def check(target: Target) -> StorageCheck:
 def _layout(target: Target, *, is_old: bool) -> list[Remark]:
     right = "vmfs6" if is_old else "vmfs7"
     if target.layout == "linux":
-        return [
-            Remark(
-                "note", "linux", "A Linux layout is accepted: only datastore1 grows over the disk."
-            )
-        ]
+        return [Remark("note", "linux", "A Linux layout is accepted: only datastore1 is enlarged.")]
     if target.layout in ("vmfs6", "vmfs7") and target.layout != right:
         return [
-            Remark("error", "layout", f"The layout {target.layout} is not that of ESXi "
-                   f"{target.version}: its datastore lies on another partition.", f"Use {right}.")
+            Remark("error", "layout", f"The layout {target.layout} doesn't fit ESXi "
+                   f"{target.version}: its datastore is on another partition.", f"Use {right}.")
         ]  # fmt: skip
     if target.layout not in LAYOUTS:
         return [
-            Remark("error", "layout", f"{target.layout[:40]!r} is no layout that ESXi can have.",
+            Remark("error", "layout", f"{target.layout[:40]!r} isn't a layout that ESXi can have.",
                    f"Use {right}.")
         ]  # fmt: skip
     return []

@@ -1,187 +1,207 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Network configuration v1, bare or inside a curtin document (spec esxi a.1, a.2)."""
+"""Network configuration v1, on its own or inside a curtin document (rule: esxi-v1-only)."""
 
 from __future__ import annotations
 
-import ipaddress
-
-from webapp.vmware.model import ERROR, NOTE, WARNING, Config, Fix, Link, Route, Subnet, shown
+from webapp.vmware.keys import Taken, is_map, take
+from webapp.vmware.model import (
+    ERROR,
+    NOTE,
+    SKIPPED,
+    STOPS,
+    WARNING,
+    Config,
+    Fix,
+    Link,
+    Subnet,
+    shown,
+)
 from webapp.vmware.reading import Value
+from webapp.vmware.routes import read_gateway, read_route
+from webapp.vmware.scalars import address, domains, mac, mtu, servers, vlan_id
+from webapp.vmware.version1_keys import VERSION1
 
-_DHCP = {"dhcp": ("dhcp4", "dhcp6"), "dhcp4": ("dhcp4",), "dhcp6": ("dhcp6",)}
+# A DHCP link without a subnet is written as "dhcp" and means both (rule: esxi-dhcp-both).
+_AUTOMATIC = {
+    "dhcp": ("dhcp4", "dhcp6"),
+    "dhcp4": ("dhcp4",),
+    "dhcp6": ("dhcp6",),
+    "ipv6_dhcpv6-stateful": ("dhcp6",),
+    "ipv6_dhcpv6-stateless": ("slaac",),
+    "ipv6_slaac": ("slaac",),
+}
 _STATIC = ("static", "static4", "static6")
-LINK_LOST = "The host's script skips it, and what depends on it."
+_NO_BRIDGE = (
+    "Remove it and give its addresses to the interface or bond below it; "
+    "every vSwitch bridges virtual machines by itself."
+)
 
 
 def read_version1(network: Value) -> Config:
-    """Read the entries of ``config``; what cannot be used becomes a finding."""
+    """Read the entries of ``config``; what can't be used becomes a finding."""
     config = Config()
+    take(config, network, VERSION1, "network")
     entries = network.get("config")
     if entries is None or entries.kind != "list":
         config.find(
             ERROR,
             "config",
-            "There is no list of entries under `config`.",
+            "There's no list of entries under config.",
             (entries or network).place,
             "The host wipes its network and configures nothing.",
             "Give the whole network section.",
         )
         return config
     for entry in entries.items:
-        _read_entry(config, entry)
+        if is_map(config, entry, "An entry"):
+            _read_entry(config, entry)
     return config
 
 
 def _read_entry(config: Config, entry: Value) -> None:
-    kind_value = entry.get("type") if entry.kind == "map" else None
+    kind_value = entry.get("type")
     kind = (kind_value.text or "") if kind_value else ""
     if kind == "nameserver":
-        config.servers(entry.get("address"))
-        config.domains(entry.get("search"))
+        got = take(config, entry, VERSION1, "nameserver")
+        servers(config, got.get("address"))
+        domains(config, got.get("search"))
     elif kind in ("physical", "bond", "vlan"):
         _read_link(config, entry, kind)
+    elif kind == "route":
+        config.routes += read_route(config, entry, VERSION1, "route")
     elif kind == "loopback":
-        config.find(NOTE, "loopback", "ESXi has its own loopback.", entry.place)
+        _read_loopback(config, entry)
+    elif kind == "bridge":
+        message = f"A bridge isn't possible on ESXi{_named(entry)}."
+        place, steps = (kind_value or entry).place, bridge_fixes(entry)
+        config.find(ERROR, "bridge", message, place, SKIPPED, _NO_BRIDGE, steps)
     else:
-        code, name = ("bridge", "A bridge") if kind == "bridge" else ("type", f"{kind[:40]!r}")
-        config.find(
-            ERROR,
-            code,
-            f"{name} has no counterpart on ESXi.",
-            (kind_value or entry).place,
-            LINK_LOST,
-            "Drop it and give its addresses to the interface or bond below it; "
-            "every vSwitch bridges virtual machines by itself."
-            if kind == "bridge"
-            else "Use physical, bond, vlan or nameserver.",
-            bridge_fixes(entry) if kind == "bridge" else (),
-        )
+        what = f"An entry of type {kind[:40]!r}" if kind else "An entry without a type"
+        message = f"{what} isn't possible on ESXi{_named(entry)}."
+        fix = "Use physical, bond, vlan, nameserver or route."
+        config.find(ERROR, "type", message, (kind_value or entry).place, SKIPPED, fix)
+
+
+def _named(entry: Value) -> str:
+    """The name of an entry that is refused as a whole, in parentheses."""
+    name = entry.get("name") or entry.get("id")
+    return f" ({name.text[:60]})" if name and name.text else ""
 
 
 def bridge_fixes(entry: Value) -> tuple[Fix, ...]:
-    """The step that drops a bridge of v1."""
+    """The step that removes a bridge of v1."""
     name = entry.get("name") or entry.get("id")
-    return (Fix("Drop the bridge", "drop-bridge", name.text),) if name and name.text else ()
+    return (Fix("Remove the bridge", "drop-bridge", name.text),) if name and name.text else ()
+
+
+def _read_loopback(config: Config, entry: Value) -> None:
+    """Addresses of a loopback are lost; without any, nothing is."""
+    subnets = entry.get("subnets")
+    items = subnets.as_list() if subnets else ()
+    has_address = any(item.get("address") is not None for item in items)
+    grade = WARNING if has_address else NOTE
+    happens = "The host doesn't get these addresses." if has_address else ""
+    config.find(grade, "loopback", "ESXi has its own loopback.", entry.place, happens)
 
 
 def _read_link(config: Config, entry: Value, kind: str) -> None:
-    name = entry.get("name") or entry.get("id")
+    got = take(config, entry, VERSION1, kind)
+    name = got.get("name") or got.get("id")
     if name is None or not name.text:
-        config.find(ERROR, "name", "An interface has no name.", entry.place, LINK_LOST, "Name it.")
+        message, fix = "An interface has no name.", "Give it a name."
+        config.find(ERROR, "name", message, entry.place, SKIPPED, fix)
         return
     link = Link(kind, name.text, entry.place)
-    link.mac = config.mac(entry.get("mac_address"))
-    link.mtu = config.mtu(entry.get("mtu"))
+    link.mac = mac(config, got.get("mac_address"))
+    link.mtu = mtu(config, got.get("mtu"))
     if kind == "bond":
-        members = entry.get("bond_interfaces")
+        members = got.get("bond_interfaces")
         link.members = [item.text or "" for item in members.as_list()] if members else []
-        _read_params(config, link, entry.get("params"))
+        _read_params(config, link, got.get("params"))
     elif kind == "vlan":
-        parent = entry.get("vlan_link")
+        parent = got.get("vlan_link")
         link.parent = (parent.text or "") if parent else ""
-        link.vlan_id = config.vlan_id(entry.get("vlan_id"))
-    subnets = entry.get("subnets")
+        link.vlan_id = vlan_id(config, got.get("vlan_id"))
+    subnets = got.get("subnets")
     for subnet in subnets.as_list() if subnets else ():
-        _read_subnet(config, link, subnet)
+        if is_map(config, subnet, "A subnet"):
+            _read_subnet(config, link, subnet)
     config.links.append(link)
 
 
+def parameter_name(raw: str) -> str:
+    """``bond-mode``, ``bond_mode`` and ``mode`` mean the same."""
+    return raw.removeprefix("bond-").removeprefix("bond_").replace("_", "-")
+
+
 def _read_params(config: Config, link: Link, params: Value | None) -> None:
-    """Take the bond's settings; ``bond-mode`` and ``mode`` mean the same."""
-    entries = params.entries if params is not None else {}
-    for raw, value in entries.items():
-        name = raw.removeprefix("bond-").removeprefix("bond_").replace("_", "-")
-        if name == "mode":
-            link.mode = value.text or ""
-        elif name == "primary":
-            link.primary = value.text or ""
-        elif name in ("lacp-rate", "xmit-hash-policy"):
-            warn_lacp(config, value, name)
-        else:
-            config.find(NOTE, "ignored", f"{raw} is ignored on ESXi.", value.place)
-
-
-def warn_lacp(config: Config, value: Value, name: str) -> None:
-    """802.3ad loses two settings (spec esxi a.3)."""
-    config.find(
-        WARNING,
-        "lacp",
-        f"{name} is ignored: LACP rate and XMIT hash policy settings do not exist on ESXi.",
-        value.place,
-        "The team hashes by IP, which is a static channel and no LACP.",
-        "Set the switch's ports to a static channel.",
-    )
+    if params is None:
+        return
+    got = take(config, params, VERSION1, "params", spelling=parameter_name)
+    mode, primary = got.get("mode"), got.get("primary")
+    link.mode = (mode.text or "") if mode else ""
+    link.primary = (primary.text or "") if primary else ""
 
 
 def _read_subnet(config: Config, link: Link, subnet: Value) -> None:
-    kind_value = subnet.get("type") if subnet.kind == "map" else None
+    got = take(config, subnet, VERSION1, "subnets", at=subnet.place)
+    kind_value = got.get("type")
     kind = (kind_value.text or "") if kind_value else ""
-    for name in ("dns_nameservers", "dns_search"):
-        if (value := subnet.get(name)) is not None:
-            config.find(NOTE, "dns-ignored", f"{name} of a subnet is ignored on ESXi.", value.place)
-    if kind == "manual":
-        return
-    made = Subnet(_DHCP.get(kind, ()), subnet.place)
+    made = Subnet(_AUTOMATIC.get(kind, ()), subnet.place)
     if kind in _STATIC:
-        address, mask = subnet.get("address"), subnet.get("netmask")
-        if address is None:
-            config.find(
-                ERROR,
-                "address",
-                "A static subnet has no address.",
-                subnet.place,
-                "The host's script stops after it has wiped the network.",
-                "Give its address, or use dhcp4.",
-            )
-            return
-        made.address = config.address(address, (mask.text or "") if mask else "")
-        if made.address is None:
-            return
-        made.kinds = ("static",)
-    elif not made.kinds:
+        _read_address(config, made, subnet, got)
+    elif kind == "ipv6_dhcpv6-stateless":
+        message = "DHCPv6 isn't asked for DNS servers beside SLAAC on ESXi."
+        fix = "Add a nameserver entry."
+        config.find(WARNING, "stateless", message, subnet.place, "They aren't set.", fix)
+    elif not made.kinds and kind != "manual":
         config.find(
             ERROR,
             "subnet-type",
-            f"{shown(kind_value) if kind_value else 'Nothing'} is no type of a subnet.",
+            f"{shown(kind_value)} isn't a type of subnet."
+            if kind_value
+            else "A subnet has no type.",
             (kind_value or subnet).place,
             "The interface gets no address.",
-            "Use static, dhcp4, dhcp6, dhcp or manual.",
+            "Use static, dhcp4, dhcp6, dhcp, ipv6_slaac or manual.",
         )
-        return
-    if (gateway := subnet.get("gateway")) is not None:
-        via = config.ip(gateway, "gateway", gateway.place)
-        if via is not None:
-            made.routes.append(Route("default", via, gateway.place))
-    routes = subnet.get("routes")
+    if made.kinds:
+        link.subnets.append(made)
+    link.routes += read_gateway(config, got.get("gateway"))
+    routes = got.get("routes")
     for route in routes.as_list() if routes else ():
-        add_route(config, made, route, ("network", "destination"), "gateway")
-    link.subnets.append(made)
+        link.routes += read_route(config, route, VERSION1, "routes")
 
 
-def add_route(
-    config: Config, subnet: Subnet, route: Value, targets: tuple[str, ...], via: str
-) -> None:
-    """Read one route of either dialect."""
-    target = next((found for name in targets if (found := route.get(name))), None)
-    gateway = config.ip(route.get(via), "gateway", route.place)
-    if (metric := route.get("metric")) is not None and metric.text != "0":
-        config.find(WARNING, "metric", "The metric of a route is ignored on ESXi.", metric.place)
-    text = (target.text or "") if target else ""
-    mask = route.get("netmask")
-    if mask is not None and mask.text and "/" not in text:
-        text = f"{text}/{mask.text}"
-    try:
-        network = "default" if text == "default" else str(ipaddress.ip_network(text, strict=False))
-    except ValueError:
-        config.find(
-            ERROR,
-            "route",
-            f"{text[:60]!r} is no network of a route.",
-            (target or route).place,
-            "The host's script stops after it has wiped the network.",
-            "Write it as 10.1.0.0/16.",
-        )
+def _read_address(config: Config, made: Subnet, subnet: Value, got: Taken) -> None:
+    value = got.get("address") or got.get("ip_address")
+    if value is None:
+        message = "A static subnet has no address."
+        fix = "Give its address, or use dhcp4."
+        config.find(ERROR, "address", message, subnet.place, STOPS, fix)
         return
-    if gateway is not None:
-        is_default = network in ("0.0.0.0/0", "::/0")
-        subnet.routes.append(Route("default" if is_default else network, gateway, route.place))
+    mask = got.get("prefix") or got.get("netmask")
+    made.address = address(config, value, (mask.text or "") if mask else "")
+    if made.address is not None:
+        made.kinds = ("static",)
+        _check_masks(config, made, got)
+
+
+def _check_masks(config: Config, made: Subnet, got: Taken) -> None:
+    """Name a netmask that another one overrules."""
+    for name in ("netmask", "prefix"):
+        mask = got.get(name)
+        if mask is None or made.address is None:
+            continue
+        told = address_with(made, mask.text or "")
+        if told != made.address.network.prefixlen:
+            message = f"{name} {shown(mask)} isn't used; {made.address} has its own."
+            config.find(WARNING, "ignored", message, mask.place)
+
+
+def address_with(subnet: Subnet, mask: str) -> int | None:
+    """The prefix length that a mask means for a subnet's address; None for no mask."""
+    quiet = Config()
+    base = str(subnet.address.ip) if subnet.address else ""
+    found = address(quiet, Value(subnet.place, text=base), mask)
+    return found.network.prefixlen if found else None

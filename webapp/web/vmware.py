@@ -16,7 +16,7 @@ from webapp.errors import Problem
 from webapp.models import Role
 from webapp.services.images import esxi
 from webapp.vmware import storage
-from webapp.vmware.mending import mend
+from webapp.vmware.fixes import apply_fix
 from webapp.vmware.model import Fix
 from webapp.vmware.picture import draw
 from webapp.vmware.plan import plan
@@ -64,7 +64,7 @@ def plan_network() -> ResponseReturnValue:
             "", request.form["op"], request.form.get("name", ""), request.form.get("value", "")
         )
         try:
-            text = mend(text, fix)
+            text = apply_fix(text, fix)
         except Problem as problem:
             return _network(text, nics, problem=problem)
     return _network(text, nics, is_asked=True)

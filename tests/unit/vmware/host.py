@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A host that keeps state and refuses what an ESXi host refuses (spec esxi a.2 to a.5).
+"""A host that keeps state and refuses what an ESXi host refuses (rule: esxi-wipe-first).
 
 Its network is empty, as the deployment script leaves it. Written from the
 rules, not from the code under test.
@@ -17,7 +17,7 @@ _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
 class Refused(Exception):
-    """What the host says when a command is no good."""
+    """What the host answers when it refuses a command."""
 
 
 @dataclass
@@ -44,6 +44,19 @@ class Vmk:
     v6: list[ipaddress.IPv6Interface] = field(default_factory=list)
     dhcp4: bool = False
     dhcp6: bool = False
+    slaac: bool = False
+
+    def holds(self, gateway: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+        """Whether a gateway is in a network of this interface, or may be."""
+        if gateway.version == 4:
+            return self.dhcp4 or (self.v4 is not None and gateway in self.v4.network)
+        if gateway.is_link_local:
+            return bool(self.v6) or self.dhcp6 or self.slaac
+        return self.dhcp6 or self.slaac or any(gateway in one.network for one in self.v6)
+
+    def networks(self) -> set[str]:
+        """The networks that are connected to it."""
+        return {str(one.network) for one in (self.v4, *self.v6) if one is not None}
 
 
 class Host:
@@ -171,16 +184,21 @@ class Host:
             vmk.dhcp4 = True
             return
         address = ipaddress.IPv4Interface(f"{o['I']}/{o['N']}")
+        ends = (address.network.network_address, address.network.broadcast_address)
+        if address.network.prefixlen < 31 and address.ip in ends:
+            raise Refused("The address of a network isn't that of a host")
         if any(v.v4 and v.v4.ip == address.ip for v in self.vmks.values()):
             raise Refused("The address is in use")
         vmk.v4 = address
 
     def _set_v6(self, o: dict[str, str]) -> None:
         vmk = self._vmk(o["i"])
-        if "g" in o:
-            ipaddress.IPv6Address(o["g"])
+        if "g" in o and not vmk.holds(ipaddress.IPv6Address(o["g"])):
+            raise Refused("The gateway isn't in a network of this interface")
         if "d" in o:
             vmk.dhcp6 = o["d"] == "true"
+        if "r" in o:
+            vmk.slaac = o["r"] == "true"
 
     def _add_v6(self, o: dict[str, str]) -> None:
         vmk = self._vmk(o["i"])
@@ -195,15 +213,12 @@ class Host:
             raise Refused("The gateway is of the other family, or the route exists")
         if network != "default":
             ipaddress.ip_network(network)
-        near = any(
-            (vmk.v4 and gateway in vmk.v4.network)
-            or any(gateway in address.network for address in vmk.v6)
-            or vmk.dhcp4
-            or vmk.dhcp6
-            for vmk in self.vmks.values()
-        )
-        if not near and not gateway.is_link_local:
+        if any(network in vmk.networks() for vmk in self.vmks.values()):
+            raise Refused("The host is in that network")
+        if not any(vmk.holds(gateway) for vmk in self.vmks.values()):
             raise Refused("The gateway cannot be reached")
+        if any(gateway in (one.ip for one in (v.v4, *v.v6) if one) for v in self.vmks.values()):
+            raise Refused("The gateway is the host itself")
         self.routes.add((network, str(family)))
 
     def _add_dns(self, o: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ from pydantic import Field
 from webapp.api.v1.dispatch import Call, Endpoint
 from webapp.api.v1.schemas import Given, Told
 from webapp.services.accounts.tokens import Scope
-from webapp.vmware.mending import mend
+from webapp.vmware.fixes import apply_fix
 from webapp.vmware.model import Fix
 from webapp.vmware.picture import draw
 from webapp.vmware.plan import plan
@@ -89,7 +89,7 @@ class StorageTold(Told):
 def mend_config(call: Call) -> ConfigTold:
     """Take one step that a finding offers; gives the mended configuration, keeps nothing."""
     given: FixGiven = call.body
-    return ConfigTold(config=mend(given.config, Fix("", given.op, given.name, given.value)))
+    return ConfigTold(config=apply_fix(given.config, Fix("", given.op, given.name, given.value)))
 
 
 def check_storage(call: Call) -> StorageTold:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mend a configuration by one step that a finding offers: bond mode, active NIC, no bridge.
+"""Apply one step that a finding offers: set a bond mode, choose the active NIC, remove a bridge.
 
-Everything else stays as it was written: comments, order, quotes, indentation of lists.
+Everything else stays as written: comments, order, quotes, indentation of lists.
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ from ruamel.yaml.error import YAMLError
 from webapp.errors import Problem
 from webapp.vmware.model import Fix
 from webapp.vmware.reading import read
+from webapp.vmware.version1 import parameter_name
 
 _ADDRESSES = ("addresses", "dhcp4", "dhcp6", "gateway4", "gateway6", "nameservers", "routes", "mtu")
 
 
-def mend(text: str, fix: Fix) -> str:
-    """The configuration with this one step taken.
+def apply_fix(text: str, fix: Fix) -> str:
+    """The configuration with this one step applied.
 
-    Raises Unreadable for a text that is none, Problem when the step fits nothing in it.
+    Raises Unreadable when the text isn't a configuration, Problem when the step doesn't fit it.
     """
-    read(text)  # the bounds of what a stranger may send hold here too
+    read(text)  # with its bounds on what a stranger may send
     yaml = _yaml(text)
     try:
         document = yaml.load(text.removeprefix("\ufeff"))
-    except (YAMLError, ValueError, LookupError) as error:  # such as a date that never was
+    except (YAMLError, ValueError, LookupError) as error:  # e.g. the 99th of a month
         raise Problem(
-            "A value in the configuration is not of the kind that it looks like.",
+            "A value in the configuration isn't of the type it looks like.",
             code="network-fix",
             expected="words and numbers as YAML knows them",
             got=str(error).strip().partition("\n")[0][:100],
-            next_step="Put such words in quotes, or take the step by hand.",
+            next_step="Put such values in quotes, or edit the configuration by hand.",
         ) from error
     network = document.get("network", document) if isinstance(document, dict) else {}
     steps = {"mode": _set_mode, "active": _set_active, "drop-bridge": _drop_bridge}
@@ -45,11 +46,11 @@ def mend(text: str, fix: Fix) -> str:
         is_done = steps[fix.op](network, fix)
     if not is_done:
         raise Problem(
-            "This step fits nothing in the configuration.",
+            "This fix no longer applies.",
             code="network-fix",
             where=fix.name[:80],
             got=fix.op[:40],
-            next_step="The text was changed meanwhile; plan it again.",
+            next_step="The configuration has changed; plan it again.",
         )
     if text.lstrip().startswith("{"):
         return json.dumps(document, indent=2) + "\n"
@@ -59,7 +60,7 @@ def mend(text: str, fix: Fix) -> str:
 
 
 def _yaml(text: str) -> YAML:
-    """Reads and writes words as they stand: YAML 1.1 takes 52:54:00:12:34:56 for a number."""
+    """Keeps values as written: YAML 1.1 takes 52:54:00:12:34:56 for a number."""
     yaml = YAML(typ="rt", pure=True)
     yaml.preserve_quotes = True
     yaml.width = 10_000
@@ -105,15 +106,25 @@ def _device(network: dict[str, Any], section: str, name: str) -> dict[str, Any] 
 def _set_mode(network: dict[str, Any], fix: Fix) -> bool:
     old = _named(network, "bond", fix.name)
     if old is not None:
-        params = old.setdefault("params", {})
-        params.pop("mode", None)
-        params["bond-mode"] = fix.value
+        params = _map_in(old, "params")
+        keys = [key for key in params if parameter_name(str(key)) == "mode"]
+        params[keys[0] if keys else "bond-mode"] = fix.value
+        for other in keys[1:]:
+            del params[other]
         return True
     new = _device(network, "bonds", fix.name)
     if new is None:
         return False
-    new.setdefault("parameters", {})["mode"] = fix.value
+    _map_in(new, "parameters")["mode"] = fix.value
     return True
+
+
+def _map_in(entry: dict[str, Any], key: str) -> dict[str, Any]:
+    """The map under a key; a new one where there is none."""
+    if not isinstance(entry.get(key), dict):
+        entry[key] = {}
+    found: dict[str, Any] = entry[key]
+    return found
 
 
 def _set_active(network: dict[str, Any], fix: Fix) -> bool:
@@ -128,7 +139,7 @@ def _set_active(network: dict[str, Any], fix: Fix) -> bool:
     if new is None:
         return False
     new.pop("macaddress", None)
-    new.setdefault("parameters", {})["primary"] = fix.value
+    _map_in(new, "parameters")["primary"] = fix.value
     return True
 
 
@@ -152,6 +163,9 @@ def _drop_bridge(network: dict[str, Any], fix: Fix) -> bool:
     if not bridges:
         del network["bridges"]
     members = new.get("interfaces") or []
+    for vlan in (network.get("vlans") or {}).values():
+        if isinstance(vlan, dict) and vlan.get("link") == fix.name and members:
+            vlan["link"] = members[0]
     for section in ("ethernets", "bonds", "vlans"):
         below = _device(network, section, members[0]) if members else None
         if below is not None and not any(below.get(key) for key in ("addresses", "dhcp4", "dhcp6")):

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a host can't have."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.vmware.configs import NICS, ONE, TWO, A, B, C, bond, check, found, p, s, v1, vlan
+from webapp.vmware.plan import plan
+
+# name -> (text, the exact commands, or the code of an error)
+CASES: dict[str, tuple[str, list[str] | str]] = {
+    "bridge": (
+        v1(p("e0", A, ONE), {"type": "bridge", "name": "br0", "bridge_interfaces": ["e0"]}),
+        "bridge",
+    ),
+    "balance-alb": (v1(*TWO, bond("balance-alb", ONE)), "bond-mode"),
+    "balance-tlb": (v1(*TWO, bond("balance-tlb", ONE)), "bond-mode"),
+    "balance-xor": (v1(*TWO, bond("balance-xor", ONE)), "bond-mode"),
+    "broadcast": (v1(*TWO, bond("broadcast", ONE)), "bond-mode"),
+    "a number that is no mode": (v1(*TWO, bond("7", ONE)), "bond-mode"),
+    "no mode": (v1(*TWO, bond("", ONE)), "bond-mode"),
+    "an unknown NIC": (v1(p("e0", "52:54:00:00:00:ff", ONE)), "unmapped"),
+    "an unknown member": (v1(p("e0", A), bond("balance-rr", ONE)), "unmapped"),
+    "a bond's MAC of nobody": (v1(*TWO, bond("balance-rr", ONE, mac_address=C)), "unmapped"),
+    "an auto address that was not chosen": (v1(p("e0", A, s("None/24"))), "address"),
+    "no address": (v1(p("e0", A, {"type": "static"})), "address"),
+    "rubbish as address": (v1(p("e0", A, s("10.0.0.300/24"))), "address"),
+    "a route without gateway": (
+        v1(p("e0", A, s("10.0.0.5/24", routes=[{"network": "10.9.0.0/16"}]))),
+        "route",
+    ),
+    "an unknown kind of subnet": (v1(p("e0", A, {"type": "ppp"})), "subnet-type"),
+    "a NIC used twice": (v1(p("e0", A, ONE), p("e1", A, s("10.1.0.5/24"))), "already"),
+    "a name used twice": (v1(p("e0", A, ONE), p("e0", B, s("10.1.0.5/24"))), "already"),
+    "an address used twice": (v1(p("e0", A, ONE), p("e1", B, s("10.0.0.5/24"))), "already"),
+    "a member with an address": (v1(p("e0", A, ONE), p("e1", B), bond("balance-rr")), "already"),
+    "a VLAN on nothing": (v1(vlan("v7", "e9", 7, s("10.7.0.5/24"))), "parent"),
+    "a VLAN on a VLAN": (
+        v1(p("e0", A), vlan("v7", "e0", 7), vlan("v8", "v7", 8, s("10.8.0.5/24"))),
+        "parent",
+    ),
+    "a VLAN id of 4095": (v1(p("e0", A), vlan("v7", "e0", 4095, s("10.7.0.5/24"))), "vlan"),
+    "an MTU of 100": (v1(p("e0", A, ONE, mtu=100)), "mtu"),
+    "a gateway elsewhere": (v1(p("e0", A, s("10.0.0.5/24", "10.1.0.1"))), "gateway"),
+    "infiniband": (v1({"type": "infiniband", "name": "ib0"}), "type"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_case(name: str) -> None:
+    check(*CASES[name])
+
+
+def test_vlan_ids_that_mean_none_and_all_are_explained() -> None:
+    """A portgroup takes 0 and 4095, so a host can be cut off without an error message."""
+    (finding,) = (f for f in plan(CASES["a VLAN id of 4095"][0], NICS).findings if f.code == "vlan")
+    assert "0 for no VLAN and 4095 for all of them" in finding.happens
+
+
+def test_more_than_a_host_can_have_is_refused() -> None:
+    many = [s(f"10.0.{n // 250}.{n % 250 + 1}/16") for n in range(257)]
+    assert "limit" in found(v1(p("e0", A, *many)))

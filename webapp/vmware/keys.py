@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What becomes of each key of a configuration: used, noted, warned about or refused.
+
+The tables hold every key of netplan's reference and of cloud-init's two formats;
+docs/rules/network-keys.md shows them to people. Readers get their values from
+`take`, which lets no key disappear: it is used, or a finding names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from webapp.vmware.model import ERROR, NOTE, SKIPPED, Config, Fix
+from webapp.vmware.reading import Place, Value
+
+USED = "used"
+_CLOSE = 0.75
+_LONGEST_KEY = 40
+_EMPTY_IS_NOTHING = ("devices", "list")
+_TAKES = {
+    "text": "a single value",
+    "number": "a number",
+    "switch": "true or false",
+    "map": "a map",
+    "devices": "a map of devices",
+    "list": "a list",
+}
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key in one kind of map.
+
+    takes: text, number, switch, map, devices or list. grade: used, or that of the finding.
+    esxi: what ESXi makes of it. unless: values that need no finding, since ESXi does just
+    that. say: the finding's message, with {name} and {value}.
+    """
+
+    name: str
+    takes: str
+    grade: str
+    esxi: str
+    unless: tuple[str, ...] = ()
+    say: str = ""
+    code: str = ""
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a reader may use of a map. named: the keys that a finding is about."""
+
+    entries: Mapping[str, Value]
+    named: frozenset[str]
+
+    def get(self, name: str) -> Value | None:
+        """The value of a key that is used; None when it is absent, empty or of a wrong type."""
+        return self.entries.get(name)
+
+
+Table = dict[str, dict[str, Key]]
+
+
+def table(rows: Mapping[str, tuple[Key, ...]]) -> Table:
+    """Kind of map -> name -> key."""
+    return {kind: {key.name: key for key in keys} for kind, keys in rows.items()}
+
+
+def take(
+    config: Config,
+    value: Value,
+    known: Table,
+    kind: str,
+    *,
+    at: Place | None = None,
+    spelling: Callable[[str], str] = str,
+    fixes: Mapping[str, tuple[Fix, ...]] | None = None,
+) -> Taken:
+    """Sort the keys of a map: those that are used are returned, the others become findings.
+
+    at: the list item that the map is, whose path the findings carry. spelling: makes
+    other spellings of a key the one that the table has. fixes: steps to offer for a key.
+    """
+    entries: dict[str, Value] = {}
+    named: set[str] = set()
+    for raw, entry in value.entries.items():
+        name = spelling(raw)
+        place = Place(entry.at.line, entry.at.column, at.path) if at else entry.at
+        key = known[kind].get(name)
+        if key is None:
+            unknown(config, known, kind, raw, entry, place)
+        elif _is_empty(entry, key):
+            config.find(NOTE, "empty", f"{raw[:60]} is empty.", place)
+        elif key.grade == USED and not _fits(entry, key):
+            message = f"{raw[:60]} is {_described(entry)}; it takes {_TAKES[key.takes]}."
+            config.find(ERROR, key.code or "wrong-type", message, place, SKIPPED, key.fix)
+        elif name in entries:
+            message = f"{raw[:60]} is given twice, in two spellings."
+            config.find(ERROR, "already", message, place, "", "Remove one of the two.")
+        elif key.grade == USED:
+            entries[name] = entry
+            continue
+        elif _told(entry) in key.unless:
+            continue
+        else:
+            _name(config, key, raw, entry, place, (fixes or {}).get(name, ()))
+        named.add(name)
+    return Taken(entries, frozenset(named))
+
+
+def is_map(config: Config, value: Value, what: str) -> bool:
+    """Whether it is a map; an error when it isn't."""
+    if value.kind == "map":
+        return True
+    message = f"{what} is {_described(value)}; it takes a map."
+    config.find(ERROR, "wrong-type", message, value.place, SKIPPED, "Give its keys and values.")
+    return False
+
+
+def unknown(config: Config, known: Table, kind: str, name: str, value: Value, place: Place) -> None:
+    """Name a key that nothing knows: with the right one where it looks misspelt."""
+    near = _near(config, name, known[kind])
+    elsewhere = sorted(k for k, keys in known.items() if name in keys and keys[name].grade == USED)
+    happens = "Readers refuse the file, or ignore the key."
+    if near is not None:
+        grade = ERROR if near.grade in (USED, ERROR) else NOTE
+        message = f"{name[:60]!r} isn't a known key. Did you mean {near.name}?"
+        config.find(grade, "misspelt", message, place, happens, f"Write {near.name}.")
+    elif elsewhere:
+        message = f"{name} doesn't belong here but in {_listed(elsewhere)}."
+        config.find(ERROR, "misplaced", message, place, happens, "Check the indentation.")
+    else:
+        # Next to the sections, an unknown map may be devices that would be lost.
+        grade = ERROR if kind == "network" and value.kind != "scalar" else NOTE
+        message = f"{name[:60]!r} isn't a known key; it is ignored."
+        fix = "Remove it." if grade == ERROR else ""
+        config.find(grade, "unknown-key", message, place, happens, fix)
+
+
+def _near(config: Config, name: str, keys: Mapping[str, Key]) -> Key | None:
+    if len(name) > _LONGEST_KEY or config.suggestions <= 0:
+        return None
+    config.suggestions -= 1
+    close = get_close_matches(name.lower(), keys, n=1, cutoff=_CLOSE)
+    return keys[close[0]] if close else None
+
+
+def _name(
+    config: Config, key: Key, raw: str, entry: Value, place: Place, fixes: tuple[Fix, ...]
+) -> None:
+    if key.grade == ERROR:
+        default, code = "{name} isn't possible on ESXi.", "type"
+    else:
+        default, code = "{name} is ignored on ESXi.", "ignored"
+    message = (key.say or default).format(name=raw, value=(_told(entry) or _inside(entry))[:60])
+    fix = key.fix or ("Remove it." if key.grade == ERROR else "")
+    config.find(key.grade, key.code or code, message, place, key.esxi, fix, fixes)
+
+
+def _told(value: Value) -> str:
+    """A value as it is compared with those that need no finding."""
+    if value.kind == "map" and "key-management" in value.entries:
+        return value.entries["key-management"].text or ""
+    text = value.text or ""
+    switch = value.as_bool()
+    return text if switch is None else str(switch).lower()
+
+
+def _inside(value: Value) -> str:
+    """The names in a map."""
+    return ", ".join(value.entries)
+
+
+def _is_empty(value: Value, key: Key) -> bool:
+    is_nothing = value.kind != "scalar" and not value.entries and not value.items
+    return value.is_null or (is_nothing and key.takes in _EMPTY_IS_NOTHING)
+
+
+def _fits(value: Value, key: Key) -> bool:
+    if key.takes == "switch":
+        return value.as_bool() is not None
+    if key.takes in ("map", "devices"):
+        return value.kind == "map"
+    return value.kind == "scalar" or (key.takes == "list" and value.kind == "list")
+
+
+def _described(value: Value) -> str:
+    if value.is_null:
+        return "empty"
+    return repr(value.text[:60]) if value.text is not None else f"a {value.kind}"
+
+
+def _listed(kinds: list[str]) -> str:
+    return " or ".join(kinds)
