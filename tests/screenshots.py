@@ -85,7 +85,7 @@ def walk(page: Page, slipway: LiveSlipway, server: MirrorServer, keys: str, shoo
     page.get_by_label("User name").fill("ada")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_label(re.compile("again|repeat", re.I)).fill(PASSWORD)
-    page.get_by_role("button", name="Make the administrator").click()
+    page.get_by_role("button", name="Create administrator").click()
     page.wait_for_url("**/images/")
 
     page.goto("/sources/new")

@@ -32,7 +32,7 @@ SUBJECTS = (
 )
 
 # Each room and the rooms of ours that it may import. "" is webapp/__init__.py.
-BASE = {"errors", "config", "extensions"}
+BASE = {"errors", "severity", "config", "extensions"}
 EDGE = BASE | {"services", "models", "streams", "trust", "storage"}
 SERVICES = BASE | {
     *("fetch", "inspection", "models", "storage", "streamclient", "streams", "trust"),
@@ -40,6 +40,7 @@ SERVICES = BASE | {
 MAY_IMPORT: dict[str, set[str]] = {
     "": {"api", "config", "database", "extensions", "logs", "middleware", "rack", "storage", "web"},
     "errors": set(),
+    "severity": set(),
     "config": {"errors"},
     "logs": {"config"},
     "database": {"config", "errors"},

@@ -51,7 +51,7 @@ def set_up(page: Page, slipway: LiveSlipway) -> None:
     page.get_by_label("User name").fill("ada")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_label(re.compile("again|repeat", re.I)).fill(PASSWORD)
-    page.get_by_role("button", name="Make the administrator").click()
+    page.get_by_role("button", name="Create administrator").click()
     page.wait_for_url("**/images/")
 
 

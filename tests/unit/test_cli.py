@@ -306,7 +306,7 @@ def test_a_user_who_is_there_is_left_as_they_are(slipway: Shell, region: Flask) 
 def test_a_name_or_password_that_is_no_good_is_refused(slipway: Shell, region: Flask) -> None:
     for name, password, words in (
         ("ada", "", "password: Use at least 8 characters"),
-        ("ada", "password123", "guessed first"),
+        ("ada", "password123", "too common"),
         ("ada", b"\xff\xfe long enough to be one", "not UTF-8"),
         ("a b", PASSWORD, "username: Use 1 to 150 letters"),
     ):
@@ -388,7 +388,7 @@ def test_a_key_is_printed_alone_and_works(slipway: Shell, region: Flask) -> None
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(r"[A-Za-z0-9]+:[A-Za-z0-9]+:[A-Za-z0-9]+\n", done.stdout)
     assert users.check_api_key(*done.stdout.strip().split(":")) == user
-    assert "There is no such user." in refused(slipway("admin", "apikey", "nobody"))
+    assert "User not found." in refused(slipway("admin", "apikey", "nobody"))
     assert "name:" in refused(slipway("admin", "apikey", "ada", "--label", "x" * 101))
 
 

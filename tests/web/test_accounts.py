@@ -54,10 +54,10 @@ def test_a_new_password_replaces_the_old_and_ends_other_sessions(
 @pytest.mark.parametrize(
     ("current", "password", "again", "words"),
     [
-        ("wrong", NEW, NEW, "This is not your current password."),
+        ("wrong", NEW, NEW, "Wrong current password."),
         (PASSWORD, "short", "short", "Use at least 8 characters"),
-        (PASSWORD, "qwertyuiop", "qwertyuiop", "guessed first"),
-        (PASSWORD, NEW, "other", "The two new passwords differ."),
+        (PASSWORD, "qwertyuiop", "qwertyuiop", "too common"),
+        (PASSWORD, NEW, "other", "Passwords don't match."),
         ("", NEW, NEW, "Enter your current password."),
     ],
 )
@@ -156,7 +156,7 @@ def test_a_revoked_key_stops_working_after_a_page_that_asks(app: Flask, maria: V
     with app.app_context():
         key_id = db.session.scalars(select(APIKey.id)).one()
     asked = maria.get(f"/account/keys/{key_id}/revoke")
-    assert "cannot be brought back" in text_of(asked)
+    assert "can't be undone" in text_of(asked)
     assert maria.post(f"/account/keys/{key_id}/revoke").status_code == 303
     with app.app_context():
         assert users.check_api_key(*parts) is None
@@ -210,12 +210,12 @@ def test_an_administrator_adds_a_user(
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"username": "maria"}, "There is a user of this name already."),
-        ({"username": "MARIA"}, "There is a user of this name already."),
+        ({"username": "maria"}, "A user with this name already exists."),
+        ({"username": "MARIA"}, "A user with this name already exists."),
         ({"username": "a b"}, "Use 1 to 150 letters"),
         ({"username": "x" * 151}, "Use 1 to 150 letters"),
         ({"role": "root"}, "Not a valid choice."),
-        ({"password": "jonas-1234"}, "built on the user name"),
+        ({"password": "jonas-1234"}, "base the password on the user name"),
         ({"password": ""}, "Choose a password."),
     ],
 )
@@ -279,10 +279,10 @@ def test_somebody_kept_out_is_out_at_once_and_may_come_back(
     path = f"/users/{viewer.user_id}/active"
     administrator.post(path, {"is_active": "no"})
     assert not viewer.is_signed_in()
-    assert "Kept out" in text_of(administrator.get("/users/"))
+    assert "Disabled" in text_of(administrator.get("/users/"))
     administrator.post(path, {"is_active": "yes"})
     assert not viewer.is_signed_in()  # the session has ended; a new one may begin
-    assert "Kept out" not in text_of(administrator.get("/users/"))
+    assert "Disabled" not in text_of(administrator.get("/users/"))
 
 
 @pytest.mark.parametrize(
@@ -342,7 +342,7 @@ def test_two_administrators_who_demote_each_other_do_not_both_succeed(region: Fl
 def test_a_user_who_is_not_there_is_not_found(administrator: Visitor) -> None:
     response = administrator.get("/users/4711")
     assert response.status_code == 404
-    assert "There is no such user." in text_of(response)
+    assert "User not found." in text_of(response)
 
 
 def test_names_are_looked_up_in_any_case(region: Flask) -> None:

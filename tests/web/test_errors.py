@@ -86,7 +86,7 @@ def test_a_fault_of_ours_shows_nothing_of_the_inside(
         assert response.status_code == 500
         for inside in ("canary", "Traceback", "RuntimeError", "webapp", ".py"):
             assert inside not in response.text
-        assert "Something went wrong in Slipway" in text_of(response)
+        assert "Something went wrong on our side" in text_of(response)
     assert response.headers["X-Request-ID"] in caplog.text
     assert "a canary from the inside" in caplog.text  # the log is where it belongs
 
@@ -114,7 +114,7 @@ def test_a_database_that_fails_is_said_so_without_asking_it_again(
     monkeypatch.setattr(sessions, "find", fails)
     response = administrator.get("/account")
     assert response.status_code == 503
-    assert "The database does not answer" in text_of(response)
+    assert "Database unavailable" in text_of(response)
     assert "canary" not in response.text
     assert "disk I/O error" in caplog.text
 
@@ -133,7 +133,7 @@ def test_a_change_that_came_second_is_no_fault(
     raising(error)
     response = administrator.get("/raises")
     assert response.status_code == 409
-    assert "Somebody else changed the same thing just now" in text_of(response)
+    assert "Someone else changed this at the same time" in text_of(response)
     assert "canary" not in response.text
 
 
@@ -183,7 +183,7 @@ def test_a_form_that_is_too_large_is_refused_unread(
     assert visitor.post("/upload", {"keyring": "x" * (2 << 20)}).status_code == 413
     response = visitor.post("/account/keys", {"name": "x" * (1 << 20)})
     assert response.status_code == 413
-    assert "too large" in text_of(response)
+    assert "Too large" in text_of(response)
 
 
 def test_the_log_keeps_one_line_whatever_a_path_holds(

@@ -134,7 +134,7 @@ def test_the_account_lists_the_sessions_and_ends_each(
     for visitor in (here, there):
         visitor.sign_in("maria")
     page = text_of(here.get("/account"))
-    for shown in ("192.0.2.1", "192.0.2.2", "This one"):
+    for shown in ("192.0.2.1", "192.0.2.2", "This session"):
         assert page.count(shown) == 1
     with app.app_context():
         rows = db.session.scalars(select(LoginSession)).all()
@@ -142,7 +142,7 @@ def test_the_account_lists_the_sessions_and_ends_each(
     here.post(f"/account/sessions/{other}/end")
     assert not there.is_signed_in()
     assert here.is_signed_in()
-    assert "had ended already" in text_of(
+    assert "had already ended" in text_of(
         here.get(leads_to(here.post(f"/account/sessions/{other}/end")))
     )
 

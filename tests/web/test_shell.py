@@ -70,7 +70,7 @@ def test_the_top_bar_marks_the_page_that_is_open(viewer: Visitor) -> None:
         ({"state": "succeeded"}, "", 15),
         ({"state": "running", "bytes_total": 300, "bytes_done": 100}, "Import: 33 %", 2),
         ({"state": "running"}, "Import: Running", 2),
-        ({"state": "queued"}, "Import: Waiting", 2),
+        ({"state": "queued"}, "Import: Queued", 2),
         ({"state": "partial"}, "Import: Incomplete", 15),
         ({"state": "failed"}, "Import: Failed", 15),
         ({"state": "stopped"}, "Import: Stopped", 15),

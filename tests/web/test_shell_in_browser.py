@@ -105,17 +105,17 @@ def test_an_account_is_managed_without_javascript(site: Site, open_page: OpenPag
     sign_in(page)
     page.goto("/account")
     assert page.get_by_role("button", name="Show").count() == 0
-    page.get_by_label("What is it for?").fill("nightly script")
-    page.get_by_role("button", name="Make a key").click()
+    page.get_by_label("Name").fill("nightly script")
+    page.get_by_role("button", name="Create API key").click()
     assert page.locator("#new-key").inner_text().count(":") == 2
     page.get_by_role("link", name="Revoke").click()
-    page.get_by_role("button", name="Revoke the key").click()
-    page.get_by_text("The API key is revoked.").wait_for()
+    page.get_by_role("button", name="Revoke API key").click()
+    page.get_by_text("API key revoked.").wait_for()
     page.get_by_role("button", name="Dark").click()
     page.wait_for_selector("html[data-theme=dark]")
     page.locator("details.menu > summary").click()
     page.locator("details.menu").get_by_role("button", name="Sign out").click()
-    page.get_by_text("You are signed out.").wait_for()
+    page.get_by_text("You've been signed out.").wait_for()
 
 
 def choose(page: Page, look: str, shown: str) -> None:
@@ -170,8 +170,8 @@ def test_a_password_can_be_shown_and_a_key_copied(site: Site, open_page: OpenPag
     ]
     show.click()
     assert page.locator("#password").get_attribute("type") == "password"
-    page.get_by_label("What is it for?").fill("script")
-    page.get_by_role("button", name="Make a key").click()
+    page.get_by_label("Name").fill("script")
+    page.get_by_role("button", name="Create API key").click()
     key = page.locator("#new-key").inner_text()
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="Copy").click()
@@ -183,8 +183,8 @@ def test_an_impatient_hand_sends_a_form_once(site: Site, open_page: OpenPage) ->
     page = open_page(site.url)
     sign_in(page)
     page.goto("/account")
-    page.get_by_label("What is it for?").fill("script")
-    page.get_by_role("button", name="Make a key").focus()
+    page.get_by_label("Name").fill("script")
+    page.get_by_role("button", name="Create API key").focus()
     site.answers.clear()
     for _ in range(3):
         page.keyboard.press("Enter")
@@ -192,8 +192,8 @@ def test_an_impatient_hand_sends_a_form_once(site: Site, open_page: OpenPage) ->
     site.answers.set()
     page.locator("#new-key").wait_for()
     page.go_back()  # the form can be sent again, also where the browser kept the page
-    page.get_by_label("What is it for?").fill("another script")
-    page.get_by_role("button", name="Make a key").click()
+    page.get_by_label("Name").fill("another script")
+    page.get_by_role("button", name="Create API key").click()
     page.locator("#new-key").wait_for()
     with site.app.app_context():
         names = db.session.scalars(select(APIKey.name).order_by(APIKey.id)).all()
@@ -237,10 +237,10 @@ def test_the_pill_moves_by_itself_and_says_when_nobody_answers(
         db.session.remove()
     pill.get_by_text("77 %").wait_for()
     site.is_down = True
-    page.get_by_text("Slipway does not answer.").wait_for()
+    page.get_by_text("Can't reach Slipway.").wait_for()
     assert "77 %" in pill.inner_text()
     site.is_down = False
-    page.get_by_text("Slipway does not answer.").wait_for(state="hidden")
+    page.get_by_text("Can't reach Slipway.").wait_for(state="hidden")
 
 
 def test_a_page_left_open_leads_to_sign_in_when_its_session_ends(

@@ -75,7 +75,7 @@ def test_every_wrong_guess_reads_the_same_and_costs_one_hash(
 ) -> None:
     response = stranger.sign_in(name, password)
     assert response.status_code == 422
-    assert "This user name and password do not belong together." in text_of(response)
+    assert "Incorrect user name or password." in text_of(response)
     assert len(hashed) == 1
     assert not stranger.is_signed_in()
 
@@ -87,7 +87,7 @@ def test_somebody_kept_out_cannot_sign_in(
         users.set_active(users.user_named(maria), False, actor="test")
     response = stranger.sign_in(maria)
     assert response.status_code == 422
-    assert "do not belong together" in text_of(response)
+    assert "Incorrect user name or password" in text_of(response)
     assert len(hashed) == 1
 
 
@@ -199,7 +199,7 @@ def test_a_form_sent_after_the_session_ended_says_that_nothing_changed(
     before = everything(app)
     response = stranger.post("/account/keys", {"name": "x"})
     assert (response.status_code, response.headers["Location"]) == (303, "/sign-in")
-    assert "Your session has ended, and nothing was changed." in text_of(stranger.get("/sign-in"))
+    assert "Your session has ended. Nothing was changed." in text_of(stranger.get("/sign-in"))
     assert everything(app) == before
 
 

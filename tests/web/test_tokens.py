@@ -26,7 +26,7 @@ def make(visitor: Visitor, **form: object) -> str:
 
 def test_a_token_is_made_shown_once_and_revoked(app: Flask) -> None:
     visitor = Visitor(app, Role.ADMINISTRATOR)
-    assert "No token yet" in visitor.get("/account/tokens").text
+    assert "No API tokens yet" in visitor.get("/account/tokens").text
     token = make(visitor, scopes=["read", "upload"], days="7")
     assert token not in visitor.get("/account/tokens").text
     with app.app_context():
@@ -47,7 +47,7 @@ def test_a_token_is_made_shown_once_and_revoked(app: Flask) -> None:
 def test_what_cannot_be_meant_is_refused_beside_the_field(app: Flask) -> None:
     visitor = Visitor(app, Role.VIEWER)
     for form, words in (
-        ({"name": ""}, "Say what the token is for"),
+        ({"name": ""}, "Enter a name for the token"),
         ({"name": "x" * 101}, "1 to 100 characters"),
         ({"scopes": []}, "Choose from"),
         ({"days": "0"}, "1 to 3650 days"),
@@ -58,7 +58,7 @@ def test_what_cannot_be_meant_is_refused_beside_the_field(app: Flask) -> None:
         )
         assert answer.status_code == 422
         assert words in answer.text
-    assert "Your role does not allow it" in visitor.get("/account/tokens").text
+    assert "Your role doesn't allow this" in text_of(visitor.get("/account/tokens"))
 
 
 def test_nobody_touches_anothers_token(app: Flask) -> None:

@@ -174,9 +174,9 @@ def test_the_picture_carries_the_key_for_this_user() -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"code": "000000x"}, "This code is wrong"),
+        ({"code": "000000x"}, "That code is invalid"),
         ({"code": ""}, "Enter a code."),
-        ({"password": "wrong"}, "This is not your password."),
+        ({"password": "wrong"}, "Wrong password."),
         ({"password": ""}, "Enter your password."),
     ],
 )
@@ -327,7 +327,7 @@ def test_wrong_codes_are_refused_recorded_and_not_given_back(
     for code in (phone.code(-3), phone.code(3), "0", "nonsense", "aaaa-" * 5 + "aaaa", "\0"):
         response = give(stranger, code)
         assert response.status_code == 422
-        assert "This code is wrong, too old or was used before." in text_of(response)
+        assert "That code is invalid, expired or already used." in text_of(response)
         assert f'value="{code}"' not in response.text
     assert not stranger.is_signed_in()
     assert kinds(app).count("user.second_factor_refused") == 6
@@ -416,7 +416,7 @@ def test_a_password_alone_makes_no_api_key(
     before = everything(app)
     response = stranger.client.post("/MAAS/accounts/authenticate/", data=form)
     assert response.status_code in (400, 401, 403)
-    assert "two factors" in response.text
+    assert "two-factor" in response.text
     assert everything(app)["api_key"] == before["api_key"]
 
 
@@ -527,9 +527,9 @@ def test_an_administrator_removes_the_factor_of_somebody_else(
     app: Flask, administrator: Visitor, maria: Visitor, phone: Phone, stranger: Visitor
 ) -> None:
     path = f"/users/{user_id(app)}"
-    assert "Remove the second factor" in text_of(administrator.get(path))
+    assert "Reset two-factor authentication" in text_of(administrator.get(path))
     assert leads_to(administrator.post(f"{path}/two-factor/remove")) == path
-    assert "Remove the second factor" not in text_of(administrator.get(path))
+    assert "Reset two-factor authentication" not in text_of(administrator.get(path))
     assert leads_to(stranger.sign_in("maria")) == "/"
     with app.app_context():
         event = db.session.scalars(select(Event).where(Event.kind == "user.two_factor_reset")).one()

@@ -126,7 +126,7 @@ def _ask_to_sign_in() -> ResponseReturnValue:
         here = local_path(hx.current_path())
         return hx.go_to(url_for("accounts.sign_in", next=here), status=401)
     if request.method not in ("GET", "HEAD"):
-        flash("Your session has ended, and nothing was changed. Sign in and try again.", "warn")
+        flash("Your session has ended. Nothing was changed. Sign in and try again.", "warn")
         return hx.see_other(url_for("accounts.sign_in"))
     here = local_path(request.full_path.rstrip("?"))
     return hx.see_other(url_for("accounts.sign_in", next=here if here != "/" else None))

@@ -19,14 +19,15 @@ from webapp.services.accounts import keys as api_keys
 from webapp.services.accounts import sessions, two_factor, users
 from webapp.services.accounts.sessions import SignedIn, SignInProblem, TooManyAttempts
 from webapp.services.system import secrets
-from webapp.web import forms
+from webapp.web import forms, states
 from webapp.web.access import local_path, me, public, requires
+from webapp.web.states import State
 
 blueprint = Blueprint("accounts", __name__)
 
 PENDING = "second_factor_pending"  # sealed: who gave the right password a moment ago
 NEW_KEY = "new_api_key"
-NEW_KEY_S = 300  # a key that nobody looked at by then is not shown any more
+NEW_KEY_S = 300  # after that, a key that was not shown is lost
 
 
 class SignInForm(FlaskForm):
@@ -41,15 +42,13 @@ class PasswordForm(FlaskForm):
 
     current = PasswordField("Current password", [InputRequired("Enter your current password.")])
     password = PasswordField("New password", [InputRequired("Enter a new password.")])
-    again = PasswordField(
-        "New password again", [EqualTo("password", "The two new passwords differ.")]
-    )
+    again = PasswordField("Confirm new password", [EqualTo("password", "Passwords don't match.")])
 
 
 class KeyForm(FlaskForm):
     """What a new API key is for."""
 
-    name = StringField("What is it for?", [InputRequired("Say what the key is for.")])
+    name = StringField("Name", [InputRequired("Enter a name for the key.")])
 
 
 @dataclass(frozen=True)
@@ -58,10 +57,16 @@ class AccountPage:
 
     user: User
     has_two_factor: bool
+    codes_left: int
     sessions: list[LoginSession]
     keys: list[APIKey]
     this_session: int
     new_key: str
+
+    @property
+    def two_factor(self) -> State:
+        """Whether a second factor is asked for."""
+        return states.ON if self.has_two_factor else states.OFF
 
 
 @blueprint.get("/sign-in")
@@ -107,12 +112,12 @@ def sign_out() -> ResponseReturnValue:
     if current_user.is_authenticated:
         sessions.end(me(), me().session_id)
     session.clear()
-    flash("You are signed out.", "ok")
+    flash("You've been signed out.", "ok")
     return hx.see_other(url_for("accounts.sign_in"))
 
 
 def begin(visitor: SignedIn) -> None:
-    """Give the browser its new session; nothing that it brought along is kept."""
+    """Give the browser its new session; its earlier session state is dropped."""
     if current_user.is_authenticated:
         sessions.end(me(), me().session_id)
     session.clear()
@@ -155,7 +160,7 @@ def change_password() -> ResponseReturnValue:
     except InvalidFields as problem:
         forms.show(problem, form)
         return _account_page(password_form=form, status=422)
-    flash("Your password is changed, and all other sessions have ended.", "ok")
+    flash("Password changed. You've been signed out everywhere else.", "ok")
     return hx.see_other(url_for("accounts.account"))
 
 
@@ -166,9 +171,9 @@ def end_session(session_id: int) -> ResponseReturnValue:
     if session_id == me().session_id:
         return sign_out()
     if sessions.end(me(), session_id):
-        flash("The session has ended.", "ok")
+        flash("Session signed out.", "ok")
     else:
-        flash("That session had ended already.", "info")
+        flash("That session had already ended.", "info")
     return hx.see_other(url_for("accounts.account"))
 
 
@@ -177,14 +182,14 @@ def end_session(session_id: int) -> ResponseReturnValue:
 def end_other_sessions() -> ResponseReturnValue:
     """End all of one's own sessions but this one."""
     count = sessions.end_others(me())
-    flash(f"Ended {count} other session{'' if count == 1 else 's'}.", "ok")
+    flash(f"Signed out of {count} other session{'' if count == 1 else 's'}.", "ok")
     return hx.see_other(url_for("accounts.account"))
 
 
 @blueprint.post("/account/keys")
 @requires(Role.VIEWER)
 def add_key() -> ResponseReturnValue:
-    """Make an API key; the next page shows it, once."""
+    """Create an API key; the next page shows it, once."""
     form = KeyForm()
     if not form.validate():
         return _account_page(key_form=form, status=422)
@@ -219,7 +224,7 @@ def confirm_revoke(key_id: int) -> ResponseReturnValue:
 def revoke_key(key_id: int) -> ResponseReturnValue:
     """Delete one of one's own keys."""
     users.revoke_api_key(users.get(me().user_id), key_id)
-    flash("The API key is revoked.", "ok")
+    flash("API key revoked.", "ok")
     return hx.see_other(url_for("accounts.account", _anchor="keys"))
 
 
@@ -228,9 +233,9 @@ def _own_key(key_id: int) -> APIKey:
         if key.id == key_id:
             return key
     raise NotFound(
-        "There is no such API key.",
+        "API key not found.",
         where=f"API key {key_id}",
-        next_step="It may have been revoked already; look at the list.",
+        next_step="It may have been revoked already. See the list of API keys.",
     )
 
 
@@ -245,6 +250,7 @@ def _account_page(
     page = AccountPage(
         user=user,
         has_two_factor=two_factor.is_on(user),
+        codes_left=len(user.recovery_hashes),
         sessions=list(sessions.of_user(mine.user_id)),
         keys=list(api_keys.of_user(mine.user_id)),
         this_session=mine.session_id,

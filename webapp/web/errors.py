@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When a page cannot be given: which status, which words, and what to do next.
+"""Error pages: which status, which words, and what to do next.
 
 Never a stack trace, never the text of an exception that was not written for people.
 """
@@ -39,38 +39,38 @@ RETRY_AFTER_S = 60
 # status -> (what happened, why, what to do next)
 WORDS = {
     400: (
-        "This request makes no sense",
-        "Something in the address or the form cannot be read.",
-        "Go back and try again; reload the page first if it was open for long.",
+        "Bad request",
+        "Something in the address or the form isn't valid.",
+        "Go back, reload the page and try again.",
     ),
     403: (
-        "This is not for your role",
-        "Your account may not see or do this.",
+        "You don't have permission",
+        "Your role doesn't allow this.",
         "Ask an administrator to do it, or to change your role.",
     ),
     404: (
-        "There is no such page",
+        "Page not found",
         "The address is wrong, or what it showed has been removed.",
-        "Start again from the first page.",
+        "Go to the home page.",
     ),
     405: (
-        "This cannot be done here",
-        "The page exists, but not for this kind of request.",
-        "Go to the page and use its buttons.",
+        "Not allowed here",
+        "This page doesn't accept that kind of request.",
+        "Open the page and use its buttons.",
     ),
     409: (
-        "This cannot be done now",
-        "Something has changed meanwhile.",
-        "Reload the page and look again.",
+        "Not possible right now",
+        "Something changed in the meantime.",
+        "Reload the page and check again.",
     ),
     413: (
-        "This is too large",
-        "What was sent is larger than this form takes.",
-        "Send a smaller file; a keyring has a few kilobytes.",
+        "Too large",
+        "What you sent is larger than this form accepts.",
+        "Send a smaller file. A keyring is usually a few kilobytes.",
     ),
     422: (
-        "Something in the form cannot be used",
-        "A value is missing or not of the kind that is expected.",
+        "The form has errors",
+        "A value is missing or isn't valid.",
         "Go back, correct it and send it again.",
     ),
     429: (
@@ -79,37 +79,37 @@ WORDS = {
         "Wait a minute, then try again.",
     ),
     500: (
-        "Something went wrong in Slipway",
-        "This is a fault of ours, not yours. Nothing was left half done.",
-        "Try again. If it stays, look for this request's number in the log.",
+        "Something went wrong",
+        "Something went wrong on our side. No change was left half done.",
+        "Try again. If it keeps happening, search the log for this request ID.",
     ),
     503: (
-        "The database does not answer",
-        "It is busy, full or not reachable. Machines still get their images.",
-        "Try again in a moment. If it stays, look at the log and at the free space.",
+        "Database unavailable",
+        "It's busy, full or unreachable. Machines can still boot their images.",
+        "Try again in a moment. If it keeps happening, check the log and the free disk space.",
     ),
 }
 FOREIGN = (
-    "This did not come from one of our pages",
-    "Another site asked for it, or a proxy changed the Origin or Host header. Nothing was changed.",
-    "Open Slipway itself and try there. Behind a proxy, let it pass the Host header on "
+    "This request didn't come from a Slipway page",
+    "Another site sent it, or a proxy changed the Origin or Host header. Nothing was changed.",
+    "Open Slipway and try there. If it's behind a proxy, make the proxy pass the Host header "
     "or set SLIPWAY_PUBLIC_URL.",
 )
 RACE = (
-    "Somebody else changed the same thing just now",
-    "Your change came second, and nothing of it was saved.",
-    "Go back, reload the page and look again.",
+    "Someone else changed this at the same time",
+    "Someone else saved first. Your change was not saved.",
+    "Go back, reload the page and check again.",
 )
 STALE_FORM = (
-    "This form is too old",
-    "It was opened before you signed in, or the browser keeps no cookie for this address. "
+    "This form has expired",
+    "You opened it before you signed in, or your browser doesn't accept cookies for this address. "
     "Nothing was changed.",
-    "Reload the page and send it again. Where SLIPWAY_PUBLIC_URL is https, come by that address.",
+    "Reload the page and send it again. If SLIPWAY_PUBLIC_URL is https, use that address.",
 )
 
 
 def register(app: Flask) -> None:
-    """Answer every error in the one look."""
+    """Answer every error as a page, a notice or plain text."""
     app.register_error_handler(Problem, _on_problem)
     app.register_error_handler(CSRFError, _on_csrf)
     app.register_error_handler(OperationalError, _on_database)
@@ -142,13 +142,13 @@ def _on_database(error: OperationalError) -> Response:
     log.error("the database failed", error=str(error.orig))
     db.session.rollback()
     if is_script_path(request.path):
-        return _for_scripts("The database does not answer.", 503)
+        return _for_scripts("The database is unavailable.", 503)
     return _answer(503, *WORDS[503])
 
 
 def _on_race(error: Exception) -> Response:
     """Two changes at the same moment; what the database refused is the later one."""
-    log.warning("a change met another one", error=type(error).__name__)
+    log.warning("a change lost a race", error=type(error).__name__)
     db.session.rollback()
     return _answer(409, *RACE)
 

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from flask import Flask
 from markupsafe import Markup, escape
 
+from webapp.severity import Severity
+
 SPANS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 UNITS = ("kB", "MB", "GB", "TB", "PB")
 
@@ -108,6 +110,14 @@ def code_words(text: str) -> Markup:
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped
 
 
+SPOKEN = {Severity.OK: "Done", Severity.WARN: "Warning", Severity.ERROR: "Error"}
+
+
+def spoken(severity: str) -> str:
+    """What a screen reader says before a notice of this severity."""
+    return SPOKEN.get(Severity(severity), "Note")
+
+
 def register(app: Flask) -> None:
     """Make the filters known to templates."""
     for function in (
@@ -120,5 +130,6 @@ def register(app: Flask) -> None:
         relative_time,
         browser_name,
         code_words,
+        spoken,
     ):
         app.add_template_filter(function)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The first administrator, made through the one-time link that the start printed."""
+"""The first administrator, created through the one-time link that the start printed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SetupForm(FlaskForm):
 
     username = StringField("User name", [InputRequired("Choose a user name.")])
     password = PasswordField("Password", [InputRequired("Choose a password.")])
-    again = PasswordField("Password again", [EqualTo("password", "The two passwords differ.")])
+    again = PasswordField("Confirm password", [EqualTo("password", "Passwords don't match.")])
 
 
 @blueprint.get("/setup")
@@ -38,7 +38,7 @@ def index() -> ResponseReturnValue:
     shown, its files and the history after it carry an address without it.
     """
     if users.has_users():
-        flash("The first administrator was made already. Sign in.", "info")
+        flash("The first administrator already exists. Sign in.", "info")
         return hx.see_other(url_for("accounts.sign_in"))
     if "code" in request.args:
         if not users.is_setup_code(request.args["code"]):
@@ -55,7 +55,7 @@ def index() -> ResponseReturnValue:
 @blueprint.post("/setup")
 @public
 def create() -> ResponseReturnValue:
-    """Make the first administrator and sign them in."""
+    """Create the first administrator and sign them in."""
     form = SetupForm()
     try:
         if not form.validate():
@@ -73,5 +73,5 @@ def create() -> ResponseReturnValue:
             user_agent=request.user_agent.string,
         )
     )
-    flash(f"Welcome, {user.username}. You are the administrator of this Slipway.", "ok")
+    flash(f"Welcome, {user.username}. You're signed in as administrator.", "ok")
     return hx.see_other("/")

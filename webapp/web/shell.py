@@ -17,7 +17,9 @@ from webapp.extensions import db, settings
 from webapp.models import ImportRun, Role, RunState
 from webapp.services.accounts import users
 from webapp.services.accounts.sessions import SignedIn
+from webapp.web import import_states
 from webapp.web.access import local_path, public, requires
+from webapp.web.states import State
 
 THEMES = ("auto", "light", "dark")
 THEME_COOKIE = "slipway-theme"
@@ -59,8 +61,7 @@ class NavLink:
 class Pill:
     """The import in two words; ``is_live`` while there is something to watch."""
 
-    kind: str
-    text: str
+    state: State
     is_live: bool
 
 
@@ -137,17 +138,9 @@ def read_pill() -> Pill | None:
     )
     if run is None:
         return None
-    if run.state == RunState.RUNNING:
-        percent = run.bytes_done * 100 // run.bytes_total if run.bytes_total else 0
-        return Pill("busy", f"{percent} %" if run.bytes_total else "Running", is_live=True)
-    words = {
-        RunState.QUEUED: ("wait", "Waiting"),
-        RunState.PARTIAL: ("warn", "Incomplete"),
-        RunState.FAILED: ("error", "Failed"),
-        RunState.STOPPED: ("off", "Stopped"),
-    }
-    found = words.get(RunState(run.state))
-    return Pill(*found, is_live=run.state == RunState.QUEUED) if found else None
+    found = import_states.in_short(run)
+    is_live = run.state in (RunState.RUNNING, RunState.QUEUED)
+    return Pill(found, is_live) if found else None
 
 
 @blueprint.get("/")

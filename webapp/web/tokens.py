@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One's own bearer tokens of ``/api/v1``: make, list, revoke."""
+"""One's own bearer tokens of ``/api/v1``: create, list, revoke."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from flask import Blueprint, flash, session, url_for
 from flask.typing import ResponseReturnValue
@@ -22,10 +24,10 @@ from webapp.web.access import me, requires
 blueprint = Blueprint("tokens", __name__)
 
 SHOWN = "token_shown_once"  # where the session keeps it, sealed, until the next page
-SHOWN_S = 300  # a token that nobody looked at by then is not shown any more
+SHOWN_S = 300  # after that, a token that was not shown is lost
 MEANINGS = {
     Scope.READ: "See images, sources, imports and events",
-    Scope.IMPORT: "Start and stop imports, read sources again",
+    Scope.IMPORT: "Start and stop imports, refresh sources",
     Scope.UPLOAD: "Upload images",
     Scope.ADMIN: "Everything else: sources, selections, deletion, settings, users",
 }
@@ -34,9 +36,24 @@ MEANINGS = {
 class TokenForm(FlaskForm):
     """What a new token is for, what it may do, and for how long."""
 
-    name = StringField("What is it for?", [InputRequired("Say what the token is for.")])
-    scopes = SelectMultipleField("It may", choices=[SelectChoice(str(s), str(s)) for s in Scope])
-    days = IntegerField("Days until it ends", [Optional()])
+    name = StringField("Name", [InputRequired("Enter a name for the token.")])
+    scopes = SelectMultipleField("Scopes", choices=[SelectChoice(str(s), str(s)) for s in Scope])
+    days = IntegerField("Expires after (days)", [Optional()])
+
+
+@dataclass(frozen=True)
+class ScopeChoice:
+    """A scope as a check box; ``is_allowed`` when the visitor's role covers it."""
+
+    value: str
+    meaning: str
+    is_allowed: bool
+    is_checked: bool
+
+    @property
+    def help(self) -> str:
+        """What the scope allows, and why it can't be chosen."""
+        return self.meaning + ("" if self.is_allowed else ". Your role doesn't allow this.")
 
 
 @blueprint.get("/account/tokens")
@@ -49,7 +66,7 @@ def index() -> ResponseReturnValue:
 @blueprint.post("/account/tokens")
 @requires(Role.VIEWER)
 def add() -> ResponseReturnValue:
-    """Make one; the next page shows it, once."""
+    """Create one; the next page shows it, once."""
     form = TokenForm()
     if not form.validate():
         return _page(form, status=422)
@@ -71,7 +88,7 @@ def confirm_revoke(token_id: int) -> ResponseReturnValue:
     return hx.render(
         "accounts/revoke.html",
         None,
-        what="token",
+        what="API token",
         name=token.name,
         begins=token.hint,
         used_at=token.used_at,
@@ -85,7 +102,7 @@ def confirm_revoke(token_id: int) -> ResponseReturnValue:
 def revoke(token_id: int) -> ResponseReturnValue:
     """Delete one of one's own tokens."""
     tokens.revoke(users.get(me().user_id), token_id)
-    flash("The token is revoked.", "ok")
+    flash("API token revoked.", "ok")
     return hx.see_other(url_for("tokens.index"))
 
 
@@ -94,16 +111,18 @@ def _own(token_id: int) -> APIToken:
         if row.id == token_id:
             return row
     raise NotFound(
-        "There is no such token.",
+        "API token not found.",
         where=f"token {token_id}",
-        next_step="It may have been revoked already; look at the list.",
+        next_step="It may have been revoked already. See the list of tokens.",
     )
 
 
 def _page(form: TokenForm, status: int = 200) -> ResponseReturnValue:
     role = me().role
+    chosen = form.scopes.data or []
     scopes = [
-        (str(scope), text, users.covers(role, ROLE_OF[scope])) for scope, text in MEANINGS.items()
+        ScopeChoice(str(scope), text, users.covers(role, ROLE_OF[scope]), scope in chosen)
+        for scope, text in MEANINGS.items()
     ]
     return hx.render(
         "accounts/tokens.html",

@@ -99,7 +99,7 @@ def answer() -> ResponseReturnValue:
 
 def _begin_again() -> ResponseReturnValue:
     session.pop(PENDING, None)
-    flash("Begin with your name and password; the code is to follow within five minutes.", "info")
+    flash("Sign in again. The code must be entered within five minutes.", "info")
     return hx.see_other(url_for("accounts.sign_in", next=_next_or_none()))
 
 
@@ -137,7 +137,7 @@ def show() -> ResponseReturnValue:
 @blueprint.post("/account/two-factor/begin")
 @requires(Role.VIEWER)
 def make_key() -> ResponseReturnValue:
-    """Make a key; it counts when a code of it was entered."""
+    """Create a key; it counts once a code of it is entered."""
     session[NEW_KEY] = secrets.seal(two_factor.new_key())
     return hx.see_other(url_for("two_factor.show"))
 
@@ -163,7 +163,7 @@ def turn_on() -> ResponseReturnValue:
     """Let the new key count, and show the recovery codes on the next page."""
     form, key = PasswordCodeForm(), _new_key()
     if not key:
-        flash("The key was not confirmed in time. Begin again with a new one.", "warn")
+        flash("Setup timed out. Start again.", "warn")
         return hx.see_other(url_for("accounts.account", _anchor="two-factor"))
     try:
         if not form.validate():
@@ -173,14 +173,14 @@ def turn_on() -> ResponseReturnValue:
         forms.show(problem, form)
         return _page(on_form=form, status=422)
     session.pop(NEW_KEY, None)
-    flash("Two-factor sign-in is on, and all other sessions have ended.", "ok")
+    flash("Two-factor authentication is on. You've been signed out everywhere else.", "ok")
     return _show_codes(codes)
 
 
 @blueprint.post("/account/two-factor/codes")
 @requires(Role.VIEWER)
 def renew_codes() -> ResponseReturnValue:
-    """Make new recovery codes and show them on the next page."""
+    """Create recovery codes and show them on the next page."""
     form = NewCodesForm()
     if not form.validate():
         return _page(codes_form=form, status=422)
@@ -204,7 +204,7 @@ def turn_off() -> ResponseReturnValue:
     except InvalidFields as problem:
         forms.show(problem, form)
         return _page(off_form=form, status=422)
-    flash("Two-factor sign-in is off, and all other sessions have ended.", "ok")
+    flash("Two-factor authentication is off. You've been signed out everywhere else.", "ok")
     return hx.see_other(url_for("accounts.account", _anchor="two-factor"))
 
 

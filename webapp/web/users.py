@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Users, for administrators: who there is, what they may do, who is kept out."""
+"""Users, for administrators: list, add, disable, change roles and passwords."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from flask import Blueprint, flash, request, url_for
 from flask.typing import ResponseReturnValue
@@ -14,17 +16,39 @@ from webapp import hx
 from webapp.errors import InvalidFields
 from webapp.models import Role, User
 from webapp.services.accounts import two_factor, users
-from webapp.web import forms
+from webapp.severity import Severity
+from webapp.web import forms, states
 from webapp.web.access import me, requires
+from webapp.web.states import State
 
 blueprint = Blueprint("users", __name__, url_prefix="/users")
 
 ROLES = (
-    (Role.VIEWER, "Viewer: sees everything, changes nothing"),
-    (Role.OPERATOR, "Operator: also selects images, starts and stops imports"),
-    (Role.ADMINISTRATOR, "Administrator: also boot sources, deletions and users"),
+    (Role.VIEWER, "Viewer: read-only"),
+    (Role.OPERATOR, "Operator: can also select images and start or stop imports"),
+    (Role.ADMINISTRATOR, "Administrator: full access, including sources, deletion and users"),
 )
+ACTIVE = State(Severity.OK, "Active")
+DISABLED = State(Severity.OFF, "Disabled")
 CHOICES = [SelectChoice(str(role), text) for role, text in ROLES]
+
+
+@dataclass(frozen=True)
+class UserRow:
+    """A user as the list and the user's own page show it."""
+
+    user: User
+    has_two_factor: bool
+
+    @property
+    def state(self) -> State:
+        """Whether the user can sign in."""
+        return ACTIVE if self.user.is_active else DISABLED
+
+    @property
+    def two_factor(self) -> State:
+        """Whether a second factor is asked for."""
+        return states.ON if self.has_two_factor else states.OFF
 
 
 class UserForm(FlaskForm):
@@ -32,7 +56,7 @@ class UserForm(FlaskForm):
 
     username = StringField("User name", [InputRequired("Choose a user name.")])
     role = SelectField("Role", choices=CHOICES, default=str(Role.VIEWER))
-    password = PasswordField("First password", [InputRequired("Choose a password.")])
+    password = PasswordField("Initial password", [InputRequired("Choose a password.")])
 
 
 class RoleForm(FlaskForm):
@@ -42,7 +66,7 @@ class RoleForm(FlaskForm):
 
 
 class ResetForm(FlaskForm):
-    """A new password for somebody who lost theirs."""
+    """A new password for a user who lost theirs."""
 
     password = PasswordField("New password", [InputRequired("Choose a password.")])
 
@@ -51,13 +75,13 @@ class ResetForm(FlaskForm):
 @requires(Role.ADMINISTRATOR)
 def index() -> ResponseReturnValue:
     """List all users."""
-    return hx.render("users/index.html", None, users=users.list_users())
+    return hx.render("users/index.html", None, rows=[_row(user) for user in users.list_users()])
 
 
 @blueprint.get("/add")
 @requires(Role.ADMINISTRATOR)
 def add() -> ResponseReturnValue:
-    """Ask for a new user's name, role and first password."""
+    """Ask for a new user's name, role and initial password."""
     return hx.render("users/add.html", None, form=UserForm())
 
 
@@ -94,16 +118,16 @@ def change_role(user_id: int) -> ResponseReturnValue:
     if not form.validate():
         return _page(user, role_form=form, status=422)
     users.change_role(user, Role(form.role.data), actor=me().username)
-    flash(f"{user.username} is {_article(user.role)} {user.role} now.", "ok")
+    flash(f"{user.username} is now {_article(user.role)} {user.role}.", "ok")
     if user.id == me().user_id and user.role != Role.ADMINISTRATOR:
-        return hx.see_other(url_for("accounts.account"))  # this page is not theirs any more
+        return hx.see_other(url_for("accounts.account"))  # they can no longer open this page
     return hx.see_other(url_for("users.show", user_id=user.id))
 
 
 @blueprint.post("/<int(max=2147483647):user_id>/password")
 @requires(Role.ADMINISTRATOR)
 def reset_password(user_id: int) -> ResponseReturnValue:
-    """Set somebody else's password and end their sessions."""
+    """Set another user's password and end their sessions."""
     user, form = users.get(user_id), ResetForm()
     if not form.validate():
         return _page(user, reset_form=form, status=422)
@@ -112,29 +136,29 @@ def reset_password(user_id: int) -> ResponseReturnValue:
     except InvalidFields as problem:
         forms.show(problem, form)
         return _page(user, reset_form=form, status=422)
-    flash(f"The password of {user.username} is changed; their sessions have ended.", "ok")
+    flash(f"Password changed. {user.username} has been signed out everywhere.", "ok")
     return hx.see_other(url_for("users.show", user_id=user.id))
 
 
 @blueprint.post("/<int(max=2147483647):user_id>/two-factor/remove")
 @requires(Role.ADMINISTRATOR)
 def remove_two_factor(user_id: int) -> ResponseReturnValue:
-    """Remove the second factor of somebody who lost it."""
+    """Remove the second factor of a user who lost it."""
     user = users.get(user_id)
     if two_factor.reset(user, actor=me().username):
-        flash(f"{user.username} signs in with the password alone now.", "ok")
+        flash(f"Two-factor authentication is off for {user.username}.", "ok")
     else:
-        flash(f"{user.username} had no second factor.", "info")
+        flash(f"Two-factor authentication was already off for {user.username}.", "info")
     return hx.see_other(url_for("users.show", user_id=user.id))
 
 
 @blueprint.post("/<int(max=2147483647):user_id>/active")
 @requires(Role.ADMINISTRATOR)
 def set_active(user_id: int) -> ResponseReturnValue:
-    """Let a user in or keep them out."""
+    """Enable or disable a user."""
     user, is_active = users.get(user_id), request.form.get("is_active") == "yes"
     users.set_active(user, is_active, actor=me().username)
-    text = "may sign in again" if is_active else "is kept out, and their sessions have ended"
+    text = "can sign in again" if is_active else "is disabled and has been signed out"
     flash(f"{user.username} {text}.", "ok")
     return hx.see_other(url_for("users.show", user_id=user.id))
 
@@ -150,12 +174,15 @@ def _page(
         "users/show.html",
         None,
         status=status,
-        user=user,
+        row=_row(user),
         is_me=user.id == me().user_id,
-        has_two_factor=two_factor.is_on(user),
         role_form=role_form or RoleForm(None, role=user.role),
         reset_form=reset_form or ResetForm(None),
     )
+
+
+def _row(user: User) -> UserRow:
+    return UserRow(user, two_factor.is_on(user))
 
 
 def _article(role: str) -> str:

@@ -30,7 +30,7 @@ GOOD = (
 
 @pytest.mark.parametrize("password", COMMON)
 def test_what_everybody_guesses_first_is_refused(password: str) -> None:
-    with pytest.raises(InvalidFields, match=r"guessed first"):
+    with pytest.raises(InvalidFields, match=r"too common"):
         passwords.check_choice(password, "maria")
 
 
@@ -55,7 +55,7 @@ def test_three_thousand_well_known_passwords_that_are_long_enough_are_refused() 
 
 def test_the_user_name_makes_no_password() -> None:
     for password in ("mariasmith", "mariasmith1", "MariaSmith!!"):
-        with pytest.raises(InvalidFields, match="built on the user name"):
+        with pytest.raises(InvalidFields, match="base the password on the user name"):
             passwords.check_choice(password, "MariaSmith")
     passwords.check_choice("mariasmith likes long walks", "mariasmith")
 

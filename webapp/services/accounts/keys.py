@@ -33,9 +33,9 @@ def create_api_key(user: User, name: str) -> str:
     """
     name = name.strip()
     if not name or len(name) > 100 or not name.isprintable():
-        raise InvalidFields({"name": ["Say in 1 to 100 characters what the key is for."]})
+        raise InvalidFields({"name": ["Enter a name of 1 to 100 characters."]})
     if len(of_user(user.id)) >= MAX_KEYS:
-        raise InvalidFields({"name": [f"{MAX_KEYS} keys are enough. Revoke one first."]})
+        raise InvalidFields({"name": [f"You can have at most {MAX_KEYS} keys. Revoke one first."]})
     consumer, token = _random(18), _random(18)
     secret = _random(_SECRET_LENGTH)
     key = APIKey(
@@ -99,9 +99,9 @@ def revoke_api_key(user: User, key_id: int) -> None:
     key = db.session.get(APIKey, key_id)
     if key is None or key.user_id != user.id:
         raise NotFound(
-            "There is no such API key.",
+            "API key not found.",
             where=f"API key {key_id}",
-            next_step="It may have been revoked already; look at the list.",
+            next_step="It may have been revoked already. See the list.",
         )
     db.session.delete(key)
     events.record("api_key.revoked", actor=user.username, subject=key.name)

@@ -51,14 +51,14 @@ def check_choice(password: str, username: str) -> None:
 
 def _why_not(password: str, name: str) -> str:
     if len(password) < SHORTEST:
-        return f"Use at least {SHORTEST} characters; this has {len(password)}."
+        return f"Use at least {SHORTEST} characters; this one has {len(password)}."
     if len(password) > LONGEST:
-        return f"Use at most {LONGEST} characters; this has {len(password)}."
+        return f"Use at most {LONGEST} characters; this one has {len(password)}."
     lowered = password.casefold()
     if name and name in lowered and len(lowered) - len(name) < SHORTEST:
-        return "This is built on the user name."
+        return "Don't base the password on the user name."
     if is_common(password):
-        return "This is one of the passwords that are guessed first."
+        return "This password is too common."
     return ""
 
 

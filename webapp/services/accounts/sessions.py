@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 
 class SignInProblem(Problem):
-    """Name and password do not belong together; never says which of them is wrong."""
+    """Wrong user name or password; never reveals which of them."""
 
     code = "sign-in-refused"
 
@@ -86,8 +86,8 @@ def authenticate(username: str, password: str, *, address: str) -> User:
         events.record("user.sign_in_refused", actor=user.username if user else "", subject=address)
         db.session.commit()
         raise SignInProblem(
-            "This user name and password do not belong together.",
-            next_step="Check both, or ask an administrator to set a new password.",
+            "Incorrect user name or password.",
+            next_step="Check both. If you forgot the password, ask an administrator for a new one.",
         )
     if passwords.needs_rehash(user.password_hash):
         user.password_hash = passwords.hash_password(password)
@@ -113,7 +113,7 @@ def _spend(account_key: str, address: str) -> None:
     log.warning("sign-in throttled", address=address)
     raise TooManyAttempts(
         "Too many attempts from this address.",
-        next_step="Wait a minute, then try again. From another address it works at once.",
+        next_step="Wait a minute, then try again, or sign in from another address.",
     )
 
 

@@ -70,9 +70,9 @@ def create(
     name = name.strip()
     wrong: dict[str, list[str]] = {}
     if not name or len(name) > 100 or not name.isprintable():
-        wrong["name"] = ["Say in 1 to 100 characters what the token is for."]
+        wrong["name"] = ["Enter a name of 1 to 100 characters."]
     if len(of_user(user.id)) >= MAX_KEYS:
-        wrong["name"] = [f"{MAX_KEYS} tokens are enough. Revoke one first."]
+        wrong["name"] = [f"You can have at most {MAX_KEYS} tokens. Revoke one first."]
     unknown = sorted(set(scopes) - set(Scope))
     if unknown or not scopes:
         wrong["scopes"] = [
@@ -127,9 +127,9 @@ def revoke(user: User, token_id: int) -> None:
     row = db.session.get(APIToken, token_id)
     if row is None or row.user_id != user.id:
         raise NotFound(
-            "There is no such token.",
+            "API token not found.",
             where=f"token {token_id}",
-            next_step="It may have been revoked already; look at the list.",
+            next_step="It may have been revoked already. See the list.",
         )
     db.session.delete(row)
     events.record("api_token.revoked", actor=user.username, subject=row.name)

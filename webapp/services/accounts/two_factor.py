@@ -35,7 +35,7 @@ _RECOVERY_BYTES = 15
 # gets here, and many addresses must not guess a code of six digits together.
 CODE_BUCKET = throttle.Bucket("second factor", capacity=8, refill_s=60)
 
-_WRONG = "This code is wrong, too old or was used before."
+_WRONG = "That code is invalid, expired or already used."
 
 log = structlog.get_logger(__name__)
 
@@ -100,8 +100,8 @@ def check(user: User, code: str, *, address: str) -> None:
     if not _is_accepted(user.id, code, address):
         raise SignInProblem(
             _WRONG,
-            next_step="Wait for the app's next code, or use a recovery code. "
-            "When both are lost, an administrator can help.",
+            next_step="Wait for the next code, or use a recovery code. "
+            "If you've lost both, ask an administrator.",
         )
 
 
@@ -110,8 +110,9 @@ def refuse_password_alone(user: User) -> None:
     if is_on(user):
         db.session.commit()
         raise SignInProblem(
-            "This account signs in with two factors, so its password alone makes no API key.",
-            next_step="Sign in with a browser and make the key on your account's page.",
+            "This account uses two-factor authentication, "
+            "so a password alone can't create an API key.",
+            next_step="Sign in with a browser and create the key in your account.",
         )
 
 
@@ -131,9 +132,9 @@ def turn_on(me: SignedIn, key: str, password: str, code: str, address: str) -> l
     if is_on(user):
         db.session.rollback()
         raise Conflict(
-            "Two-factor sign-in is on already.",
+            "Two-factor authentication is already on.",
             where=me.username,
-            next_step="Turn it off first, to use another key.",
+            next_step="To use another key, turn it off first.",
         )
     user.totp_secret, user.totp_last_step = secrets.seal(key), step
     codes = _give_codes(user)
@@ -178,8 +179,8 @@ def reset(user: User, *, actor: str = "") -> bool:
     """
     if actor == user.username:
         raise Conflict(
-            "Your own second factor is turned off on your account's page.",
-            next_step="Open your account, where password and code are asked for.",
+            "You can't reset your own second factor here.",
+            next_step="Turn it off in your account, with your password and a code.",
         )
     if not is_on(user):
         return False
@@ -196,13 +197,13 @@ def _check_password(me: SignedIn, password: str, address: str) -> None:
     if not sessions.check_again(users.get(me.user_id), password, address=address):
         events.record("user.password_refused", actor=me.username, subject=address)
         db.session.commit()
-        raise InvalidFields({"password": ["This is not your password."]})
+        raise InvalidFields({"password": ["Wrong password."]})
     db.session.commit()
 
 
 def _check_code(me: SignedIn, code: str, address: str) -> None:
     if not is_on(users.get(me.user_id)):
-        raise Conflict("Two-factor sign-in is off.", next_step="Look at your account's page.")
+        raise Conflict("Two-factor authentication is off.", next_step="Turn it on in your account.")
     if not _is_accepted(me.user_id, code, address):
         raise InvalidFields({"code": [_WRONG]})
 

@@ -52,7 +52,7 @@ _RANK = {Role.VIEWER: 0, Role.OPERATOR: 1, Role.ADMINISTRATOR: 2}
 
 
 class SetupProblem(Problem):
-    """The one-time link does not make an administrator (any more)."""
+    """The one-time setup link is wrong, used or expired."""
 
     code = "setup-code-invalid"
 
@@ -88,9 +88,7 @@ def user_named(name: str) -> User:
 
 def _known(user: User | None, where: str) -> User:
     if user is None:
-        raise NotFound(
-            "There is no such user.", where=where, next_step="Look at the list of users."
-        )
+        raise NotFound("User not found.", where=where, next_step="See the list of users.")
     return user
 
 
@@ -114,7 +112,9 @@ def _new_user(name: str, password: str, role: Role) -> User:
     name = name.strip().lower()
     wrong: dict[str, list[str]] = {}
     if not _NAME.fullmatch(name):
-        wrong["username"] = ["Use 1 to 150 letters, digits and @ . + - _; begin with no sign."]
+        wrong["username"] = [
+            "Use 1 to 150 letters, digits and @ . + - _, starting with a letter or digit."
+        ]
     elif db.session.scalar(select(exists().where(User.username == name))):
         wrong |= _taken().fields
     try:
@@ -127,7 +127,7 @@ def _new_user(name: str, password: str, role: Role) -> User:
 
 
 def _taken() -> InvalidFields:
-    return InvalidFields({"username": ["There is a user of this name already."]})
+    return InvalidFields({"username": ["A user with this name already exists."]})
 
 
 def set_password(user: User, password: str, *, actor: str = "", but: int | None = None) -> None:
@@ -151,7 +151,7 @@ def change_own_password(me: sessions.SignedIn, current: str, password: str, addr
     if not sessions.check_again(user, current, address=address):
         events.record("user.password_refused", actor=me.username, subject=address)
         db.session.commit()
-        raise InvalidFields({"current": ["This is not your current password."]})
+        raise InvalidFields({"current": ["Wrong current password."]})
     set_password(user, password, actor=me.username, but=me.session_id)
 
 
@@ -162,8 +162,8 @@ def reset_password(me: sessions.SignedIn, user: User, password: str) -> None:
     """
     if user.id == me.user_id:
         raise Conflict(
-            "Your own password is changed on your account's page.",
-            next_step="Open your account, where the current password is asked for.",
+            "You can't reset your own password here.",
+            next_step="Change it in your account, with your current password.",
         )
     set_password(user, password, actor=me.username)
 
@@ -215,7 +215,7 @@ def _change(user: User, values: dict[str, Any], *, is_loss: bool) -> None:
             where=user.username,
             expected="at least one active administrator",
             got="none after this change",
-            next_step="Make somebody else an administrator first.",
+            next_step="Make another user an administrator first.",
         )
 
 
@@ -265,10 +265,10 @@ def create_first_administrator(code: str, name: str, password: str) -> User:
 def setup_problem() -> SetupProblem:
     """What to tell somebody whose link is no use."""
     return SetupProblem(
-        "This link cannot be used (any more).",
+        "This setup link is no longer valid.",
         expected="the link that Slipway printed at its last start",
-        got="an older, used or altered one",
-        next_step="Start Slipway again, which prints a new link, "
+        got="an old, used or altered link",
+        next_step="Restart Slipway, which prints a new link, "
         "or run `slipway admin create NAME` on the server.",
     )
 

@@ -47,9 +47,9 @@ class Known:
 
 KNOWN: dict[str, Known] = {
     AUTO_IMPORT: Known("Import the selected images on schedule", True, _switch),
-    HTTP_PROXY: Known("Proxy for boot sources that have none of their own", "", _proxy),
-    USES_PROXY: Known("Go through http_proxy", True, _switch),
-    NO_PROXY: Known("Reach boot sources directly, whatever http_proxy says", False, _switch),
+    HTTP_PROXY: Known("Proxy for boot sources without their own", "", _proxy),
+    USES_PROXY: Known("Use http_proxy", True, _switch),
+    NO_PROXY: Known("Connect to boot sources directly, ignoring http_proxy", False, _switch),
 }
 
 
@@ -94,9 +94,7 @@ def proxy_for_sources() -> str:
 def _checked(name: str) -> str:
     if name not in KNOWN:
         known = ", ".join(KNOWN)
-        raise InvalidFields(
-            {"name": [f"{name[:60]!r} is not a setting of images. Settings: {known}."]}
-        )
+        raise InvalidFields({"name": [f"{name[:60]!r} isn't an image setting. Settings: {known}."]})
     return name
 
 

@@ -35,9 +35,9 @@ def unseal(token: str, *, max_age_s: int | None = None) -> str:
         return _fernet().decrypt(token.encode(), ttl=max_age_s).decode()
     except (InvalidToken, UnicodeError) as error:
         raise SecretProblem(
-            "A kept password or form cannot be read any more.",
+            "A stored password or form can't be decrypted.",
             expected="text encrypted with the current SLIPWAY_SECRET_KEY",
-            got="text that this key does not open, or that is too old",
+            got="text that this key can't decrypt, or that is too old",
             next_step="Enter it again.",
         ) from error
 

@@ -32,4 +32,4 @@ def wake() -> None:
     try:
         wake_queue(settings().queue_url).enqueue(b"look")
     except Exception:
-        log.warning("the worker could not be woken; it checks by itself", exc_info=True)
+        log.warning("the worker could not be woken; it polls for work", exc_info=True)
