@@ -56,7 +56,7 @@ bench: $(VENV)/.ready-dev packages-bench ## measure against curl and nginx, side
 
 .PHONY: screenshots
 screenshots: $(VENV)/.ready-dev packages-test ## take docs/screenshots anew
-	@exec $(BIN)/python -m tests.screenshots $(ARGS)
+	@exec $(BIN)/python -m tests.support.screenshots $(ARGS)
 
 ##@ Keep
 

@@ -30,7 +30,7 @@ from urllib.parse import urlencode, urlsplit
 
 from sqlalchemy import create_engine, insert, select
 
-from tests import live
+from tests.support import live
 from webapp.models import BootResource, ResourceSet, utcnow
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -28,9 +28,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests import signed
-from tests.live import free_port
 from tests.mirror.maker import Mirror, make_mirror
+from tests.support import signed
+from tests.support.live import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 GIB = 1 << 30

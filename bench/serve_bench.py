@@ -29,9 +29,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests import databases, live
 from tests.rack import images
 from tests.rack.server import LiveRack
+from tests.support import databases, live
 from webapp.extensions import db, store
 from webapp.models import Blob, ResourceFile
 

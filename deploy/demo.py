@@ -28,10 +28,10 @@ import requests
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests import signed  # noqa: E402 - the folder above must be on the path first
 from tests.mirror import bootfiles  # noqa: E402
 from tests.mirror.maker import Mirror, make_mirror  # noqa: E402
 from tests.mirror.server import MirrorServer  # noqa: E402
+from tests.support import signed  # noqa: E402 - the folder above must be on the path first
 
 SLIPWAY = [sys.executable, "-m", "webapp.cli.main"]
 PATIENCE_S = 120

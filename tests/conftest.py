@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import databases, network, signed
-from tests.databases import Databases, PostgresDatabases, Queries, SQLiteDatabases
 from tests.mirror.maker import Mirror, make_mirror
 from tests.mirror.server import MirrorServer
-from tests.postgres import Cluster
+from tests.support import databases, network, signed
+from tests.support.databases import Databases, PostgresDatabases, Queries, SQLiteDatabases
+from tests.support.postgres import Cluster
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from webapp.config import Settings
 
-pytest_plugins = ["tests.browser", "tests.live"]
+pytest_plugins = ["tests.support.browser", "tests.support.live"]
 
 MARKERS = {
     "both_databases": "runs on SQLite and on PostgreSQL; other tests run on what DB says",

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from flask import Flask
 
-from tests import factories
 from tests.api.clients import DIALECTS, Dialect, Script
-from tests.live import ADMIN, PASSWORD, LiveSlipway, _database
+from tests.support import factories
+from tests.support.live import ADMIN, PASSWORD, LiveSlipway, _database
 from webapp.extensions import db
 from webapp.models import Role
 from webapp.services.accounts import users

@@ -10,8 +10,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from tests import factories
 from tests.api.clients import API, Request, Script, check
+from tests.support import factories
 from webapp.extensions import db
 from webapp.models import APIKey, LoginSession, Role
 from webapp.services.accounts import keys as api_keys

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from flask import Flask
 from sqlalchemy import select
 
-from tests import factories
 from tests.api.clients import API, DIALECTS, Request, Script, oauth
+from tests.support import factories
 from webapp.api.v2.table import RESOURCES
 from webapp.extensions import db
 from webapp.models import APIKey, Role, User

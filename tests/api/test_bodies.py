@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from tests.api.clients import API, BOUNDARY, Request, Script, multipart, oauth
-from tests.signed import SigningKey
+from tests.support.signed import SigningKey
 from webapp.api.v2 import bodies
 from webapp.extensions import db
 from webapp.models import BootSource, Event

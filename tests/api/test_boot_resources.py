@@ -11,9 +11,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from tests import factories
 from tests.api.clients import API, Request, Script, oauth
-from tests.databases import Queries
+from tests.support import factories
+from tests.support.databases import Queries
 from webapp.extensions import db
 from webapp.models import (
     BootResource,

@@ -11,9 +11,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from tests import factories
 from tests.api.clients import API, Script
-from tests.signed import SigningKey
+from tests.support import factories
+from tests.support.signed import SigningKey
 from webapp.extensions import db
 from webapp.models import BootSource, BootSourceSelection, Event
 

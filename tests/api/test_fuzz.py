@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from tests import factories
 from tests.api.clients import BOUNDARY, Request, Script
 from tests.api.clients import multipart as base64_parts
+from tests.support import factories
 from webapp.api.v2.describe import DESCRIBE
 from webapp.api.v2.dispatch import Resource
 from webapp.api.v2.table import RESOURCES

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.live import ADMIN, PASSWORD, LiveSlipway
 from tests.mirror.maker import make_mirror
 from tests.mirror.server import MirrorServer
-from tests.signed import SigningKey
+from tests.support.live import ADMIN, PASSWORD, LiveSlipway
+from tests.support.signed import SigningKey
 
 HERE = Path(__file__).resolve().parent
 REQUIREMENTS = HERE / "libmaas.txt"

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from tests.api.clients import API, DIALECTS, Dialect, Request, oauth
-from tests.live import ADMIN, HOST, LiveSlipway, wait_until
 from tests.mirror.maker import Mirror, make_mirror
 from tests.mirror.server import MirrorServer
-from tests.signed import SigningKey
+from tests.support.live import ADMIN, HOST, LiveSlipway, wait_until
+from tests.support.signed import SigningKey
 from webapp.http.bodies import MOST_DRAINED
 
 pytestmark = pytest.mark.slow

@@ -7,8 +7,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from tests import factories
 from tests.api.clients import API, Script, Value
+from tests.support import factories
 from webapp.extensions import db
 from webapp.models import BootSource, BootSourceSelection, utcnow
 

@@ -18,9 +18,9 @@ from flask import Flask
 from sqlalchemy import select, update
 from werkzeug.test import TestResponse
 
-from tests import disks, factories
 from tests.api.test_uploads import served
 from tests.api.test_v1 import Typed, check
+from tests.support import disks, factories
 from webapp.api.v1.dispatch import API
 from webapp.errors import Conflict
 from webapp.extensions import db, settings, store

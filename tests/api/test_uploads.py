@@ -14,8 +14,8 @@ from flask import Flask
 from sqlalchemy import select, update
 from werkzeug.test import TestResponse
 
-from tests import factories
 from tests.api.clients import API, Request, Script
+from tests.support import factories
 from webapp.extensions import db, store
 from webapp.models import Blob, BootResource, Publication, ResourceSet, Setting, Upload
 from webapp.services.blobs import retention

@@ -14,9 +14,9 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from tests import factories
-from tests.databases import Queries
-from tests.signed import SigningKey
+from tests.support import factories
+from tests.support.databases import Queries
+from tests.support.signed import SigningKey
 from webapp.api.v1.dispatch import API, Endpoint
 from webapp.api.v1.table import ENDPOINTS
 from webapp.extensions import db

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.stores import Harness, Place
-from tests.databases import Databases
+from tests.support.databases import Databases
 from webapp.storage.tables import storage_metadata
 
 KINDS = ("filesystem", "database-sqlite", "database-postgres")

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from tests.contract.conftest import KINDS
 from tests.contract.stores import MIB, Blob, Harness, Place, make_blob
-from tests.postgres import Cluster
+from tests.support.postgres import Cluster
 from webapp.storage.base import BlobWriter
 from webapp.storage.errors import StoreFull
 

@@ -14,12 +14,12 @@ from typing import Any
 import pexpect
 import pytest
 
-from tests import disks
 from tests.e2e.test_uploads import raw_disk
-from tests.live import ADMIN, PASSWORD, SLIPWAY, LiveSlipway, wait_until
 from tests.mirror.maker import make_mirror
 from tests.mirror.server import MirrorServer
-from tests.signed import SigningKey
+from tests.support import disks
+from tests.support.live import ADMIN, PASSWORD, SLIPWAY, LiveSlipway, wait_until
+from tests.support.signed import SigningKey
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 Start = Callable[[dict[str, str]], LiveSlipway]

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from tests import signed
-from tests.browser import OpenPage, Watch, look_again
-from tests.live import PASSWORD, LiveSlipway, wait_until
 from tests.mirror import bootfiles
 from tests.mirror.maker import Mirror, MirrorItem, make_mirror
 from tests.mirror.server import MirrorServer
+from tests.support import signed
+from tests.support.browser import OpenPage, Watch, look_again
+from tests.support.live import PASSWORD, LiveSlipway, wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

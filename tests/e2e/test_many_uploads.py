@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests import disks
-from tests.live import ADMIN, PASSWORD, LiveSlipway, wait_until
+from tests.support import disks
+from tests.support.live import ADMIN, PASSWORD, LiveSlipway, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 Start = Callable[[dict[str, str]], LiveSlipway]

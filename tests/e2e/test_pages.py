@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import disks, factories, scenery, signed
-from tests.browser import OpenPage, Watch, axe
-from tests.live import ADMIN, PASSWORD, LiveSlipway
 from tests.mirror.faults import Fault
 from tests.mirror.maker import Mirror, make_mirror
 from tests.mirror.server import MirrorServer
+from tests.support import disks, factories, scenery, signed
+from tests.support.browser import OpenPage, Watch, axe
+from tests.support.live import ADMIN, PASSWORD, LiveSlipway
 from tests.web.visitors import Visitor
 from webapp.extensions import db
 from webapp.models import Role, utcnow

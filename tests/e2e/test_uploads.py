@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from tests import disks
-from tests.browser import OpenPage, Watch, axe
 from tests.e2e.test_main_job import set_up
-from tests.live import ADMIN, PASSWORD, SLIPWAY, LiveSlipway, wait_until
+from tests.support import disks
+from tests.support.browser import OpenPage, Watch, axe
+from tests.support.live import ADMIN, PASSWORD, SLIPWAY, LiveSlipway, wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page, Response, Route

@@ -14,9 +14,9 @@ import pytest
 from flask import Flask, current_app
 from sqlalchemy import select
 
-from tests import signed
 from tests.mirror.maker import Mirror, make_mirror
 from tests.mirror.server import MirrorServer
+from tests.support import signed
 from webapp.extensions import db, store
 from webapp.models import (
     Blob,

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from tests import factories
 from tests.jobs.conftest import (
     Lab,
     check_region,
@@ -21,6 +20,7 @@ from tests.jobs.conftest import (
 )
 from tests.mirror.faults import Fault
 from tests.mirror.maker import Documents
+from tests.support import factories
 from webapp.extensions import db, store
 from webapp.models import (
     Blob,

@@ -11,9 +11,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
-from tests import factories
-from tests.databases import Queries, counted
 from tests.jobs.conftest import Lab, check_region, failures, files, images
+from tests.support import factories
+from tests.support.databases import Queries, counted
 from webapp.config import Settings
 from webapp.errors import NotFound
 from webapp.extensions import db, settings, store

@@ -22,11 +22,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tests import signed
 from tests.mirror import bootfiles, catalogue
 from tests.mirror.bootfiles import BootFiles
 from tests.mirror.payloads import Payloads, replace
 from tests.mirror.products import Builder, Recipe
+from tests.support import signed
 
 ARCHES = ("amd64", "arm64", "armhf", "i386", "ppc64el", "s390x", "riscv64")
 Documents = dict[str, dict[str, Any]]

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests import signed
 from tests.mirror import bootfiles, catalogue, maker
 from tests.mirror.maker import Documents, Mirror, make_mirror
+from tests.support import signed
 
 
 @pytest.fixture(scope="module")

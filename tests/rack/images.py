@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from tests import factories
+from tests.support import factories
 from webapp.extensions import db, store
 from webapp.models import Blob, BootResource, Publication, ResourceFile, ResourceSet, utcnow
 

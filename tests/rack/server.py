@@ -13,7 +13,7 @@ from typing import Self
 
 from flask import Flask
 
-from tests import live
+from tests.support import live
 from webapp import create_app
 from webapp.config import Settings
 from webapp.extensions import db

@@ -13,9 +13,9 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from tests.databases import Queries
 from tests.rack import images
 from tests.rack.conftest import BASE
+from tests.support.databases import Queries
 from webapp.extensions import db, store
 from webapp.models import Event
 from webapp.rack import events

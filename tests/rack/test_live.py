@@ -18,12 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from tests import live
-from tests.databases import Databases
 from tests.rack import images
 from tests.rack.conftest import BASE
 from tests.rack.server import LiveRack, received, request
 from tests.rack.test_tricks import tricks
+from tests.support import live
+from tests.support.databases import Databases
 from webapp.extensions import db
 from webapp.models import BootResource, Event
 from webapp.services.images import serving

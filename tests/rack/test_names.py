@@ -12,8 +12,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import delete, insert, update
 
-from tests.databases import Queries
 from tests.rack import images
+from tests.support.databases import Queries
 from webapp.extensions import db
 from webapp.models import Blob, BootResource, ResourceFile, ResourceSet, utcnow
 from webapp.services.images.published import Located, image_path, read_names

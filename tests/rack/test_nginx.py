@@ -20,11 +20,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import select
 
-from tests import live
-from tests.databases import Databases
 from tests.rack import images
 from tests.rack.conftest import BASE
 from tests.rack.server import LiveRack
+from tests.support import live
+from tests.support.databases import Databases
 from webapp.config import ROOT
 from webapp.extensions import db, store
 from webapp.models import Event

@@ -20,10 +20,10 @@ import pytest
 from click.testing import CliRunner
 from flask import Flask
 
-from tests import factories, signed
-from tests.live import SLIPWAY, wait_until
 from tests.mirror.maker import Mirror
 from tests.mirror.server import MirrorServer
+from tests.support import factories, signed
+from tests.support.live import SLIPWAY, wait_until
 from webapp.cli.main import cli
 from webapp.config import setting_fields
 from webapp.extensions import db

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.live import SLIPWAY
 from tests.mirror.server import MirrorServer
-from tests.unit.fetch_servers import ca_file, server_context
+from tests.support.live import SLIPWAY
+from tests.unit.fetch.servers import ca_file, server_context
 
 TOKEN = "slp_token_of_a_test"
 Done = subprocess.CompletedProcess[str]

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, create_engine, inspect, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from tests import factories
+from tests.support import factories
 from webapp import database
 from webapp.config import Settings
 from webapp.extensions import db, store

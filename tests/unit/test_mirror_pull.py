@@ -20,11 +20,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from tests import signed
 from tests.mirror.faults import Fault
 from tests.mirror.maker import Documents, Mirror, make_mirror
 from tests.mirror.server import MirrorServer
-from tests.signed import SigningKey
+from tests.support import signed
+from tests.support.signed import SigningKey
 from webapp.cli.mirror import mirror_group
 from webapp.errors import Problem
 from webapp.fetch import Fetcher, Limits, Stopped

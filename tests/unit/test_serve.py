@@ -19,8 +19,8 @@ from typing import BinaryIO
 
 import pytest
 
-from tests import live
-from tests.live import LiveSlipway
+from tests.support import live
+from tests.support.live import LiveSlipway
 from webapp.config import Settings
 from webapp.server import connections, planes
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from tests import signed
 from tests.mirror.faults import Fault
 from tests.mirror.maker import Documents, Mirror, dump, make_mirror, stamp
 from tests.mirror.server import MirrorServer
-from tests.signed import SigningKey
+from tests.support import signed
+from tests.support.signed import SigningKey
 from webapp.errors import Problem
 from webapp.fetch import Fetcher, FetchProblem, Limits
 from webapp.streamclient import (

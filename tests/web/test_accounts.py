@@ -10,8 +10,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from tests import factories
-from tests.databases import Queries
+from tests.support import factories
+from tests.support.databases import Queries
 from tests.web.visitors import PASSWORD, Visitor, everything, leads_to, text_of
 from webapp.errors import Conflict, InvalidFields, NotFound
 from webapp.extensions import db

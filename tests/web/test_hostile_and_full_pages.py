@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 
 from flask import Flask
 
-from tests import factories
-from tests.databases import Queries
+from tests.support import factories
+from tests.support.databases import Queries
 from tests.web.test_images_page import offer
 from tests.web.visitors import Visitor
 from webapp.extensions import db

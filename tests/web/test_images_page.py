@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from tests import factories
+from tests.support import factories
 from tests.web.visitors import HTMX, Visitor, everything, leads_to, text_of
 from webapp.extensions import db
 from webapp.models import (

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests import factories
-from tests.databases import Queries
+from tests.support import factories
+from tests.support.databases import Queries
 from tests.web.visitors import Visitor, everything, leads_to, text_of
 from webapp.extensions import db
 from webapp.models import ImportFailure, ImportRun, Role, utcnow

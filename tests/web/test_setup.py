@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from tests import factories
+from tests.support import factories
 from tests.web.visitors import PASSWORD, Visitor, everything, leads_to, text_of
 from webapp.extensions import db
 from webapp.models import Event, Role, Setting, User

@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager
 import pytest
 from flask import Flask
 
-from tests import factories
-from tests.databases import Queries
+from tests.support import factories
+from tests.support.databases import Queries
 from tests.web import gallery
 from tests.web.visitors import Visitor, text_of
 from webapp.models import Role

@@ -10,8 +10,8 @@ from flask import Flask, abort, request
 from sqlalchemy import delete, select
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from tests import factories
-from tests.browser import OpenPage, Watch, axe
+from tests.support import factories
+from tests.support.browser import OpenPage, Watch, axe
 from tests.web import gallery
 from webapp.extensions import db
 from webapp.models import APIKey, LoginSession, Role, utcnow

@@ -12,10 +12,10 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from tests import factories, signed
 from tests.mirror.faults import Fault
 from tests.mirror.maker import Mirror
 from tests.mirror.server import MirrorServer
+from tests.support import factories, signed
 from tests.web.visitors import Visitor, everything, leads_to, text_of
 from webapp.extensions import db
 from webapp.models import BootSource, Role, utcnow

@@ -12,8 +12,8 @@ from typing import Any
 from flask import Flask
 from sqlalchemy import select
 
-from tests import disks, factories
 from tests.api.test_uploads import served
+from tests.support import disks, factories
 from tests.web.visitors import Visitor, leads_to, text_of
 from webapp.extensions import db, settings, store
 from webapp.models import Event, ResourceSet, Role, Upload

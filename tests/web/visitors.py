@@ -12,7 +12,7 @@ from flask import Flask
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from tests import factories
+from tests.support import factories
 from webapp.extensions import db
 from webapp.models import Base, Role
 from webapp.services.accounts import sessions

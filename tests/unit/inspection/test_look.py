@@ -20,8 +20,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests import disks
-from tests.disks import GIB, MIB
+from tests.support import disks
+from tests.support.disks import GIB, MIB
 from webapp.inspection import HEAD, Declared, Report, inspect, inspect_head
 
 

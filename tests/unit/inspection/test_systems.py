@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests import disks
-from tests.disks import BASIC, LINUX, MIB, SECTOR, Part
+from tests.support import disks
+from tests.support.disks import BASIC, LINUX, MIB, SECTOR, Part
 from tests.unit.inspection.test_look import codes, gz, whole
 from webapp.inspection import Report, ext4, ntfs, xfs
 

@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, delete, event, insert, select, text, updat
 
 from tests.contract.faults import driver_error
 from tests.contract.stores import MIB, Harness, Place, make_blob
-from tests.databases import Queries
+from tests.support.databases import Queries
 from webapp.storage import leases, rows
 from webapp.storage.database import DatabaseStore
 from webapp.storage.errors import BlobBusy, BlobMissing, StoreFull, StoreUnusable

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests import signed
-from tests.signed import (
+from tests.support import signed
+from tests.support.signed import (
     SigningKey,
     clearsign,
     dearmor,
@@ -21,7 +21,7 @@ from tests.signed import (
     revoked,
     with_revoked_subkey,
 )
-from tests.signed_cases import LOGIN_PAGE, LONG_AGO, NOW, retired, rsa, stolen, weak
+from tests.support.signed_cases import LOGIN_PAGE, LONG_AGO, NOW, retired, rsa, stolen, weak
 from webapp.errors import Problem
 from webapp.trust.errors import KeyringProblem
 from webapp.trust.keyrings import MAX_BYTES, load_keyring, read_keyring

@@ -12,9 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests import signed_cases as cases
-from tests.signed import SigningKey, clearsign, dearmor, detach, keyring_of, new_key, opaque
-from tests.signed_cases import BAD, EVIL, GOOD, PAYLOAD, Case, good, publisher, rsa, stranger
+from tests.support import signed_cases as cases
+from tests.support.signed import SigningKey, clearsign, dearmor, detach, keyring_of, new_key, opaque
+from tests.support.signed_cases import (
+    BAD,
+    EVIL,
+    GOOD,
+    PAYLOAD,
+    Case,
+    good,
+    publisher,
+    rsa,
+    stranger,
+)
 from webapp.trust import gpg
 from webapp.trust.errors import GpgProblem, KeyringProblem, SignatureProblem
 from webapp.trust.keyrings import Keyring, load_keyring

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from tests import factories
+from tests.support import factories
 from webapp.errors import InvalidFields, NotFound
 from webapp.extensions import db
 from webapp.models import BootSource, BootSourceSelection, Event

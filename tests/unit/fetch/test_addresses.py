@@ -13,7 +13,7 @@ import pytest
 
 from tests.mirror.faults import Fault
 from tests.mirror.server import MirrorServer
-from tests.unit.fetch_servers import RawServer, saying
+from tests.unit.fetch.servers import RawServer, saying
 from webapp.fetch import Fetched, Fetcher, FetchProblem, Limits, Route
 from webapp.fetch.addresses import AddressRule, Reach, reach_of, written_address
 

@@ -11,9 +11,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from tests import factories, signed
 from tests.mirror.maker import Mirror
 from tests.mirror.server import MirrorServer
+from tests.support import factories, signed
 from webapp.errors import InvalidFields, Problem
 from webapp.extensions import db
 from webapp.models import (

@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests import network
+from tests.support import network
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page, Request
 
-    from tests.live import LiveSlipway
+    from tests.support.live import LiveSlipway
 
 WIDTHS = {1280: 800, 390: 844}
 FLAGS = (

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser import OpenPage, Watch, axe
 from tests.mirror.faults import Fault
 from tests.mirror.server import MirrorServer
+from tests.support.browser import OpenPage, Watch, axe
 
 pytestmark = pytest.mark.browser
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests import databases
-from tests.live import ROLES, LiveSlipway, answers, descendants, wait_until
+from tests.support import databases
+from tests.support.live import ROLES, LiveSlipway, answers, descendants, wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import create_engine, inspect, select
 
-from tests import factories
-from tests.databases import Queries
+from tests.support import factories
+from tests.support.databases import Queries
 from webapp.extensions import db
 from webapp.models import BootSource
 

@@ -12,7 +12,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select, update
 
-from tests import factories
+from tests.support import factories
 from webapp.extensions import db
 from webapp.models import (
     Blob,

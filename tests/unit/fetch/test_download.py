@@ -15,7 +15,7 @@ import pytest
 
 from tests.mirror.faults import Fault
 from tests.mirror.server import MirrorServer
-from tests.unit.fetch_servers import RawServer, request_of, saying
+from tests.unit.fetch.servers import RawServer, request_of, saying
 from webapp.fetch import Fetcher, FetchProblem, Limits, Stopped
 from webapp.storage.errors import StoreFull
 from webapp.storage.filesystem import FilesystemStore

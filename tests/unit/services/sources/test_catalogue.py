@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests import factories
-from tests.databases import Queries
+from tests.support import factories
+from tests.support.databases import Queries
 from webapp.services.sources import catalogue
 from webapp.services.sources.catalogue import Picture, Row, parse_value, picture, value_of
 from webapp.services.sources.changes import pending

@@ -21,9 +21,9 @@ from flask import Flask
 from sqlalchemy import select
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from tests import factories, signed
 from tests.mirror import catalogue
 from tests.mirror.maker import ARCHES, Mirror, make_mirror
+from tests.support import factories, signed
 from webapp import create_app
 from webapp.config import Settings
 from webapp.extensions import db

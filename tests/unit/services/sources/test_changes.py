@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from tests.unit.services.test_catalogue import arranged, row
+from tests.unit.services.sources.test_catalogue import arranged, row
 from webapp.services.sources.changes import base_of, pending, resolved, spoken_for, suggested
 from webapp.services.sources.selections import Pick
 

@@ -14,7 +14,7 @@ from typing import Protocol
 from sqlalchemy import Engine, event
 from sqlalchemy.engine.interfaces import DBAPICursor
 
-from tests.postgres import Cluster
+from tests.support.postgres import Cluster
 
 ENGINES = ("sqlite", "postgres")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from tests import factories
+from tests.support import factories
 from webapp.extensions import db
 from webapp.models import FileTransfer, ImportRun, TransferState
 from webapp.services.imports import progress, runs

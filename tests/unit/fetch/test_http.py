@@ -16,8 +16,8 @@ import pytest
 
 from tests.mirror.faults import Fault
 from tests.mirror.server import MirrorServer
-from tests.unit import fetch_servers
-from tests.unit.fetch_servers import RawServer, request_of, saying, tunnelling
+from tests.unit.fetch import servers
+from tests.unit.fetch.servers import RawServer, request_of, saying, tunnelling
 from webapp.fetch import (
     Fetched,
     Fetcher,
@@ -506,14 +506,14 @@ def test_no_problem_shows_a_query_or_a_login(server: MirrorServer) -> None:
 
 @pytest.fixture
 def trusting(tmp_path: Path) -> Route:
-    return Route(ca_file=str(fetch_servers.ca_file(tmp_path)))
+    return Route(ca_file=str(servers.ca_file(tmp_path)))
 
 
 def tls_server(tmp_path: Path, **certificate: Any) -> MirrorServer:
     folder = tmp_path / "www"
     folder.mkdir(exist_ok=True)
     folder.joinpath("document").write_bytes(CONTENT)
-    return MirrorServer(folder, tls=fetch_servers.server_context(tmp_path, **certificate))
+    return MirrorServer(folder, tls=servers.server_context(tmp_path, **certificate))
 
 
 def test_a_named_ca_is_trusted(tmp_path: Path, trusting: Route) -> None:

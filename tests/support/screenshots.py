@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, Literal
 
 from playwright.sync_api import sync_playwright
 
-from tests import disks, signed
-from tests.browser import FLAGS, WIDTHS, chromium
-from tests.live import PASSWORD, LiveSlipway, wait_until
 from tests.mirror.faults import Fault
 from tests.mirror.maker import make_mirror
 from tests.mirror.server import MirrorServer
+from tests.support import disks, signed
+from tests.support.browser import FLAGS, WIDTHS, chromium
+from tests.support.live import PASSWORD, LiveSlipway, wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-TARGET = Path(__file__).resolve().parent.parent / "docs" / "screenshots"
+TARGET = Path(__file__).resolve().parents[2] / "docs" / "screenshots"
 Scheme = Literal["light", "dark"]
 TAKEN: tuple[tuple[int, Scheme], ...] = ((1280, "light"), (390, "dark"))
 REST: tuple[tuple[int, Scheme], ...] = ((1280, "dark"), (390, "light"))

@@ -19,7 +19,7 @@ from typing import Self
 
 import pytest
 
-from tests import databases
+from tests.support import databases
 
 HOST = "127.0.0.1"
 ROLES = ("web", "rack", "worker")

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from tests import signed
-from tests.signed import SigningKey, clearsign, detach, keyring_of, new_key, opaque
+from tests.support import signed
+from tests.support.signed import SigningKey, clearsign, detach, keyring_of, new_key, opaque
 
 EVIL = b"evil-products"
 INJECTED = b', "products": {"' + EVIL + b'": {}}'
