@@ -234,6 +234,12 @@ class Settings:
     trusted_proxies: int = _set(
         "0", "Proxies in front of us whose X-Forwarded-* headers count", _number(0, 8)
     )
+    scrub_days: int = _set(
+        "30", "Days within which every stored byte is checked again; 0: never", _number(0, 3650)
+    )
+    scrub_rate: int = _set(
+        "20", "MiB per second that this reads at most; 0: no limit", _number(0, 100_000)
+    )
     event_days: int = _set("90", "Days that events are kept", _number(1, 3650))
     log_level: str = _set(
         "info", "Least level of the log", _choice("debug", "info", "warning", "error")

@@ -24,6 +24,7 @@ from tests.support import factories
 from webapp.extensions import db, store
 from webapp.models import (
     Blob,
+    BlobState,
     BootResource,
     BootSource,
     BootSourceSelection,
@@ -513,7 +514,7 @@ def test_bytes_that_were_lost_are_fetched_again(lab: Lab) -> None:
     digest = files(NOBLE)["squashfs"]
     store().delete(digest)
     checking.check_store()
-    assert db.session.scalar(select(Blob.state).where(Blob.sha256 == digest)) == "wanted"
+    assert db.session.scalar(select(Blob.state).where(Blob.sha256 == digest)) == BlobState.BAD
     lab.server.reset()
     run = lab.run()
     assert (run.state, run.sets_published) == ("succeeded", 0)

@@ -325,16 +325,16 @@ def test_bytes_without_a_row_get_one_and_are_freed_in_their_time(lab: Lab) -> No
     assert digests() == set()
 
 
-def test_a_row_whose_bytes_are_gone_is_wanted_again_and_said_so(lab: Lab) -> None:
+def test_a_row_whose_bytes_are_gone_is_bad_and_an_event_names_it(lab: Lab) -> None:
     lab.select("noble")
     lab.run()
     digest = files(NOBLE)["boot-kernel"]
     store().delete(digest)
     checking.check_store()
-    assert db.session.scalar(select(Blob.state).where(Blob.sha256 == digest)) == "wanted"
-    event = db.session.scalar(select(Event).where(Event.kind == "blob.missing"))
+    assert db.session.scalar(select(Blob.state).where(Blob.sha256 == digest)) == BlobState.BAD
+    event = db.session.scalar(select(Event).where(Event.kind == "blob.damaged"))
     assert event is not None
-    assert event.detail == {"count": 1, "digests": [digest]}
+    assert (event.subject, event.detail["fault"]) == (digest, "missing")
 
 
 def test_old_unfinished_files_are_dropped_and_young_or_wanted_ones_kept(

@@ -6,6 +6,7 @@ from webapp.models.base import Base, utcnow
 from webapp.models.events import Event, Publication, Setting
 from webapp.models.resources import (
     Blob,
+    BlobFault,
     BlobState,
     BootResource,
     ResourceFile,
@@ -35,6 +36,7 @@ __all__ = [
     "APIToken",
     "Base",
     "Blob",
+    "BlobFault",
     "BlobState",
     "BootResource",
     "BootSource",

@@ -125,6 +125,15 @@ class BlobState(enum.StrEnum):
     STRAY = "stray"  # bytes found without a row; not verified
 
 
+class BlobFault(enum.StrEnum):
+    """What is wrong with the bytes of a bad blob."""
+
+    MISSING = "missing"
+    SIZE = "size"
+    CONTENT = "content"
+    UNREADABLE = "unreadable"
+
+
 class Blob(Base):
     """Bytes stored once, by sha256. Only a ready one may be named by a published set."""
 
@@ -136,5 +145,9 @@ class Blob(Base):
     state: Mapped[str] = mapped_column(default=BlobState.WANTED, index=True)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     verified_at: Mapped[datetime | None]
+    # When the bytes were last hashed and right, and the file's mtime at that moment.
+    checked_at: Mapped[datetime | None] = mapped_column(index=True)
+    mtime_ns: Mapped[int | None] = mapped_column(BigInteger)
+    fault: Mapped[str] = mapped_column(default="")  # of a bad one: a word of BlobFault
 
     files: Mapped[list[ResourceFile]] = relationship(back_populates="blob")

@@ -10,6 +10,7 @@ from flask import Flask
 from webapp.extensions import db, settings, store
 from webapp.rack.events import Recorder
 from webapp.rack.files import Files
+from webapp.rack.proofs import Proofs
 from webapp.services.images.serving import PublishedMap, record_fetches
 
 
@@ -21,6 +22,7 @@ def register(app: Flask) -> None:
             PublishedMap(db.engine, known.retire_grace),
             store(),
             Recorder(partial(record_fetches, db.engine)),
+            Proofs(store(), db.engine),
             accel_prefix=known.accel_prefix,
             trusted_proxies=known.trusted_proxies,
         )

@@ -18,6 +18,7 @@ from urllib.parse import quote
 from webapp.rack.bodies import FileBody, StreamBody, fit_buffer
 from webapp.rack.conditions import Decision, Facts, decide
 from webapp.rack.events import Recorder
+from webapp.rack.proofs import Proofs
 from webapp.services.images.published import Located
 from webapp.services.images.serving import NamesUnread, PublishedMap
 from webapp.storage.base import BlobReader, BlobStore
@@ -54,6 +55,7 @@ class Files:
         published: PublishedMap,
         store: BlobStore,
         recorder: Recorder,
+        proofs: Proofs,
         *,
         accel_prefix: str = "",
         trusted_proxies: int = 0,
@@ -61,6 +63,7 @@ class Files:
         self.published = published
         self.recorder = recorder
         self._store = store
+        self._proofs = proofs
         self._accel_prefix = accel_prefix
         self._trusted_proxies = trusted_proxies
 
@@ -99,7 +102,7 @@ class Files:
             answer = self._hand_over(request, found, decision, headers)
             if answer is not None:
                 return answer
-        reader = self._open(found)
+        reader = self._proofs.open(found) if found.is_ready else None
         if reader is None:
             return None
         if request.method == "HEAD":
@@ -119,23 +122,11 @@ class Files:
         answer = self._answer(request, now_found) if now_found != found else None
         if answer is not None:
             return answer
+        self._proofs.report(now_found)
         self._record("image.unavailable", request, now_found.version, 503, 0)
         return request.say(
             503, "The file is damaged or missing here.", [("Retry-After", RETRY_AFTER_S)]
         )
-
-    def _open(self, found: Located) -> BlobReader | None:
-        """Open the bytes of a name, whole or not at all."""
-        if not found.is_ready:
-            return None
-        try:
-            reader = self._store.open(found.sha256)
-        except StoreProblem:
-            return None
-        if reader.size != found.size:
-            reader.close()
-            return None
-        return reader
 
     def _send(
         self,
@@ -171,7 +162,8 @@ class Files:
         if len(first) == length:
             done(length)
             return (first,)
-        return StreamBody(chain((first,), chunks), length, request.cut, done)
+        pieces = self._proofs.watched(chain((first,), chunks), found)
+        return StreamBody(pieces, length, request.cut, done)
 
     def _hand_over(
         self, request: _Request, found: Located, decision: Decision, headers: Headers
@@ -185,9 +177,8 @@ class Files:
         path = self._store.relative_path(found.sha256)
         if path is None or not _SELF_ANSWERED.isdisjoint(request.environ):
             return None
-        stat = self._store.stat(found.sha256) if found.is_ready else None
-        if stat is None or stat.size != found.size:
-            return None
+        if not found.is_ready or not self._proofs.is_proved(found):
+            return None  # it is opened, and hashed, before anything is handed over
         # nginx makes the range headers itself, from the client's own Range.
         ours = ("Content-Length", "Content-Range", "Accept-Ranges")
         whole = [header for header in headers if header[0] not in ours]

@@ -20,6 +20,7 @@ import structlog
 from flask import Flask
 
 from webapp.config import Settings
+from webapp.services.blobs import scrubbing
 from webapp.services.imports import importing, runs
 from webapp.services.overview import health, upkeep
 from webapp.services.sources import refreshing
@@ -57,7 +58,7 @@ class Worker:
         # into a SimpleQueue is safe even then.
         self._told: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._leaving = threading.Event()
-        self._due = {name: threading.Event() for name in ("import", "read", "uploads")}
+        self._due = {name: threading.Event() for name in ("import", "read", "scrub", "uploads")}
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """Leave at the next safe point."""
@@ -76,6 +77,7 @@ class Worker:
             threading.Thread(target=self._repeat, args=("read", self._read), daemon=True),
             threading.Thread(target=self._repeat, args=("import", self._import), daemon=True),
             threading.Thread(target=self._repeat, args=("uploads", self._uploads), daemon=True),
+            threading.Thread(target=self._repeat, args=("scrub", self._scrub), daemon=True),
         ]
         for thread in threads:
             thread.start()
@@ -147,6 +149,11 @@ class Worker:
         """Look into uploads and make images of them, also while an import goes on."""
         with self._app.app_context():
             upload_work.work(self._owner, self._leaving.is_set)
+
+    def _scrub(self) -> None:
+        """Read stored bytes again that have not been checked for long."""
+        with self._app.app_context():
+            scrubbing.work(self._leaving.is_set)
 
     def _import(self) -> None:
         while self._import_next():

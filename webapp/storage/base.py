@@ -27,10 +27,11 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class BlobStat:
-    """A whole blob."""
+    """A whole blob. mtime_ns: when its file was last written, None where there is no file."""
 
     sha256: str
     size: int
+    mtime_ns: int | None = None
 
 
 @dataclass(frozen=True)
@@ -150,9 +151,13 @@ class BlobReceiver(Protocol):
 
 
 class BlobReader(Protocol):
-    """Reads one whole blob; threads may share it, since it has no position."""
+    """Reads one whole blob; threads may share it, since it has no position.
+
+    mtime_ns: when its file was last written, None where there is no file.
+    """
 
     size: int
+    mtime_ns: int | None
 
     def fileno(self) -> int | None:
         """A file descriptor for sendfile, owned by the reader; None where there is no file."""
@@ -232,6 +237,10 @@ class BlobStore(Protocol):
 
     def drop_upload(self, token: str) -> None:
         """Remove an upload; harmless when there is none. Raises BlobBusy while it is written."""
+        ...
+
+    def stats(self) -> Iterator[BlobStat]:
+        """All whole blobs, ascending by digest. Does not read them."""
         ...
 
     def digests(self) -> Iterator[str]:

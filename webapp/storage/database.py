@@ -108,15 +108,19 @@ class DatabaseStore:
 
     def digests(self) -> Iterator[str]:
         """The digests of all whole blobs; see base.BlobStore."""
+        return (found.sha256 for found in self.stats())
+
+    def stats(self) -> Iterator[BlobStat]:
+        """All whole blobs; see base.BlobStore."""
         last = ""
         while True:
             page = self._database.rows(
-                select(blob_store.c.sha256)
+                select(blob_store.c.sha256, blob_store.c.size)
                 .where(blob_store.c.state == "ready", blob_store.c.sha256 > last)
                 .order_by(blob_store.c.sha256)
                 .limit(_PAGE)
             )
-            yield from (row.sha256 for row in page)
+            yield from (BlobStat(row.sha256, row.size) for row in page)
             if len(page) < _PAGE:
                 return
             last = page[-1].sha256

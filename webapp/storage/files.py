@@ -207,7 +207,9 @@ class FileReader:
         self._path = path
         self._sha256 = sha256
         self._fd = open_file(path, os.O_RDONLY)
-        self.size = os.fstat(self._fd).st_size
+        state = os.fstat(self._fd)
+        self.size = state.st_size
+        self.mtime_ns: int | None = state.st_mtime_ns
         advise(self._fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
 
     def fileno(self) -> int:

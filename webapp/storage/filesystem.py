@@ -78,7 +78,9 @@ class FilesystemStore:
             except FileNotFoundError:
                 self._demand_marker()
                 return None
-        return BlobStat(sha256, state.st_size) if stat.S_ISREG(state.st_mode) else None
+        if not stat.S_ISREG(state.st_mode):
+            return None
+        return BlobStat(sha256, state.st_size, state.st_mtime_ns)
 
     def writer(self, sha256: str, size: int) -> FileWriter:
         """Start or resume a blob; see base.BlobStore."""
@@ -144,14 +146,18 @@ class FilesystemStore:
 
     def digests(self) -> Iterator[str]:
         """The digests of all whole blobs; see base.BlobStore."""
+        return (found.sha256 for found in self.stats())
+
+    def stats(self) -> Iterator[BlobStat]:
+        """All whole blobs; see base.BlobStore."""
         layout = self._layout
         with self._reporting():
             self._demand_marker()
             folders = layout.blob_folders(os.listdir(layout.blobs))
         for folder in folders:
             with self._reporting():
-                names = self._digests_in(folder)
-            yield from names
+                found = self._blobs_in(folder)
+            yield from found
 
     def free_bytes(self) -> int | None:
         """What the file system still gives to an ordinary user, see errors.SPARE."""
@@ -182,15 +188,18 @@ class FilesystemStore:
                 touched_at = datetime.fromtimestamp(state.st_mtime, UTC)
                 yield Partial(sha256, state.st_size, touched_at)
 
-    def _digests_in(self, folder: Path) -> list[str]:
+    def _blobs_in(self, folder: Path) -> list[BlobStat]:
+        found = []
         try:
             with os.scandir(folder) as entries:
-                return sorted(
-                    entry.name
-                    for entry in entries
-                    if self._layout.is_blob(folder, entry.name)
-                    and entry.is_file(follow_symlinks=False)
-                )
+                for entry in entries:
+                    if self._layout.is_blob(folder, entry.name):
+                        # Deleted since its name was read: not there.
+                        with suppress(FileNotFoundError):
+                            state = entry.stat(follow_symlinks=False)
+                            if stat.S_ISREG(state.st_mode):
+                                found.append(BlobStat(entry.name, state.st_size, state.st_mtime_ns))
+            return sorted(found, key=lambda blob: blob.sha256)
         except NotADirectoryError:
             return []  # a foreign file with a name like a folder of ours
 

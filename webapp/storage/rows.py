@@ -209,6 +209,7 @@ class RowReader:
 
     def __init__(self, database: Transactions, sha256: str, blob_id: int, size: int) -> None:
         self.size = size
+        self.mtime_ns: int | None = None
         self._database = database
         self._sha256 = sha256
         self._id = blob_id

@@ -7,55 +7,83 @@ again and, if no import wants them, are deleted in their time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 
 from webapp.errors import Problem
 from webapp.extensions import db, store
-from webapp.models import ACTIVE_STATES, Blob, BlobState, FileTransfer, ImportRun, utcnow
+from webapp.models import (
+    ACTIVE_STATES,
+    Blob,
+    BlobFault,
+    BlobState,
+    FileTransfer,
+    ImportRun,
+    utcnow,
+)
+from webapp.services.blobs import damage
+from webapp.services.blobs.damage import Verified
 from webapp.services.blobs.retention import UNUSED
-from webapp.services.images import publishing
-from webapp.services.system import events, statements
+from webapp.services.system import statements
+from webapp.storage.base import BlobStat
 from webapp.storage.errors import BlobBusy
 
 log = structlog.get_logger(__name__)
 
 
 def check_store() -> None:
-    """Make rows and bytes agree: at start and once in a while, since it lists the store."""
-    there = set(store().digests())
-    known = {row.sha256: row for row in db.session.execute(select(Blob.sha256, Blob.state))}
+    """Make rows and bytes agree: at start and every hour, since it lists the store.
+
+    Sizes and presence are judged here; a file whose mtime changed is hashed by the
+    scrub, before all others.
+    """
+    there = {found.sha256: found for found in store().stats()}
+    known = known_blobs()
     db.session.commit()
-    # A look of its own, for what came or went while the store was listed.
-    lost = [
-        sha256
-        for sha256, row in known.items()
-        if row.state == BlobState.READY and sha256 not in there and store().stat(sha256) is None
-    ]
-    if lost:
-        _note_lost(lost)
-    for sha256 in there - known.keys():
+    for blob in known:
+        _check_presence(blob, there.get(blob.sha256))
+    named = set(db.session.scalars(select(Blob.sha256)))
+    db.session.commit()
+    for sha256 in there.keys() - named:
         found = store().stat(sha256)
         if found is not None:
             _adopt(sha256, found.size)
     _drop_old_partials()
 
 
-def _note_lost(digests: Sequence[str]) -> None:
-    """Ready rows without bytes: not served any more, and wanted again by the next import."""
-    for start in range(0, len(digests), statements.CHUNK):
-        chunk = digests[start : start + statements.CHUNK]
-        statements.execute(
-            update(Blob)
-            .where(Blob.sha256.in_(chunk), Blob.state == BlobState.READY)
-            .values(state=BlobState.WANTED, verified_at=None)
-        )
-    events.record("blob.missing", actor="worker", count=len(digests), digests=list(digests[:50]))
-    publishing.bump()
+def known_blobs(*conditions: ColumnElement[bool]) -> list[Verified]:
+    """The ready blobs that meet every condition, as they were verified."""
+    columns = (Blob.sha256, Blob.size, Blob.mtime_ns, Blob.verified_at)
+    query = select(*columns).where(Blob.state == BlobState.READY, *conditions)
+    return [Verified(*row) for row in db.session.execute(query)]
+
+
+def note_fault(blob: Verified, fault: BlobFault, found_by: str) -> None:
+    """Mark a blob bad and commit."""
+    damage.mark_bad(db.session.connection(), blob, fault, found_by)
     db.session.commit()
-    log.error("bytes are missing from the store", count=len(digests), digests=digests[:5])
+
+
+def note_good(blob: Verified, mtime_ns: int | None) -> None:
+    """Note that a blob was hashed and is right, and commit."""
+    damage.mark_checked(db.session.connection(), blob, mtime_ns)
+    db.session.commit()
+
+
+def _check_presence(blob: Verified, found: BlobStat | None) -> None:
+    if found is not None and found.size == blob.size:
+        if blob.mtime_ns is not None and found.mtime_ns != blob.mtime_ns:
+            statements.execute(
+                update(Blob)
+                .where(Blob.sha256 == blob.sha256, Blob.checked_at.is_not(None))
+                .values(checked_at=None)
+            )
+            db.session.commit()
+        return
+    # A second look, for what came or went while the store was listed.
+    fault = damage.fault_of(blob, store().stat(blob.sha256), store())
+    if fault is not None:
+        note_fault(blob, fault, "worker")
 
 
 def _adopt(sha256: str, size: int) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 from sqlalchemy import select, update
 
 from webapp.errors import Conflict
-from webapp.extensions import db
+from webapp.extensions import db, store
 from webapp.models import Blob, BlobState, utcnow
 from webapp.services.blobs import deletion
-from webapp.services.system import statements
+from webapp.services.images import publishing
+from webapp.services.system import events, statements
 
 _PAUSE_S = 0.2
 _PATIENCE_S = 150.0  # longer than a deletion is abandoned after
@@ -54,13 +55,33 @@ def reserve_one(sha256: str, size: int) -> int:
 
 
 def mark_ready(sha256: str) -> None:
-    """Note that bytes are whole and verified."""
+    """Note that bytes are whole and verified, and commit."""
+    set_ready(sha256)
+    db.session.commit()
+
+
+def set_ready(sha256: str) -> None:
+    """Note that bytes are whole and were just verified; the caller commits.
+
+    Where they replace bad ones, machines get them again at once.
+    """
+    found, now = store().stat(sha256), utcnow()
+    healed = statements.count(
+        update(Blob).where(Blob.sha256 == sha256, Blob.state == BlobState.BAD).values(fault="")
+    )
     statements.execute(
         update(Blob)
         .where(Blob.sha256 == sha256, Blob.state != BlobState.DELETING)
-        .values(state=BlobState.READY, verified_at=utcnow())
+        .values(
+            state=BlobState.READY,
+            verified_at=now,
+            checked_at=now,
+            mtime_ns=found.mtime_ns if found else None,
+        )
     )
-    db.session.commit()
+    if healed:
+        publishing.bump()
+        events.record("blob.healed", actor="worker", subject=sha256)
 
 
 def _add_missing(sizes: Mapping[str, int]) -> None:

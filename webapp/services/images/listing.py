@@ -205,6 +205,7 @@ def listed(picture: Picture) -> list[Image]:
     sources = {source.id: source for source in db.session.scalars(select(BootSource))}
     boxes = {_key(box): box for box in picture.boxes}
     installers = {arch for name, arch in groups if name.startswith("ubuntu/")}
+    damaged = _damaged_resources()
     made = []
     for key, group in groups.items():
         box = boxes.get(key)
@@ -215,6 +216,7 @@ def listed(picture: Picture) -> list[Image]:
             is_wanted=box is not None and box.is_ticked,
             is_offered=box is not None and bool(box.digests),
             has_installer=key[1] in installers,
+            is_damaged=any(resource.id in damaged for resource in group),
         )
         made.append(_stored_image(group, picture, sources, verdict))
     is_automatic = live_settings.is_auto_import()
@@ -304,6 +306,18 @@ def _is_listed() -> ColumnElement[bool]:
 
 # Asked for each piece of an upload, so it is made only once.
 _TYPE = select(BootResource.rtype).where(BootResource.id == bindparam("id"), _is_listed())
+
+
+def _damaged_resources() -> set[int]:
+    """The ids of boot resources whose current version has a damaged file."""
+    return set(
+        db.session.scalars(
+            select(BootResource.id)
+            .join(ResourceFile, ResourceFile.set_id == BootResource.current_set_id)
+            .join(Blob, Blob.id == ResourceFile.blob_id)
+            .where(Blob.state == BlobState.BAD)
+        )
+    )
 
 
 def _with_sets(*conditions: ColumnElement[bool]) -> Sequence[BootResource]:

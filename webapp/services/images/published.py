@@ -39,6 +39,8 @@ _COLUMNS = (
     Blob.sha256,
     Blob.size,
     Blob.state,
+    Blob.mtime_ns,
+    Blob.verified_at,
 )
 
 # An older version of an uploaded image, which its own name still gives.
@@ -54,6 +56,8 @@ class Located:
     """What a name means just now.
 
     pinned_path: the same file by a name that never means anything else.
+    mtime_ns: the file's mtime when its bytes were last hashed; verified_at tells this
+    copy of the bytes from an earlier one.
     modified: Unix time at which its version was complete; is_date_strong: no
     other version of the image was completed in that second.
     """
@@ -64,6 +68,8 @@ class Located:
     pinned_path: str
     is_pinned: bool
     is_ready: bool
+    mtime_ns: int | None
+    verified_at: datetime | None
     modified: int
     last_modified: str
     is_date_strong: bool
@@ -222,6 +228,8 @@ def _file_maps(image: _Image, found: _Set) -> tuple[dict[str, Located], dict[str
                 pinned_path=quote(f"{folder}/{row.filename}", safe="/:@!$&'()*+,;=~"),
                 is_pinned=is_pinned,
                 is_ready=row.state == BlobState.READY,
+                mtime_ns=row.mtime_ns,
+                verified_at=row.verified_at,
                 modified=second,
                 last_modified=formatdate(second, usegmt=True),
                 is_date_strong=is_pinned or is_date_strong,

@@ -110,6 +110,7 @@ def of_stored(
     *,
     is_wanted: bool,
     is_offered: bool,
+    is_damaged: bool = False,
     has_installer: bool = True,
 ) -> Verdict:
     """Judge an image that machines get now. resources: all its kernels; source: its own.
@@ -118,6 +119,8 @@ def of_stored(
     writes uploaded images to disk (rule: upload-before-images).
     """
     first = resources[0]
+    if is_damaged:
+        return _damaged(first, progress)
     if progress.is_active:
         cause = "A newer version is on its way; this one is served until it is whole."
         return _on_its_way(progress, cause)
@@ -141,6 +144,17 @@ def of_stored(
             "Select one; machines boot it to write this image to their disk.",
         )
     return Verdict(Status.SYNCED)
+
+
+def _damaged(first: BootResource, progress: Progress) -> Verdict:
+    cause = "A stored file is damaged, so machines don't get this image."
+    if progress.is_active:
+        return _on_its_way(progress, cause + " It is being replaced.")
+    if progress.failure is not None:
+        return Verdict(Status.FAILED, cause, progress.failure.next_step)
+    if first.rtype == ResourceType.UPLOADED:
+        return Verdict(Status.FAILED, cause, "Upload the same file again, or start an import.")
+    return Verdict(Status.FAILED, cause, "Start an import to download it again.")
 
 
 def _unselected(source: BootSource | None, is_offered: bool) -> Verdict:

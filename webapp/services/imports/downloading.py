@@ -14,6 +14,8 @@ import structlog
 from webapp.errors import Problem
 from webapp.fetch import Fetcher, Stopped
 from webapp.models import TransferState
+from webapp.services.blobs import damage
+from webapp.services.blobs.damage import Verified
 from webapp.services.imports.plans import Location, PlannedBlob
 from webapp.services.imports.progress import Reporter
 from webapp.storage.base import BlobStore, BlobWriter
@@ -147,7 +149,8 @@ def _is_there(blob: PlannedBlob, store: BlobStore, reporter: Reporter) -> bool:
     if found is None or found.size != blob.size:
         return False
     reporter.start(blob.sha256, TransferState.VERIFYING)
-    return store.verify(blob.sha256)
+    known = Verified(blob.sha256, blob.size, None, None)
+    return damage.hashed_fault(known, store) is None
 
 
 def _fetch(

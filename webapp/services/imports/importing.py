@@ -32,7 +32,7 @@ from webapp.services.blobs import reserving
 from webapp.services.images import publishing
 from webapp.services.images.keys import PlannedSet
 from webapp.services.images.publishing import BlobsVanished, Origin
-from webapp.services.imports import inventory, runs, transfers
+from webapp.services.imports import healing, inventory, runs, transfers
 from webapp.services.imports.downloading import Mirror, Outcome, download, unexpected
 from webapp.services.imports.failures import Failures
 from webapp.services.imports.planning import nothing_left, plan
@@ -119,6 +119,7 @@ class Import:
         if self._reporter.is_stopped() and self._reporter.fatal is None:
             return self._stopped()
         if self._reporter.fatal is None:
+            self._heal(todo)
             self._remove(todo)
         return self._ended(states)
 
@@ -258,7 +259,13 @@ class Import:
         db.session.commit()
         log.info("image published", image=" ".join(planned.key), why=planned.why)
 
-    # -- remove
+    # -- heal and remove
+
+    def _heal(self, todo: Plan) -> None:
+        """Replace damaged files that no source offers, where the import folder has them."""
+        for one in todo.orphans:
+            if not healing.is_healed(one, self._reporter.is_stopped):
+                self.failures.add(healing.problem_of(one), None, one.key, one.filename)
 
     def _remove(self, todo: Plan) -> None:
         """Take away what is not wanted any more, now that what is wanted is there."""

@@ -22,7 +22,10 @@ from webapp.models import (
     ResourceSet,
     ResourceType,
 )
+from webapp.services.blobs import checking, damage
+from webapp.services.images.keys import Key
 from webapp.services.imports.plans import (
+    Damaged,
     Plan,
     SourceState,
     Stock,
@@ -107,21 +110,57 @@ def stock(store: BlobStore) -> Stock:
     for sha256, count in received.items():
         # A partial is named by its digest alone; its size is whatever a stream says.
         blobs.setdefault(sha256, StoredBlob(size=-1, is_ready=False, received=count))
-    return Stock(resources, blobs)
+    return Stock(resources, blobs, damaged())
 
 
 def checked(stock: Stock, plan: Plan, store: BlobStore) -> Stock:
-    """The stock with the planned blobs as the store has them, whatever the rows say.
+    """The stock as the store really has it, whatever the rows say.
 
-    Bytes without a ready row count as received and are verified instead of
-    fetched; a ready row without its bytes does not count as ready.
+    Every file that images name or the plan needs is compared with its size and mtime,
+    and hashed where its mtime changed; what is bad is marked so, and planned again.
+    Bytes without a ready row count as received and are verified instead of fetched.
     """
     blobs = dict(stock.blobs)
-    for planned in plan.blobs:
-        found = store.stat(planned.sha256)
-        is_whole = found is not None and found.size == planned.size
-        if planned.is_ready and not is_whole:
-            blobs[planned.sha256] = StoredBlob(planned.size, is_ready=False)
-        elif is_whole and not planned.is_ready:
-            blobs[planned.sha256] = StoredBlob(planned.size, False, received=planned.size)
-    return replace(stock, blobs=blobs)
+    named = {sha256 for resource in stock.resources for sha256 in resource.current.files.values()}
+    needed = {blob.sha256: blob.size for blob in plan.blobs}
+    there = {found.sha256: found for found in store.stats()}
+    ready = [blob for blob in checking.known_blobs() if blob.sha256 in named | needed.keys()]
+    db.session.commit()
+    for blob in ready:
+        found = there.get(blob.sha256) or store.stat(blob.sha256)
+        fault = damage.fault_of(blob, found, store)
+        if fault is not None:
+            checking.note_fault(blob, fault, "worker")
+            blobs[blob.sha256] = StoredBlob(blob.size, is_ready=False)
+        elif found is not None and found.mtime_ns != blob.mtime_ns:
+            checking.note_good(blob, found.mtime_ns)
+    for sha256, size in needed.items():
+        found = there.get(sha256)
+        is_ready = sha256 in blobs and blobs[sha256].is_ready
+        if found is not None and found.size == size and not is_ready:
+            blobs[sha256] = StoredBlob(size, False, received=size)
+    return replace(stock, blobs=blobs, damaged=damaged())
+
+
+def damaged() -> tuple[Damaged, ...]:
+    """The bad blobs that versions name; one row for each file."""
+    columns = (
+        Blob.sha256,
+        Blob.size,
+        BootResource.name,
+        BootResource.architecture,
+        ResourceSet.version,
+        ResourceFile.filename,
+    )
+    query = (
+        select(*columns)
+        .join(ResourceFile, ResourceFile.blob_id == Blob.id)
+        .join(ResourceSet, ResourceSet.id == ResourceFile.set_id)
+        .join(BootResource, BootResource.id == ResourceSet.resource_id)
+        .where(Blob.state == BlobState.BAD)
+        .order_by(Blob.sha256, ResourceSet.id.desc())
+    )
+    return tuple(
+        Damaged(row.sha256, row.size, Key(row.name, row.architecture), row.version, row.filename)
+        for row in db.session.execute(query)
+    )

@@ -15,12 +15,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from webapp.errors import Problem
 from webapp.services.images.keys import Key, PlannedSet, key_of
 from webapp.services.imports.plans import (
+    Damaged,
     Location,
     Plan,
     PlannedBlob,
@@ -77,9 +78,13 @@ def plan(sources: Iterable[SourceState], stock: Stock) -> Plan:
     if retire and _leaves_nothing(retire, sets, stock):
         refusals.append(Refusal(nothing_left(len(retire))))
         retire = []
+    blobs = _blobs(sets, enabled, stock.blobs)
+    coming = {blob.sha256 for blob in blobs}
+    healed, orphans = _healing([d for d in stock.damaged if d.sha256 not in coming], enabled)
     return Plan(
         sets=tuple(sets),
-        blobs=_blobs(sets, enabled, stock.blobs),
+        blobs=blobs + healed,
+        orphans=orphans,
         retire=tuple(retire),
         untouched=tuple(untouched),
         refusals=tuple(refusals),
@@ -298,7 +303,8 @@ def _blobs(
 
     So whole images become usable early, and the last file of one is a small one.
     """
-    places = _places(sets, enabled, known)
+    missing = {digest for s in sets for digest in s.digests if not _is_ready(known, digest)}
+    places = _places(missing, enabled)
     found: dict[str, PlannedBlob] = {}
     for planned in sets:
         for item in sorted(planned.offer.items, key=lambda item: -item.size):
@@ -320,11 +326,34 @@ def _blobs(
     return tuple(found.values())
 
 
+def _healing(
+    damaged: Sequence[Damaged], enabled: Sequence[SourceState]
+) -> tuple[tuple[PlannedBlob, ...], tuple[Damaged, ...]]:
+    """Damaged bytes that a source still offers, to be fetched again; and the others."""
+    places = _places({one.sha256 for one in damaged}, enabled)
+    found = {one.sha256: one for one in damaged}
+    healed = tuple(
+        PlannedBlob(
+            sha256=one.sha256,
+            size=one.size,
+            received=0,
+            is_ready=False,
+            first=one.key,
+            version=one.version,
+            filename=one.filename,
+            locations=tuple(dict.fromkeys(places[one.sha256, one.size])),
+        )
+        for one in found.values()
+        if (one.sha256, one.size) in places
+    )
+    orphans = tuple(one for one in found.values() if (one.sha256, one.size) not in places)
+    return healed, orphans
+
+
 def _places(
-    sets: Sequence[PlannedSet], enabled: Sequence[SourceState], known: Mapping[str, StoredBlob]
+    needed: Collection[str], enabled: Sequence[SourceState]
 ) -> Mapping[tuple[str, int], list[Location]]:
-    """Where readable sources have the bytes that are missing."""
-    needed = {digest for s in sets for digest in s.digests if not _is_ready(known, digest)}
+    """Where readable sources have these bytes."""
     places: dict[tuple[str, int], list[Location]] = defaultdict(list)
     for source in enabled if needed else ():
         if source.is_judged:

@@ -86,11 +86,23 @@ class StoredBlob:
 
 
 @dataclass(frozen=True, slots=True)
+class Damaged:
+    """Bad bytes that a version names which machines may still ask for."""
+
+    sha256: str
+    size: int
+    key: Key
+    version: str
+    filename: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stock:
     """All that is stored; blobs by digest, unfinished ones included."""
 
     resources: tuple[StoredResource, ...]
     blobs: Mapping[str, StoredBlob]
+    damaged: tuple[Damaged, ...] = ()
 
 
 class Location(NamedTuple):
@@ -152,6 +164,7 @@ class Plan:
     """What an import does. Sets and blobs are in the order of their fetching.
 
     newly_gone: ids of resources to be marked as gone from their source.
+    orphans: damaged files that no source offers.
     """
 
     sets: tuple[PlannedSet, ...] = ()
@@ -160,6 +173,7 @@ class Plan:
     untouched: tuple[Untouched, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     newly_gone: tuple[int, ...] = ()
+    orphans: tuple[Damaged, ...] = ()
     wanted: int = field(default=0)  # images that selections ask for and sources offer
 
     @property
@@ -180,4 +194,4 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.sets or self.retire or self.newly_gone)
+        return not (self.sets or self.blobs or self.retire or self.newly_gone or self.orphans)

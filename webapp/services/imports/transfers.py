@@ -11,10 +11,8 @@ from sqlalchemy import select, update
 from webapp.extensions import db
 from webapp.models import Blob, BlobState, BootSource, FileTransfer, TransferState, utcnow
 from webapp.services.blobs import reserving
-from webapp.services.images import publishing
 from webapp.services.imports.plans import PlannedBlob
 from webapp.services.imports.progress import Transfer
-from webapp.services.system import events
 
 
 def begin(run_id: int, blobs: Sequence[PlannedBlob], renew: Callable[[], object]) -> list[Transfer]:
@@ -51,20 +49,14 @@ def begin(run_id: int, blobs: Sequence[PlannedBlob], renew: Callable[[], object]
 
 
 def _correct(found: Sequence[Any], planned: dict[str, PlannedBlob]) -> None:
-    """Rows that claim bytes which are not there, or the size of another stream's lie."""
-    lost = [
-        row for row in found if row.state == BlobState.READY and not planned[row.sha256].is_ready
-    ]
+    """Rows with the size of another stream's lie; those of verified bytes are right."""
     wrong = [
         {"id": row.id, "size": planned[row.sha256].size, "state": BlobState.WANTED}
         for row in found
-        if row in lost or row.size != planned[row.sha256].size
+        if row.size != planned[row.sha256].size
     ]
     if wrong:
         db.session.execute(update(Blob), wrong)
-    if lost:
-        events.record("blob.missing", actor="worker", digests=[row.sha256 for row in lost][:50])
-        publishing.bump()
 
 
 def _new_transfer(run_id: int, blob: PlannedBlob) -> FileTransfer:

@@ -12,8 +12,9 @@ from sqlalchemy import func, select
 
 from webapp.errors import Problem
 from webapp.extensions import db, store
-from webapp.models import Blob, BlobState, BootResource, RunState, Setting, utcnow
-from webapp.services.imports import runs
+from webapp.models import BootResource, RunState, Setting, utcnow
+from webapp.services.blobs import scrubbing
+from webapp.services.imports import inventory, runs
 from webapp.services.sources import refreshing, sources
 
 OK, WARN, BAD = "ok", "warn", "bad"
@@ -80,15 +81,22 @@ def _store() -> list[Check]:
 
 
 def _damage() -> list[Check]:
-    bad = (
-        db.session.scalar(select(func.count()).select_from(Blob).where(Blob.state == BlobState.BAD))
-        or 0
-    )
+    bad = inventory.damaged()
+    images = sorted({" ".join(one.key) for one in bad})
     if bad:
         return [
-            Check("bytes", BAD, f"{bad} files are damaged", "Import again: they are fetched anew.")
+            Check(
+                "bytes",
+                BAD,
+                f"{len({one.sha256 for one in bad})} damaged files, not served: "
+                + ", ".join(images[:5])
+                + (f" and {len(images) - 5} more images" if len(images) > 5 else ""),
+                "Start an import; it replaces them, or says what to upload.",
+            )
         ]
-    return [Check("bytes", OK, "no damaged file is known")]
+    since = scrubbing.status().all_checked_since
+    when = f"; all were read and checked since {since:%Y-%m-%d %H:%M} UTC" if since else ""
+    return [Check("bytes", OK, f"no damaged files known{when}")]
 
 
 def _worker() -> list[Check]:

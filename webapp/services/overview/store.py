@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from importlib.metadata import version as _version
 from typing import Any
 
@@ -10,6 +11,7 @@ from sqlalchemy import func, select
 
 from webapp.extensions import db, settings, store
 from webapp.models import OPEN_UPLOADS, Blob, BlobState, Upload
+from webapp.services.blobs import scrubbing
 
 
 def version() -> str:
@@ -40,4 +42,5 @@ def of_store() -> dict[str, Any]:
         "unfinished_bytes": sum(partial.received for partial in partials),
         "uploads_open": db.session.scalar(open_uploads) or 0,
         "damaged": states.get(BlobState.BAD, (0, 0))[0],
+        "scrub": dataclasses.asdict(scrubbing.status()),
     }

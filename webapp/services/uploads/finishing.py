@@ -15,8 +15,6 @@ from sqlalchemy import select, update
 from webapp.errors import Conflict, Problem
 from webapp.extensions import db, settings, store
 from webapp.models import (
-    Blob,
-    BlobState,
     BootResource,
     ResourceFile,
     ResourceSet,
@@ -120,9 +118,7 @@ def _publish(upload: Upload, blob_id: int) -> None:
         db.session.rollback()
         return
     upload.received = upload.size
-    statements.execute(
-        update(Blob).where(Blob.id == blob_id).values(state=BlobState.READY, verified_at=now)
-    )
+    reserving.set_ready(upload.sha256)
     resource = _locked_resource(upload)
     is_taken = select(ResourceSet.id).where(
         ResourceSet.resource_id == resource.id, ResourceSet.version == upload.version
