@@ -34,7 +34,7 @@ NO_CASE = {"U2"}  # ESXi 7.0 U2
 
 
 # Rooms whose citations are being replaced where others work; each goes with its last old one.
-UNCONVERTED = ("webapp/inspection", "webapp/vmware", "tests/unit/inspection", "tests/unit/vmware")
+UNCONVERTED = ("webapp/inspection", "tests/unit/inspection")
 
 
 @cache

@@ -2,8 +2,8 @@
 """What becomes of each key of a configuration: used, noted, warned about or refused.
 
 The tables hold every key of netplan's reference and of cloud-init's two formats;
-docs/rules/network-keys.md shows them to people. Readers get their values from
-`take`, which lets no key disappear: it is used, or a finding names it.
+docs/rules/network-keys.md shows them to people. Readers get their values from `take`, which
+lets no key disappear: it is used, or a finding names it (rule: esxi-key-tables).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from webapp.vmware.model import ERROR, NOTE, SKIPPED, Config, Fix
 from webapp.vmware.reading import Place, Value
 
 USED = "used"
-_CLOSE = 0.75
+_CLOSE, _VERY_CLOSE = 0.75, 0.9
 _LONGEST_KEY = 40
 _EMPTY_IS_NOTHING = ("devices", "list")
 _TAKES = {
@@ -90,7 +90,7 @@ def take(
         place = Place(entry.at.line, entry.at.column, at.path) if at else entry.at
         key = known[kind].get(name)
         if key is None:
-            unknown(config, known, kind, raw, entry, place)
+            unknown(config, known, kind, raw, entry, place, name)
         elif _is_empty(entry, key):
             config.find(NOTE, "empty", f"{raw[:60]} is empty.", place)
         elif key.grade == USED and not _fits(entry, key):
@@ -119,17 +119,32 @@ def is_map(config: Config, value: Value, what: str) -> bool:
     return False
 
 
-def unknown(config: Config, known: Table, kind: str, name: str, value: Value, place: Place) -> None:
-    """Name a key that nothing knows: with the right one where it looks misspelt."""
-    near = _near(config, name, known[kind])
-    elsewhere = sorted(k for k, keys in known.items() if name in keys and keys[name].grade == USED)
+def unknown(
+    config: Config,
+    known: Table,
+    kind: str,
+    name: str,
+    value: Value,
+    place: Place,
+    spelt: str = "",
+) -> None:
+    """Name a key that nothing knows: with the right one where it looks misspelt.
+
+    spelt: the key in the spelling of the table, where that differs.
+    """
+    near = _near(config, spelt or name, known[kind], _CLOSE)
+    used = {n: key for keys in known.values() for n, key in keys.items() if key.grade == USED}
+    other = used.get(name) or (_near(config, name, used, _VERY_CLOSE) if near is None else None)
     happens = "Readers refuse the file, or ignore the key."
     if near is not None:
         grade = ERROR if near.grade in (USED, ERROR) else NOTE
         message = f"{name[:60]!r} isn't a known key. Did you mean {near.name}?"
         config.find(grade, "misspelt", message, place, happens, f"Write {near.name}.")
-    elif elsewhere:
-        message = f"{name} doesn't belong here but in {_listed(elsewhere)}."
+    elif other is not None:
+        kinds = [k for k, keys in known.items() if other.name in keys]
+        homes = "a device" if "a device" in kinds else " or ".join(sorted(kinds))
+        what = name if name == other.name else f"{name[:60]!r}, which looks like {other.name},"
+        message = f"{what} belongs in {homes}, not here."
         config.find(ERROR, "misplaced", message, place, happens, "Check the indentation.")
     else:
         # Next to the sections, an unknown map may be devices that would be lost.
@@ -139,11 +154,11 @@ def unknown(config: Config, known: Table, kind: str, name: str, value: Value, pl
         config.find(grade, "unknown-key", message, place, happens, fix)
 
 
-def _near(config: Config, name: str, keys: Mapping[str, Key]) -> Key | None:
+def _near(config: Config, name: str, keys: Mapping[str, Key], cutoff: float) -> Key | None:
     if len(name) > _LONGEST_KEY or config.suggestions <= 0:
         return None
     config.suggestions -= 1
-    close = get_close_matches(name.lower(), keys, n=1, cutoff=_CLOSE)
+    close = get_close_matches(name.lower(), keys, n=1, cutoff=cutoff)
     return keys[close[0]] if close else None
 
 
@@ -190,7 +205,3 @@ def _described(value: Value) -> str:
     if value.is_null:
         return "empty"
     return repr(value.text[:60]) if value.text is not None else f"a {value.kind}"
-
-
-def _listed(kinds: list[str]) -> str:
-    return " or ".join(kinds)

@@ -10,6 +10,7 @@ _DRIVER = "The NIC's driver decides."
 _LINUX = "It steers the network service of Linux, which ESXi doesn't have."
 _SLAAC = "The host forms its own address from router advertisements."
 _TEAM = "A vSwitch only watches whether the link is up."
+# (rule: esxi-lacp-ignored)
 _LACP = "The team hashes by IP address, which needs a static channel, not LACP."
 _DEVICES = "Give its addresses to an interface, bond or VLAN, and remove it."
 NO_LACP = "{name} is ignored: ESXi has no setting for the LACP rate or the XMIT hash policy."

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turn what was read into vSwitches, portgroups, VMkernel interfaces and their routes."""
+"""Turn what was read into vSwitches, portgroups, VMkernel interfaces and their routes.
+
+(rules: esxi-vswitch-per-uplink, esxi-portgroup-per-subnet)
+"""
 
 from __future__ import annotations
 
@@ -68,10 +71,13 @@ class Planner:
                 self._vlan(child)
         links = list(self._links.values())
         place_routes(self._config, links, self._add_route)
+        self._check_mtus()
         self._check_counts()
         self._check_reach()
         self._check_virtual_machines()
-        self._plan.asked = [(link.name, describe_link(link), self._gets(link)) for link in links]
+        self._plan.asked = [
+            (link.portgroup, describe_link(link), self._gets(link)) for link in links
+        ]
         return self._plan
 
     def _collect_links(self) -> None:
@@ -88,6 +94,21 @@ class Planner:
         self._nics.count([link for link in self._links.values() if link.kind == "physical"])
 
     # -- checks of the whole plan
+
+    def _check_mtus(self) -> None:
+        """Name the MTU of a NIC that has no vSwitch to set it on, or another's vSwitch."""
+        for link in self._links.values():
+            if link.mtu is None or link.kind == "vlan" or link.subnets:
+                continue
+            switch = self._switch_of.get(self._bond_of.get(link.name, link.name))
+            if switch is None:
+                message = f"The MTU of {link.name} isn't set: it has no vSwitch."
+                self._find(NOTE, "mtu", message, link.place)
+            elif switch.mtu != link.mtu:
+                owner = self._bond_of.get(link.name, "its VLAN")
+                has = f"{switch.mtu or DEFAULT_MTU}, the MTU of {owner}"
+                message = f"The MTU of {link.name} isn't set: its vSwitch has {has}."
+                self._find(WARNING, "mtu", message, link.place)
 
     def _check_counts(self) -> None:
         """The most that a host can have, by VMware's configuration maximums."""
@@ -182,6 +203,10 @@ class Planner:
             return
         switch = self._new_switch(link, self._ordered(link, found), link.mtu)
         switch.policy = TEAMING[mode]
+        if switch.policy == "iphash":
+            message = f"{link.name} hashes by IP address, which isn't LACP."
+            fix = "Set the switch's ports to a static channel."
+            self._find(NOTE, "channel", message, link.place, "", fix)
         if switch.policy == "explicit" and len(found) > 1 and switch.uplinks:
             active = next((m for m in found if self._nics.of(m) == switch.uplinks[0]), found[0])
             others = tuple(
@@ -253,7 +278,7 @@ class Planner:
         return switch
 
     def _add_subnets(self, link: Link, switch: VSwitch, vlan: int) -> None:
-        mtu = link.mtu
+        mtu = link.mtu  # never above that of the vSwitch (rule: esxi-mtu)
         if mtu is not None and mtu > (switch.mtu or DEFAULT_MTU):
             mtu = switch.mtu or DEFAULT_MTU
             message = f"The MTU of {link.name} is above that of its vSwitch; it gets {mtu}."

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read the routes of both formats, and find the interface that each one leaves by."""
+"""Read routes, and find the interface each one leaves by (rule: esxi-route-gateways).
+
+One default gateway per address family counts (rule: esxi-subnet-addresses).
+"""
 
 from __future__ import annotations
 

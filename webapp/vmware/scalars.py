@@ -50,7 +50,7 @@ def number(
 
 
 def mtu(config: Config, value: Value | None) -> int | None:
-    """An MTU that ESXi accepts."""
+    """An MTU that ESXi accepts (rule: esxi-mtu)."""
     happens = "The host refuses the command."
     return number(config, value, range(1280, 9001), "mtu", "an MTU that ESXi accepts", happens)
 
@@ -62,7 +62,10 @@ def vlan_id(config: Config, value: Value | None) -> int | None:
 
 
 def address(config: Config, value: Value, mask: str = "") -> Address | None:
-    """An address with its prefix length; mask: a netmask or prefix length given apart."""
+    """An address with its prefix length (rule: esxi-subnet-addresses).
+
+    mask: a netmask or prefix length given apart.
+    """
     text = value.text or ""
     if "/" not in text and mask:
         text = f"{text}/{mask.removeprefix('/')}"
@@ -79,6 +82,7 @@ def address(config: Config, value: Value, mask: str = "") -> Address | None:
     try:
         found = ipaddress.ip_interface(with_prefix(text))
         problem = _unusable(found) if "/" in text else "has no prefix length"
+        problem = "names an interface after the %" if "%" in text else problem
     except ValueError:
         problem = "isn't an address with a prefix length"
     if not problem:
@@ -95,9 +99,11 @@ def _unusable(found: Address) -> str:
         return "has a prefix length of 0, which is every address there is"
     if found.ip.is_unspecified or found.ip.is_multicast or found.ip.is_loopback:
         return "can't be the address of an interface"
-    if isinstance(found, ipaddress.IPv6Interface):
-        return "names an interface after the %" if found.ip.scope_id else ""
-    if network.prefixlen < 31 and found.ip in (network.network_address, network.broadcast_address):
+    if (
+        network.version == 4
+        and network.prefixlen < 31
+        and found.ip in (network.network_address, network.broadcast_address)
+    ):
         return f"is the network or broadcast address of {network}"
     return ""
 

@@ -111,7 +111,7 @@ def check(target: Target) -> StorageCheck:
             Remark("warning", "nvme", "Hosts don't always find NVMe disks by their serial number.",
                    "Check the datastores after the first deployment.")
         )  # fmt: skip
-    if major >= 7:
+    if major >= 7:  # (rule: esxi-clones)
         remarks.append(
             Remark("warning", "clone", "VMware doesn't support cloned boot disks since 7.0 U2: "
                    "all hosts share the same VMFS UUIDs.",

@@ -27,10 +27,11 @@ _AUTOMATIC = {
     "dhcp4": ("dhcp4",),
     "dhcp6": ("dhcp6",),
     "ipv6_dhcpv6-stateful": ("dhcp6",),
-    "ipv6_dhcpv6-stateless": ("slaac",),
+    "ipv6_dhcpv6-stateless": ("slaac",),  # (rule: esxi-slaac)
     "ipv6_slaac": ("slaac",),
 }
 _STATIC = ("static", "static4", "static6")
+# (rule: esxi-no-bridges)
 _NO_BRIDGE = (
     "Remove it and give its addresses to the interface or bond below it; "
     "every vSwitch bridges virtual machines by itself."
@@ -61,7 +62,10 @@ def read_version1(network: Value) -> Config:
 def _read_entry(config: Config, entry: Value) -> None:
     kind_value = entry.get("type")
     kind = (kind_value.text or "") if kind_value else ""
-    if kind == "nameserver":
+    if kind_value is not None and kind_value.kind != "scalar":
+        message, fix = f"The type of an entry is {shown(kind_value)}; it takes a name.", "Name it."
+        config.find(ERROR, "type", message, kind_value.place, SKIPPED, fix)
+    elif kind == "nameserver":
         got = take(config, entry, VERSION1, "nameserver")
         servers(config, got.get("address"))
         domains(config, got.get("search"))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from webapp.vmware.keys import USED, Key, table
-from webapp.vmware.model import ERROR, NOTE, WARNING
+from webapp.vmware.model import NOTE, WARNING
 from webapp.vmware.netplan_keys import CHANNEL, MAIN, NO_LACP
 
 _LINUX = "It steers the network service of Linux, which ESXi doesn't have."
@@ -139,13 +139,6 @@ VERSION1 = table(
                 unless=("global",)),
             Key("ipv4", "switch", NOTE, _HINT, unless=("true", "false")),
             Key("ipv6", "switch", NOTE, _HINT, unless=("true", "false")),
-        ),
-        "bridge": (
-            *_DEVICE,
-            Key("mac_address", "text", NOTE, _OWN_MAC),
-            Key("bridge_interfaces", "list", ERROR,
-                "Every vSwitch bridges virtual machines by itself."),
-            Key("params", "map", ERROR, "Every vSwitch bridges virtual machines by itself."),
         ),
     }
 )  # fmt: skip
