@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import yaml
 
@@ -12,7 +13,7 @@ from webapp.errors import Problem
 
 MAX_BYTES = 256 << 10
 MAX_DEPTH = 24
-MAX_NODES = 20_000
+MAX_NODES = 15_000
 _NULLS = ("", "~", "null", "Null", "NULL")
 _TRUE, _FALSE = ("true", "yes", "on", "y"), ("false", "no", "off", "n")
 
@@ -88,8 +89,7 @@ def read(text: str | bytes) -> Value:
     except UnicodeDecodeError as error:
         raise _unreadable("The configuration isn't text.", "UTF-8", str(error)[:100]) from None
     try:
-        _check_events(yaml.parse(decoded, Loader=yaml.SafeLoader))
-        node = yaml.compose(decoded, Loader=yaml.SafeLoader)
+        node = _Loader(decoded).get_single_node()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -105,20 +105,25 @@ def read(text: str | bytes) -> Value:
     return _value(node, "")
 
 
-def _check_events(events: Iterator[yaml.Event]) -> None:
+class _Loader(yaml.SafeLoader):
+    """Composes nodes, and stops at an alias or a bound before it goes on."""
+
     depth = nodes = 0
-    for event in events:
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
         where = f"line {event.start_mark.line + 1}" if event.start_mark else ""
         if isinstance(event, yaml.AliasEvent):
             raise _unreadable("YAML aliases aren't supported.", "values", "an alias", where)
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        nodes += isinstance(event, yaml.NodeEvent)
-        if depth > MAX_DEPTH or nodes > MAX_NODES:
+        is_collection = isinstance(event, yaml.CollectionStartEvent)
+        self.depth += is_collection
+        self.nodes += 1
+        if self.depth > MAX_DEPTH or self.nodes > MAX_NODES:
             limit = f"at most {MAX_DEPTH} levels and {MAX_NODES} values"
             raise _unreadable("The configuration is too deep or too long.", limit, "more", where)
+        node = super().compose_node(parent, index)
+        self.depth -= is_collection
+        return node
 
 
 def _value(node: yaml.Node, path: str, key_place: Place | None = None) -> Value:

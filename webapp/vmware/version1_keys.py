@@ -137,8 +137,8 @@ VERSION1 = table(
             Key("pointopoint", "text", WARNING, "Every interface is one of a network."),
             Key("scope", "text", NOTE, "Every address has the scope global.",
                 unless=("global",)),
-            Key("ipv4", "switch", NOTE, _HINT, unless=("true", "false")),
-            Key("ipv6", "switch", NOTE, _HINT, unless=("true", "false")),
+            Key("ipv4", "switch", NOTE, _HINT),
+            Key("ipv6", "switch", NOTE, _HINT),
         ),
     }
 )  # fmt: skip

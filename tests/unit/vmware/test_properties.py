@@ -47,6 +47,8 @@ def some(table: Table, kind: str, **values: st.SearchStrategy[Any]) -> st.Search
     return st.builds(lambda a, b: {**a, **b}, known, unneeded)
 
 
+# Findings about a whole route or map of overrides.
+LEFT_OUT = {"table", "route-type", "second-route", "ignored"}
 GATEWAY = st.sampled_from(GATEWAYS)
 ROUTE = some(NETPLAN, "routes", to=st.sampled_from(NETWORKS), via=GATEWAY)
 DEVICE = {
@@ -182,9 +184,7 @@ def is_named(made: Plan, name: str, path: str) -> bool:
         if path == whole or (path.startswith(whole) and name in finding.message):
             return True
         is_part = path.startswith((f"{whole}.", f"{whole}["))
-        if is_part and finding.code in ("type", "table", "route-type", "route", "gateway"):
-            return True
-        if is_part and finding.code in ("second-route", "ignored", "bond-mode"):
+        if is_part and (finding.grade == "error" or finding.code in LEFT_OUT):
             return True
     return False
 
