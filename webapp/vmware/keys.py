@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 from webapp.vmware.model import ERROR, NOTE, SKIPPED, Config, Fix
 from webapp.vmware.reading import Place, Value
@@ -18,6 +18,7 @@ from webapp.vmware.reading import Place, Value
 USED = "used"
 _CLOSE, _VERY_CLOSE = 0.75, 0.9
 _LONGEST_KEY = 40
+_UNREAD = "Readers refuse the file, or ignore the key."
 _EMPTY_IS_NOTHING = ("devices", "list")
 _TAKES = {
     "text": "a single value",
@@ -95,7 +96,8 @@ def take(
             config.find(NOTE, "empty", f"{raw[:60]} is empty.", place)
         elif key.grade == USED and not _fits(entry, key):
             message = f"{raw[:60]} is {_described(entry)}; it takes {_TAKES[key.takes]}."
-            config.find(ERROR, key.code or "wrong-type", message, place, SKIPPED, key.fix)
+            fix = key.fix or f"Give {_TAKES[key.takes]}."
+            config.find(ERROR, key.code or "wrong-type", message, place, _UNREAD, fix)
         elif name in entries:
             message = f"{raw[:60]} is given twice, in two spellings."
             config.find(ERROR, "already", message, place, "", "Remove one of the two.")
@@ -135,31 +137,36 @@ def unknown(
     near = _near(config, spelt or name, known[kind], _CLOSE)
     used = {n: key for keys in known.values() for n, key in keys.items() if key.grade == USED}
     other = used.get(name) or (_near(config, name, used, _VERY_CLOSE) if near is None else None)
-    happens = "Readers refuse the file, or ignore the key."
     if near is not None:
         grade = ERROR if near.grade in (USED, ERROR) else NOTE
         message = f"{name[:60]!r} isn't a known key. Did you mean {near.name}?"
-        config.find(grade, "misspelt", message, place, happens, f"Write {near.name}.")
+        config.find(grade, "misspelt", message, place, _UNREAD, f"Write {near.name}.")
     elif other is not None:
         kinds = [k for k, keys in known.items() if other.name in keys]
         homes = "a device" if "a device" in kinds else " or ".join(sorted(kinds))
         what = name if name == other.name else f"{name[:60]!r}, which looks like {other.name},"
         message = f"{what} belongs in {homes}, not here."
-        config.find(ERROR, "misplaced", message, place, happens, "Check the indentation.")
+        config.find(ERROR, "misplaced", message, place, _UNREAD, "Check the indentation.")
     else:
         # Next to the sections, an unknown map may be devices that would be lost.
         grade = ERROR if kind == "network" and value.kind != "scalar" else NOTE
         message = f"{name[:60]!r} isn't a known key; it is ignored."
         fix = "Remove it." if grade == ERROR else ""
-        config.find(grade, "unknown-key", message, place, happens, fix)
+        config.find(grade, "unknown-key", message, place, _UNREAD, fix)
 
 
 def _near(config: Config, name: str, keys: Mapping[str, Key], cutoff: float) -> Key | None:
     if len(name) > _LONGEST_KEY or config.suggestions <= 0:
         return None
     config.suggestions -= 1
-    close = get_close_matches(name.lower(), keys, n=1, cutoff=cutoff)
-    return keys[close[0]] if close else None
+    close = get_close_matches(name.lower(), keys, n=3, cutoff=cutoff)
+    # Of equally close ones, e.g. gateway4 and gateway6, the first in the table.
+    best = {other for other in close if _closeness(name, other) == _closeness(name, close[0])}
+    return next((key for other, key in keys.items() if other in best), None)
+
+
+def _closeness(name: str, other: str) -> float:
+    return SequenceMatcher(None, name.lower(), other).ratio()
 
 
 def _name(

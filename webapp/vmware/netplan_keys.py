@@ -7,7 +7,7 @@ from webapp.vmware.keys import USED, Key, table
 from webapp.vmware.model import ERROR, NOTE, WARNING
 
 _DRIVER = "The NIC's driver decides."
-_LINUX = "It steers the network service of Linux, which ESXi doesn't have."
+_LINUX = "It's a setting of Linux network services."
 _SLAAC = "The host forms its own address from router advertisements."
 _TEAM = "A vSwitch only watches whether the link is up."
 # (rule: esxi-lacp-ignored)
@@ -90,8 +90,10 @@ NETPLAN = table(
             Key("auth", "map", ERROR, "ESXi has no 802.1X: the switch port stays closed to the "
                 "host, and no one can reach it.", unless=("none",),
                 fix="Use a port without 802.1X."),
-            Key("link", "text", ERROR, "ESXi can't use a virtual function as an uplink."),
-            Key("infiniband-mode", "text", ERROR, "A vSwitch has Ethernet uplinks only."),
+            Key("link", "text", ERROR, "ESXi can't use a virtual function as an uplink.",
+                say="link: {value} makes this a virtual function, which isn't possible on ESXi."),
+            Key("infiniband-mode", "text", ERROR, "A vSwitch has Ethernet uplinks only.",
+                say="{name} is for InfiniBand, which isn't possible on ESXi."),
             Key("virtual-function-count", "number", NOTE, "SR-IOV is set up on the host later."),
             Key("embedded-switch-mode", "text", NOTE, "SR-IOV is set up on the host later."),
             Key("delay-virtual-functions-rebind", "switch", NOTE,

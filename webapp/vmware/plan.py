@@ -44,7 +44,9 @@ def _read_config(document: Value) -> Config:
             where=str((version or network).place),
             expected="version: 1 or version: 2",
             got=repr(word)[:40] if word else "none",
-            next_step="Give network configuration v1 or netplan v2.",
+            next_step="Give network configuration v1 or netplan v2."
+            if "links" not in network.entries
+            else "This may be OpenStack's network_data.json; give what cloud-init makes of it.",
         )
     config = read_version1(network) if word == "1" else read_version2(network)
     if network is not document:

@@ -115,8 +115,13 @@ def place_routes(
         if route.metric < kept.metric:
             kept, lost = route, kept
             added[key] = (route, holder)
-        message = f"A second route to {lost.network} is left out; the one by {kept.gateway} stays."
-        config.find(WARNING, "second-route", message, lost.place)
+        is_same = lost.gateway == kept.gateway
+        what = (
+            f"The same route to {lost.network}" if is_same else f"A second route to {lost.network}"
+        )
+        message = f"{what} is left out; the one by {kept.gateway} stays."
+        grade = NOTE if is_same else WARNING
+        config.find(grade, "second-route", message, lost.place)
     for key in order:
         route, holder = added[key]
         report(holder, route)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from webapp.vmware.model import ERROR, IP, STOPS, Address, Config, shown
+from webapp.vmware.model import ERROR, IP, STOPS, WARNING, Address, Config, shown
 from webapp.vmware.reading import Place, Value
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -154,6 +154,9 @@ def servers(config: Config, value: Value | None) -> None:
     """Add DNS servers; ESXi has one list for the whole host."""
     for item in value.as_list() if value else ():
         found = ip(config, item, "a DNS server", item.place)
+        if found is not None and found.is_loopback:
+            message, fix = f"{found} is the host itself, which answers no DNS.", "Give a server."
+            config.find(WARNING, "dns", message, item.place, "It finds no names there.", fix)
         if found is not None and str(found) not in config.dns:
             config.dns.append(str(found))
 

@@ -7,11 +7,11 @@ from webapp.vmware.keys import USED, Key, table
 from webapp.vmware.model import NOTE, WARNING
 from webapp.vmware.netplan_keys import CHANNEL, MAIN, NO_LACP
 
-_LINUX = "It steers the network service of Linux, which ESXi doesn't have."
+_LINUX = "It's a setting of Linux network services."
 _TEAM = "A vSwitch only watches whether the link is up."
 _LACP = "The team hashes by IP address, which needs a static channel, not LACP."
 _NOTIFIES = "ESXi notifies the switches by itself."
-_HINT = "The address tells it already."
+_HINT = "The address shows its family."
 _OWN_MAC = "The VMkernel interface gets an address of ESXi's."
 
 _NAMES = (

@@ -156,6 +156,7 @@ def test_a_misspelt_key_is_named_with_the_right_one(made: Any, wrong: str, right
         (netplan("ethernets", "adresses", ["10.0.0.6/24"]), "adresses", "error"),
         (netplan("ethernets", "autth", {}), "autth", "error"),
         (netplan("ethernets", "dhcp", True), "dhcp", "error"),
+        (netplan("ethernets", "gateway", "10.0.0.1"), "gateway", "error"),
         (netplan("ethernets", "optionnal", True), "optionnal", "note"),
         (netplan("network", "ethernet", {"e9": {"dhcp4": True}}), "ethernet", "error"),
         (netplan("network", "gateway4", "10.0.0.1"), "gateway4", "error"),

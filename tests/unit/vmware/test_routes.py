@@ -173,6 +173,7 @@ def test_a_route_that_a_host_cannot_have_is_an_error(text: str, code: str, words
             NICS,
         ),
         (v2(ethernets={"e0": {"dhcp4": True}}), "nics", NICS),
+        (e0(nameservers={"addresses": ["127.0.0.53"]}), "dns", NICS),
         (
             v2(
                 ethernets={"e0": eth(A), "e1": {"mtu": 9000}},
