@@ -1,95 +1,145 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A disk as its bytes pass: table, kind of system, and for ESXi version, build and preparation."""
+"""A disk as its bytes pass: its table, its system, and whether all of it is there."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-
-from webapp.inspection import disks, fat
-from webapp.inspection.disks import SECTOR, Ranges
-from webapp.inspection.report import Disk, Esxi, Partition, System
+from webapp.inspection import disks, gpt
+from webapp.inspection.esxi_look import EsxiLook
+from webapp.inspection.gpt import BadTable, EntryList
+from webapp.inspection.ranges import Ranges, Tail
+from webapp.inspection.report import REJECT, WARN, Esxi, Report, System, human
 from webapp.inspection.system_look import SystemLook
 
-_BUILD = re.compile(rb"^build=([0-9]+(?:\.[0-9]+)*)-[0-9.]*?([0-9]+)\s*$", re.MULTILINE)
-_MOST_CFG = 16 << 10
-_MOST_FOLDER = 64 << 10
-_HOOKS, _SCRIPTS = "curtin-hooks", "scripts.tar.xz"
+_PIECE = 64 << 10  # of the list of entries; a multiple of every entry's size
+_VHD_FOOTER = 512
 
 
 class DiskLook:
-    """Feed it a disk from its first byte, after its table was read."""
+    """Feed it a disk from its first byte. ``take`` and ``skip`` raise BadTable."""
 
-    def __init__(self, disk: Disk) -> None:
-        self.disk = disk
-        self.esxi: Esxi | None = disks.layout_of(disk)
-        self.backup = "it was not seen"
+    def __init__(self, table: disks.Table) -> None:
+        self.disk = table.disk
+        self.has_list = table.header is None and table.disk.table == "mbr"
+        self._header = table.header
+        self._backup = ""
         self._ranges = Ranges()
-        if disk.size:
-            self._ranges.watch(disk.size - SECTOR, SECTOR, self._see_backup)
+        self._esxi: EsxiLook | None = None
         self._system: SystemLook | None = None
-        if self.esxi is not None:
-            self._into(1, self._see_first)
-            self._into(5, self._see_bank)
-        else:
-            self._system = SystemLook(disk, self._ranges.watch)
-
-    def take(self, piece: bytes) -> None:
-        """The next bytes."""
-        self._ranges.pass_by(piece)
-
-    def system(self) -> System:
-        """What system is on it; for ESXi see ``esxi``."""
-        return self._system.result() if self._system is not None else System()
+        is_missing = table.header is None and not self.has_list
+        self._tail = Tail(gpt.MOST_LIST + max(gpt.SECTORS) if is_missing else _VHD_FOOTER)
+        if table.header is not None:
+            self._ask_list(EntryList(table.header), table.header)
+            last = self.disk.size - table.header.sector
+            self._ranges.watch(last, table.header.sector, self._see_backup)
+        elif self.has_list:
+            self._look_into()
 
     @property
     def position(self) -> int:
-        """Bytes that passed."""
+        """Bytes that have passed."""
         return self._ranges.position
 
-    def _into(self, number: int, then: Callable[[Partition, fat.Volume, bytes], None]) -> None:
-        """Read the root folder of a partition, when it is FAT."""
-        partition = next((p for p in self.disk.partitions if p.number == number), None)
-        if partition is None:
+    @property
+    def esxi(self) -> Esxi | None:
+        """What is known of ESXi, when the disk has its layout."""
+        return self._esxi.esxi if self._esxi is not None else None
+
+    def take(self, piece: bytes) -> None:
+        """The next bytes."""
+        self._tail.pass_by(piece)
+        self._ranges.pass_by(piece)
+
+    def skip(self, size: int) -> None:
+        """That many zeros."""
+        self._tail.skip(size)
+        self._ranges.skip(size)
+
+    def system(self) -> System:
+        """Which system is on it; for ESXi see ``esxi``."""
+        return self._system.result() if self._system is not None else System()
+
+    def end(self, report: Report) -> None:
+        """All bytes have passed: say whether they are the whole disk. Raises BadTable."""
+        if self._tail.data().startswith(b"conectix"):
+            report.container = "vhd"  # a fixed one: the disk itself, then a footer
             return
-
-        def see_boot(boot: bytes) -> None:
-            volume = fat.read_volume(boot)
-            if volume is not None and volume.root_size:
-                self._ranges.watch(
-                    partition.first + volume.root_first,
-                    min(volume.root_size, _MOST_FOLDER),
-                    lambda root: then(partition, volume, root),
-                )
-
-        self._ranges.watch(partition.first, SECTOR, see_boot)
-
-    def _see_first(self, partition: Partition, volume: fat.Volume, root: bytes) -> None:
-        if self.esxi is None:
+        if self.disk.table == "gpt" and self._header is None:
+            self._use_backup(report)
             return
-        found = next((e for e in fat.read_folder(root) if e.name == "curtin" and e.is_folder), None)
-        if found is None:
-            self.esxi.is_prepared = False
-            return
-        place = partition.first + volume.place_of(found.cluster)
-        self._ranges.watch(place, min(volume.cluster, _MOST_FOLDER), self._see_curtin)
+        size, position = self.disk.size, self.position
+        last = max(self.disk.partitions, key=lambda p: p.first + p.size, default=None)
+        end = last.first + last.size if last is not None else 0
+        if not self.has_list:
+            report.say(
+                REJECT, "short",
+                f"The disk ends after {human(position)}, before its list of partitions.",
+                "Copy or build the file again.",
+            )  # fmt: skip
+        elif last is not None and position < end:
+            report.say(
+                REJECT, "short",
+                f"The file is truncated: the disk ends after {human(position)}, inside partition "
+                f"{last.number}, which ends at {human(end)}.",
+                "Copy or build the file again.",
+            )  # fmt: skip
+        elif position < size:
+            report.say(
+                WARN, "short",
+                f"The disk ends after {human(position)}, but its partition table says "
+                f"{human(size)}. All partitions are complete; the backup partition table is "
+                "missing.",
+                "Nothing is lost: growpart or sgdisk -e writes a new backup on the machine.",
+            )  # fmt: skip
+        elif size and self._backup:
+            report.say(REJECT, "backup", f"The disk is damaged: {self._backup}.", "Build it again.")
+        elif size and position > size:
+            report.say(
+                WARN, "longer",
+                f"There are {human(position - size)} after the end of the disk, which is "
+                f"{human(size)} according to its partition table.",
+                "Nothing is lost: growpart or sgdisk -e moves the backup partition table to the "
+                "end of the disk on the machine.",
+            )  # fmt: skip
 
-    def _see_curtin(self, folder: bytes) -> None:
-        if self.esxi is None:
-            return
-        names = {entry.name for entry in fat.read_folder(folder)}
-        self.esxi.is_prepared = {_HOOKS, _SCRIPTS} <= names
+    def _ask_list(self, entries: EntryList, header: gpt.Header, done: int = 0) -> None:
+        size = min(_PIECE, entries.size - done)
 
-    def _see_bank(self, partition: Partition, volume: fat.Volume, root: bytes) -> None:
-        found = next((e for e in fat.read_folder(root) if e.name == "boot.cfg"), None)
-        if found is not None and found.size:
-            place = partition.first + volume.place_of(found.cluster)
-            self._ranges.watch(place, min(found.size, _MOST_CFG), self._see_config)
+        def see(piece: bytes) -> None:
+            entries.feed(piece)
+            if done + size < entries.size:
+                self._ask_list(entries, header, done + size)
+                return
+            entries.end()
+            self.disk.partitions.extend(entries.partitions)
+            self.has_list = True
+            self._look_into()
 
-    def _see_config(self, text: bytes) -> None:
-        match = _BUILD.search(text.replace(b"\r", b""))
-        if match and self.esxi is not None:
-            self.esxi.version, self.esxi.build = match[1].decode(), match[2].decode()
+        if not self._ranges.watch(entries.first + done, size, see):
+            raise BadTable(f"its list of partitions would begin in sector {header.list_at}")
+
+    def _look_into(self) -> None:
+        layout = disks.layout_of(self.disk)
+        if layout is not None:
+            self._esxi = EsxiLook(self.disk, layout, self._ranges.watch)
+        else:
+            self._system = SystemLook(self.disk, self._ranges.watch)
 
     def _see_backup(self, last: bytes) -> None:
-        self.backup = disks.check_backup(last, self.disk.size)
+        if self._header is not None:
+            self._backup = gpt.check_backup(last, self._header)
+
+    def _use_backup(self, report: Report) -> None:
+        found = gpt.read_backup(self._tail.data(), self.position)
+        if found is None:
+            raise BadTable("neither its header nor its backup at the end of the disk is there")
+        header, partitions = found
+        self.disk.size, self.disk.sector_size = self.position, header.sector
+        self.disk.partitions.extend(partitions)
+        self.has_list = True
+        self._look_into()  # what has passed is gone: only the layout is known
+        report.say(
+            WARN, "first-table",
+            "The first partition table is missing; its backup at the end of the disk is intact. "
+            "Linux doesn't read the backup by default, so the machine may not boot.",
+            "Restore it before you upload the disk: sgdisk -e FILE.",
+        )  # fmt: skip

@@ -1,37 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Partition tables and what they tell, read from a disk's bytes as they pass.
+"""Which partition table a disk has, from its first sectors.
 
-Sources: UEFI 2.10 section 5 (GPT), spec esxi b.2 (GUIDs and layouts of ESXi).
+Source: UEFI 2.10 section 5.2 (MBR). What ESXi's disks look like has a rule
+(rule: esxi-disk-layout).
 """
 
 from __future__ import annotations
 
 import struct
-import uuid
-import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from webapp.inspection import gpt
+from webapp.inspection.gpt import BadTable
 from webapp.inspection.report import Disk, Esxi, Partition
 
+__all__ = ["HEAD", "SECTOR", "BadTable", "Table", "layout_of", "read_table"]
+
 SECTOR = 512
-HEAD = 34 * SECTOR  # MBR, GPT header and 128 entries
-_KINDS = {
-    "C12A7328-F81F-11D2-BA4B-00A0C93EC93B": "efi",
-    "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7": "basic",
-    "AA31E02A-400F-11DB-9590-000C2911D1B8": "vmfs",
-    "4EB2EA39-7855-4790-A79E-FAE495E21F8D": "vmfsl",
-    "9D275380-40AD-11DB-BF97-000C2911D1B8": "vmkcore",
-    "0FC63DAF-8483-4772-8E79-3D69D8477DE4": "linux",
-    "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709": "linux",
-    "0657FD6D-A4AB-43C4-84E5-0933C84B4F4F": "swap",
-    "E3C9E316-0B5C-4DB8-817D-F92DF00215AE": "msr",
-    "21686148-6449-6E6F-744E-656564454649": "bios",
-}
+HEAD = 2 * max(gpt.SECTORS)  # the MBR, and the GPT header of either sector size
+_PROTECTIVE = 0xEE
 _MBR_KINDS = {
     0x07: "ntfs",
     0x82: "swap",
     0x83: "linux",
+    0x8E: "lvm",
+    0xFD: "raid",
     0xEF: "efi",
     0xFB: "vmfs",
     0x0C: "basic",
@@ -39,87 +32,46 @@ _MBR_KINDS = {
 }
 
 
-class BadTable(Exception):
-    """There is a GPT, and it is damaged."""
+@dataclass(frozen=True)
+class Table:
+    """What the first sectors say. header: of a GPT; None for an MBR, or when it is missing."""
+
+    disk: Disk
+    header: gpt.Header | None = None
 
 
-@dataclass
-class Watched:
-    """A range of a disk that somebody wants to see, filled as the bytes pass."""
+def read_table(head: bytes) -> Table | None:
+    """The partition table in the first HEAD bytes, None when there is none. Raises BadTable.
 
-    first: int
-    size: int
-    then: Callable[[bytes], None]
-    data: bytearray = field(default_factory=bytearray)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether all of it came."""
-        return len(self.data) >= self.size
-
-
-class Ranges:
-    """Collects ranges of a stream that only goes forward."""
-
-    def __init__(self) -> None:
-        self.position = 0
-        self._piece = b""  # the bytes that pass just now: what is asked for may lie in them
-        self._open: list[Watched] = []
-
-    def watch(self, first: int, size: int, then: Callable[[bytes], None]) -> bool:
-        """Ask for a range, which ``then`` gets; False for what lies behind and is gone."""
-        if first < self.position - len(self._piece):
-            return False
-        wanted = Watched(first, size, then)
-        self._fill(wanted)
-        self._open.append(wanted)
-        return True
-
-    def pass_by(self, piece: bytes) -> None:
-        """Take the next bytes, and give the ranges that they complete to whom they are for."""
-        self._piece = piece
-        self.position += len(piece)
-        for one in self._open:
-            self._fill(one)
-        # Whoever sees one may ask for the next, which may lie in this very piece.
-        while done := [one for one in self._open if one.is_full]:
-            self._open = [one for one in self._open if not one.is_full]
-            for one in done:
-                one.then(bytes(one.data))
-
-    def _fill(self, one: Watched) -> None:
-        stop = self.position
-        start = stop - len(self._piece)
-        begin, end = one.first + len(one.data), one.first + one.size
-        if begin < stop and end > start:
-            one.data += self._piece[begin - start : min(end, stop) - start]
-
-
-def read_table(head: bytes) -> Disk | None:
-    """The partition table in the first HEAD bytes, None when there is none. Raises BadTable."""
+    Only a protective entry makes a GPT: without one, firmware and Linux go by the
+    MBR, whatever old header is behind it. With one but without a header the table
+    has no partitions yet; the backup at the end of the disk has them.
+    """
     if len(head) < 2 * SECTOR or head[510:512] != b"\x55\xaa":
         return None
-    if head[450] == 0xEE or head[SECTOR : SECTOR + 8] == b"EFI PART":
-        return _read_gpt(head)
-    return _read_mbr(head)
-
-
-def check_backup(last: bytes, size: int) -> str:
-    """Why the GPT header in the last sector is not good, "" when it is."""
-    if last[:8] != b"EFI PART":
-        return "the second partition table at its end is missing"
-    try:
-        _check_header(last)
-    except BadTable as bad:
-        return f"the second partition table at its end is damaged: {bad}"
-    mine, other = struct.unpack_from("<QQ", last, 24)
-    if mine != size // SECTOR - 1 or other != 1:
-        return "the second partition table at its end is of another disk"
-    return ""
+    entries = [head[at : at + 16] for at in range(446, 510, 16)]
+    if not any(entry[4] == _PROTECTIVE for entry in entries):
+        return _read_mbr(entries)
+    problem: BadTable | None = None
+    for sector in gpt.SECTORS:
+        block = head[sector : 2 * sector]
+        if len(block) < sector or block[:8] != gpt.MAGIC:
+            continue
+        try:
+            header = gpt.read_header(block, sector)
+            if header.mine != 1:
+                raise BadTable(f"its header belongs in sector {header.mine}, but is in sector 1")
+        except BadTable as bad:
+            problem = problem or bad
+            continue
+        return Table(Disk("gpt", (header.other + 1) * sector, sector_size=sector), header)
+    if problem is not None:
+        raise problem
+    return Table(Disk("gpt", 0))
 
 
 def layout_of(disk: Disk) -> Esxi | None:
-    """What kind of ESXi disk it is, None for any other. Names may be rubbish: types decide."""
+    """Which ESXi layout the disk has, None for any other. Names may be garbage: types decide."""
     kinds = {p.number: p.kind for p in disk.partitions}
     is_esxi = kinds.get(1) == "efi" and kinds.get(5) == "basic" and kinds.get(6) == "basic"
     has_own = {"vmfsl", "vmkcore"} & set(kinds.values())
@@ -131,54 +83,13 @@ def layout_of(disk: Disk) -> Esxi | None:
     return Esxi("7.0" if bank.size < (2 << 30) else "7")
 
 
-def _read_gpt(head: bytes) -> Disk:
-    header = head[SECTOR : 2 * SECTOR]
-    if header[:8] != b"EFI PART":
-        raise BadTable("its header is missing")
-    _check_header(header)
-    (alternate,) = struct.unpack_from("<Q", header, 32)
-    entries_at, count, size, crc = struct.unpack_from("<QIII", header, 72)
-    if entries_at != 2 or not 1 <= count <= 128 or size != 128:
-        raise BadTable("its list is of an odd shape")
-    entries = head[2 * SECTOR : 2 * SECTOR + count * size]
-    if len(entries) < count * size:
-        raise BadTable("it is cut")
-    if zlib.crc32(entries) != crc:
-        raise BadTable("its list does not have the checksum that it names")
-    disk = Disk("gpt", (alternate + 1) * SECTOR)
-    for number in range(count):
-        entry = entries[number * size : (number + 1) * size]
-        if entry[:16] == bytes(16):
-            continue
-        first, last = struct.unpack_from("<QQ", entry, 32)
-        if last < first or last > alternate:
-            raise BadTable(f"partition {number + 1} lies outside of the disk")
-        kind = _KINDS.get(str(uuid.UUID(bytes_le=entry[:16])).upper(), "other")
-        name = entry[56:128].decode("utf-16-le", "ignore").split("\0")[0]
-        clean = "".join(char for char in name if char.isprintable() and char != "\uffff")
-        disk.partitions.append(
-            Partition(number + 1, clean, kind, first * SECTOR, (last - first + 1) * SECTOR)
-        )
-    return disk
-
-
-def _check_header(header: bytes) -> None:
-    (length,) = struct.unpack_from("<I", header, 12)
-    (crc,) = struct.unpack_from("<I", header, 16)
-    if not 92 <= length <= SECTOR:
-        raise BadTable("its header is of an odd size")
-    if zlib.crc32(header[:16] + bytes(4) + header[20:length]) != crc:
-        raise BadTable("its header does not have the checksum that it names")
-
-
-def _read_mbr(head: bytes) -> Disk | None:
+def _read_mbr(entries: list[bytes]) -> Table | None:
     disk = Disk("mbr", 0)
-    for number in range(4):
-        entry = head[446 + number * 16 : 462 + number * 16]
+    for number, entry in enumerate(entries, 1):
         kind, first, count = entry[4], *struct.unpack_from("<II", entry, 8)
         if entry[0] not in (0, 0x80):
-            return None  # a boot sector of a file system, no partition table
+            return None  # the boot sector of a file system, not a partition table
         if kind and count:
             name = _MBR_KINDS.get(kind, "other")
-            disk.partitions.append(Partition(number + 1, "", name, first * SECTOR, count * SECTOR))
-    return disk if disk.partitions else None
+            disk.partitions.append(Partition(number, "", name, first * SECTOR, count * SECTOR))
+    return Table(disk) if disk.partitions else None

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was found against what was declared: the rules, without looking at any byte."""
+"""What was found, compared with what was declared: the rules, without reading any byte."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-from webapp.inspection.report import NOTE, REJECT, WARN, Report, System, human
+from webapp.inspection.kinds import KINDS
+from webapp.inspection.report import MAX_DISK, NOTE, REJECT, WARN, Disk, Report, System, human
+from webapp.inspection.unpacking import NAMED_ONLY
 
-MAX_DISK = 256 << 30  # bytes; a disk image larger than this is a mistake
-# What a file has to be for each word: compression and container (spec api section 5).
+__all__ = ["MAX_DISK", "WORDS", "Declared", "judge"]
+
+# What a file has to be for each file type: compression and contents (rule: file-types).
 WORDS = {
     "tgz": ("gzip", "root"),
     "tbz": ("bzip2", "root"),
@@ -37,34 +40,18 @@ _STORED = {
     "root-dd.gz": "ddgz",
     "root-dd.xz": "ddxz",
 }
-_BARE = "Put it into a disk with a partition table, or pack its files into a tarball."
-_USELESS = {
-    "elf": "Programs are no images.",
-    "empty": "Choose the file that was built.",
-    "ext4": _BARE,
-    "iso": "This is an installer. Build an image with packer first; see the VMware page.",
-    "ova": "Convert its disk: tar -xf FILE, then qemu-img convert -O raw DISK.vmdk disk.raw.",
-    "qcow2": "Convert it: qemu-img convert -O raw FILE disk.raw, then gzip it.",
-    "squashfs": "Squashed roots come from boot sources. Unpack it into a tarball: "
-    "unsquashfs, then tar -czf root.tgz -C squashfs-root .",
-    "text": "Choose the file that was built.",
-    "unknown": "Choose the file that was built; it may be encrypted or not an image at all.",
-    "vhdx": "Convert it: qemu-img convert -O raw FILE disk.raw, then gzip it.",
-    "vmdk": "Convert it: qemu-img convert -O raw FILE disk.raw, then gzip it.",
-    "wim": "Apply it to a disk first; MAAS-style images of Windows are disks.",
-    "xfs": _BARE,
-    "zip": "Unpack it, and upload what is in it.",
-}
+_OF_VMWARE = {"vmfs", "vmfsl", "vmkcore"}
+_RECOMPRESS = "Recompress it with gzip or xz."
 _LICENCE = (
-    "Building custom Windows, RHEL and ESXi images needs Ubuntu Advantage (now Ubuntu Pro) and a "
-    "licence of the vendor."
+    "Building custom Windows, RHEL and ESXi images requires Ubuntu Advantage (now Ubuntu Pro) and "
+    "a license from the vendor. Slipway doesn't check for either."
 )
 _LEADING = re.compile(r"\d+(?:\.\d+)*")
 
 
 @dataclass(frozen=True)
 class Declared:
-    """What somebody said it is; "" where nothing was said. filetype: either kind of word."""
+    """What the file is declared to be; "" for what isn't declared. filetype: short or stored."""
 
     filetype: str = ""
     os: str = ""
@@ -73,55 +60,60 @@ class Declared:
 
     @classmethod
     def of(cls, name: str, architecture: str, filetype: str) -> Declared:
-        """What the name of an image, such as esxi/8.0 or web, says with the rest."""
+        """What the name of an image, e.g. esxi/8.0 or web, says, with the rest."""
         os, slash, release = name.removeprefix("custom/").partition("/")
         return cls(filetype, os if slash else "", release if slash else os, architecture)
 
     @property
     def word(self) -> str:
-        """The file type as clients say it."""
+        """The file type as clients write it, e.g. ddgz."""
         return _STORED.get(self.filetype, self.filetype)
 
 
 def judge(report: Report, declared: Declared, *, is_head: bool) -> None:
-    """Add the reasons for and against, and what would be right."""
+    """Add the findings to the report, and what would be right."""
     shape = _shape(report)
     right = _RIGHT.get((report.compression, shape), "")
     _suggest(report, right)
     if not right:
         _refuse(report, shape)
-    elif declared.word and declared.word != right:
+    elif declared.word and declared.word != right and _is_certain(report):
         report.say(
             REJECT,
             "type",
-            f"This is no {declared.word}: it is {report.words}. Its type is {right}.",
+            f"This isn't {declared.word}: it is {report.words}. Its type is {right}.",
             f"Choose {right}.",
             filetype=right,
         )
     if report.esxi is not None:
         _judge_esxi(report, declared)
-    elif declared.os == "esxi" and right:
-        grade = REJECT if not right.startswith("dd") else WARN
-        report.say(
-            grade, "not-esxi", f"This is no VMware ESXi disk: it is {report.words}.",
-            "Give it another name, or build an ESXi image with packer.",
-        )  # fmt: skip
+    elif declared.os == "esxi" and right and _is_listed(report):
+        _judge_not_esxi(report, declared, right)
     is_disk = shape in ("disk", "disk in a tar") and report.disk is not None
     if declared.os == "windows" and is_disk and not report.is_windows:
         report.say(
-            WARN, "not-windows", "There is no Windows partition on this disk.",
-            "Give it another name, or look at what was built.",
+            WARN, "not-windows", "This disk has no Windows partition.",
+            "Choose another name, or check what was built.",
         )  # fmt: skip
     elif is_disk and report.is_windows and declared.release and declared.os != "windows":
         name = f"windows/{declared.release}"
-        report.say(WARN, "name", "This is Windows; its name should begin with windows/, or the "
-                   "installer treats it as Linux.", f"Call it {name}.", name=name)  # fmt: skip
+        report.say(WARN, "name", "This is Windows. Its name should begin with windows/, or the "
+                   "installer treats it as Linux.", f"Name it {name}.", name=name)  # fmt: skip
+    if is_disk and report.disk is not None:
+        _judge_disk(report.disk, report)
     if is_disk and report.is_whole:
         _judge_system(report.system, report)
     if shape == "root" and report.root is not None:
         _judge_root(report, declared, is_head=is_head)
     if report.esxi or declared.os in ("esxi", "windows", "rhel"):
         report.say(NOTE, "licence", _LICENCE)
+
+
+def _is_certain(report: Report) -> bool:
+    """Whether what a tarball holds is known; one that is refused half-way doesn't tell."""
+    is_refused = any(reason.grade == REJECT for reason in report.reasons)
+    is_known = report.root is None or report.root.has_shell or bool(report.disk_in_tar)
+    return is_known or not is_refused
 
 
 def _shape(report: Report) -> str:
@@ -147,20 +139,61 @@ def _suggest(report: Report, right: str) -> None:
 
 
 def _refuse(report: Report, shape: str) -> None:
-    if report.compression == "zstd":
+    if report.compression in NAMED_ONLY:
         report.say(
-            REJECT, "compression", "zstd is not among the kinds that machines unpack.",
-            "Pack it anew with gzip or xz.",
+            REJECT, "compression", f"This is {report.compression}, which machines can't unpack.",
+            _RECOMPRESS,
         )  # fmt: skip
     elif shape == "root":
         report.say(
-            REJECT, "compression", "This tarball is not compressed; there is no type for that.",
+            REJECT, "compression", "This tarball isn't compressed; there is no type for that.",
             "Compress it: gzip FILE, then choose tgz.",
         )  # fmt: skip
-    elif shape in _USELESS:
-        is_told = any(reason.grade == REJECT for reason in report.reasons)
-        if not is_told or shape in ("iso", "ova"):
-            report.say(REJECT, shape, f"This is {report.words}, no image.", _USELESS[shape])
+    elif shape in KINDS:
+        is_explained = any(reason.grade == REJECT for reason in report.reasons)
+        if not is_explained or shape in ("iso", "ova") or KINDS[shape].qemu:
+            inside = " in a tarball" if report.root is not None and KINDS[shape].qemu else ""
+            report.say(
+                REJECT, shape, f"This is {KINDS[shape].name}{inside}. Machines can't boot it.",
+                KINDS[shape].next_step,
+            )  # fmt: skip
+
+
+def _is_listed(report: Report) -> bool:
+    """Whether the partitions are known: a list far into the disk isn't, from the head alone."""
+    return report.disk is None or bool(report.disk.partitions) or report.is_whole
+
+
+def _judge_not_esxi(report: Report, declared: Declared, right: str) -> None:
+    """A file declared as ESXi without ESXi's layout. Deployed as ESXi, the host would be lost."""
+    kinds = {p.kind for p in report.disk.partitions} if report.disk is not None else set()
+    if right.startswith("dd") and kinds & _OF_VMWARE:
+        report.say(
+            WARN, "not-esxi", "This disk has VMware partitions, but not in the layout of ESXi 6, "
+            "7 or later.", "Check what was built.",
+        )  # fmt: skip
+        return
+    release = declared.release or "image"
+    name = f"windows/{release}" if report.is_windows else f"custom/{release}"
+    report.say(
+        REJECT, "not-esxi", f"This isn't a VMware ESXi disk: it is {report.words}.",
+        f"Name it {name}, or build an ESXi image with Packer.", name=name,
+    )  # fmt: skip
+
+
+def _judge_disk(disk: Disk, report: Report) -> None:
+    if disk.sector_size != 512:
+        report.say(
+            NOTE, "sector-size",
+            f"This disk was made for sectors of {disk.sector_size} bytes. It boots only on disks "
+            "that have such sectors (4Kn).",
+        )  # fmt: skip
+    for number, name in sorted(report.system.unread.items()):
+        report.say(
+            NOTE, "not-read",
+            f"Partition {number} is {name}, which isn't inspected: make sure that a file system "
+            "on this disk has a /curtin folder.",
+        )  # fmt: skip
 
 
 def _judge_esxi(report: Report, declared: Declared) -> None:
@@ -172,12 +205,12 @@ def _judge_esxi(report: Report, declared: Declared) -> None:
     version = esxi.version or esxi.layout
     if (declared.os and declared.os != "esxi") or (declared.release and not declared.os):
         name = report.suggested["name"]
-        report.say(WARN, "name", f"This is {esxi.words}; its name should begin with esxi/.",
-                   f"Call it {name}.", name=name)  # fmt: skip
+        report.say(WARN, "name", f"This is {esxi.words}. Its name should begin with esxi/.",
+                   f"Name it {name}.", name=name)  # fmt: skip
     elif declared.os == "esxi" and esxi.version and not _is_of(declared.release, esxi.version):
         name = report.suggested["name"]
         report.say(WARN, "version", f"The name says {declared.release}, but this is {esxi.words}.",
-                   f"Call it {name}.", name=name)  # fmt: skip
+                   f"Name it {name}.", name=name)  # fmt: skip
     if declared.architecture and not declared.architecture.startswith("amd64"):
         report.say(
             WARN, "architecture", "VMware ESXi runs on amd64 only.", "Choose amd64/generic.",
@@ -186,23 +219,24 @@ def _judge_esxi(report: Report, declared: Declared) -> None:
     if esxi.is_prepared is False:
         report.say(
             WARN, "not-prepared",
-            "A raw ESXi disk: it will boot, but gets no network, storage or SSH set-up.",
-            "Build it with packer, which adds /curtin to its first partition.",
+            "This is a plain ESXi disk: it will boot, but its network, storage and SSH won't be "
+            "configured.",
+            "Build it with Packer, which adds /curtin to the first partition.",
         )  # fmt: skip
     if _numbers(version) >= (7, 0, 2) or (esxi.layout == "7" and not esxi.version):
         report.say(
             WARN, "clone",
-            "VMware does not support cloned boot disks since 7.0 U2 (KB 84280): all hosts get the "
-            "same VMFS identities, and shared storage may be damaged.",
-            "Use it where hosts share no storage, or reset the identities after deployment.",
+            "VMware hasn't supported cloned boot disks since 7.0 U2 (KB 84280): all hosts share "
+            "the same VMFS UUIDs, which can corrupt shared storage.",
+            "Use it where hosts share no storage, or reset the UUIDs after deployment.",
         )  # fmt: skip
     if esxi.layout.startswith("7") and report.disk.size < (32 << 30) and _numbers(version) >= (8,):
-        report.say(WARN, "small", f"ESXi 8 and later want 32 GiB; this disk has "
-                   f"{human(report.disk.size)}.", "Build it with a disk of 32 GiB.")  # fmt: skip
+        report.say(WARN, "small", f"ESXi 8 and later need 32 GiB; this disk is "
+                   f"{human(report.disk.size)}.", "Build it with a 32 GiB disk.")  # fmt: skip
     report.say(
         NOTE, "password",
-        "Images of the packer template have a root password that everybody knows, unless the "
-        "kickstart was changed; with Secure Boot the first-boot scripts do not run.",
+        "Images built from the Packer template use a publicly known root password unless the "
+        "kickstart was changed. With Secure Boot, the first-boot scripts don't run.",
     )  # fmt: skip
 
 
@@ -210,16 +244,16 @@ def _judge_system(system: System, report: Report) -> None:
     if system.has_curtin is False:
         report.say(
             WARN, "not-prepared",
-            "No partition of this disk holds /curtin: the installer writes it, does not find the "
-            "system on it, and the deployment fails.",
-            "Build it with packer, which adds /curtin; an empty folder is enough where the "
+            "No partition of this disk has a /curtin folder: the installer writes the disk, then "
+            "doesn't find the system on it, and the deployment fails.",
+            "Build it with Packer, which adds /curtin. An empty folder is enough if the "
             "installer's own hooks will do.",
         )  # fmt: skip
     if system.has_cloud_init is False:
         report.say(
             WARN, "no-cloud-init",
-            "There is no cloudbase-init: nobody sets up users, keys or network.",
-            "Add it, unless that is meant.",
+            "cloudbase-init is missing, so users, keys and network won't be configured.",
+            "Add it unless this is intentional.",
         )  # fmt: skip
 
 
@@ -230,14 +264,14 @@ def _judge_root(report: Report, declared: Declared, *, is_head: bool) -> None:
     wanted = declared.architecture.partition("/")[0]
     if root.arch and wanted and root.arch != wanted:
         report.say(
-            REJECT, "architecture", f"Its shell is for {root.arch}, not for {wanted}.",
+            REJECT, "architecture", f"Its shell is for {root.arch}, not {wanted}.",
             f"Choose {root.arch}/generic.", architecture=f"{root.arch}/generic",
         )  # fmt: skip
     if is_head or not report.is_whole:
         return
     if not root.has_shell:
         report.say(
-            REJECT, "no-root", "There is no /bin/sh in this tarball: it is no root file system.",
+            REJECT, "no-root", "No /bin/sh found: this isn't a root file system.",
             "Pack the root itself: tar -czf root.tgz -C ROOT .",
         )  # fmt: skip
         return
@@ -245,27 +279,27 @@ def _judge_root(report: Report, declared: Declared, *, is_head: bool) -> None:
         (
             root.has_kernel,
             "no-kernel",
-            "no kernel in /boot: the machine installs one, or does not boot",
+            "There is no kernel in /boot: the machine installs one, or doesn't boot.",
         ),
-        (root.has_initrd, "no-initrd", "no initial RAM disk in /boot"),
+        (root.has_initrd, "no-initrd", "There is no initial RAM disk in /boot."),
         (
             root.has_cloud_init,
             "no-cloud-init",
-            "no cloud-init: nobody sets up users, keys or network",
+            "cloud-init is missing, so users, keys and network won't be configured.",
         ),
     ):
         if not has:
-            report.say(WARN, code, f"There is {words}.", "Add it, unless that is meant.")
+            report.say(WARN, code, words, "Add it unless this is intentional.")
     if not root.has_curtin_hooks and declared.os not in ("", "ubuntu"):
         report.say(
             NOTE,
             "no-hooks",
-            "There are no /curtin hooks: the installer does what it does for Linux.",
+            "There are no /curtin hooks: the installer treats it like any Linux.",
         )
 
 
 def _is_of(release: str, version: str) -> bool:
-    """Whether a name such as 8.0 or 8.0.2-lab fits a version such as 8.0.2."""
+    """Whether a release, e.g. 8.0 or 8.0.2-lab, fits a version, e.g. 8.0.2."""
     match = _LEADING.match(release)
     if match is None:
         return True

@@ -1,20 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was found in a file, and what that means for what was declared."""
+"""What was found in a file, and what that means for the declaration."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from webapp.inspection.kinds import KINDS
+from webapp.inspection.unpacking import NAMED_ONLY
+
+MAX_DISK = 256 << 30  # bytes; a larger disk image is a mistake
 REJECT, WARN, NOTE = "reject", "warn", "note"
 
 
 @dataclass(frozen=True)
 class Reason:
-    """Something worth saying. grade: reject, warn or note.
+    """A finding. grade: reject, warn or note.
 
-    fix: the declaration that would be right, field by field; {} where none is.
-    next_step: what a person can do when no declaration mends it.
+    fix: the declaration that would be right, field by field; {} when there is none.
+    next_step: what a person can do about it.
     """
 
     grade: str
@@ -34,15 +38,17 @@ _KINDS = {
     "msr": "Microsoft reserved",
     "ntfs": "NTFS",
     "bios": "BIOS boot",
+    "lvm": "LVM",
+    "raid": "Linux RAID",
 }
-# What ESXi keeps in partitions whose kind does not say it (spec esxi b.2): always, and in 6.x.
+# What ESXi keeps where the type doesn't tell (rule: esxi-disk-layout): always, and in 6.x.
 _BANKS = {5: "boot bank 1", 6: "boot bank 2"}
 _ROLES_6 = {2: "scratch", 7: "core dump", 8: "locker", 9: "core dump"} | _BANKS
 
 
 @dataclass(frozen=True)
 class Partition:
-    """A partition in bytes. kind: efi, basic, vmfs, vmfsl, vmkcore, linux, msr, swap or other."""
+    """A partition in bytes. kind: efi, linux, vmfs, swap, other, ...."""
 
     number: int
     name: str
@@ -53,10 +59,14 @@ class Partition:
 
 @dataclass
 class Disk:
-    """A partitioned disk. size: what its table says, in bytes; table: gpt or mbr."""
+    """A partitioned disk. size: what its table says, in bytes, 0 for an MBR; table: gpt or mbr.
+
+    sector_size: bytes of the sectors it was made for.
+    """
 
     table: str
     size: int
+    sector_size: int = 512
     partitions: list[Partition] = field(default_factory=list)
 
 
@@ -84,17 +94,21 @@ class Esxi:
 class System:
     """An operating system on a disk. kind: windows, linux or "".
 
-    has_curtin: whether a partition holds /curtin; None where nobody could see.
+    has_curtin: whether a partition holds /curtin; None when that can't be seen.
+    unread: partitions by number that hold what isn't read: btrfs, LVM or LUKS.
     """
 
     kind: str = ""
     has_curtin: bool | None = None
     has_cloud_init: bool | None = None
+    unread: dict[int, str] = field(default_factory=dict)
 
     @property
     def words(self) -> str:
         """Its name with all that is known."""
         name = self.kind.capitalize()
+        if self.unread:
+            name += f" on {' and '.join(sorted(set(self.unread.values())))}"
         if self.has_curtin is None:
             return name
         return f"{name}, {'' if self.has_curtin else 'not '}prepared for deployment"
@@ -102,7 +116,7 @@ class System:
 
 @dataclass
 class Root:
-    """A root file system in a tarball. arch: of its shell, "" while not known."""
+    """A root file system in a tarball. arch: of its shell, "" when not known."""
 
     entries: int = 0
     arch: str = ""
@@ -117,7 +131,7 @@ class Root:
 class Report:
     """Everything about a file. raw_size: bytes after decompression that were seen.
 
-    is_whole: every byte was looked at. disk_in_tar: the name of the disk in a tarball.
+    is_whole: every byte was inspected. disk_in_tar: the name of the disk in a tarball.
     """
 
     compression: str = ""
@@ -137,7 +151,9 @@ class Report:
         roles = {} if self.esxi is None else _ROLES_6 if self.esxi.layout == "6" else _BANKS
         if part.kind in ("basic", "vmkcore") and part.number in roles:
             return roles[part.number]
-        return _KINDS.get(part.kind, part.kind)
+        name = _KINDS.get(part.kind, part.kind)
+        unread = self.system.unread.get(part.number, name)
+        return name if unread == name else f"{name} ({unread})"
 
     @property
     def verdict(self) -> str:
@@ -153,8 +169,10 @@ class Report:
 
     @property
     def words(self) -> str:
-        """What it is, as one would say it."""
+        """What it is, in words."""
         parts = [self.compression or "not compressed"]
+        if self.compression in NAMED_ONLY:
+            return self.compression
         if self.disk is not None:
             size = f" of {human(self.disk.size)}" if self.disk.size else ""
             inside = f"tar with {self.disk_in_tar}, " if self.disk_in_tar else ""
@@ -163,7 +181,7 @@ class Report:
             arch = f" for {self.root.arch}" if self.root.arch else ""
             parts.append(f"root file system{arch} in a tarball")
         else:
-            parts.append(_NAMES.get(self.container, self.container or "nothing that is known"))
+            parts.append(KINDS[self.container].name if self.container in KINDS else "unknown")
         if self.esxi is not None:
             parts.append(self.esxi.words)
         elif self.system.kind:
@@ -181,32 +199,13 @@ class Report:
         return made
 
     def say(self, grade: str, code: str, message: str, next_step: str = "", **fix: str) -> None:
-        """Add a reason, each code once."""
+        """Add a reason; each code counts once."""
         if all(reason.code != code for reason in self.reasons):
             self.reasons.append(Reason(grade, code, message, fix, next_step))
 
 
-_NAMES = {
-    "elf": "a program",
-    "ext4": "an ext4 file system without a partition table",
-    "empty": "nothing at all",
-    "iso": "an ISO image of a CD",
-    "ova": "an OVA appliance",
-    "qcow2": "a QEMU qcow2 disk",
-    "squashfs": "a squashfs file system",
-    "tar": "a tarball",
-    "text": "text",
-    "unknown": "bytes of no known kind",
-    "vhdx": "a Hyper-V VHDX disk",
-    "vmdk": "a VMware VMDK disk",
-    "wim": "a Windows WIM image",
-    "xfs": "an XFS file system without a partition table",
-    "zip": "a zip archive",
-}
-
-
 def human(size: int) -> str:
-    """Bytes in binary units, as disks of machines are sized."""
+    """Bytes in binary units, as disks are sized."""
     value = float(size)
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if value < 1024:

@@ -1,28 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What of an operating system is on a disk: what the installer looks for in its partitions.
+"""The operating system on a disk: what the installer looks for in its partitions.
 
-The installer writes a disk, then looks for a partition with ``/curtin`` on it
-(spec esxi b.1); a disk without one fails at the end of a deployment.
+The installer writes a disk, then looks for a partition with ``/curtin`` on it; a
+disk without one fails at the end of a deployment (rule: curtin-on-disk).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from webapp.inspection import ext4, ntfs, xfs
+from webapp.inspection import ext4, kinds, ntfs, xfs
 from webapp.inspection.report import Disk, Partition, System
 
 Watch = Callable[[int, int, Callable[[bytes], None]], bool]
 _MOST_PARTITIONS = 8
 _PIECE = 64 << 10  # of a table of files; a multiple of every record's size
-_NEVER = {"efi", "bios", "msr", "swap"}  # no system lies there
+_NEVER = {"efi", "bios", "msr", "swap"}  # no system is there
+_UNREAD = {"btrfs": "btrfs", "lvm": "LVM", "luks": "LUKS"}
 _WINDOWS_AGENT = "cloudbase-init"
 
 
 class SystemLook:
     """Asks for the places that tell; ``result`` once all bytes have passed.
 
-    watch(first, size, then): asks for bytes of the disk; False where they have passed already.
+    watch(first, size, then): asks for bytes of the disk; False when they have passed already.
     """
 
     def __init__(self, disk: Disk, watch: Watch) -> None:
@@ -33,9 +34,11 @@ class SystemLook:
         self._is_sure = len(likely) <= _MOST_PARTITIONS  # and nothing is missed later
         for partition in likely[:_MOST_PARTITIONS]:
             self._ask(partition, 0, 2 * ext4.SUPER, self._see_start)
+            if kinds.BTRFS_AT + len(kinds.BTRFS) <= partition.size:
+                self._ask(partition, kinds.BTRFS_AT, len(kinds.BTRFS), self._see_btrfs)
 
     def result(self) -> System:
-        """What was found. What nobody could see is None."""
+        """What was found; None where it couldn't be seen."""
         system = self._system
         if self._is_sure and not self._waits:
             system.has_curtin = bool(system.has_curtin)
@@ -73,6 +76,17 @@ class SystemLook:
             self._read_xfs(partition, red_hat)
         else:
             self._is_sure = False
+            self._note_unread(partition, kinds.volume_kind(start))
+
+    def _see_btrfs(self, partition: Partition, magic: bytes) -> None:
+        if magic == kinds.BTRFS:
+            self._note_unread(partition, "btrfs")
+
+    def _note_unread(self, partition: Partition, kind: str) -> None:
+        if kind in _UNREAD:
+            self._is_sure = False
+            self._system.kind = self._system.kind or "linux"
+            self._system.unread[partition.number] = _UNREAD[kind]
 
     # -- NTFS: one table holds every name
 
@@ -96,7 +110,7 @@ class SystemLook:
     def _see_records(self, piece: bytes, volume: ntfs.Volume) -> None:
         small = piece.lower()
         if not any(word.encode("utf-16-le") in small for word in ("curtin", _WINDOWS_AGENT)):
-            return  # almost always: records need not be taken apart
+            return  # almost always: the records needn't be parsed
         for name in ntfs.names(piece, volume):
             if name.name == "curtin" and name.folder == ntfs.ROOT:
                 self._system.has_curtin = True
@@ -120,7 +134,7 @@ class SystemLook:
 
         self._ask(partition, volume.groups, 64, see_groups)
 
-    # -- XFS: the root folder's inode holds the names, or says where they lie
+    # -- XFS: the root folder's inode holds the names, or says where they are
 
     def _read_xfs(self, partition: Partition, volume: xfs.Volume) -> None:
         def see_inode(partition: Partition, inode: bytes) -> None:

@@ -1,161 +1,205 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The names in a tarball as its bytes pass, without keeping any content.
+"""The members of a tarball as its bytes pass, in bounded memory.
 
-Source: POSIX.1-2008 pax (ustar header, typeflags); GNU tar's long names. tarfile
-would read a header's claimed size into memory, whatever a stranger wrote there.
+Reads what GNU tar reads, and where it reads it: long names, pax headers (local and
+global) and sparse members in every format. The standard library's tarfile would
+load a header of any size into memory, and can't read a stream that is pushed at it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
-BLOCK = 512
-_MOST_NAME = 64 << 10  # of a long name or a pax header
+from webapp.inspection import sparse, tar_headers
+from webapp.inspection.sparse import Extents, PaxMap, TooManyExtents
+from webapp.inspection.tar_headers import BLOCK, Header, NotTar, TooLargeHeader, is_header
+
+__all__ = [
+    "BLOCK",
+    "Content",
+    "Member",
+    "NotTar",
+    "TarReader",
+    "TooLargeHeader",
+    "TooManyExtents",
+    "is_header",
+]
+
+_MOST_NAME = 64 << 10
+_MOST_HEADER = 4 << 20  # bytes of a pax header; values such as xattrs may be large
 
 
-class NotTar(Exception):
-    """The bytes at this place are no header."""
-
-
-@dataclass
+@dataclass(frozen=True)
 class Member:
-    """A file in a tarball. left: bytes of it that have not passed yet."""
+    """A file in a tarball. size: of the file it becomes, holes included, in bytes."""
 
     name: str
     kind: str
     size: int
-    left: int
+    link: str = ""
 
 
 @dataclass(frozen=True)
 class Content:
-    """Some bytes of a member."""
+    """Some bytes of a member, and their place in the file it becomes.
+
+    What is between two pieces is a hole: zeros that aren't stored. A piece without
+    bytes marks the end of a hole at the end of the file.
+    """
 
     member: Member
+    place: int
     data: bytes
 
 
+Event = Member | Content
+Steps = Generator[Event | None, None, None]
+
+
 class TarReader:
-    """Feed it raw bytes; it gives members as they begin, and their content."""
+    """Feed it raw bytes; it yields members as they begin, and their content.
+
+    is_between: no member is half read, so the archive may end here.
+    has_more: there are bytes after a single block of zeros, which nobody will unpack.
+    """
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._member: Member | None = None
-        self._padding = 0
-        self._name = ""
-        self._collecting: tuple[str, int, bytearray] | None = None
-        self.is_ended = False
-        self._zeros = 0
+        self.has_more = False
+        self.is_between = True
+        self._rest = memoryview(b"")
+        self._steps = self._read()
+        self._local: list[tuple[bytes, bytes]] = []
+        self._global: list[tuple[bytes, bytes]] = []
+        self._long_name = self._long_link = b""
 
-    @property
-    def is_between(self) -> bool:
-        """Whether no member is half there."""
-        return self._member is None and self._collecting is None and not self._buffer
+    def feed(self, piece: bytes) -> Iterator[Event]:
+        """The next bytes. Raises NotTar, TooLargeHeader, TooManyExtents."""
+        self._rest = memoryview(piece)
+        for event in self._steps:
+            if event is None:
+                return  # it waits for more bytes
+            yield event
 
-    def feed(self, piece: bytes) -> Iterator[Member | Content]:
-        """The next bytes. Raises NotTar."""
-        view = memoryview(piece)
-        while view and not self.is_ended:
-            if self._padding:
-                skipped = min(self._padding, len(view))
-                self._padding -= skipped
-                view = view[skipped:]
-            elif self._collecting is not None:
-                view = self._collect(view)
-            elif self._member is not None:
-                member = self._member
-                taken = view[: member.left]
-                member.left -= len(taken)
-                view = view[len(taken) :]
-                yield Content(member, bytes(taken))
-                if not member.left:
-                    self._end_member(member.size)
+    # Each step yields an event, or None when it needs more bytes.
+
+    def _read(self) -> Steps:
+        while True:
+            self.is_between = True
+            block = yield from self._take(BLOCK)
+            if not any(block):
+                # GNU tar stops at the first block of zeros; two of them are the proper end.
+                self.has_more = any((yield from self._take(BLOCK)))
+                return
+            self.is_between = False
+            header = tar_headers.parse(block)
+            if header.kind in "LK":
+                text = (yield from self._text(header.size)).split(b"\0")[0]
+                if header.kind == "L":
+                    self._long_name = text
+                else:
+                    self._long_link = text
+            elif header.kind in "xXg":
+                found = tar_headers.records((yield from self._extended(header.size)))
+                if header.kind == "g":
+                    self._global = found
+                else:
+                    self._local = found
             else:
-                taken = view[: BLOCK - len(self._buffer)]
-                self._buffer += taken
-                view = view[len(taken) :]
-                if len(self._buffer) == BLOCK:
-                    block, self._buffer = bytes(self._buffer), bytearray()
-                    member_or_none = self._begin(block)
-                    if member_or_none is not None:
-                        yield member_or_none
+                yield from self._member(header)
+                self._local = []
+                self._long_name = self._long_link = b""
 
-    def _begin(self, block: bytes) -> Member | None:
-        if not block.strip(b"\0"):
-            self._zeros += 1
-            self.is_ended = self._zeros == 2
-            return None
-        self._zeros = 0
-        if not is_header(block):
-            raise NotTar
-        kind = chr(block[156])
-        size = _number(block[124:136])
-        if kind in "LKxg":
-            if size > _MOST_NAME:
-                raise NotTar
-            self._collecting = (kind, size, bytearray())
-            if not size:
-                self._collecting = None
-            return None
-        name = self._name or _name(block)
-        self._name = ""
-        has_content = kind in "0\x007" and size
-        member = Member(name, kind, size if has_content else 0, size if has_content else 0)
-        if member.left:
-            self._member = member
-        return member
+    def _member(self, header: Header) -> Steps:
+        records = self._global + self._local
+        values = dict(records)
+        stored = tar_headers.decimal(values[b"size"]) if b"size" in values else header.size
+        holes = PaxMap(records if header.dialect in ("ustar", "star") else ())
+        name = holes.name or values.get(b"path") or self._long_name or header.name
+        link = values.get(b"linkpath") or self._long_link or header.link
+        size, extents = stored, holes.extents
+        if not tar_headers.has_content(header.kind, name):
+            yield Member(_text(name), header.kind, 0, _text(link))
+            return
+        if header.kind == "S" and header.dialect in ("gnu", "star"):
+            gnu = sparse.GnuMap(header)
+            while gnu.needs_more:
+                gnu.feed((yield from self._take(BLOCK)))
+            size, extents = gnu.size, gnu.extents
+        elif holes.is_sparse and holes.size is not None:
+            size = holes.size
+        member = Member(_text(name), header.kind, size, _text(link))
+        yield member
+        used = 0
+        if holes.has_map_in_data and header.kind != "S":
+            table = sparse.DataMap()
+            while table.needs_more:
+                table.feed((yield from self._take(BLOCK)))
+                used += BLOCK
+            extents = table.extents
+        if extents is None:
+            yield from self._content(member, 0, stored)
+        else:
+            used += yield from self._pieces(member, extents)
+            rest = max(0, stored - used)
+            yield from self._skip(rest + -rest % BLOCK)
 
-    def _collect(self, view: memoryview) -> memoryview:
-        if self._collecting is None:
-            return view
-        kind, size, data = self._collecting
-        taken = view[: size - len(data)]
-        data += taken
-        if len(data) == size:
-            self._collecting = None
-            self._padding = -size % BLOCK
-            if kind == "L":
-                self._name = bytes(data).rstrip(b"\0").decode("utf-8", "replace")
-            elif kind == "x":
-                self._name = _pax_name(bytes(data)) or self._name
-        return view[len(taken) :]
+    def _pieces(self, member: Member, extents: Extents) -> Generator[Event | None, None, int]:
+        """Each piece begins on a block of its own. Returns how many bytes they have."""
+        used = 0
+        for place, size in extents:
+            if size:
+                yield from self._content(member, place, size)
+            else:
+                yield Content(member, place, b"")
+            used += size
+        return used
 
-    def _end_member(self, size: int) -> None:
-        self._member = None
-        self._padding = -size % BLOCK
+    def _content(self, member: Member, place: int, size: int) -> Steps:
+        end, padding = place + size, -size % BLOCK
+        while place < end:
+            taken = self._rest[: end - place]
+            self._rest = self._rest[len(taken) :]
+            if taken:
+                yield Content(member, place, bytes(taken))
+                place += len(taken)
+            else:
+                yield None
+        yield from self._skip(padding)
+
+    def _text(self, size: int) -> Generator[Event | None, None, bytes]:
+        text = yield from self._take(min(size, _MOST_NAME))
+        yield from self._skip(size - len(text) + -size % BLOCK)
+        return text
+
+    def _extended(self, size: int) -> Generator[Event | None, None, bytes]:
+        if size > _MOST_HEADER:
+            raise TooLargeHeader
+        data = yield from self._take(size)
+        yield from self._skip(-size % BLOCK)
+        return data
+
+    def _take(self, size: int) -> Generator[Event | None, None, bytes]:
+        taken = bytes(self._rest[:size])
+        self._rest = self._rest[len(taken) :]
+        if len(taken) == size:
+            return taken
+        kept = bytearray(taken)
+        while len(kept) < size:
+            yield None
+            more = self._rest[: size - len(kept)]
+            self._rest = self._rest[len(more) :]
+            kept += more
+        return bytes(kept)
+
+    def _skip(self, size: int) -> Steps:
+        while size:
+            skipped = min(size, len(self._rest))
+            self._rest = self._rest[skipped:]
+            size -= skipped
+            if size:
+                yield None
 
 
-def is_header(block: bytes) -> bool:
-    """Whether 512 bytes are a tar header: its checksum says so."""
-    if len(block) < BLOCK or not block.strip(b"\0"):
-        return False
-    try:
-        stated = int(block[148:156].strip(b" \0") or b"x", 8)
-    except ValueError:
-        return False
-    return stated == sum(block[:148]) + 8 * 32 + sum(block[156:512])
-
-
-def _number(text: bytes) -> int:
-    if text[0] & 0x80:  # GNU: base 256
-        return int.from_bytes(text[1:], "big") & ((1 << 62) - 1)
-    try:
-        return int(text.strip(b" \0") or b"0", 8)
-    except ValueError:
-        raise NotTar from None
-
-
-def _name(block: bytes) -> str:
-    name = block[:100].split(b"\0")[0]
-    if block[257:262] == b"ustar" and block[345]:
-        name = block[345:500].split(b"\0")[0] + b"/" + name
+def _text(name: bytes) -> str:
     return name.decode("utf-8", "replace")
-
-
-def _pax_name(data: bytes) -> str:
-    for line in data.split(b"\n"):
-        key, _, value = line.partition(b" ")[2].partition(b"=")
-        if key == b"path":
-            return value.decode("utf-8", "replace")
-    return ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compressed bytes as a stream of raw ones, a piece at a time; checksums are checked."""
+"""Unpack compressed bytes as a stream, a piece at a time; checksums are checked."""
 
 from __future__ import annotations
 
@@ -10,32 +10,51 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 PIECE = 1 << 20  # raw bytes at a time
-XZ_MEMORY = 128 << 20  # what a dictionary may take; xz -9 needs 65 MiB
+XZ_MEMORY = 128 << 20  # for the dictionary; xz -9 needs 65 MiB
 
 
 class Damaged(Exception):
-    """The compressed stream is not what its format allows."""
+    """The compressed stream breaks the rules of its format."""
 
 
 class Cut(Exception):
     """The compressed stream ends before its end."""
 
 
+HEAD = 4096  # bytes that tell the compression, unless a larger frame to skip comes first
+NAMED_ONLY = {"zstd", "lz4", "lzip", "compress"}  # machines don't unpack these
+_MAGIC = (
+    (b"\x1f\x8b", "gzip"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"\x04\x22\x4d\x18", "lz4"),
+    (b"\x02\x21\x4c\x18", "lz4"),
+    (b"LZIP\1", "lzip"),
+    (b"\x1f\x9d", "compress"),
+)
+_SKIPPABLE = b"\x2a\x4d\x18"  # after a byte from 0x50 to 0x5f (RFC 8878 section 3.1.2)
+
+
 def compression_of(head: bytes) -> str:
-    """By the first bytes: gzip, xz, bzip2, zstd, or "" for none."""
-    if head[:2] == b"\x1f\x8b":
-        return "gzip"
-    if head[:6] == b"\xfd7zXZ\0":
-        return "xz"
-    if head[:3] == b"BZh" and head[3:4] in b"123456789":
+    """By the first bytes: gzip, xz, bzip2 or one of NAMED_ONLY, "" for none.
+
+    zstd and lz4 may begin with frames to skip: what follows them tells which it is.
+    """
+    place = 0
+    while head[place + 1 : place + 4] == _SKIPPABLE and head[place] >> 4 == 5:
+        place += 8 + int.from_bytes(head[place + 4 : place + 8], "little")
+        if place + 4 > len(head):
+            return "zstd"
+    for magic, kind in _MAGIC:
+        if head.startswith(magic, place) and (not place or kind in NAMED_ONLY):
+            return kind
+    if head[:3] == b"BZh" and head[3:4] in b"123456789" and head[3:4]:
         return "bzip2"
-    if head[:4] == b"\x28\xb5\x2f\xfd":
-        return "zstd"
-    return ""
+    return "zstd" if place else ""
 
 
 def raw(pieces: Iterable[bytes], kind: str) -> Iterator[bytes]:
-    """The raw bytes, at most PIECE at a time. Raises Damaged, Cut at the place where it is so."""
+    """The raw bytes, at most PIECE at a time. Raises Damaged, Cut where the stream is so."""
     if kind == "":
         for piece in pieces:
             for start in range(0, len(piece), PIECE):
@@ -53,7 +72,7 @@ def _new(kind: str) -> Any:
 
 
 class _Gzip:
-    """zlib's decompressor with the manners of the others."""
+    """zlib's decompressor with the interface of the others."""
 
     def __init__(self) -> None:
         self._inner = zlib.decompressobj(31)
@@ -90,16 +109,16 @@ def _unpacked(pieces: Iterator[bytes], kind: str) -> Iterator[bytes]:
             if made:
                 yield made
             if decoder.eof:
-                # Several compressed streams one after the other are one file; zeros may pad it.
+                # Several streams in a row are one file; zeros may pad it.
                 waiting = decoder.unused_data.lstrip(b"\0") or _next_of(pieces)
                 is_first = False
                 if not waiting:
                     return
                 decoder = _new(kind)
             elif not made and not decoder.needs_input:
-                raise Damaged("it makes no progress")
+                raise Damaged("it can't be unpacked any further")
     except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError) as error:
-        words = "what follows its end is no further stream" if not is_first else str(error)
+        words = str(error) if is_first else "there are other bytes after its end"
         raise Damaged(words) from error
 
 

@@ -157,7 +157,8 @@ def test_a_file_system_that_is_not_read_gives_no_warning(tmp_path: Path) -> None
     report = judged(on_a_disk(volume, other, kind=LINUX), os="custom")
     assert report.system.has_curtin is None
     assert report.verdict == "ok"
-    assert report.words == "gzip, GPT disk of 27 MiB, Linux"
+    assert report.words == "gzip, GPT disk of 27 MiB, Linux on btrfs"
+    assert codes(report, "note") == ["not-read"]
 
 
 def test_what_cannot_be_seen_whole_gives_no_warning(tmp_path: Path) -> None:

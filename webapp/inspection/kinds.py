@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kinds of files that aren't images machines can boot: how to tell, and what to do with them.
+
+Sources: the formats' own documents (qcow2, QED and VMDK in QEMU's docs/interop; VHD
+and VHDX of Microsoft; ECMA-119 for ISO 9660; LVM2's and btrfs's on-disk formats).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from webapp.inspection import ext4, xfs
+
+BTRFS_AT, BTRFS = 0x10040, b"_BHRfS_M"
+LVM_AT = (0, 512, 1024, 1536)
+_CONVERT = "Convert it: qemu-img convert -f {} -O raw FILE disk.raw, then gzip disk.raw."
+_BARE = "Write it to a partition of a disk, or pack its files into a tarball."
+
+
+@dataclass(frozen=True)
+class Kind:
+    """name: what it is, in words. next_step: how it becomes an image.
+
+    qemu: the name qemu-img has for it; "" when it isn't a disk of a virtual machine.
+    """
+
+    name: str
+    next_step: str
+    qemu: str = ""
+
+
+def _virtual(name: str, qemu: str) -> Kind:
+    return Kind(name, _CONVERT.format(qemu), qemu)
+
+
+KINDS = {
+    "7z": Kind("a 7-Zip archive", "Unpack it and upload what it contains."),
+    "btrfs": Kind("a btrfs file system without a partition table", _BARE),
+    "elf": Kind("an executable", "Choose the image that was built."),
+    "empty": Kind("an empty file", "Choose the image that was built."),
+    "ext4": Kind("an ext4 file system without a partition table", _BARE),
+    "iso": Kind(
+        "an ISO image, not a disk image",
+        "ISOs are installers. Build an image with Packer first; see the VMware page for ESXi.",
+    ),
+    "luks": Kind("an encrypted LUKS volume", "Choose the image as it was before encryption."),
+    "lvm": Kind("an LVM physical volume without a partition table", _BARE),
+    "ova": Kind(
+        "an OVA appliance",
+        "Convert its disk: tar -xf FILE, then qemu-img convert -f vmdk -O raw DISK.vmdk disk.raw, "
+        "then gzip disk.raw.",
+    ),
+    "qcow": _virtual("a QEMU qcow (version 1) disk", "qcow"),
+    "qcow2": _virtual("a QEMU qcow2 disk", "qcow2"),
+    "qed": _virtual("a QEMU QED disk", "qed"),
+    "squashfs": Kind(
+        "a SquashFS file system",
+        "SquashFS images aren't accepted. Unpack it into a tarball: unsquashfs FILE, then "
+        "tar -czf root.tgz -C squashfs-root .",
+    ),
+    "tar": Kind("a tarball", "Compress it: gzip FILE, then choose tgz."),
+    "text": Kind("a text file", "Choose the image that was built."),
+    "unknown": Kind(
+        "unknown contents", "Choose the image that was built; this may be encrypted or damaged."
+    ),
+    "vdi": _virtual("a VirtualBox VDI disk", "vdi"),
+    "vhd": _virtual("a Hyper-V VHD disk", "vpc"),
+    "vhdx": _virtual("a Hyper-V VHDX disk", "vhdx"),
+    "vmdk": _virtual("a VMware VMDK disk", "vmdk"),
+    "wim": Kind("a Windows WIM image", "Apply it to a disk first, then upload that disk."),
+    "xfs": Kind("an XFS file system without a partition table", _BARE),
+    "zip": Kind("a zip archive", "Unpack it and upload what it contains."),
+}
+_MAGIC = (
+    (0, b"hsqs", "squashfs"),
+    (0, b"QFI\xfb\0\0\0\1", "qcow"),
+    (0, b"QFI\xfb", "qcow2"),
+    (0, b"QED\0", "qed"),
+    (0, b"KDMV", "vmdk"),
+    (0, b"COWD", "vmdk"),
+    (0, b"# Disk DescriptorFile", "vmdk"),
+    (0, b"vhdxfile", "vhdx"),
+    (0, b"conectix", "vhd"),
+    (64, b"\x7f\x10\xda\xbe", "vdi"),
+    (0, b"MSWIM\0\0\0", "wim"),
+    (0, b"PK\x03\x04", "zip"),
+    (0, b"7z\xbc\xaf\x27\x1c", "7z"),
+    (0, b"\x7fELF", "elf"),
+    (0, b"LUKS\xba\xbe", "luks"),
+    (32769, b"CD001", "iso"),
+)
+
+
+def archive_or_virtual_disk(head: bytes) -> str:
+    """The kind of a file that is never an image itself; "" when it isn't known."""
+    for place, magic, kind in _MAGIC:
+        if head[place : place + len(magic)] == magic:
+            return kind
+    return ""
+
+
+def volume_kind(head: bytes) -> str:
+    """The kind of a volume that begins here: btrfs, ext4, luks, lvm or xfs; "" for others.
+
+    btrfs needs the first 64 KiB and 128 bytes to show.
+    """
+    if head[:6] == b"LUKS\xba\xbe":
+        return "luks"
+    if any(head[at : at + 8] == b"LABELONE" and head[at + 24 : at + 32] == b"LVM2 001"
+           for at in LVM_AT):  # fmt: skip
+        return "lvm"
+    if head[BTRFS_AT : BTRFS_AT + 8] == BTRFS:
+        return "btrfs"
+    if ext4.read_volume(head[ext4.SUPER : 2 * ext4.SUPER]) is not None:
+        return "ext4"
+    return "xfs" if head[:4] == b"XFSB" and xfs.SUPER <= len(head) else ""
