@@ -68,7 +68,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "services.uploads": BASE | {"fetch", "inspection", "models", "storage"},
     "services.overview": BASE | {"models"},
     # Edges: what the outside touches.
-    "http": {"errors", "models", "services"},
+    "http": {"errors", "extensions", "models", "services"},
     "web": EDGE | {"http", "hx", "inspection", "middleware", "vmware"},
     "api": EDGE | {"http", "inspection", "middleware", "vmware"},
     "rack": EDGE | {"middleware"},

@@ -17,8 +17,8 @@ from sqlalchemy import func, select
 
 from tests.api.clients import API, BOUNDARY, Request, Script, multipart, oauth
 from tests.support.signed import SigningKey
-from webapp.api.v2 import bodies
 from webapp.extensions import db
+from webapp.http import bodies
 from webapp.models import BootSource, Event
 
 SOURCES = f"{API}boot-sources/"
@@ -193,17 +193,17 @@ def test_a_body_that_makes_no_sense_is_refused_in_words(app: Flask, admin: Scrip
 
 
 def test_a_body_that_is_too_large_is_refused_and_taken_in_first(app: Flask, admin: Script) -> None:
-    body = b"url=" + b"x" * (bodies.MAX_BODY + 1)
+    body = b"url=" + b"x" * (bodies.MAX_BODY_BYTES + 1)
     answer = post(admin, body, FORM)
     assert answer.status.startswith("413 ")
     assert answer.text == "Send at most 2 MiB."
-    largest = closed(part("url", b"x" * (bodies.MAX_BODY - 200)))
+    largest = closed(part("url", b"x" * (bodies.MAX_BODY_BYTES - 200)))
     assert post(admin, largest, MULTIPART).status_code == 400
     assert sources(app) == 0
 
 
 def test_a_stranger_is_refused_before_the_body_is_looked_at(stranger: Script) -> None:
-    for body, kind in ((b"{", "application/json"), (b"x" * (bodies.MAX_BODY + 1), FORM)):
+    for body, kind in ((b"{", "application/json"), (b"x" * (bodies.MAX_BODY_BYTES + 1), FORM)):
         answer = stranger.send(Request("POST", SOURCES, {"Content-Type": kind}, body))
         assert answer.status_code == 401
 

@@ -17,7 +17,7 @@ from tests.mirror.maker import Mirror, make_mirror
 from tests.mirror.server import MirrorServer
 from tests.support.live import ADMIN, HOST, LiveSlipway, wait_until
 from tests.support.signed import SigningKey
-from webapp.http.bodies import MOST_DRAINED
+from webapp.http.bodies import MAX_DRAINED_BYTES
 
 pytestmark = pytest.mark.slow
 FORM = "application/x-www-form-urlencoded"
@@ -182,7 +182,7 @@ def test_who_is_refused_can_send_all_of_a_large_body_first(node: LiveSlipway, ke
         answer = Wire(node.web_port, key).send(Request("POST", path, headers, large))
         assert answer.status == status
         assert answer.content_type == "text/plain; charset=utf-8"
-    assert len(large) < MOST_DRAINED
+    assert len(large) < MAX_DRAINED_BYTES
 
 
 def test_one_connection_serves_calls_whose_bodies_nobody_wanted(

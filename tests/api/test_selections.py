@@ -224,5 +224,8 @@ def test_two_scripts_that_select_the_same_at_once_make_one(
     monkeypatch.setattr(selections, "_check", check_and_lose_the_race)
     answer = admin.post(path, **NOBLE)
     assert answer.status == "409 Conflict"
-    assert answer.text == "Somebody else changed the same thing just now. Try again."
+    assert answer.text == (
+        "Someone else changed this at the same time. "
+        "Next: Your change was not saved. Reload, check it and try again."
+    )
     assert len(stored(app)) == 1

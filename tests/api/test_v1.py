@@ -285,8 +285,8 @@ def test_a_source_is_added_changed_and_removed(
     assert "hidden!" not in made.text
     assert "geheim" not in made.text
     path = f"sources/{made.json['id']}"
-    off = program.call("PATCH", path, {"enabled": False, "priority": 7}).json
-    assert (off["enabled"], off["priority"], off["name"]) == (False, 7, "lab")
+    off = program.call("PATCH", path, {"is_enabled": False, "priority": 7}).json
+    assert (off["is_enabled"], off["priority"], off["name"]) == (False, 7, "lab")
     assert off["has_keyring_data"] is True
     assert program.get("sources")["items"] == [off]
     assert program.call("POST", f"{path}/refresh").status_code == 202
@@ -333,10 +333,10 @@ def test_images_are_chosen_from_the_catalogue(app: Flask, program: Typed) -> Non
     body = {"add": [{"os": "ubuntu", "release": "noble", "arch": "arm64"}]}
     preview = program.call("POST", "catalogue", body | {"is_preview": True}).json
     assert (preview["added"], preview["is_done"]) == (["ubuntu/noble arm64"], False)
-    assert program.get("catalogue?selected=true")["items"] == []
-    done = program.call("POST", "catalogue", body | {"imports": True}).json
+    assert program.get("catalogue?is_selected=true")["items"] == []
+    done = program.call("POST", "catalogue", body | {"is_imported": True}).json
     assert (done["added"], done["is_done"]) == (["ubuntu/noble arm64"], True)
-    assert [i["arch"] for i in program.get("catalogue?selected=true")["items"]] == ["arm64"]
+    assert [i["arch"] for i in program.get("catalogue?is_selected=true")["items"]] == ["arm64"]
     with app.app_context():
         assert db.session.scalars(select(ImportRun)).one().state == "queued"
         assert db.session.scalars(select(BootSourceSelection)).one().arches == ["arm64"]
@@ -361,7 +361,7 @@ def test_ticks_that_somebody_else_changed_are_not_overwritten(
     assert program.call("POST", path, add, If_Match=read).json["is_done"] is True
     late = program.call("POST", path, {"remove": add["add"]}, If_Match=read)
     assert (late.status_code, late.json["code"]) == (412, "changed-meanwhile")
-    assert [i["arch"] for i in program.get("catalogue?selected=true")["items"]] == ["arm64"]
+    assert [i["arch"] for i in program.get("catalogue?is_selected=true")["items"]] == ["arm64"]
     again = program.call("GET", path).headers["ETag"]
     gone = program.call("POST", path, {"remove": add["add"]}, If_Match=again)
     assert gone.json["removed"] == ["ubuntu/noble arm64"]
@@ -578,7 +578,7 @@ def test_a_network_is_planned(program: Typed) -> None:
     plan = program.call("POST", "esxi/plan", {"config": config}).json
     assert plan["is_promise"] is True
     assert all(command.startswith("esxcli ") for command in plan["commands"])
-    assert program.call("POST", "esxi/plan", {"config": ": ["}).status_code == 400
+    assert program.call("POST", "esxi/plan", {"config": ": ["}).status_code == 422
 
 
 # -- the document

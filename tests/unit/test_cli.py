@@ -396,12 +396,12 @@ def test_a_key_is_printed_alone_and_works(slipway: Shell, region: Flask) -> None
 
 
 SOURCE_KEYS = {
-    "id", "url", "name", "priority", "enabled", "unsigned", "checked_at", "refreshed_at",
+    "id", "url", "name", "priority", "is_enabled", "is_unsigned", "checked_at", "refreshed_at",
     "index_updated_at", "signer", "error",
 }  # fmt: skip
 IMAGE_KEYS = {
     "name", "arch", "title", "status", "cause", "next_step", "percent", "stored_version", "label",
-    "kernels", "size", "source", "unsigned", "uploaded", "bootloader", "completed_at",
+    "kernels", "size", "source", "is_unsigned", "is_uploaded", "is_bootloader", "completed_at",
 }  # fmt: skip
 RUN_KEYS = {
     "id", "state", "trigger", "phase", "queued_at", "started_at", "finished_at", "bytes_total",

@@ -41,7 +41,7 @@ class ApiProblem(Problem):
 
     def __init__(self, told: Mapping[str, Any], status: int) -> None:
         super().__init__(
-            str(told.get("title") or f"The server answered {status}."),
+            str(told.get("detail") or f"The server answered {status}."),
             code=str(told.get("code") or "api"),
             where=str(told.get("where") or ""),
             expected=str(told.get("expected") or ""),

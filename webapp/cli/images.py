@@ -98,7 +98,7 @@ def select(
       slipway images select centos/centos70 --dry-run
     """
     choices = [_choice(name, arch) for name in names for arch in arches or ("*",)]
-    body = {"add": choices, "imports": imports, "is_preview": dry_run}
+    body = {"add": choices, "is_imported": imports, "is_preview": dry_run}
     _told(api.call("POST", "/catalogue", body), as_json)
 
 

@@ -103,7 +103,7 @@ def _under_way(api: Api, size: int, said: dict[str, str]) -> dict[str, Any] | No
     """An upload of this very file for this very image that was cut."""
     name = said["name"].removeprefix("custom/")
     wanted = (name, said["architecture"], said["filetype"], said["sha256"], size)
-    for row in api.get("/uploads", open=True)["items"]:
+    for row in api.get("/uploads", is_open=True)["items"]:
         is_same = wanted == tuple(
             row[key] for key in ("name", "architecture", "filetype", "sha256", "size")
         )

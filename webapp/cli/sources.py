@@ -57,14 +57,14 @@ def _body(options: dict[str, Any], **more: Any) -> dict[str, Any]:
     if options["keyring_path"]:
         body["keyring_filename"] = options["keyring_path"]
     if options["unsigned"]:
-        body["unsigned"] = True
+        body["is_unsigned"] = True
     if options["secret_file"] is not None:
         body["auth_secret"] = options["secret_file"].read_text().strip()
         body["auth_kind"] = "basic" if options["username"] else "bearer"
     if options["username"]:
         body["auth_username"] = options["username"]
     if options["secret_in_clear"]:
-        body["auth_in_clear"] = True
+        body["can_auth_in_clear"] = True
     return body
 
 
@@ -200,7 +200,7 @@ def change_source(
       slipway source change 1 --priority 10
       slipway source change 2 --off
     """
-    body = _body(options, url=address, enabled=enabled)
+    body = _body(options, url=address, is_enabled=enabled)
     if not body:
         raise click.UsageError("nothing to change: name at least one option")
     changed = api.call("PATCH", f"/sources/{source_id}", body)
@@ -240,7 +240,7 @@ def remove_source(source_id: int, yes: bool, api: Api, as_json: bool) -> None:
 
 
 def _state(source: dict[str, Any]) -> str:
-    if not source["enabled"]:
+    if not source["is_enabled"]:
         return "off"
     if source["problem"]:
         return str(source["problem"]["code"])

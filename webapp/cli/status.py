@@ -89,6 +89,6 @@ def _print_run(screen: Console, report: dict[str, Any]) -> None:
 
 
 def _source_state(row: dict[str, Any]) -> str:
-    if not row["enabled"]:
+    if not row["is_enabled"]:
         return "off"
     return row["error"] or ("good" if row["refreshed_at"] else "not read yet")

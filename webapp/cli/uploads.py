@@ -127,7 +127,7 @@ def list_uploads(everything: bool, api: Api, as_json: bool) -> None:
     Example:
       slipway uploads list
     """
-    found = api.get("/uploads", open=None if everything else True)
+    found = api.get("/uploads", is_open=None if everything else True)
     if as_json:
         output.print_json(found)
         return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bodies that are taken as they come, or let go by; both APIs do it alike.
+"""Request bodies: read whole, read as they arrive, or discarded.
 
 A client that's still sending doesn't read the answer, so a refused body is read
 first (rule: rest-read-the-body).
@@ -10,18 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flask import Request
-from werkzeug.exceptions import ClientDisconnected
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
-MOST_DRAINED = 64 << 20  # who sends more than this is cut off
+from webapp.errors import BodyTooLarge
+
+MAX_BODY_BYTES = 2 << 20  # of a body that's read whole; a keyring is the largest
+MAX_DRAINED_BYTES = 64 << 20  # the connection of a client that sends more is closed
+MAX_INCOMING_BYTES = 1 << 44  # the upload checks its own size as bytes arrive
 PIECE = 256 << 10  # bytes of an upload in memory at a time
-MOST_INCOMING = 1 << 44  # what an upload may still take is checked as it comes
 _CHUNK = 64 << 10
 
 
 class Incoming:
-    """A body that is taken as it comes, never whole in memory.
+    """A body read as it arrives, never whole in memory.
 
-    length: bytes that the client announced; None when it sends in chunks of HTTP.
+    length: Content-Length; None for a chunked body.
     """
 
     def __init__(self, request: Request) -> None:
@@ -29,13 +32,13 @@ class Incoming:
         self.length = request.content_length
 
     def pieces(self) -> Iterator[bytes]:
-        """The bytes, some at a time; they end early when the client goes away."""
+        """The bytes in pieces; they end early if the client disconnects."""
         try:
             if self.length is None:
                 yield from self._chunked()
                 return
             left = self.length
-            stream = self._request.environ["wsgi.input"]  # werkzeug's would copy each byte again
+            stream = self._request.environ["wsgi.input"]  # werkzeug's stream copies each byte again
             while left > 0 and (piece := stream.read(min(PIECE, left))):
                 left -= len(piece)
                 yield piece
@@ -43,8 +46,8 @@ class Incoming:
             return
 
     def _chunked(self) -> Iterator[bytes]:
-        # Werkzeug gives nothing at all where the server does not say that the stream ends.
-        self._request.max_content_length = MOST_INCOMING
+        # Without a maximum werkzeug gives nothing, unless the server says that the stream ends.
+        self._request.max_content_length = MAX_INCOMING_BYTES
         try:
             while piece := self._request.stream.read(PIECE):
                 yield piece
@@ -52,14 +55,23 @@ class Incoming:
             return
 
 
+def read(request: Request, max_bytes: int = MAX_BODY_BYTES) -> bytes:
+    """The whole body. Raises BodyTooLarge."""
+    request.max_content_length = max_bytes
+    try:
+        return request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        raise BodyTooLarge(f"Send at most {max_bytes >> 20} MiB.") from None
+
+
 def drain(request: Request) -> None:
-    """Read and forget what the client sends, up to MOST_DRAINED bytes."""
+    """Discard the body, up to MAX_DRAINED_BYTES."""
     stream = request.environ["wsgi.input"]
-    left = MOST_DRAINED
+    left = MAX_DRAINED_BYTES
     if request.content_length is not None:
         left = min(left, request.content_length)
     elif not request.environ.get("wsgi.input_terminated"):
-        return  # a stream without an end would be waited for
+        return  # its end can't be seen
     try:
         while left > 0:
             got = stream.read(min(left, _CHUNK))
@@ -67,4 +79,4 @@ def drain(request: Request) -> None:
                 return
             left -= len(got)
     except OSError:
-        return  # the client went away; so does its answer
+        return  # the client disconnected

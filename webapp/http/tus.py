@@ -19,6 +19,7 @@ from flask import Request, Response
 
 from webapp.errors import InvalidFields, Problem
 from webapp.http.bodies import Incoming
+from webapp.http.dispatch import add_retry_after
 from webapp.models import Upload
 from webapp.services.uploads import checking, fields, uploads
 from webapp.services.uploads.uploads import UploadProblem
@@ -99,6 +100,12 @@ def decorate(response: Response) -> Response:
     response.headers["Tus-Checksum-Algorithm"] = "sha256"
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def refuse(problem: Problem) -> Response:
+    """A problem for a client that only speaks tus: the status decides, the text is for people."""
+    words = Response(str(problem), problem.kind.status, content_type="text/plain; charset=utf-8")
+    return add_retry_after(decorate(words), problem)
 
 
 def _append(request: Request, upload: Upload, offset: int) -> None:

@@ -12,29 +12,15 @@ import structlog
 from flask import Flask, Response, g, make_response, render_template, request
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import IntegrityError, OperationalError
-from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from webapp import hx
 from webapp.errors import Problem
 from webapp.extensions import db
+from webapp.http.dispatch import DATABASE_ERRORS, add_retry_after, problem_of
 from webapp.web.access import is_script_path
 
 log = structlog.get_logger(__name__)
-
-# What a Problem's code means as a status; any other one is about what was sent.
-STATUS = {
-    "not-found": 404,
-    "conflict": 409,
-    "setup-code-invalid": 403,
-    "too-many-attempts": 429,
-    "sign-in-refused": 422,
-    "database": 503,
-    "database-revision": 503,
-    "store-full": 507,
-}
-RETRY_AFTER_S = 60
 
 # status -> (what happened, why, what to do next)
 WORDS = {
@@ -95,11 +81,6 @@ FOREIGN = (
     "Open Slipway and try there. If it's behind a proxy, make the proxy pass the Host header "
     "or set SLIPWAY_PUBLIC_URL.",
 )
-RACE = (
-    "Someone else changed this at the same time",
-    "Someone else saved first. Your change was not saved.",
-    "Go back, reload the page and check again.",
-)
 STALE_FORM = (
     "This form has expired",
     "You opened it before you signed in, or your browser doesn't accept cookies for this address. "
@@ -112,45 +93,22 @@ def register(app: Flask) -> None:
     """Answer every error as a page, a notice or plain text."""
     app.register_error_handler(Problem, _on_problem)
     app.register_error_handler(CSRFError, _on_csrf)
-    app.register_error_handler(OperationalError, _on_database)
-    for met in (IntegrityError, ObjectDeletedError, StaleDataError):
-        app.register_error_handler(met, _on_race)
+    for error in DATABASE_ERRORS:
+        app.register_error_handler(error, lambda error: _on_problem(problem_of(error)))
     app.register_error_handler(HTTPException, _on_http)
-
-
-def status_of(problem: Problem) -> int:
-    """The HTTP status that a Problem is answered with."""
-    return STATUS.get(problem.code, 422)
 
 
 def _on_problem(problem: Problem) -> Response:
     db.session.rollback()
-    status = status_of(problem)
+    status = problem.kind.status
     if is_script_path(request.path):
         return _for_scripts(str(problem), status)
     response = _answer(status, problem.what, "", problem.next_step, problem=problem)
-    if status == 429:
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
-    return response
+    return add_retry_after(response, problem)
 
 
 def _on_csrf(_error: CSRFError) -> Response:
     return _answer(400, *STALE_FORM)
-
-
-def _on_database(error: OperationalError) -> Response:
-    log.error("the database failed", error=str(error.orig))
-    db.session.rollback()
-    if is_script_path(request.path):
-        return _for_scripts("The database is unavailable.", 503)
-    return _answer(503, *WORDS[503])
-
-
-def _on_race(error: Exception) -> Response:
-    """Two changes at the same moment; what the database refused is the later one."""
-    log.warning("a change lost a race", error=type(error).__name__)
-    db.session.rollback()
-    return _answer(409, *RACE)
 
 
 def _on_http(error: HTTPException) -> Response:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from flask import Blueprint, flash, redirect, request, url_for
@@ -16,8 +15,8 @@ from webapp.models import Role
 from webapp.services.accounts import users
 from webapp.services.images import listing, versions
 from webapp.services.images.listing import Image
-from webapp.services.imports import delete_preview, runs
-from webapp.services.sources import catalogue, changes, selections, sources
+from webapp.services.imports import delete_preview, runs, selecting
+from webapp.services.sources import catalogue, changes, sources
 from webapp.services.sources.catalogue import Picture
 from webapp.services.sources.changes import Pending
 from webapp.services.sources.selections import Pick
@@ -32,7 +31,7 @@ blueprint = Blueprint("images", __name__)
 @requires(Role.VIEWER)
 def index() -> ResponseReturnValue:
     """Show what is offered and what is stored."""
-    picture = _picture()
+    picture = catalogue.read()
     suggested: set[Pick] = set()
     if users.covers(me().role, Role.OPERATOR):
         suggested = changes.suggested(picture, settings().default_release)
@@ -45,20 +44,17 @@ def stored() -> ResponseReturnValue:
     """The list of stored images alone; polled while an import runs."""
     if not hx.is_part():
         return redirect(url_for("images.index"), 302)
-    return hx.part("images/_stored.html", **_stored(_picture()))
+    return hx.part("images/_stored.html", **_stored(catalogue.read()))
 
 
 @blueprint.post("/images/pending")
 @requires(Role.OPERATOR)
 def review() -> ResponseReturnValue:
     """Say what saving these boxes would change; saves nothing."""
-    picture = _picture()
-    ticked = changes.resolved(picture, _picks())
+    proposal = selecting.of_boxes(_picks())
     if not hx.is_part():
-        return _page(picture, ticked, reason="review")
-    return hx.part(
-        "images/_pending.html", **_pending(changes.pending(picture, ticked), is_seen=True)
-    )
+        return _page(proposal.picture, proposal.ticked, reason="review")
+    return hx.part("images/_pending.html", **_pending(proposal.pending, is_seen=True))
 
 
 @blueprint.post("/images/selection")
@@ -66,18 +62,14 @@ def review() -> ResponseReturnValue:
 def save() -> ResponseReturnValue:
     """Save the boxes and start an import; asks first when a stored image would go."""
     require_managed()
-    picture = _picture()
-    ticked = changes.resolved(picture, _picks())
-    pending = changes.pending(picture, ticked)
-    if not pending:
+    proposal = selecting.of_boxes(_picks())
+    if not proposal.pending:
         flash("Nothing to change: the selection is as it was.", "info")
         return hx.see_other(url_for("images.index"))
-    if request.form.get("base") != changes.base_of(picture):
-        return _page(picture, ticked, reason="outdated", status=409)
-    if pending.stored and request.form.get("seen") != pending.digest:
-        return _page(picture, ticked, reason="deletes", status=409)
-    selections.replace_picks(changes.spoken_for(picture, ticked), ticked, me().username)
-    runs.queue("manual", me().username)
+    base, seen = request.form.get("base", ""), request.form.get("seen", "")
+    if reason := proposal.objection(base=base, seen=seen):
+        return _page(proposal.picture, proposal.ticked, reason=reason, status=409)
+    selecting.save(proposal, me().username, is_imported=True)
     flash("Selection updated. The import has started.", "ok")
     return hx.see_other(url_for("images.index"))
 
@@ -114,9 +106,7 @@ def delete(os: str, release: str, arch: str) -> ResponseReturnValue:
     require_managed()
     image = _image(os, release, arch)
     if request.form.get("deselect"):
-        boxes = [box for box in _picture().boxes if _names(box.pick, image)]
-        mine = {pick for box in boxes for pick in (box.pick, *box.other_picks)}
-        selections.replace_picks(mine, set(), me().username)
+        selecting.deselect(image.name, image.arch, me().username)
     removal.remove(image.resource_ids, me().username)
     flash(f"Deleted {image.title} {image.arch}.", "ok")
     return hx.see_other(url_for("images.index"))
@@ -136,10 +126,6 @@ def make_current(os: str, release: str, arch: str) -> ResponseReturnValue:
 
 
 # -- pieces
-
-
-def _picture() -> Picture:
-    return catalogue.read(datetime.now(UTC).date())
 
 
 def _picks() -> list[Pick]:
@@ -192,7 +178,7 @@ def _free_bytes() -> int | None:
 
 
 def _image(os: str, release: str, arch: str) -> Image:
-    for image in listing.listed(_picture()):
+    for image in listing.listed(catalogue.read()):
         names = (f"{os}/{release}", release if os == listing.CUSTOM else "")
         if image.name in names and image.arch == arch and image.resource_ids:
             return image
@@ -201,10 +187,6 @@ def _image(os: str, release: str, arch: str) -> Image:
         where=f"{os}/{release} {arch}",
         next_step="It may have been deleted; look at the list of images.",
     )
-
-
-def _names(pick: Pick, image: Image) -> bool:
-    return (f"{pick.os}/{pick.release}", pick.arch) == (image.name, image.arch)
 
 
 def _rack_url() -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from itertools import islice
 from typing import Any
@@ -16,7 +17,7 @@ from wtforms.fields import SelectChoice
 from wtforms.validators import InputRequired, Optional
 
 from webapp import hx
-from webapp.errors import Conflict, InvalidFields, NotFound, Problem
+from webapp.errors import InvalidFields, Problem
 from webapp.extensions import settings
 from webapp.http import tus
 from webapp.http.bodies import Incoming, drain
@@ -246,27 +247,12 @@ def forget(upload_id: int) -> Response:
     return _tus(lambda: tus.delete(request, upload_id, me().username))
 
 
-def _tus(call: Any) -> Response:
+def _tus(call: Callable[[], Response]) -> Response:
     try:
-        response: Response = call()
+        return call()
     except Problem as problem:
         drain(request)
-        status = _TUS_STATUS.get(problem.code) or (404 if isinstance(problem, NotFound) else 400)
-        if isinstance(problem, Conflict):
-            status = 409
-        response = Response(str(problem), status, content_type="text/plain; charset=utf-8")
-        return tus.decorate(response)
-    return response
-
-
-_TUS_STATUS = {
-    "upload-offset": 409,
-    "upload-complete": 409,
-    "upload-checksum": 460,
-    "store-full": 507,
-    "tus-version": 412,
-    "body-type": 415,
-}
+        return tus.refuse(problem)
 
 
 def _declared(form: DeclareForm, **more: Any) -> upload_fields.Declared:

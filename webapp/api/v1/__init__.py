@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The typed API of our own, for what 2.0 cannot say: one table of endpoints, one dispatcher."""
+"""Slipway's own typed API, for what 2.0 can't express: a table of endpoints."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from webapp.api.v1.table import ENDPOINTS
 from webapp.errors import Problem
 from webapp.http import tus
 
-METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-
 
 def register(app: Flask) -> None:
-    """Add every endpoint, the document, and one answer for all else below ``/api/v1``."""
+    """Add every endpoint, the OpenAPI document, and a 404 or 405 for everything else."""
     for endpoint in ENDPOINTS:
         app.add_url_rule(
             API + endpoint.path,
@@ -28,23 +26,23 @@ def register(app: Flask) -> None:
         )
     document.attach(app, ENDPOINTS)
     app.add_url_rule(f"{API}/openapi.json", endpoint="api_v1.document", view_func=_document)
-    add_unknown(app, ENDPOINTS, METHODS)
+    add_unknown(app, ENDPOINTS)
     app.after_request(_finish)
 
 
 def _document() -> Response:
-    """The OpenAPI document; anybody may read it."""
+    """The OpenAPI document; no sign-in needed."""
     return Response(json.dumps(document.document()), content_type="application/json")
 
 
 def _finish(response: Response) -> Response:
-    """What holds for every answer, also for refusals that others made."""
+    """Make problems of refusals that came from outside the API, e.g. from Flask."""
     is_mine = request.path.startswith(f"{API}/")
     if is_mine and response.status_code >= 400 and response.mimetype != answers.PROBLEM:
         words = response.get_data(as_text=True).strip() or answers.phrase(response.status_code)
-        told = answers.problem(Problem(words[:500], code="refused"), response.status_code)
-        response.set_data(told.get_data())
-        response.content_type = told.content_type
+        refusal = answers.problem(Problem(words[:500], code="refused"), response.status_code)
+        response.set_data(refusal.get_data())
+        response.content_type = refusal.content_type
     if request.path.startswith(f"{API}/uploads/files"):
         tus.decorate(response)
     return response

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/me``, ``/tokens``, ``/keys`` and ``/users``: who may do what."""
+"""``/me``, ``/tokens``, ``/keys`` and ``/users``: accounts and what they may do."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from datetime import datetime
 
 from pydantic import Field
 
-from webapp.api.v1.dispatch import Call, Endpoint
-from webapp.api.v1.schemas import Given, Page, Told
+from webapp.api.v1.dispatch import Call, PlainCall, Routes
+from webapp.api.v1.schemas import Empty, Page, RequestModel, ResponseModel
 from webapp.errors import Conflict
 from webapp.models import APIKey, APIToken, Role, User
 from webapp.services.accounts import keys, tokens, users
 from webapp.services.accounts.tokens import Scope
 
-TAG = "people"
+routes = Routes("accounts")
 ONE = "/users/<int:id>"
 
 
-class Me(Told):
-    """Who calls, and what the token allows."""
+class MeResponse(ResponseModel):
+    """The caller and the scopes of their token."""
 
     username: str
     role: str
     scopes: list[str]
 
 
-class TokenGiven(Given):
-    """A new token. days: until it ends by itself; never when left out."""
+class TokenRequest(RequestModel):
+    """A new token. days: until it expires; never when left out."""
 
     name: str = Field(max_length=100)
     scopes: list[str] = Field(["read"], min_length=1, max_length=10)
     days: int | None = Field(None, ge=1, le=tokens.MAX_DAYS)
 
 
-class TokenTold(Told):
+class TokenResponse(ResponseModel):
     """A bearer token; ``hint`` are its first characters."""
 
     id: int
@@ -46,20 +46,20 @@ class TokenTold(Told):
     used_at: datetime | None
 
 
-class NewToken(TokenTold):
-    """A token that was just made, whole, this one time."""
+class NewTokenResponse(TokenResponse):
+    """A new token, shown in full this one time."""
 
     token: str
 
 
-class KeyGiven(Given):
+class KeyRequest(RequestModel):
     """A new key for the MAAS API."""
 
     name: str = Field(max_length=100)
 
 
-class KeyTold(Told):
-    """A key for the MAAS API; of it only the consumer part is shown."""
+class KeyResponse(ResponseModel):
+    """A key for the MAAS API; only its consumer part is shown."""
 
     id: int
     name: str
@@ -68,13 +68,13 @@ class KeyTold(Told):
     used_at: datetime | None
 
 
-class NewKey(Told):
-    """A key that was just made, whole, this one time: consumer:token:secret."""
+class NewKeyResponse(ResponseModel):
+    """A new key, shown in full this one time: consumer:token:secret."""
 
     key: str
 
 
-class UserGiven(Given):
+class UserRequest(RequestModel):
     """A new user."""
 
     username: str = Field(max_length=150)
@@ -82,15 +82,15 @@ class UserGiven(Given):
     role: Role = Role.VIEWER
 
 
-class UserChange(Given):
-    """What to change about a user."""
+class UserChangeRequest(RequestModel):
+    """Changes to a user; fields left out keep their value."""
 
     role: Role | None = None
     is_active: bool | None = None
 
 
-class UserTold(Told):
-    """Somebody who may sign in."""
+class UserResponse(ResponseModel):
+    """A user."""
 
     id: int
     username: str
@@ -100,20 +100,23 @@ class UserTold(Told):
     last_login_at: datetime | None
 
 
-def read_me(call: Call) -> Me:
-    """Tell whose token this is and what it allows."""
+@routes("GET", "/me", Scope.READ)
+def read_me(call: PlainCall) -> MeResponse:
+    """Show whose token this is and what it allows."""
     caller = call.caller
-    return Me(username=caller.name, role=caller.role, scopes=sorted(caller.scopes))
+    return MeResponse(username=caller.name, role=caller.role, scopes=sorted(caller.scopes))
 
 
-def read_tokens(call: Call) -> Page[TokenTold]:
+@routes("GET", "/tokens", Scope.READ)
+def read_tokens(call: PlainCall) -> Page[TokenResponse]:
     """List your own tokens."""
     rows = tokens.of_user(call.caller.account.id)
-    return Page[TokenTold](items=[TokenTold.model_validate(row) for row in rows])
+    return Page[TokenResponse](items=[TokenResponse.model_validate(row) for row in rows])
 
 
-def create_token(call: Call) -> NewToken:
-    """Make a token of your own. It can have no scope that the calling one lacks, nor outlive it."""
+@routes("POST", "/tokens", Scope.READ, status=201)
+def create_token(call: Call[Empty, TokenRequest]) -> NewTokenResponse:
+    """Create a token for yourself, with no more scopes than the calling one and no later end."""
     _demand_own(call, call.body.scopes)
     row, token = tokens.create(
         call.caller.account,
@@ -122,111 +125,82 @@ def create_token(call: Call) -> NewToken:
         days=call.body.days,
         latest=call.caller.expires_at,
     )
-    return _new(row, token)
+    return _new_token(row, token)
 
 
-def revoke_token(call: Call, id: int) -> None:
+@routes("DELETE", "/tokens/<int:id>", Scope.READ)
+def revoke_token(call: PlainCall, id: int) -> None:
     """Revoke one of your own tokens."""
     tokens.revoke(call.caller.account, id)
 
 
-def read_keys(call: Call) -> Page[KeyTold]:
+@routes("GET", "/keys", Scope.ADMIN)
+def read_keys(call: PlainCall) -> Page[KeyResponse]:
     """List your own keys for the MAAS API."""
     rows = keys.of_user(call.caller.account.id)
-    return Page[KeyTold](items=[_key(row) for row in rows])
+    return Page[KeyResponse](items=[_key(row) for row in rows])
 
 
-def create_key(call: Call) -> NewKey:
-    """Make a key for the MAAS API; it may do all that you may, and does not end by itself."""
+@routes("POST", "/keys", Scope.ADMIN, status=201)
+def create_key(call: Call[Empty, KeyRequest]) -> NewKeyResponse:
+    """Create a key for the MAAS API; it may do all that you may and doesn't expire."""
     if call.caller.expires_at is not None:
         raise Conflict(
-            "A token that ends cannot make a key that does not.",
-            next_step="Make the key on your account's page.",
+            "A token that expires can't create a key that doesn't.",
+            next_step="Create the key on your account page.",
         )
-    return NewKey(key=keys.create_api_key(call.caller.account, call.body.name))
+    return NewKeyResponse(key=keys.create_api_key(call.caller.account, call.body.name))
 
 
-def revoke_key(call: Call, id: int) -> None:
+@routes("DELETE", "/keys/<int:id>", Scope.ADMIN)
+def revoke_key(call: PlainCall, id: int) -> None:
     """Revoke one of your own keys."""
     keys.revoke_api_key(call.caller.account, id)
 
 
-def read_users(call: Call) -> Page[UserTold]:
+@routes("GET", "/users", Scope.ADMIN)
+def read_users(call: PlainCall) -> Page[UserResponse]:
     """List the users."""
-    return Page[UserTold](items=[_user(row) for row in users.list_users()])
+    return Page[UserResponse](items=[_user(row) for row in users.list_users()])
 
 
-def create_user(call: Call) -> UserTold:
-    """Make a user."""
-    given: UserGiven = call.body
-    return _user(users.create_user(given.username, given.password, given.role, actor=call.actor))
+@routes("POST", "/users", Scope.ADMIN, status=201)
+def create_user(call: Call[Empty, UserRequest]) -> UserResponse:
+    """Create a user."""
+    sent = call.body
+    return _user(users.create_user(sent.username, sent.password, sent.role, actor=call.actor))
 
 
-def read_user(call: Call, id: int) -> UserTold:
+@routes("GET", ONE, Scope.ADMIN)
+def read_user(call: PlainCall, id: int) -> UserResponse:
     """Read a user."""
     return _user(users.get(id))
 
 
-def change_user(call: Call, id: int) -> UserTold:
-    """Change a user's role, or keep them out; never the last administrator's."""
-    user, given = users.get(id), call.body
-    if given.role is not None:
-        users.change_role(user, given.role, actor=call.actor)
-    if given.is_active is not None:
-        users.set_active(user, given.is_active, actor=call.actor)
+@routes("PATCH", ONE, Scope.ADMIN, state=read_user)
+def change_user(call: Call[Empty, UserChangeRequest], id: int) -> UserResponse:
+    """Change a user's role, or disable or enable them; the last administrator stays."""
+    user, sent = users.get(id), call.body
+    if sent.role is not None:
+        users.change_role(user, sent.role, actor=call.actor)
+    if sent.is_active is not None:
+        users.set_active(user, sent.is_active, actor=call.actor)
     return _user(user)
 
 
-def _demand_own(call: Call, scopes: list[str]) -> None:
+def _demand_own(call: Call[Empty, TokenRequest], scopes: list[str]) -> None:
     more = sorted(set(scopes) & set(Scope) - {str(scope) for scope in call.caller.scopes})
     if more:
-        raise Conflict("A token cannot make one that may do more than itself.", got=" ".join(more))
+        raise Conflict("A token can't create one with more scopes.", got=" ".join(more))
 
 
-def _new(row: APIToken, token: str) -> NewToken:
-    return NewToken(**TokenTold.model_validate(row).model_dump(), token=token)
+def _new_token(row: APIToken, token: str) -> NewTokenResponse:
+    return NewTokenResponse(**TokenResponse.model_validate(row).model_dump(), token=token)
 
 
-def _key(row: APIKey) -> KeyTold:
-    return KeyTold.model_validate(row)
+def _key(row: APIKey) -> KeyResponse:
+    return KeyResponse.model_validate(row)
 
 
-def _user(row: User) -> UserTold:
-    return UserTold.model_validate(row)
-
-
-ENDPOINTS = (
-    Endpoint("GET", "/me", read_me, Scope.READ, TAG, answer=Me),
-    Endpoint("GET", "/tokens", read_tokens, Scope.READ, TAG, answer=Page[TokenTold]),
-    Endpoint(
-        "POST",
-        "/tokens",
-        create_token,
-        Scope.READ,
-        TAG,
-        body=TokenGiven,
-        answer=NewToken,
-        status=201,
-    ),
-    Endpoint("DELETE", "/tokens/<int:id>", revoke_token, Scope.READ, TAG),
-    Endpoint("GET", "/keys", read_keys, Scope.ADMIN, TAG, answer=Page[KeyTold]),
-    Endpoint(
-        "POST", "/keys", create_key, Scope.ADMIN, TAG, body=KeyGiven, answer=NewKey, status=201
-    ),
-    Endpoint("DELETE", "/keys/<int:id>", revoke_key, Scope.ADMIN, TAG),
-    Endpoint("GET", "/users", read_users, Scope.ADMIN, TAG, answer=Page[UserTold]),
-    Endpoint(
-        "POST", "/users", create_user, Scope.ADMIN, TAG, body=UserGiven, answer=UserTold, status=201
-    ),
-    Endpoint("GET", ONE, read_user, Scope.ADMIN, TAG, answer=UserTold),
-    Endpoint(
-        "PATCH",
-        ONE,
-        change_user,
-        Scope.ADMIN,
-        TAG,
-        body=UserChange,
-        answer=UserTold,
-        state=read_user,
-    ),
-)
+def _user(row: User) -> UserResponse:
+    return UserResponse.model_validate(row)

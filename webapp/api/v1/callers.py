@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who calls ``/api/v1``: a bearer token, or the command line on this very machine."""
+"""Who calls ``/api/v1``: the owner of a bearer token, or the command line on this machine."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from webapp.models import Role, User
 from webapp.services.accounts import tokens, users
 from webapp.services.accounts.tokens import ROLE_OF, Scope
 
-# A key that no HTTP header can become: headers arrive as HTTP_….
+# No HTTP header can become this key: headers arrive as HTTP_….
 LOCAL = "slipway.local"
 LOCAL_NAME = "command line"
 _MAX_HEADER = 4096
 
 
 class Unauthorised(Problem):
-    """No token, or one that is not valid."""
+    """No token, or one that isn't valid."""
 
     code = "token-invalid"
 
 
 class Forbidden(Problem):
-    """The token or its user may not do this."""
+    """The token or its user isn't allowed to do this."""
 
     code = "forbidden"
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks. user is None for the command line on this machine.
+    """Who calls. user is None for the command line on this machine.
 
-    expires_at: when the token ends, None for never.
+    expires_at: when the token expires, None for never.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Caller:
 
     @property
     def account(self) -> User:
-        """The user; raises NotFound for the command line, which is nobody's account."""
+        """The user; raises NotFound for the command line, which has no account."""
         if self.user is None:
             raise NotFound(
                 "The command line on this machine has no account.",
@@ -56,41 +56,41 @@ class Caller:
 
 
 def identify(request: Request) -> Caller:
-    """Raises Unauthorised. Cookies mean nothing here."""
+    """The caller. Raises Unauthorised. Cookies aren't used here."""
     if request.environ.get(LOCAL) is True:
         return Caller(LOCAL_NAME, Role.ADMINISTRATOR, frozenset(Scope), None)
     header = request.headers.get("Authorization", "")
     kind, _, token = header.partition(" ")
     if not header or kind.lower() != "bearer" or len(header) > _MAX_HEADER:
         raise Unauthorised(
-            "A bearer token is needed.",
+            "A bearer token is required.",
             where="the Authorization header",
             expected="Bearer slp_…",
             got=kind[:20] or "none",
-            next_step="Make one on your account's page or with `slipway admin token NAME`.",
+            next_step="Create one on your account page or with `slipway admin token NAME`.",
         )
     found = tokens.check(token.strip())
     if found is None:
         raise Unauthorised(
-            "This token is not valid.",
+            "This token isn't valid.",
             where="the Authorization header",
-            next_step="It was revoked or has ended, or its user was disabled; make a new one.",
+            next_step="It was revoked or has expired, or its user was disabled. Create a new one.",
         )
     return Caller(found.user.username, found.user.role, found.scopes, found.user, found.expires_at)
 
 
 def demand(caller: Caller, scope: Scope) -> None:
-    """Raise Forbidden unless both the token and its user may."""
+    """Raise Forbidden unless both the token and its user allow it."""
     if scope not in caller.scopes:
         raise Forbidden(
-            f"This token may not do that: it lacks the scope {scope}.",
+            f"This token doesn't have the scope {scope}.",
             expected=scope,
             got=" ".join(sorted(caller.scopes)),
-            next_step="Make a token with that scope.",
+            next_step="Create a token with that scope.",
         )
     if not users.covers(caller.role, ROLE_OF[scope]):
         raise Forbidden(
-            "Your role may not do that.",
+            "Your role doesn't allow this.",
             expected=ROLE_OF[scope],
             got=caller.role,
             next_step="Ask an administrator.",

@@ -1,69 +1,69 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a table of endpoints to routes; who may, what was sent and what comes back is decided here.
+"""From endpoints to routes: typed arguments in, a typed response or a problem out.
 
-An endpoint is a plain function of a ``Call``. spectree writes the OpenAPI
-document from the same table; checking is done here, so that every refusal is a
-problem of ours.
+An endpoint is a plain function of a ``Call``. Its annotations say what it takes
+and returns: routes, checks and the OpenAPI document are all made of them.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
-import structlog
 from flask import Flask, Response, request
 from pydantic import BaseModel, ValidationError
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from webapp.api.v1 import answers
 from webapp.api.v1.callers import Caller, demand, identify
-from webapp.api.v1.schemas import LARGEST_ID, Empty, is_storable
-from webapp.errors import Conflict, NotFound, Problem
-from webapp.extensions import db
-from webapp.http.bodies import Incoming, drain
+from webapp.api.v1.schemas import Empty, is_storable
+from webapp.errors import NotFound, Problem
+from webapp.http import dispatch
+from webapp.http.bodies import Incoming, drain, read
+from webapp.http.dispatch import Params
 from webapp.services.accounts.tokens import Scope
 
 API = "/api/v1"
-MAX_BODY = 2 << 20
 _PARAM = re.compile(r"<(?:(\w+):)?(\w+)>")
 
-log = structlog.get_logger(__name__)
+Query = TypeVar("Query", bound=BaseModel)
+Body = TypeVar("Body", bound=BaseModel | None)
+Run = TypeVar("Run", bound=Callable[..., BaseModel | Response | None])
 
 
 @dataclass(frozen=True)
-class Call:
-    """What an endpoint gets: who asks, and what was sent, checked."""
+class Call(Generic[Query, Body]):
+    """What an endpoint gets: who calls, and what they sent, checked."""
 
     caller: Caller
-    query: Any = None
-    body: Any = None
+    query: Query
+    body: Body
     incoming: Incoming | None = None
 
     @property
     def actor(self) -> str:
-        """Who asks, for events."""
+        """The caller's name, for events."""
         return self.caller.name
 
     @property
     def stream(self) -> Incoming:
-        """The body as it comes; only for endpoints that say ``takes_bytes``."""
+        """The raw body; only for endpoints that say ``takes_bytes``."""
         if self.incoming is None:
             raise LookupError("an endpoint without takes_bytes asked for the stream")
         return self.incoming
+
+
+PlainCall = Call[Empty, None]
 
 
 @dataclass(frozen=True)
 class Endpoint:
     """One method of one path below ``/api/v1``; the docstring of ``run`` is its description.
 
-    path: as Flask routes it, e.g. ``/sources/<int:id>``. answer: the shape of the
-    answer, None for 204. state: gives what If-Match is compared with before a write.
+    path: as Flask routes it, e.g. ``/sources/<int:id>``. state: the resource that
+    If-Match is compared with before a write.
     """
 
     method: str
@@ -71,9 +71,6 @@ class Endpoint:
     run: Callable[..., BaseModel | Response | None]
     scope: Scope
     tag: str
-    query: type[BaseModel] = Empty
-    body: type[BaseModel] | None = None
-    answer: type[BaseModel] | None = None
     status: int = 200
     state: Callable[..., BaseModel] | None = None
     takes_bytes: bool = False
@@ -84,23 +81,101 @@ class Endpoint:
         return f"{self.tag}_{self.run.__name__}"
 
     @cached_property
+    def query(self) -> type[BaseModel]:
+        """The schema of the query string."""
+        found: type[BaseModel] = self._call_types[0]
+        return found
+
+    @cached_property
+    def body(self) -> type[BaseModel] | None:
+        """The schema of the JSON body; None for endpoints without one."""
+        found = self._call_types[1]
+        return None if found is type(None) else found
+
+    @cached_property
+    def answer(self) -> type[BaseModel] | None:
+        """The schema of the response; None for 204 and for what isn't JSON."""
+        found = get_type_hints(self.run)["return"]
+        is_model = isinstance(found, type) and issubclass(found, BaseModel)
+        return found if is_model else None
+
+    @cached_property
     def pattern(self) -> re.Pattern[str]:
         """Matches the paths of this endpoint, whatever their values."""
         return re.compile(API + _PARAM.sub("[^/]+", self.path))
+
+    @cached_property
+    def _call_types(self) -> tuple[Any, ...]:
+        return get_args(get_type_hints(self.run)["call"])
+
+
+@dataclass
+class Routes:
+    """Collects the endpoints of a module."""
+
+    tag: str
+    endpoints: list[Endpoint] = field(default_factory=list)
+
+    def __call__(
+        self,
+        method: str,
+        path: str,
+        scope: Scope,
+        *,
+        status: int = 200,
+        state: Callable[..., BaseModel] | None = None,
+        takes_bytes: bool = False,
+    ) -> Callable[[Run], Run]:
+        """Make an endpoint of a function. See ``Endpoint``."""
+
+        def add(run: Run) -> Run:
+            found = Endpoint(method, path, run, scope, self.tag, status, state, takes_bytes)
+            self.endpoints.append(found)
+            return run
+
+        return add
+
+
+class _Dialect:
+    """Bearer tokens, JSON, and problems as RFC 9457 defines them."""
+
+    def authenticate(self, endpoint: Endpoint) -> Caller:
+        caller = identify(request)
+        demand(caller, endpoint.scope)
+        return caller
+
+    def read(self, endpoint: Endpoint, caller: Caller, params: Params) -> Call[Any, Any]:
+        if not all(is_storable(value) for value in params.values() if isinstance(value, str)):
+            raise _no_such_path()
+        incoming = Incoming(request) if endpoint.takes_bytes else None
+        try:
+            return Call(caller, _query(endpoint), _body(endpoint), incoming)
+        except ValidationError as error:
+            raise answers.invalid(error) from None
+
+    def run(self, endpoint: Endpoint, call: Call[Any, Any], params: Params) -> Response:
+        _check_match(endpoint, call, params)
+        return _response_of(endpoint, endpoint.run(call, **params))
+
+    def refuse(self, problem: Problem) -> Response:
+        return answers.problem(problem)
+
+
+_DIALECT = _Dialect()
 
 
 def view_of(endpoint: Endpoint) -> Callable[..., Response]:
     """The view of an endpoint, with its docstring, for Flask and for the document."""
 
     def view(**params: int | str) -> Response:
-        return _answer(endpoint, params)
+        return dispatch.answer(_DIALECT, endpoint, request, params)
 
     view.__name__ = endpoint.name
     view.__doc__ = endpoint.run.__doc__
     return view
 
 
-def add_unknown(app: Flask, endpoints: tuple[Endpoint, ...], methods: tuple[str, ...]) -> None:
+def add_unknown(app: Flask, endpoints: tuple[Endpoint, ...]) -> None:
     """One answer for every other path and method."""
 
     def unknown(rest: str = "") -> Response:
@@ -111,7 +186,7 @@ def add_unknown(app: Flask, endpoints: tuple[Endpoint, ...], methods: tuple[str,
         allowed = sorted(known | ({"HEAD"} if "GET" in known else set()))
         response = answers.problem(
             Problem(
-                "This address does not take that method.",
+                "This address doesn't accept that method.",
                 code="method",
                 where=request.path,
                 expected=" ".join(allowed),
@@ -126,40 +201,14 @@ def add_unknown(app: Flask, endpoints: tuple[Endpoint, ...], methods: tuple[str,
             rule,
             endpoint=f"api_v1.unknown{len(rule)}",
             view_func=unknown,
-            methods=methods,
+            methods=dispatch.METHODS,
             provide_automatic_options=False,
         )
 
 
-def _answer(endpoint: Endpoint, params: dict[str, int | str]) -> Response:
-    try:
-        caller = identify(request)
-        demand(caller, endpoint.scope)
-        _check_params(params)
-        incoming = Incoming(request) if endpoint.takes_bytes else None
-        call = Call(caller, _query(endpoint), _body(endpoint), incoming)
-        _check_match(endpoint, call, params)
-        return _told(endpoint, endpoint.run(call, **params))
-    except ValidationError as error:
-        return _refused(answers.invalid(error))
-    except (IntegrityError, StaleDataError, ObjectDeletedError) as error:
-        # Two calls at the same moment; what the database refused is the later one.
-        log.warning("a change met another one", error=type(error).__name__)
-        return _refused(Conflict("Somebody else changed the same thing just now. Try again."))
-    except Problem as problem:
-        return _refused(problem)
-    finally:
-        db.session.rollback()  # services have committed what is to stay
-
-
-def _refused(problem: Problem) -> Response:
-    drain(request)
-    return answers.problem(problem)
-
-
-def _told(endpoint: Endpoint, result: BaseModel | Response | None) -> Response:
+def _response_of(endpoint: Endpoint, result: BaseModel | Response | None) -> Response:
     if result is None:
-        return answers.nothing()
+        return Response(status=204)
     if isinstance(result, Response):
         return result
     response = answers.as_json(result, endpoint.status)
@@ -170,31 +219,18 @@ def _told(endpoint: Endpoint, result: BaseModel | Response | None) -> Response:
     return response
 
 
-def _check_params(params: dict[str, int | str]) -> None:
-    for value in params.values():
-        is_good = value <= LARGEST_ID if isinstance(value, int) else is_storable(value)
-        if not is_good:
-            raise _no_such_path()
-
-
 def _query(endpoint: Endpoint) -> BaseModel:
-    given = {name: request.args.getlist(name)[-1] for name in request.args}
-    return endpoint.query.model_validate(given)
+    values = {name: request.args.getlist(name)[-1] for name in request.args}
+    return endpoint.query.model_validate(values)
 
 
 def _body(endpoint: Endpoint) -> BaseModel | None:
     if endpoint.body is None:
         return None
-    request.max_content_length = MAX_BODY
-    try:
-        raw = request.get_data(cache=False)
-    except RequestEntityTooLarge:
-        raise Problem(
-            f"The body is larger than {MAX_BODY >> 20} MiB.", code="body-too-large"
-        ) from None
+    raw = read(request)
     if raw and request.mimetype != answers.JSON:
         raise Problem(
-            "The body is of a kind that is not read here.",
+            "This type of body isn't accepted here.",
             code="body-type",
             where="the Content-Type header",
             expected=answers.JSON,
@@ -203,25 +239,25 @@ def _body(endpoint: Endpoint) -> BaseModel | None:
     return endpoint.body.model_validate_json(raw or b"{}")
 
 
-def _check_match(endpoint: Endpoint, call: Call, params: dict[str, int | str]) -> None:
-    """Refuse a write to something that is not any more what the client read (RFC 9110, 13.1.1)."""
+def _check_match(endpoint: Endpoint, call: Call[Any, Any], params: Params) -> None:
+    """Refuse to change what is no longer what the client read (RFC 9110, 13.1.1)."""
     if endpoint.state is None or "If-Match" not in request.headers:
         return
-    now = answers.tag_of(endpoint.state(call, **params))
+    now = answers.tag_of(endpoint.state(replace(call, body=None), **params))
     if not request.if_match.contains(now):
         raise Problem(
-            "Somebody else changed this since you read it.",
+            "This was changed since you read it.",
             code="changed-meanwhile",
             where="If-Match",
             expected=f'"{now}"',
             got=request.headers["If-Match"][:80],
-            next_step="Read it again, and decide with what it says now.",
+            next_step="Read it again and decide with its current values.",
         )
 
 
 def _no_such_path() -> NotFound:
     return NotFound(
-        "There is nothing at this address.",
+        "Nothing exists at this address.",
         where=request.path[:200],
         next_step=f"{API}/openapi.json lists every address.",
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The OpenAPI 3.1 document, made by spectree of the table of endpoints."""
+"""The OpenAPI 3.1 document, which spectree generates from the table of endpoints."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from flask import Flask, current_app
 
 from webapp.api.v1 import answers
 from webapp.api.v1.dispatch import API, Endpoint
-from webapp.api.v1.schemas import Empty, Trouble
+from webapp.api.v1.schemas import Empty, ProblemResponse
 from webapp.http import tus
 from webapp.services.overview import store
 
 _KEY = "slipway.openapi"
 _BEARER = "bearer"
 _ABOUT = (
-    "The typed API of Slipway. Every write may carry If-Match with the ETag of what it changes. "
-    "Problems are application/problem+json (RFC 9457). Lists come in parts: `next` is the cursor "
-    "of the part that follows."
+    "Slipway's typed API. Send If-Match with the ETag of what you change to detect conflicts. "
+    "Problems are application/problem+json (RFC 9457). Lists are paged: `next` is the cursor of "
+    "the next page."
 )
 
 
 def attach(app: Flask, endpoints: Iterable[Endpoint]) -> None:
-    """Let the document be made when somebody asks for it first; pages read it there too."""
-    app.extensions[_KEY] = cache(lambda: _made(tuple(endpoints)))
+    """Generate the document on first use; pages read it too."""
+    app.extensions[_KEY] = cache(lambda: _generate(tuple(endpoints)))
 
 
 def document() -> dict[str, Any]:
@@ -35,10 +35,10 @@ def document() -> dict[str, Any]:
     return found
 
 
-def _made(endpoints: tuple[Endpoint, ...]) -> dict[str, Any]:
-    """spectree reads the routes of an app, so it gets one that answers nobody.
+def _generate(endpoints: tuple[Endpoint, ...]) -> dict[str, Any]:
+    """spectree reads the routes of an app, so it gets one that serves nothing.
 
-    It is imported here, since most commands never need it.
+    It's imported here because most commands never need it.
     """
     from spectree import SecurityScheme, SpecTree
     from spectree.models import SecureType, SecuritySchemeData
@@ -66,7 +66,7 @@ def _made(endpoints: tuple[Endpoint, ...]) -> dict[str, Any]:
         )
     spec.app = app
     with app.app_context():
-        return _finished(spec.spec)
+        return _complete(spec.spec)
 
 
 def _documented(decorate: Callable[..., Any], endpoint: Endpoint) -> Callable[..., Any]:
@@ -80,12 +80,12 @@ def _documented(decorate: Callable[..., Any], endpoint: Endpoint) -> Callable[..
     status = endpoint.status
     if endpoint.answer is None and status == 200:
         status = _plain(endpoint)
-    told: dict[str, Any] = {f"HTTP_{status}": endpoint.answer}
-    told |= {f"HTTP_{refusal}": Trouble for refusal in _refusals(endpoint)}
+    responses: dict[str, Any] = {f"HTTP_{status}": endpoint.answer}
+    responses |= {f"HTTP_{refusal}": ProblemResponse for refusal in _refusals(endpoint)}
     found: Callable[..., Any] = decorate(
         query=None if endpoint.query is Empty else endpoint.query,
         json=endpoint.body,
-        resp=Answers(**told),
+        resp=Answers(**responses),
         tags=[endpoint.tag],
         operation_id=endpoint.name,
         skip_validation=True,
@@ -99,7 +99,7 @@ def _plain(endpoint: Endpoint) -> int:
 
 def _refusals(endpoint: Endpoint) -> list[int]:
     found = [401, 403, 422]
-    if "<" in endpoint.path or endpoint.tag == "people":
+    if "<" in endpoint.path or endpoint.tag == "accounts":
         found.append(404)
     if endpoint.body is not None:
         found += [400, 413, 415]
@@ -112,15 +112,15 @@ def _refusals(endpoint: Endpoint) -> list[int]:
     return sorted(set(found) | {503})
 
 
-def _finished(spec: dict[str, Any]) -> dict[str, Any]:
-    """What spectree cannot say: the type of problems, and the headers of bytes."""
+def _complete(spec: dict[str, Any]) -> dict[str, Any]:
+    """Add what spectree can't express: the type of problems, and the headers of uploads."""
     for path in spec["paths"].values():
         for operation in path.values():
             for status, answer in operation["responses"].items():
                 content = answer.get("content", {})
                 if status[0] in "45" and answers.JSON in content:
                     content[answers.PROBLEM] = content.pop(answers.JSON)
-            if operation["operationId"] in ("uploads_begin", "uploads_send", "uploads_look"):
+            if operation["operationId"] in ("uploads_start", "uploads_send", "uploads_inspect"):
                 operation["requestBody"] = {
                     "content": {tus.BYTES: {"schema": {"type": "string", "format": "binary"}}}
                 }

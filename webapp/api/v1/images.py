@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/images`` as people see them, ``/resources`` as they are stored, with their versions."""
+"""``/images`` as pages show them, ``/resources`` as they're stored, with their versions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from webapp.api.v1.dispatch import Call, Endpoint
-from webapp.api.v1.schemas import Given, Page, Paging, Told
+from webapp.api.v1.dispatch import Call, PlainCall, Routes
+from webapp.api.v1.schemas import Empty, Page, Paging, RequestModel, ResponseModel, page_of
 from webapp.models import BlobState, BootResource, ResourceSet
 from webapp.services.accounts.tokens import Scope
 from webapp.services.images import listing, versions
@@ -19,12 +19,12 @@ from webapp.services.overview import status
 from webapp.services.sources import catalogue
 from webapp.services.uploads import removal
 
-TAG = "images"
+routes = Routes("images")
 ONE = "/resources/<int:id>"
 
 
-class ImageTold(Told):
-    """An image that is stored or selected: all kernels of a release for an architecture."""
+class ImageResponse(ResponseModel):
+    """An image that's stored or selected: all kernels of a release for an architecture."""
 
     name: str
     arch: str
@@ -38,21 +38,21 @@ class ImageTold(Told):
     kernels: list[str]
     size: int
     source: str
-    unsigned: bool
-    uploaded: bool
-    bootloader: bool
+    is_unsigned: bool
+    is_uploaded: bool
+    is_bootloader: bool
     completed_at: datetime | None
     resource_ids: list[int]
 
 
 class ResourceFilter(Paging):
-    """Which boot resources, and which part of the list."""
+    """Which boot resources, and which page of the list."""
 
     type: Literal["all", "synced", "uploaded"] = "all"
     name: str = Field("", max_length=200)
 
 
-class ResourceTold(Told):
+class ResourceResponse(ResponseModel):
     """A boot resource: what machines of one architecture get under one name."""
 
     id: int
@@ -63,22 +63,22 @@ class ResourceTold(Told):
     subarches: list[str]
     base_image: str
     source_id: int | None
-    version: str | None = Field(description="What machines get now")
+    version: str | None = Field(description="The current version, which machines boot")
     updated_at: datetime
 
 
-class FileTold(Told):
+class FileResponse(ResponseModel):
     """A file of a version."""
 
     filename: str
     filetype: str
     sha256: str
     size: int
-    complete: bool
+    is_complete: bool
 
 
-class VersionTold(Told):
-    """A version of a boot resource. is_current: machines get it."""
+class VersionResponse(ResponseModel):
+    """A version of a boot resource. is_current: machines boot it."""
 
     version: str
     label: str
@@ -87,28 +87,28 @@ class VersionTold(Told):
     is_unsigned: bool
     signer: str
     completed_at: datetime | None
-    files: list[FileTold]
+    files: list[FileResponse]
 
 
-class WholeResource(ResourceTold):
-    """A boot resource with every version that machines can get of it."""
+class ResourceDetailResponse(ResourceResponse):
+    """A boot resource with all its complete versions."""
 
     VOLATILE: ClassVar[frozenset[str]] = frozenset({"updated_at"})
 
-    versions: list[VersionTold]
+    versions: list[VersionResponse]
 
 
-class CurrentGiven(Given):
-    """Which version machines are to get."""
+class CurrentVersionRequest(RequestModel):
+    """The version machines will boot."""
 
     version: str = Field(max_length=100)
 
 
-class DeletionTold(Told):
-    """What deleting would do. Bytes that become free, and those that other images share.
+class DeletionResponse(ResponseModel):
+    """What deleting would do. frees, shared: bytes freed, and bytes that other images share.
 
-    comes_back: images that are still selected, so that the next import fetches them again.
-    used_by: machines that fetched it within a week.
+    comes_back: images that are still selected, so the next import downloads them again.
+    used_by: number of machines that fetched it within the last week.
     """
 
     frees: int
@@ -117,53 +117,54 @@ class DeletionTold(Told):
     used_by: int
 
 
-def read_images(call: Call) -> Page[ImageTold]:
-    """List what is stored or selected, with its status, cause and next step."""
-    found = listing.listed(catalogue.read(datetime.now(UTC).date()))
-    return Page[ImageTold](
+@routes("GET", "/images", Scope.READ)
+def read_images(call: PlainCall) -> Page[ImageResponse]:
+    """List stored and selected images with their status, its cause and the next step."""
+    found = listing.listed(catalogue.read())
+    return Page[ImageResponse](
         items=[
-            ImageTold(**status.image_dict(one), resource_ids=list(one.resource_ids))
+            ImageResponse(**status.image_dict(one), resource_ids=list(one.resource_ids))
             for one in found
         ]
     )
 
 
-def read_all(call: Call) -> Page[ResourceTold]:
-    """List boot resources in the order they were made."""
-    wanted: ResourceFilter = call.query
+@routes("GET", "/resources", Scope.READ)
+def read_all(call: Call[ResourceFilter, None]) -> Page[ResourceResponse]:
+    """List boot resources, oldest first."""
+    wanted = call.query
     rows = listing.page_of_resources(
         rtype=None if wanted.type == "all" else wanted.type,
         name=wanted.name,
         after=wanted.cursor,
         limit=wanted.limit + 1,
     )
-    more = len(rows) > wanted.limit
-    rows = rows[: wanted.limit]
-    return Page[ResourceTold](
-        items=[ResourceTold(**_values(row, version)) for row, version in rows],
-        next=rows[-1][0].id if more else None,
+    return page_of(
+        rows,
+        wanted.limit,
+        lambda found: ResourceResponse(**_values(*found)),
+        lambda found: found[0].id,
     )
 
 
-def read(call: Call, id: int) -> WholeResource:
+@routes("GET", ONE, Scope.READ)
+def read(call: PlainCall, id: int) -> ResourceDetailResponse:
     """Read a boot resource with its versions and files."""
-    row = listing.resource_with_sets(id)
-    current = next((s.version for s in row.sets if s.id == row.current_set_id), None)
-    kept = [s for s in row.sets if s.completed_at and not s.retired_at]
-    kept.sort(key=lambda one: one.version, reverse=True)
-    return WholeResource(**_values(row, current), versions=_versions(row, kept))
+    return _detail(id)
 
 
-def remove(call: Call, id: int) -> None:
-    """Delete a boot resource; what is being uploaded to it is dropped as well."""
+@routes("DELETE", ONE, Scope.ADMIN, state=read)
+def remove(call: PlainCall, id: int) -> None:
+    """Delete a boot resource, and discard uploads to it."""
     removal.remove([id], call.actor)
 
 
-def foresee_removal(call: Call, id: int) -> DeletionTold:
-    """Tell what deleting would do; nothing is deleted."""
+@routes("GET", f"{ONE}/deletion", Scope.READ)
+def preview_removal(call: PlainCall, id: int) -> DeletionResponse:
+    """Preview what deleting would do; nothing is deleted."""
     listing.resource_with_sets(id)
     found = delete_preview.delete_preview([id])
-    return DeletionTold(
+    return DeletionResponse(
         frees=found.frees,
         shared=found.shared,
         comes_back=list(found.comes_back),
@@ -171,19 +172,29 @@ def foresee_removal(call: Call, id: int) -> DeletionTold:
     )
 
 
-def make_current(call: Call, id: int) -> WholeResource:
-    """Let machines get another version of an uploaded image: roll back, or forward again."""
+@routes("PUT", f"{ONE}/current", Scope.ADMIN, state=read)
+def make_current(call: Call[Empty, CurrentVersionRequest], id: int) -> ResourceDetailResponse:
+    """Make another version of an uploaded image current: roll back, or forward again."""
     versions.make_current(id, call.body.version, call.actor)
-    return read(call, id)
+    return _detail(id)
 
 
-def remove_version(call: Call, id: int, version: str) -> None:
-    """Delete a version of an uploaded image that machines do not get."""
+def _resource_of_version(call: PlainCall, id: int, version: str) -> ResourceDetailResponse:
+    return _detail(id)
+
+
+@routes("DELETE", f"{ONE}/versions/<string:version>", Scope.ADMIN, state=_resource_of_version)
+def remove_version(call: PlainCall, id: int, version: str) -> None:
+    """Delete a version of an uploaded image that isn't current."""
     versions.delete(id, version, call.actor)
 
 
-def _image_of_version(call: Call, id: int, version: str) -> WholeResource:
-    return read(call, id)
+def _detail(id: int) -> ResourceDetailResponse:
+    row = listing.resource_with_sets(id)
+    current = next((s.version for s in row.sets if s.id == row.current_set_id), None)
+    kept = [s for s in row.sets if s.completed_at and not s.retired_at]
+    kept.sort(key=lambda one: one.version, reverse=True)
+    return ResourceDetailResponse(**_values(row, current), versions=_versions(row, kept))
 
 
 def _values(row: BootResource, version: str | None) -> dict[str, Any]:
@@ -201,9 +212,9 @@ def _values(row: BootResource, version: str | None) -> dict[str, Any]:
     }
 
 
-def _versions(row: BootResource, kept: Sequence[ResourceSet]) -> list[VersionTold]:
+def _versions(row: BootResource, kept: Sequence[ResourceSet]) -> list[VersionResponse]:
     return [
-        VersionTold(
+        VersionResponse(
             version=one.version,
             label=one.label,
             size=sum(file.blob.size for file in one.files),
@@ -212,50 +223,15 @@ def _versions(row: BootResource, kept: Sequence[ResourceSet]) -> list[VersionTol
             signer=one.signer_fingerprint,
             completed_at=one.completed_at,
             files=[
-                FileTold(
+                FileResponse(
                     filename=file.filename,
                     filetype=file.ftype,
                     sha256=file.blob.sha256,
                     size=file.blob.size,
-                    complete=file.blob.state == BlobState.READY,
+                    is_complete=file.blob.state == BlobState.READY,
                 )
                 for file in sorted(one.files, key=lambda file: file.filename)
             ],
         )
         for one in kept
     ]
-
-
-ENDPOINTS = (
-    Endpoint("GET", "/images", read_images, Scope.READ, TAG, answer=Page[ImageTold]),
-    Endpoint(
-        "GET",
-        "/resources",
-        read_all,
-        Scope.READ,
-        TAG,
-        query=ResourceFilter,
-        answer=Page[ResourceTold],
-    ),
-    Endpoint("GET", ONE, read, Scope.READ, TAG, answer=WholeResource),
-    Endpoint("DELETE", ONE, remove, Scope.ADMIN, TAG, state=read),
-    Endpoint("GET", f"{ONE}/deletion", foresee_removal, Scope.READ, TAG, answer=DeletionTold),
-    Endpoint(
-        "PUT",
-        f"{ONE}/current",
-        make_current,
-        Scope.ADMIN,
-        TAG,
-        body=CurrentGiven,
-        answer=WholeResource,
-        state=read,
-    ),
-    Endpoint(
-        "DELETE",
-        f"{ONE}/versions/<string:version>",
-        remove_version,
-        Scope.ADMIN,
-        TAG,
-        state=_image_of_version,
-    ),
-)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/imports``: start, stop and follow; every run with its files and failures."""
+"""``/imports``: start, stop and follow imports."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from datetime import datetime
 
 from pydantic import Field
 
-from webapp.api.v1.dispatch import Call, Endpoint
-from webapp.api.v1.schemas import Done, Page, Paging, Told
+from webapp.api.v1.dispatch import Call, PlainCall, Routes
+from webapp.api.v1.schemas import MessageResponse, Page, Paging, ProblemItem, ResponseModel, page_of
 from webapp.errors import NotFound
 from webapp.models import ImportRun
 from webapp.services.accounts.tokens import Scope
 from webapp.services.imports import report, runs
 
-TAG = "imports"
+routes = Routes("imports")
 
 
-class RunTold(Told):
-    """An import. Bytes fetched and to fetch, speed in bytes per second."""
+class RunResponse(ResponseModel):
+    """An import. bytes_done of bytes_total are downloaded, at bytes_per_s."""
 
     id: int
     state: str
@@ -36,7 +36,7 @@ class RunTold(Told):
     summary: str
 
 
-class TransferTold(Told):
+class TransferResponse(ResponseModel):
     """A file of an import."""
 
     filename: str
@@ -50,7 +50,7 @@ class TransferTold(Told):
     left_s: int | None
 
 
-class RunImage(Told):
+class RunImageResponse(ResponseModel):
     """The files of one image in an import."""
 
     title: str
@@ -58,86 +58,85 @@ class RunImage(Told):
     size: int
     bytes_done: int
     percent: int
-    files: list[TransferTold]
+    files: list[TransferResponse]
 
 
-class FailureTold(Told):
-    """What went wrong in an import, with what to do about it."""
+class FailureResponse(ProblemItem):
+    """What failed in an import, and what to do about it."""
 
     title: str
-    code: str
-    what: str
-    where: str
-    expected: str
-    got: str
-    next_step: str
 
 
-class RunReportTold(RunTold):
-    """An import with everything of it. left_s: seconds left, null while nobody can tell."""
+class RunDetailResponse(RunResponse):
+    """An import with its files and failures. left_s: seconds left, null if unknown."""
 
     percent: int
     left_s: int | None
     is_active: bool
-    images: list[RunImage]
-    failures: list[FailureTold]
+    images: list[RunImageResponse]
+    failures: list[FailureResponse]
 
 
-class CurrentTold(Told):
-    """Whether an import runs, and which."""
+class CurrentImportResponse(ResponseModel):
+    """Whether an import is running, and the current or last one."""
 
     is_importing: bool
-    run: RunReportTold | None = Field(None)
+    run: RunDetailResponse | None = Field(None)
 
 
-def read_all(call: Call) -> Page[RunTold]:
-    """List imports, the newest first."""
+@routes("GET", "/imports", Scope.READ)
+def read_all(call: Call[Paging, None]) -> Page[RunResponse]:
+    """List imports, newest first."""
     rows = runs.page(before=call.query.cursor, limit=call.query.limit + 1)
-    more = len(rows) > call.query.limit
-    items = [RunTold.model_validate(row) for row in rows[: call.query.limit]]
-    return Page[RunTold](items=items, next=items[-1].id if more else None)
+    return page_of(rows, call.query.limit, RunResponse.model_validate, lambda run: run.id)
 
 
-def start(call: Call) -> RunTold:
-    """Start the import of all selected images; one that runs already goes on."""
+@routes("POST", "/imports", Scope.IMPORT, status=202)
+def start(call: PlainCall) -> RunResponse:
+    """Import all selected images; if an import is already running, it continues."""
     run = runs.queue("manual", call.actor)
-    return RunTold.model_validate(run)
+    return RunResponse.model_validate(run)
 
 
-def read_current(call: Call) -> CurrentTold:
-    """Tell whether an import runs, and how far it is."""
+@routes("GET", "/imports/current", Scope.READ)
+def read_current(call: PlainCall) -> CurrentImportResponse:
+    """Show whether an import is running, and its progress."""
     run = runs.current()
-    return CurrentTold(is_importing=runs.is_importing(), run=_report(run) if run else None)
+    return CurrentImportResponse(
+        is_importing=runs.is_importing(), run=_report(run) if run else None
+    )
 
 
-def read(call: Call, id: int) -> RunReportTold:
+@routes("GET", "/imports/<int:id>", Scope.READ)
+def read(call: PlainCall, id: int) -> RunDetailResponse:
     """Read an import with its files and failures."""
     return _report(report.of(id).run)
 
 
-def stop(call: Call) -> Done:
-    """Stop the import that runs; what it fetched is kept for the next one."""
+@routes("POST", "/imports/stop", Scope.IMPORT, status=202)
+def stop(call: PlainCall) -> MessageResponse:
+    """Stop the running import; what it downloaded is kept for the next one."""
     if runs.stop(call.actor) is None:
-        raise NotFound("No import is running.", next_step="Nothing to do.")
-    return Done(message="The import is being stopped.")
+        raise NotFound("No import is running.")
+    return MessageResponse(message="The import is being stopped.")
 
 
-def _report(run: ImportRun) -> RunReportTold:
+def _report(run: ImportRun) -> RunDetailResponse:
     found = report.report(run)
-    return RunReportTold(
-        **RunTold.model_validate(run).model_dump(),
+    return RunDetailResponse(
+        **RunResponse.model_validate(run).model_dump(),
         percent=found.percent,
         left_s=found.left_s,
         is_active=found.is_active,
         images=[
-            RunImage(
+            RunImageResponse(
                 title=image.title,
                 version=image.version,
                 size=image.size,
                 bytes_done=image.bytes_done,
                 percent=image.percent,
                 files=[
-                    TransferTold(
+                    TransferResponse(
                         filename=file.transfer.filename,
                         kernel=file.kernel,
                         sha256=file.transfer.sha256,
@@ -154,24 +153,7 @@ def _report(run: ImportRun) -> RunReportTold:
             for image in found.images
         ],
         failures=[
-            FailureTold(
-                title=one.title,
-                code=one.row.code,
-                what=one.row.what,
-                where=one.row.where,
-                expected=one.row.expected,
-                got=one.row.got,
-                next_step=one.row.next_step,
-            )
+            FailureResponse(title=one.title, **ProblemItem.model_validate(one.row).model_dump())
             for one in found.failures
         ],
     )
-
-
-ENDPOINTS = (
-    Endpoint("GET", "/imports", read_all, Scope.READ, TAG, query=Paging, answer=Page[RunTold]),
-    Endpoint("POST", "/imports", start, Scope.IMPORT, TAG, answer=RunTold, status=202),
-    Endpoint("GET", "/imports/current", read_current, Scope.READ, TAG, answer=CurrentTold),
-    Endpoint("POST", "/imports/stop", stop, Scope.IMPORT, TAG, answer=Done, status=202),
-    Endpoint("GET", "/imports/<int:id>", read, Scope.READ, TAG, answer=RunReportTold),
-)

@@ -1,26 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all bodies of ``/api/v1`` share: strict input, problems, pages of a list."""
+"""What all schemas of ``/api/v1`` share: strict requests, problems, paged lists."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-MOST = 1000
-LARGEST_ID = 2**31 - 1  # PostgreSQL compares no larger one with an id
+from webapp.http.dispatch import MAX_ID
+
+MAX_ITEMS = 1000
 
 T = TypeVar("T")
 
 
 def is_storable(text: str) -> bool:
-    """Whether every database takes this text: no NUL, no half of a surrogate pair."""
+    """Whether every database can store this text: no NUL, no lone surrogate."""
     return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _demand_storable(value: Any) -> None:
     if isinstance(value, str) and not is_storable(value):
-        raise ValueError("A text holds a character that cannot be stored (NUL or a surrogate).")
+        raise ValueError("This text has a character that can't be stored (NUL or a surrogate).")
     if isinstance(value, dict):
         for key, inner in value.items():
             _demand_storable(key)
@@ -30,8 +32,8 @@ def _demand_storable(value: Any) -> None:
             _demand_storable(inner)
 
 
-class Given(BaseModel):
-    """What a client sends: nothing that is not known, and only texts that can be stored."""
+class RequestModel(BaseModel):
+    """What a client sends: known fields only, and only text that can be stored."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -42,33 +44,53 @@ class Given(BaseModel):
         return values
 
 
-class Told(BaseModel):
-    """What we answer."""
+class ResponseModel(BaseModel):
+    """What a client gets."""
 
     model_config = ConfigDict(from_attributes=True)
 
 
-class Empty(Given):
-    """A body or a query without anything."""
+class Empty(RequestModel):
+    """No fields."""
 
 
-class Paging(Given):
-    """Which part of a list: ``cursor`` is ``next`` of the part before."""
+class Paging(RequestModel):
+    """Which page of a list: ``cursor`` is ``next`` of the previous page."""
 
-    limit: int = Field(100, ge=1, le=MOST, description="Entries in one answer")
-    cursor: int = Field(0, ge=0, le=LARGEST_ID, description="Where the part before ended")
+    limit: int = Field(100, ge=1, le=MAX_ITEMS, description="Maximum number of entries")
+    cursor: int = Field(0, ge=0, le=MAX_ID, description="`next` of the previous page")
 
 
-class Page(Told, Generic[T]):
-    """A part of a list. ``next``: the cursor of the part that follows, null at the end."""
+class Page(ResponseModel, Generic[T]):
+    """A page of a list. ``next``: the cursor of the next page, null at the end."""
 
     items: list[T]
     next: int | None = None
 
 
-class Trouble(Told):
-    """A problem (RFC 9457): what is wrong, where, and what to do about it.
+def page_of(
+    rows: Sequence[Any], limit: int, response_of: Callable[[Any], T], id_of: Callable[[Any], int]
+) -> Page[T]:
+    """A page of at most ``limit`` items. rows: one more than that when there's a next page."""
+    shown = rows[:limit]
+    following = id_of(shown[-1]) if len(rows) > limit else None
+    return Page[T](items=[response_of(row) for row in shown], next=following)
 
+
+class ProblemFields(ResponseModel):
+    """What went wrong, where, and what to do about it."""
+
+    code: str = Field(description="Stable word for programs")
+    where: str = ""
+    expected: str = ""
+    got: str = ""
+    next_step: str = ""
+
+
+class ProblemResponse(ProblemFields):
+    """A problem (RFC 9457).
+
+    title: the same for every problem with this code. detail: what happened.
     errors: field name -> messages, for input that has to be corrected.
     """
 
@@ -76,26 +98,16 @@ class Trouble(Told):
     title: str
     status: int
     detail: str
-    code: str = Field(description="Stable word for programs")
-    where: str = ""
-    expected: str = ""
-    got: str = ""
-    next_step: str = ""
     errors: dict[str, list[str]] = Field(default_factory=dict)
 
 
-class Words(Told):
-    """A problem inside of an answer."""
+class ProblemItem(ProblemFields):
+    """A problem inside another response."""
 
-    code: str
     what: str
-    where: str = ""
-    expected: str = ""
-    got: str = ""
-    next_step: str = ""
 
 
-class Done(Told):
-    """Something was done."""
+class MessageResponse(ResponseModel):
+    """What was started or done."""
 
     message: str

@@ -1,34 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/catalogue`` and ``/plan``: what could be had, what is ticked, what the next import does."""
+"""``/catalogue`` and ``/plan``: what's offered, what's selected, what the next import does."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date
 
 from pydantic import Field
 
-from webapp.api.v1.dispatch import Call, Endpoint
-from webapp.api.v1.schemas import Given, Page, Told, Words
-from webapp.errors import InvalidFields
+from webapp.api.v1.dispatch import Call, PlainCall, Routes
+from webapp.api.v1.schemas import Page, ProblemItem, RequestModel, ResponseModel
 from webapp.services.accounts.tokens import Scope
-from webapp.services.imports import preview, runs
-from webapp.services.sources import catalogue, changes, selections
-from webapp.services.sources.catalogue import Box, Picture, Release
+from webapp.services.imports import preview, selecting
+from webapp.services.sources import catalogue
+from webapp.services.sources.catalogue import Box, Release
 
-TAG = "catalogue"
+routes = Routes("catalogue")
 
 
-class CatalogueFilter(Given):
-    """Which of it: everything that is named must match."""
+class CatalogueFilter(RequestModel):
+    """Which images: all given fields must match."""
 
     os: str = Field("", max_length=200)
     release: str = Field("", max_length=200)
     arch: str = Field("", max_length=200)
-    selected: bool | None = None
+    is_selected: bool | None = None
 
 
-class CatalogueImage(Told):
-    """One architecture of a release. Sizes in bytes: of all its files, of those not stored yet."""
+class CatalogueImageResponse(ResponseModel):
+    """A release for an architecture. size: bytes of its files; new_size: of those not stored."""
 
     os: str
     release: str
@@ -47,39 +46,44 @@ class CatalogueImage(Told):
     support_until: date | None
 
 
-class Choice(Given):
-    """One image: an operating system's release for an architecture, ``*`` for every one."""
+class ImageChoice(RequestModel):
+    """An image: a release of an operating system for an architecture, ``*`` for all."""
 
     os: str = Field(max_length=200)
     release: str = Field(max_length=200)
     arch: str = Field("*", max_length=200)
 
+    @property
+    def key(self) -> selecting.Choice:
+        """As the service takes it."""
+        return self.os, self.release, self.arch
 
-class ChoiceChange(Given):
-    """What to tick and what to untick, in one step.
 
-    imports: also start the import. is_preview: only tell what would change.
+class SelectionChangeRequest(RequestModel):
+    """Images to select and deselect, in one step.
+
+    is_imported: also start the import. is_preview: only show what would change.
     """
 
-    add: list[Choice] = Field(default_factory=list, max_length=1000)
-    remove: list[Choice] = Field(default_factory=list, max_length=1000)
-    imports: bool = False
+    add: list[ImageChoice] = Field(default_factory=list, max_length=1000)
+    remove: list[ImageChoice] = Field(default_factory=list, max_length=1000)
+    is_imported: bool = False
     is_preview: bool = False
 
 
-class ChoiceChanged(Told):
-    """What changed, or would change. Bytes to fetch, and bytes that become free."""
+class SelectionChangeResponse(ResponseModel):
+    """What changed, or would change. new_bytes: to download; freed_bytes: on the disk."""
 
     added: list[str]
     removed: list[str]
-    stored_removed: list[str] = Field(description="Of those, what machines boot from today")
+    stored_removed: list[str] = Field(description="Those of them that machines can boot now")
     new_bytes: int
     freed_bytes: int
     is_done: bool
 
 
-class PlannedTold(Told):
-    """A version that the next import fetches. size: bytes of it that are missing here."""
+class PlannedSetResponse(ResponseModel):
+    """A version that the next import downloads. size: bytes that aren't stored yet."""
 
     name: str
     architecture: str
@@ -90,77 +94,73 @@ class PlannedTold(Told):
     size: int
 
 
-class ReasonTold(Told):
-    """An image that goes, or that stays as it is."""
+class PlanReasonResponse(ResponseModel):
+    """An image that will be deleted, or stays as it is."""
 
     name: str
     architecture: str
     why: str
 
 
-class PlanTold(Told):
-    """What the next import does, and why, if the sources are still as they were last read."""
+class PlanResponse(ResponseModel):
+    """What the next import will do, and why, unless its sources change first."""
 
-    fetch: list[PlannedTold]
+    fetch: list[PlannedSetResponse]
     bytes_to_fetch: int
-    retire: list[ReasonTold]
-    keep: list[ReasonTold]
-    refuse: list[Words]
+    retire: list[PlanReasonResponse]
+    keep: list[PlanReasonResponse]
+    refuse: list[ProblemItem]
 
 
-def read_all(call: Call) -> Page[CatalogueImage]:
-    """List what can be selected, with sizes."""
-    picture = catalogue.read(datetime.now(UTC).date())
-    wanted = call.query
-    found = []
-    for release in picture.releases:
-        found += [_told(box, release) for box in release.boxes.values()]
-    found += [_told(box, None) for box in picture.missing]
-    return Page[CatalogueImage](
+@routes("GET", "/catalogue", Scope.READ)
+def read_all(call: Call[CatalogueFilter, None]) -> Page[CatalogueImageResponse]:
+    """List the images that can be selected, with their sizes."""
+    picture, wanted = catalogue.read(), call.query
+    found = [_image(box, rel) for rel in picture.releases for box in rel.boxes.values()]
+    found += [_image(box, None) for box in picture.missing]
+    return Page[CatalogueImageResponse](
         items=[
             image
             for image in found
             if wanted.os in ("", image.os)
             and wanted.release in ("", image.release)
             and wanted.arch in ("", image.arch)
-            and wanted.selected in (None, image.is_selected)
+            and wanted.is_selected in (None, image.is_selected)
         ]
     )
 
 
-def choose(call: Call) -> ChoiceChanged:
-    """Tick and untick images, all or nothing, whichever source they come from.
+@routes("POST", "/catalogue", Scope.ADMIN, state=read_all)
+def choose(call: Call[CatalogueFilter, SelectionChangeRequest]) -> SelectionChangeResponse:
+    """Select and deselect images, all or none, whichever sources offer them.
 
-    If-Match takes the ETag of the catalogue, as it was read with the same query.
+    If-Match takes the ETag of the catalogue as read with the same query.
     """
-    given: ChoiceChange = call.body
-    picture = catalogue.read(datetime.now(UTC).date())
-    before = picture.ticked
-    add = {pick for choice in given.add for pick in _picks(picture, choice, "add")}
-    remove = {pick for choice in given.remove for pick in _picks(picture, choice, "remove")}
-    ticked = (before | add) - remove
-    pending = changes.pending(picture, ticked)
-    if pending and not given.is_preview:
-        selections.replace_picks(changes.spoken_for(picture, ticked), ticked, call.actor)
-    if given.imports and not given.is_preview:
-        runs.queue("manual", call.actor)
-    return ChoiceChanged(
+    sent = call.body
+    proposal = selecting.of_choices(
+        [choice.key for choice in sent.add], [choice.key for choice in sent.remove]
+    )
+    if not sent.is_preview:
+        selecting.save(proposal, call.actor, is_imported=sent.is_imported)
+    pending = proposal.pending
+    return SelectionChangeResponse(
         added=[_name(box) for box in pending.added],
         removed=[_name(box) for box in pending.removed],
         stored_removed=[_name(box) for box in pending.stored],
         new_bytes=pending.new_bytes,
         freed_bytes=pending.freed_bytes,
-        is_done=not given.is_preview,
+        is_done=not sent.is_preview,
     )
 
 
-def plan(call: Call) -> PlanTold:
-    """Tell what the next import would do and why, before it does it."""
+@routes("GET", "/plan", Scope.READ)
+def plan(call: PlainCall) -> PlanResponse:
+    """Preview what the next import will do, and why."""
     found = preview.next_plan()
     missing = {blob.sha256: blob.size - blob.received for blob in found.to_fetch}
-    return PlanTold(
+    return PlanResponse(
         fetch=[
-            PlannedTold(
+            PlannedSetResponse(
                 name=one.key.name,
                 architecture=one.key.architecture,
                 version=one.offer.version,
@@ -174,25 +174,12 @@ def plan(call: Call) -> PlanTold:
         bytes_to_fetch=sum(missing.values()),
         retire=[_reason(one.key, one.why) for one in found.retire],
         keep=[_reason(one.key, one.why) for one in found.untouched],
-        refuse=[Words(**one.problem.as_dict()) for one in found.refusals],
+        refuse=[ProblemItem(**one.problem.as_dict()) for one in found.refusals],
     )
 
 
-def _picks(picture: Picture, choice: Choice, field: str) -> set[selections.Pick]:
-    found = {
-        box.pick
-        for box in picture.boxes
-        if (box.pick.os, box.pick.release) == (choice.os, choice.release)
-        and choice.arch in ("*", box.pick.arch)
-    }
-    if not found:
-        name = f"{choice.os}/{choice.release} {choice.arch}"
-        raise InvalidFields({field: [f"No source offers {name[:200]}. See the catalogue."]})
-    return found
-
-
-def _told(box: Box, release: Release | None) -> CatalogueImage:
-    return CatalogueImage(
+def _image(box: Box, release: Release | None) -> CatalogueImageResponse:
+    return CatalogueImageResponse(
         os=box.pick.os,
         release=box.pick.release,
         arch=box.pick.arch,
@@ -215,30 +202,5 @@ def _name(box: Box) -> str:
     return f"{box.pick.os}/{box.pick.release} {box.pick.arch}"
 
 
-def _reason(key: tuple[str, str], why: str) -> ReasonTold:
-    return ReasonTold(name=key[0], architecture=key[1], why=why)
-
-
-ENDPOINTS = (
-    Endpoint(
-        "GET",
-        "/catalogue",
-        read_all,
-        Scope.READ,
-        TAG,
-        query=CatalogueFilter,
-        answer=Page[CatalogueImage],
-    ),
-    Endpoint(
-        "POST",
-        "/catalogue",
-        choose,
-        Scope.ADMIN,
-        TAG,
-        query=CatalogueFilter,
-        body=ChoiceChange,
-        answer=ChoiceChanged,
-        state=read_all,
-    ),
-    Endpoint("GET", "/plan", plan, Scope.READ, TAG, answer=PlanTold),
-)
+def _reason(key: tuple[str, str], why: str) -> PlanReasonResponse:
+    return PlanReasonResponse(name=key[0], architecture=key[1], why=why)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/status``, ``/store``, ``/events`` and ``/settings``: how the whole system is."""
+"""``/status``, ``/health``, ``/store``, ``/events`` and ``/settings``: the whole system."""
 
 from __future__ import annotations
 
@@ -9,19 +9,27 @@ from typing import Any
 
 from pydantic import Field
 
-from webapp.api.v1.dispatch import Call, Endpoint
-from webapp.api.v1.schemas import Given, Page, Paging, Told, Words
+from webapp.api.v1.dispatch import Call, PlainCall, Routes
+from webapp.api.v1.schemas import (
+    Empty,
+    Page,
+    Paging,
+    ProblemItem,
+    RequestModel,
+    ResponseModel,
+    page_of,
+)
 from webapp.config import table
 from webapp.extensions import settings
 from webapp.services.accounts.tokens import Scope
 from webapp.services.overview import health, status, store
 from webapp.services.system import events, live_settings
 
-TAG = "system"
+routes = Routes("system")
 
 
-class StatusTold(Told):
-    """The state of the system. Bytes; free_bytes: null when nobody can know."""
+class StatusResponse(ResponseModel):
+    """The state of the system. free_bytes: null if the store can't tell."""
 
     sources: list[dict[str, Any]]
     images: list[dict[str, Any]]
@@ -30,12 +38,12 @@ class StatusTold(Told):
     is_importing: bool
     stored_bytes: int
     free_bytes: int | None
-    problems: list[Words]
+    problems: list[ProblemItem]
     version: str
 
 
-class CheckTold(Told):
-    """One thing that was looked at. state: ok, warn or bad."""
+class CheckResponse(ResponseModel):
+    """One check. state: ok, warn or bad."""
 
     name: str
     state: str
@@ -43,15 +51,15 @@ class CheckTold(Told):
     next_step: str
 
 
-class HealthTold(Told):
-    """Everything that was looked at, the worst first. is_well: nothing is bad."""
+class HealthResponse(ResponseModel):
+    """All checks, worst first. is_well: none is bad."""
 
     is_well: bool
-    checks: list[CheckTold]
+    checks: list[CheckResponse]
 
 
-class StoreTold(Told):
-    """What the store holds, in bytes and in pieces."""
+class StoreResponse(ResponseModel):
+    """What the store holds."""
 
     kind: str
     blobs: int
@@ -64,15 +72,15 @@ class StoreTold(Told):
 
 
 class EventFilter(Paging):
-    """Which events. kind: the whole word, or a part with a dot at its end such as ``source.``."""
+    """Which events. kind: a kind, or the start of one with its dot, e.g. ``source.``."""
 
     kind: str = Field("", max_length=100)
     actor: str = Field("", max_length=200)
     subject: str = Field("", max_length=200)
 
 
-class EventTold(Told):
-    """Something that happened."""
+class EventResponse(ResponseModel):
+    """An event."""
 
     id: int
     at: datetime
@@ -82,8 +90,8 @@ class EventTold(Told):
     detail: dict[str, Any]
 
 
-class SettingTold(Told):
-    """A setting. is_runtime: it can be changed while the system runs."""
+class SettingResponse(ResponseModel):
+    """A setting. is_runtime: it can be changed while Slipway is running."""
 
     name: str
     value: bool | str
@@ -92,34 +100,38 @@ class SettingTold(Told):
     origin: str = ""
 
 
-class SettingsGiven(Given):
-    """New values by name, of those that can be changed while the system runs."""
+class SettingsRequest(RequestModel):
+    """New values by name, for settings that can be changed while Slipway is running."""
 
     values: dict[str, bool | str] = Field(min_length=1, max_length=20)
 
 
-def read_status(call: Call) -> StatusTold:
-    """Tell what is stored, what is running and what is wrong."""
-    return StatusTold(**asdict(status.overview()), version=store.version())
+@routes("GET", "/status", Scope.READ)
+def read_status(call: PlainCall) -> StatusResponse:
+    """Show what's stored, what's running and what's wrong."""
+    return StatusResponse(**asdict(status.overview()), version=store.version())
 
 
-def read_health(call: Call) -> HealthTold:
-    """Look for what is wrong, and say what to do about it."""
+@routes("GET", "/health", Scope.ADMIN)
+def read_health(call: PlainCall) -> HealthResponse:
+    """Check the system, and show what to do about each problem."""
     found = health.look()
-    return HealthTold(
+    return HealthResponse(
         is_well=all(check.state != health.BAD for check in found),
-        checks=[CheckTold.model_validate(check) for check in found],
+        checks=[CheckResponse.model_validate(check) for check in found],
     )
 
 
-def read_store(call: Call) -> StoreTold:
-    """Tell what the store holds."""
-    return StoreTold(**store.of_store())
+@routes("GET", "/store", Scope.READ)
+def read_store(call: PlainCall) -> StoreResponse:
+    """Show what the store holds."""
+    return StoreResponse(**store.of_store())
 
 
-def read_events(call: Call) -> Page[EventTold]:
-    """List what happened, the newest first."""
-    wanted: EventFilter = call.query
+@routes("GET", "/events", Scope.READ)
+def read_events(call: Call[EventFilter, None]) -> Page[EventResponse]:
+    """List events, newest first."""
+    wanted = call.query
     rows = events.page(
         kind=wanted.kind,
         actor=wanted.actor,
@@ -127,56 +139,41 @@ def read_events(call: Call) -> Page[EventTold]:
         before=wanted.cursor,
         limit=wanted.limit + 1,
     )
-    more = len(rows) > wanted.limit
-    items = [EventTold.model_validate(row) for row in rows[: wanted.limit]]
-    return Page[EventTold](items=items, next=items[-1].id if more else None)
+    return page_of(rows, wanted.limit, EventResponse.model_validate, lambda event: event.id)
 
 
-def read_settings(call: Call) -> Page[SettingTold]:
+@routes("GET", "/settings", Scope.ADMIN)
+def read_settings(call: PlainCall) -> Page[SettingResponse]:
     """List every setting; secrets are masked."""
+    return _settings()
+
+
+@routes("PATCH", "/settings", Scope.ADMIN, state=read_settings)
+def change_settings(call: Call[Empty, SettingsRequest]) -> Page[SettingResponse]:
+    """Change settings: all of them or, on an error, none."""
+    values = {name: str(value) for name, value in call.body.values.items()}
+    live_settings.change_all(values, call.actor)
+    return _settings()
+
+
+def _settings() -> Page[SettingResponse]:
     values = live_settings.read_all()
     found = [
-        SettingTold(name=name, value=_masked(name, values[name]), help=known.help, is_runtime=True)
+        SettingResponse(
+            name=name, value=_masked(name, values[name]), help=known.help, is_runtime=True
+        )
         for name, known in live_settings.KNOWN.items()
     ]
     found += [
-        SettingTold(name=name, value=value, help=help, is_runtime=False, origin=origin)
+        SettingResponse(name=name, value=value, help=help, is_runtime=False, origin=origin)
         for name, value, origin, help in table(settings())
     ]
-    return Page[SettingTold](items=found)
-
-
-def change_settings(call: Call) -> Page[SettingTold]:
-    """Change settings, all or none."""
-    given: dict[str, bool | str] = call.body.values
-    live_settings.change_all({name: str(value) for name, value in given.items()}, call.actor)
-    return read_settings(call)
+    return Page[SettingResponse](items=found)
 
 
 def _masked(name: str, value: bool | str) -> bool | str:
-    """A proxy without its user and password."""
+    """The value, a proxy without its user and password."""
     if name != live_settings.HTTP_PROXY or "@" not in str(value):
         return value
     scheme, _, rest = str(value).partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"
-
-
-ENDPOINTS = (
-    Endpoint("GET", "/status", read_status, Scope.READ, TAG, answer=StatusTold),
-    Endpoint("GET", "/health", read_health, Scope.ADMIN, TAG, answer=HealthTold),
-    Endpoint("GET", "/store", read_store, Scope.READ, TAG, answer=StoreTold),
-    Endpoint(
-        "GET", "/events", read_events, Scope.READ, TAG, query=EventFilter, answer=Page[EventTold]
-    ),
-    Endpoint("GET", "/settings", read_settings, Scope.ADMIN, TAG, answer=Page[SettingTold]),
-    Endpoint(
-        "PATCH",
-        "/settings",
-        change_settings,
-        Scope.ADMIN,
-        TAG,
-        body=SettingsGiven,
-        answer=Page[SettingTold],
-        state=read_settings,
-    ),
-)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every endpoint of ``/api/v1``: routes and the OpenAPI document are both made of it."""
+"""Every endpoint of ``/api/v1``, for the routes and for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from webapp.api.v1 import accounts, esxi, images, imports, selections, sources, 
 from webapp.api.v1.dispatch import Endpoint
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    *system.ENDPOINTS,
-    *sources.ENDPOINTS,
-    *selections.ENDPOINTS,
-    *images.ENDPOINTS,
-    *imports.ENDPOINTS,
-    *uploads.ENDPOINTS,
-    *esxi.ENDPOINTS,
-    *accounts.ENDPOINTS,
+    *system.routes.endpoints,
+    *sources.routes.endpoints,
+    *selections.routes.endpoints,
+    *images.routes.endpoints,
+    *imports.routes.endpoints,
+    *uploads.routes.endpoints,
+    *esxi.routes.endpoints,
+    *accounts.routes.endpoints,
 )

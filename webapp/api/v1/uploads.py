@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/uploads``: what is under way, and the bytes by tus below ``/uploads/files``."""
+"""``/uploads``: uploads, and their bytes by tus below ``/uploads/files``."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from typing import Any, ClassVar
 from flask import Response, request
 from pydantic import Field
 
-from webapp.api.v1.dispatch import API, Call, Endpoint
-from webapp.api.v1.schemas import Given, Page, Told
+from webapp.api.v1.dispatch import API, Call, PlainCall, Routes
+from webapp.api.v1.schemas import Empty, Page, RequestModel, ResponseModel
 from webapp.http import tus
 from webapp.models import Upload
 from webapp.services.accounts.tokens import Scope
 from webapp.services.uploads import checking, fetching, names, uploads
 
-TAG = "uploads"
+routes = Routes("uploads")
 FILES = "/uploads/files"
 ONE = "/uploads/<int:id>"
 
 
-class UploadFilter(Given):
-    """Which uploads: those under way, those that ended, or all."""
+class UploadFilter(RequestModel):
+    """Which uploads: open ones, ended ones, or all."""
 
-    open: bool | None = None
+    is_open: bool | None = None
     limit: int = Field(100, ge=1, le=1000)
 
 
-class UploadTold(Told):
-    """An upload. received: bytes that need not be sent again.
+class UploadResponse(ResponseModel):
+    """An upload. received: bytes that don't need to be sent again.
 
-    files_url: where its bytes go, by tus. report: what the file is found to be.
-    problem: why it is no image, with what to do about it.
+    files_url: where its bytes go, by tus. report: what inspection found.
+    problem: why it isn't an image, and what to do about it.
     """
 
     VOLATILE: ClassVar[frozenset[str]] = frozenset(
@@ -65,49 +65,56 @@ class UploadTold(Told):
     finished_at: datetime | None
 
 
-def read_all(call: Call) -> Page[UploadTold]:
-    """List uploads, the newest first."""
-    rows = uploads.listed(is_open=call.query.open, limit=call.query.limit)
-    return Page[UploadTold](items=[told(row) for row in rows])
+@routes("GET", "/uploads", Scope.UPLOAD)
+def read_all(call: Call[UploadFilter, None]) -> Page[UploadResponse]:
+    """List uploads, newest first."""
+    rows = uploads.listed(is_open=call.query.is_open, limit=call.query.limit)
+    return Page[UploadResponse](items=[response_of(row) for row in rows])
 
 
-def read(call: Call, id: int) -> UploadTold:
+@routes("GET", ONE, Scope.UPLOAD)
+def read(call: PlainCall, id: int) -> UploadResponse:
     """Read an upload."""
-    return told(uploads.find(id))
+    return response_of(uploads.find(id))
 
 
-def drop(call: Call, id: int) -> None:
-    """Forget an upload with its bytes."""
+@routes("DELETE", ONE, Scope.UPLOAD, state=read)
+def discard(call: PlainCall, id: int) -> None:
+    """Discard an upload and its bytes."""
     uploads.drop(uploads.find(id), call.actor)
 
 
-def begin(call: Call) -> Response:
-    """Begin to upload a file (tus 1.0.0, extension Creation)
+@routes("POST", FILES, Scope.UPLOAD, status=201, takes_bytes=True)
+def start(call: PlainCall) -> Response:
+    """Start an upload (tus 1.0.0, extension Creation)
 
-    Upload-Length says its size; Upload-Metadata carries name, architecture, filetype,
-    title, base_image, sha256 and filename. The answer's Location takes the bytes.
+    Upload-Length is the file's size; Upload-Metadata carries name, architecture, filetype,
+    title, base_image, sha256 and filename. Send the bytes to the Location of the response.
     """
     return tus.create(request, call.actor, _origin(), f"{API}{FILES}/")
 
 
-def ask(call: Call, id: int) -> Response:
-    """Ask where to go on, with HEAD (tus 1.0.0); Upload-Offset is the first missing byte."""
+@routes("GET", f"{FILES}/<int:id>", Scope.UPLOAD)
+def find_offset(call: PlainCall, id: int) -> Response:
+    """Find where to resume, with HEAD (tus 1.0.0); Upload-Offset is the first missing byte."""
     return tus.head(request, id)
 
 
-def send(call: Call, id: int) -> Response:
+@routes("PATCH", f"{FILES}/<int:id>", Scope.UPLOAD, status=204, takes_bytes=True)
+def send(call: PlainCall, id: int) -> Response:
     """Send the next bytes (tus 1.0.0); Upload-Checksum may carry their sha256."""
     return tus.patch(request, id)
 
 
-def forget(call: Call, id: int) -> Response:
-    """Forget an upload (tus 1.0.0, extension Termination)."""
+@routes("DELETE", f"{FILES}/<int:id>", Scope.UPLOAD)
+def terminate(call: PlainCall, id: int) -> Response:
+    """Discard an upload (tus 1.0.0, extension Termination)."""
     return tus.delete(request, id, call.actor)
 
 
-def told(row: Upload) -> UploadTold:
-    """An upload as clients read it."""
-    return UploadTold(
+def response_of(row: Upload) -> UploadResponse:
+    """An upload as clients see it."""
+    return UploadResponse(
         id=row.id,
         state=row.state,
         origin=row.origin,
@@ -138,10 +145,10 @@ def _origin() -> str:
     return "cli" if request.headers.get("User-Agent", "").startswith("slipway/") else "api"
 
 
-class UploadGiven(Given):
-    """A file that the server gets by itself: from an address, or from its import folder.
+class UploadRequest(RequestModel):
+    """A file for the server to fetch: from a URL, or from its import folder.
 
-    sha256: needed for an address. path: below SLIPWAY_IMPORT_DIR.
+    sha256: required for a URL. path: below SLIPWAY_IMPORT_DIR.
     """
 
     name: str = Field(max_length=201)
@@ -154,8 +161,8 @@ class UploadGiven(Given):
     path: str = Field("", max_length=1000)
 
 
-class UploadChange(Given):
-    """Another declaration of a file that came; what is left out stays."""
+class UploadChangeRequest(RequestModel):
+    """Corrections to what an uploaded file is; fields left out keep their value."""
 
     name: str | None = Field(None, max_length=201)
     architecture: str | None = Field(None, max_length=100)
@@ -163,8 +170,8 @@ class UploadChange(Given):
     title: str | None = Field(None, max_length=200)
 
 
-class LookGiven(Given):
-    """What the file is meant to be, and its size in bytes."""
+class InspectionFilter(RequestModel):
+    """What the file should be, and its size in bytes."""
 
     filetype: str = Field("", max_length=40)
     name: str = Field("", max_length=201)
@@ -172,8 +179,8 @@ class LookGiven(Given):
     size: int | None = Field(None, ge=0, le=1 << 50)
 
 
-class LookTold(Told):
-    """What a file is, as far as its first megabyte tells. verdict: ok, warn or reject."""
+class InspectionResponse(ResponseModel):
+    """What the first megabyte of a file shows. verdict: ok, warn or reject."""
 
     verdict: str
     words: str
@@ -182,72 +189,32 @@ class LookTold(Told):
     report: dict[str, Any]
 
 
-def fetch(call: Call) -> UploadTold:
-    """Let the server get a file from an address with its SHA-256, or from its import folder."""
-    given: UploadGiven = call.body
-    values = given.model_dump(exclude={"url", "path"})
-    row = fetching.begin(values, call.actor, url=given.url, path=given.path)
-    return told(row)
+@routes("POST", "/uploads", Scope.UPLOAD, status=202)
+def fetch(call: Call[Empty, UploadRequest]) -> UploadResponse:
+    """Fetch a file from a URL with its SHA-256, or from the server's import folder."""
+    sent = call.body
+    values = sent.model_dump(exclude={"url", "path"})
+    row = fetching.begin(values, call.actor, url=sent.url, path=sent.path)
+    return response_of(row)
 
 
-def change(call: Call, id: int) -> UploadTold:
-    """Declare a file anew, e.g. as the type that it really is; it is looked into again."""
+@routes("PATCH", ONE, Scope.UPLOAD, state=read)
+def change(call: Call[Empty, UploadChangeRequest], id: int) -> UploadResponse:
+    """Correct what a file is, e.g. its type; it's inspected again."""
     row = checking.declare(uploads.find(id), call.body.model_dump(exclude_none=True), call.actor)
-    return told(row)
+    return response_of(row)
 
 
-def look(call: Call) -> LookTold:
-    """Say what a file is by its first megabyte, before anything is uploaded; nothing is kept."""
+@routes("POST", "/uploads/inspect", Scope.READ, takes_bytes=True)
+def inspect(call: Call[InspectionFilter, None]) -> InspectionResponse:
+    """Inspect the first megabyte of a file before uploading it; nothing is saved."""
     head = b"".join(islice(call.stream.pieces(), checking.HEAD_PIECES))[: checking.HEAD]
-    given: LookGiven = call.query
-    report = checking.of_head(head, given.name, given.architecture, given.filetype, size=given.size)
-    return LookTold(
+    file = call.query
+    report = checking.of_head(head, file.name, file.architecture, file.filetype, size=file.size)
+    return InspectionResponse(
         verdict=report.verdict,
         words=report.words,
         suggested=report.suggested,
         reasons=report.as_dict()["reasons"],
         report=report.as_dict(),
     )
-
-
-ENDPOINTS = (
-    Endpoint(
-        "GET", "/uploads", read_all, Scope.UPLOAD, TAG, query=UploadFilter, answer=Page[UploadTold]
-    ),
-    Endpoint(
-        "POST",
-        "/uploads",
-        fetch,
-        Scope.UPLOAD,
-        TAG,
-        body=UploadGiven,
-        answer=UploadTold,
-        status=202,
-    ),
-    Endpoint(
-        "POST",
-        "/uploads/look",
-        look,
-        Scope.READ,
-        TAG,
-        query=LookGiven,
-        answer=LookTold,
-        takes_bytes=True,
-    ),
-    Endpoint(
-        "PATCH",
-        ONE,
-        change,
-        Scope.UPLOAD,
-        TAG,
-        body=UploadChange,
-        answer=UploadTold,
-        state=read,
-    ),
-    Endpoint("GET", ONE, read, Scope.UPLOAD, TAG, answer=UploadTold),
-    Endpoint("DELETE", ONE, drop, Scope.UPLOAD, TAG, state=read),
-    Endpoint("POST", FILES, begin, Scope.UPLOAD, TAG, status=201, takes_bytes=True),
-    Endpoint("GET", f"{FILES}/<int:id>", ask, Scope.UPLOAD, TAG),
-    Endpoint("PATCH", f"{FILES}/<int:id>", send, Scope.UPLOAD, TAG, status=204, takes_bytes=True),
-    Endpoint("DELETE", f"{FILES}/<int:id>", forget, Scope.UPLOAD, TAG),
-)

@@ -5,18 +5,19 @@ from __future__ import annotations
 
 from flask import Flask, Response, request
 
-from webapp.api.v2 import answers, bodies
+from webapp.api.v2 import answers
 from webapp.api.v2.account import AUTHENTICATE
 from webapp.api.v2.describe import DESCRIBE, api_hash
-from webapp.api.v2.dispatch import API, METHODS, Number, add_resource
+from webapp.api.v2.dispatch import API, add_resource
 from webapp.api.v2.table import RESOURCES
+from webapp.http.bodies import drain
+from webapp.http.dispatch import METHODS
 
 PREFIX = "/MAAS/"
 
 
 def register(app: Flask) -> None:
-    """Add every resource, and one answer for all else below ``/MAAS``."""
-    app.url_map.converters["number"] = Number
+    """Add every resource, and a 404 for everything else below ``/MAAS``."""
     for resource in (*RESOURCES, DESCRIBE, AUTHENTICATE):
         add_resource(app, resource)
     app.add_url_rule(
@@ -30,15 +31,15 @@ def register(app: Flask) -> None:
 
 
 def _unknown(rest: str) -> Response:
-    bodies.drain(request)
+    drain(request)
     return answers.text("Not Found", 404)
 
 
 def _finish(response: Response) -> Response:
-    """What holds for every answer, also for those that others made.
+    """Add what every response needs, wherever it was made.
 
-    The status line as scripts read it, and the hash of the description, which
-    clients compare with the one they keep.
+    The status line in mixed case, and the hash of the description that clients
+    compare with their copy.
     """
     if request.path.startswith(PREFIX):
         response.status = answers.status_line(response.status_code)

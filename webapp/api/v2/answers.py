@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers as MAAS clients read them: content types and statuses (rule: rest-answers)."""
+"""Responses as MAAS clients read them: content types and statuses (rule: rest-answers)."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ TEXT = "text/plain; charset=utf-8"
 
 
 def as_json(value: Any, status: int = 200) -> Response:
-    """A JSON answer."""
+    """A JSON response."""
     return _response(json.dumps(value), status, JSON)
 
 
 def exactly_json(value: Any) -> Response:
-    """A JSON answer whose content type says nothing about its charset."""
+    """A JSON response whose content type has no charset."""
     return _response(json.dumps(value), 200, "application/json")
 
 
 def text(value: str, status: int = 200) -> Response:
-    """A plain text answer."""
+    """A plain text response."""
     return _response(value, status, TEXT)
 
 
 def deleted() -> Response:
-    """204 with a content type: without one the stock command line crashes."""
+    """204 with a content type, without which the stock command line crashes."""
     return _response("", 204, "text/plain")
 
 

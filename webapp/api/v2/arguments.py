@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read the arguments of a call from whatever body a client sends (rule: rest-arguments)."""
+"""Read the arguments of a call from any kind of body (rule: rest-arguments)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from urllib.parse import parse_qsl
 from flask import Request
 from werkzeug.http import parse_options_header
 
-from webapp.api.v2 import bodies, multipart
+from webapp.api.v2 import multipart
 from webapp.api.v2.multipart import BodyProblem
 from webapp.errors import Problem
+from webapp.http.bodies import MAX_BODY_BYTES, drain, read
 from webapp.streams import strictjson
 
 BODY_METHODS = ("POST", "PUT", "PATCH")
@@ -22,9 +23,9 @@ FORM, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"
 
 @dataclass
 class Arguments:
-    """Texts and files of one call; what is sent empty counts as not given.
+    """Texts and files of a call; an empty text counts as left out.
 
-    op: which of several actions of one method is meant, with underscores.
+    op: selects an action among those of a method, with underscores.
     """
 
     texts: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -41,25 +42,23 @@ class Arguments:
         return tuple(self.texts.get(name, ()))
 
     def add_text(self, name: str, value: str) -> None:
-        """Take one text. Raises BodyProblem for what no database holds."""
+        """Add a text. Raises BodyProblem for one that can't be stored."""
         if "\0" in value:
-            raise BodyProblem("A text holds a NUL character.", where=name[:100])
+            raise BodyProblem("A text contains a NUL character.", where=name[:100])
         if value:
             self.texts[name].append(value)
 
 
-def read_arguments(request: Request, largest: int = bodies.MAX_BODY) -> Arguments:
-    """The arguments of a request: of the body where the method has one, else of the query.
+def read_arguments(request: Request, max_bytes: int = MAX_BODY_BYTES) -> Arguments:
+    """The arguments of a request: from the body for POST and PUT, else from the query.
 
-    Raises BodyProblem or BodyTooLarge. A body that nobody asked for is let go by.
+    Raises BodyProblem or BodyTooLarge. A body that isn't expected is discarded.
     """
     arguments = Arguments()
     if request.method in BODY_METHODS:
-        _read_body(
-            bodies.read(request, largest), request.headers.get("Content-Type", ""), arguments
-        )
+        _read_body(read(request, max_bytes), request.headers.get("Content-Type", ""), arguments)
     else:
-        bodies.drain(request)
+        drain(request)
         for name, value in request.args.items(multi=True):
             arguments.add_text(name, value)
     op = request.args.get("op") or arguments.text("op")
@@ -90,15 +89,15 @@ def _read_body(body: bytes, content_type: str, arguments: Arguments) -> None:
 
 
 def _read_json(body: bytes, arguments: Arguments) -> None:
-    """An object of texts, numbers, switches, and lists of them."""
+    """Read an object of texts, numbers, booleans, and lists of them."""
     try:
         document = strictjson.loads(body or b"{}", what="the body", max_depth=2)
     except Problem as problem:
         raise BodyProblem(
-            "The body is not JSON that can be used.", expected=problem.expected, got=problem.got
+            "The body isn't valid JSON.", expected=problem.expected, got=problem.got
         ) from problem
     if not isinstance(document, dict):
-        raise BodyProblem("The body is not a JSON object.")
+        raise BodyProblem("The body isn't a JSON object.")
     for name, value in document.items():
         for one in value if isinstance(value, list) else [value]:
             arguments.add_text(name, _json_text(name, one))
@@ -122,4 +121,4 @@ def _utf8(content: bytes) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise BodyProblem("A text in the body is not UTF-8.") from error
+        raise BodyProblem("A text in the body isn't UTF-8.") from error

@@ -1,31 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Identify callers by OAuth 1.0 PLAINTEXT keys (rule: rest-keys)."""
+"""Identify callers by their OAuth 1.0 keys (rule: rest-keys)."""
 
 from __future__ import annotations
 
 from flask import Request
 from oauthlib.oauth1.rfc5849 import utils as oauth
 
+from webapp.errors import Problem
 from webapp.models import User
 from webapp.services.accounts import users
 
 MAX_HEADER = 4096
 
 
-def caller(request: Request) -> User | None:
-    """The user whose key signed the request, or None. Order and realm do not matter.
+class KeyRefused(Problem):
+    """The request has no API key, or one that isn't valid."""
+
+    code = "key-refused"
+
+
+def identify(request: Request) -> User:
+    """The user whose key signed the request. Raises KeyRefused.
 
     Only oauthlib's parser is used: its endpoint wants the secret in clear, and
     nonces and key lengths that stock clients do not keep to.
     """
-    fields = _fields(request.headers.get("Authorization", ""))
+    if "Authorization" not in request.headers:
+        raise KeyRefused("No API key.")
+    fields = _fields(request.headers["Authorization"])
     consumer, token = fields.get("oauth_consumer_key", ""), fields.get("oauth_token", "")
     # PLAINTEXT is the consumer's secret, always empty here, "&", the token's secret,
     # each escaped once more (RFC 5849, 3.4.4).
     empty, ampersand, secret = fields.get("oauth_signature", "").partition("&")
-    if not consumer or not token or empty or not ampersand:
-        return None
-    return users.check_api_key(consumer, token, oauth.unescape(secret))
+    user = None
+    if consumer and token and ampersand and not empty:
+        user = users.check_api_key(consumer, token, oauth.unescape(secret))
+    if user is None:
+        raise KeyRefused("Invalid API key.")
+    return user
 
 
 def _fields(header: str) -> dict[str, str]:

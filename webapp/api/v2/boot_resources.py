@@ -27,7 +27,7 @@ from webapp.services.imports import runs
 from webapp.services.uploads import fields, finishing, names, removal, uploads
 
 PATH = f"{API}/boot-resources/"
-LARGEST_CONTENT = 48 << 20  # 32 MiB in base64, and some room
+MAX_CONTENT_BYTES = 48 << 20  # 32 MiB in base64, and some room
 # We generate nothing, but scripts for 2.9 may ask for it.
 TYPES = ("all", "generated", "synced", "uploaded")
 
@@ -239,7 +239,7 @@ RESOURCES = (
         "The images that are stored, and their import.",
         (
             Action("read", "GET", read_all),
-            Action("create", "POST", create, Role.ADMINISTRATOR, largest=LARGEST_CONTENT),
+            Action("create", "POST", create, Role.ADMINISTRATOR, max_bytes=MAX_CONTENT_BYTES),
             Action("import", "POST", import_images, Role.OPERATOR, op="import"),
             Action("stop_import", "POST", stop_import, Role.OPERATOR, op="stop_import"),
             Action("is_importing", "GET", is_importing, op="is_importing"),

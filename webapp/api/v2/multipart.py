@@ -24,7 +24,7 @@ _PLAIN = ("", "7bit", "8bit", "binary")
 
 
 class BodyProblem(Problem):
-    """The request's body cannot be read."""
+    """The request's body can't be read."""
 
     code = "body-unreadable"
 
@@ -39,9 +39,9 @@ class Part:
 
 
 def parts(body: bytes, boundary: str) -> Iterator[Part]:
-    """Every part of a body. Raises BodyProblem when it makes no sense."""
+    """Every part of a body. Raises BodyProblem."""
     if not _BOUNDARY.fullmatch(boundary):
-        raise _unreadable("no boundary that can be used")
+        raise _unreadable("no usable boundary")
     marker = boundary.encode()
     if _is_partless(body, marker):
         return  # what libmaas sends where it has no arguments
@@ -90,7 +90,7 @@ def _part(event: Field | File, content: bytes) -> Part:
 
 def _unreadable(got: str) -> BodyProblem:
     return BodyProblem(
-        "The multipart body cannot be read.",
-        expected="parts as RFC 7578 writes them, plain or base64",
+        "The multipart body can't be read.",
+        expected="parts as RFC 7578 defines them, plain or base64",
         got=got,
     )

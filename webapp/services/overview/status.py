@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from webapp.errors import Problem
@@ -45,8 +44,8 @@ def overview() -> Overview:
                 "url": row.url,
                 "name": row.name,
                 "priority": row.priority,
-                "enabled": row.is_enabled,
-                "unsigned": row.is_unsigned,
+                "is_enabled": row.is_enabled,
+                "is_unsigned": row.is_unsigned,
                 "checked_at": row.checked_at,
                 "refreshed_at": row.refreshed_at,
                 "index_updated_at": row.index_updated_at,
@@ -55,9 +54,7 @@ def overview() -> Overview:
             }
             for row in rows
         ],
-        images=[
-            image_dict(image) for image in listing.listed(catalogue.read(datetime.now(UTC).date()))
-        ],
+        images=[image_dict(image) for image in listing.listed(catalogue.read())],
         run=run_dict(current) if current else None,
         last_run=run_dict(last) if last else None,
         is_importing=runs.is_importing(),
@@ -83,9 +80,9 @@ def image_dict(image: listing.Image) -> dict[str, Any]:
         "kernels": list(image.kernels),
         "size": image.size,
         "source": image.source_name,
-        "unsigned": image.is_unsigned,
-        "uploaded": image.is_uploaded,
-        "bootloader": image.is_bootloader,
+        "is_unsigned": image.is_unsigned,
+        "is_uploaded": image.is_uploaded,
+        "is_bootloader": image.is_bootloader,
         "completed_at": image.completed_at,
     }
 

@@ -10,7 +10,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cached_property, lru_cache
 
 from sqlalchemy import Text, cast, select
@@ -158,8 +158,11 @@ def parse_value(value: str) -> Pick | None:
     return Pick(int(parts[0]), *parts[1:])
 
 
-def read(today: date) -> Picture:
-    """The picture of the whole catalogue, in five queries whatever its size."""
+def read(today: date | None = None) -> Picture:
+    """The picture of the whole catalogue, in five queries whatever its size.
+
+    today: decides what is past its end of support; the current date in UTC by default.
+    """
     names = [name for name in Row.__dataclass_fields__ if name != "files"]
     rows = db.session.execute(
         select(
@@ -179,7 +182,7 @@ def read(today: date) -> Picture:
         selections.picks(),
         frozenset(ready),
         _stored(),
-        today,
+        today or datetime.now(UTC).date(),
     )
 
 
