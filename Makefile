@@ -37,6 +37,10 @@ demo: $(VENV)/.ready packages-run ## import from a small signed mirror made here
 test: $(VENV)/.ready-dev packages-test lint ## set up, lint and run all tests; DB=postgres: on PostgreSQL
 	@exec $(BIN)/python -m pytest $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(VENV)/.ready-dev ## feed the parsers damaged input; ARGS=--hypothesis-profile=long for hours of it
+	@exec $(BIN)/python -m pytest tests/fuzz -q $(ARGS)
+
 .PHONY: lint
 lint: $(VENV)/.ready-dev ## ruff and mypy
 	@$(BIN)/ruff check $(wildcard $(CHECKED))

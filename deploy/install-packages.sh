@@ -4,7 +4,7 @@
 #
 #   deploy/install-packages.sh run     gpg and gpgv: what Slipway runs with
 #   deploy/install-packages.sh venv    the venv module of the interpreter that PYTHON names
-#   deploy/install-packages.sh test    run, Chromium, PostgreSQL, nginx, file systems: what the tests drive
+#   deploy/install-packages.sh test    run, Chromium, PostgreSQL, nginx, file systems, qemu-img: what the tests drive
 #   deploy/install-packages.sh bench   run, nginx, curl, openssl, wrk: what the benchmarks compare with
 #
 # Nothing is done when all is there. It installs as root or through `sudo -n`, by apt-get only;
@@ -46,6 +46,7 @@ test)
     need mkntfs ntfs-3g
     need mkfs.ext4 e2fsprogs
     need mkfs.xfs xfsprogs
+    need qemu-img qemu-utils
     ;;
 bench)
     need nginx nginx-light
