@@ -166,7 +166,7 @@ def test_a_mix_up_is_mended_by_one_click_and_esxi_is_recognised(
     expect(page.get_by_label("File type").first).to_have_value("ddgz")
     expect(page.get_by_label("Name", exact=True).first).to_have_value(re.compile("^esxi/"))
     page.get_by_label("File type").first.select_option("ddtgz")
-    page.locator("main").get_by_text("This is no ddtgz").wait_for()
+    page.locator("main").get_by_text("This isn't ddtgz").wait_for()
     page.get_by_role("button", name="Use ddgz").click()
     page.locator("main").get_by_text("This is not what you said it is").wait_for(state="hidden")
     expect(page.get_by_label("File type").first).to_have_value("ddgz")
