@@ -76,7 +76,7 @@ def test_a_mix_up_is_mended_by_one_click(app: Flask) -> None:
     where = send(visitor, DISK, filetype="tgz")
     work(app)
     page = visitor.get(where).text
-    assert "This isn't tgz" in page
+    assert "This isn&#39;t tgz" in page
     found = re.search(
         r'action="(/uploads/\d+/declare)".*?name="filetype" value="(\w+)"', page, re.S
     )
