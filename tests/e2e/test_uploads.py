@@ -218,7 +218,7 @@ def test_a_network_plan_is_mended_by_one_click(
     axe(page)
     page.get_by_role("button", name="Use active-backup").click()
     page.locator("main").get_by_text("Every command will be taken").wait_for()
-    page.get_by_role("button", name="Let eth1 be active").click()
+    page.get_by_role("button", name="Make eth1 active").click()
     page.locator("main").get_by_text("10.20.0.15 on vmk0 via vmnic1").wait_for()
     axe(page)
 

@@ -242,7 +242,7 @@ def test_a_network_is_planned_and_mended_by_one_click(app: Flask) -> None:
     bad = visitor.post("/vmware/network", {"config": ": [", "nics": ""})
     assert bad.status_code == 422
     gone = visitor.post("/vmware/network", {"config": V1, "nics": "", **fix, "name": "x"})
-    assert "fits nothing" in gone.text
+    assert "no longer applies" in gone.text
     hostile = V1.replace("eth0", "<script>alert(1)</script>")
     assert (
         "<script>alert" not in visitor.post("/vmware/network", {"config": hostile, "nics": ""}).text

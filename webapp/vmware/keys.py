@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher, get_close_matches
 
-from webapp.vmware.model import ERROR, NOTE, SKIPPED, Config, Fix
+from webapp.vmware.model import ERROR, NOTE, SKIPPED, Config, Fix, shown
 from webapp.vmware.reading import Place, Value
 
 USED = "used"
@@ -95,7 +95,7 @@ def take(
         elif _is_empty(entry, key):
             config.find(NOTE, "empty", f"{raw[:60]} is empty.", place)
         elif key.grade == USED and not _fits(entry, key):
-            message = f"{raw[:60]} is {_described(entry)}; it takes {_TAKES[key.takes]}."
+            message = f"{raw[:60]} is {shown(entry)}; it takes {_TAKES[key.takes]}."
             fix = key.fix or f"Give {_TAKES[key.takes]}."
             config.find(ERROR, key.code or "wrong-type", message, place, _UNREAD, fix)
         elif name in entries:
@@ -116,7 +116,7 @@ def is_map(config: Config, value: Value, what: str) -> bool:
     """Whether it is a map; an error when it isn't."""
     if value.kind == "map":
         return True
-    message = f"{what} is {_described(value)}; it takes a map."
+    message = f"{what} is {shown(value)}; it takes a map."
     config.find(ERROR, "wrong-type", message, value.place, SKIPPED, "Give its keys and values.")
     return False
 
@@ -206,9 +206,3 @@ def _fits(value: Value, key: Key) -> bool:
     if key.takes in ("map", "devices"):
         return value.kind == "map"
     return value.kind == "scalar" or (key.takes == "list" and value.kind == "list")
-
-
-def _described(value: Value) -> str:
-    if value.is_null:
-        return "empty"
-    return repr(value.text[:60]) if value.text is not None else f"a {value.kind}"

@@ -151,5 +151,5 @@ class Config:
 def shown(value: Value) -> str:
     """A value as findings repeat it: short, and never a whole document."""
     if value.is_null:
-        return "an empty value"
+        return "empty"
     return repr(value.text[:60]) if value.text is not None else f"a {value.kind}"

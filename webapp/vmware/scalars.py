@@ -132,6 +132,8 @@ def ip(config: Config, value: Value | None, what: str, place: Place) -> IP | Non
         name = what.partition(" ")[2]
         config.find(ERROR, "route", f"There's no {name}.", place, STOPS, f"Give {what}.")
         return None
+    if not _is_scalar(config, value, what):
+        return None
     text = (value.text or "").partition("/")[0]
     try:
         found = ipaddress.ip_address(text)
@@ -150,6 +152,16 @@ def ip(config: Config, value: Value | None, what: str, place: Place) -> IP | Non
     return None
 
 
+def _is_scalar(config: Config, value: Value, what: str) -> bool:
+    """Whether an item is a single value; an error when it's empty, a list or a map."""
+    if value.kind == "scalar" and not value.is_null:
+        return True
+    name = what[:1].upper() + what[1:]
+    message = f"{name} is {shown(value)}; it takes a single value."
+    config.find(ERROR, "wrong-type", message, value.place, STOPS, "Give a single value.")
+    return False
+
+
 def servers(config: Config, value: Value | None) -> None:
     """Add DNS servers; ESXi has one list for the whole host."""
     for item in value.as_list() if value else ():
@@ -164,6 +176,8 @@ def servers(config: Config, value: Value | None) -> None:
 def domains(config: Config, value: Value | None) -> None:
     """Add search domains."""
     for item in value.as_list() if value else ():
+        if not _is_scalar(config, item, "a domain"):
+            continue
         name = (item.text or "").rstrip(".")
         if not _DOMAIN.fullmatch(name):
             message, fix = f"{shown(item)} isn't a domain.", "Write it as lab.example."

@@ -156,9 +156,11 @@ def _address_texts(config: Config, item: Value) -> list[Value]:
     if item.kind == "scalar" and not item.is_null:
         return [item]
     if item.kind != "map" or not item.entries:
-        message = f"An address is {shown(item) if item.kind != 'map' else 'an empty map'}."
+        message = (
+            f"An address is {shown(item) if item.kind != 'map' else 'an empty map'}; it takes text."
+        )
         fix = "Write it as 10.0.0.5/24 or 2001:db8::5/64."
-        config.find(ERROR, "address", message, item.place, SKIPPED, fix)
+        config.find(ERROR, "wrong-type", message, item.place, SKIPPED, fix)
         return []
     for options in item.entries.values():
         _address_options(config, item, options)
@@ -167,7 +169,7 @@ def _address_texts(config: Config, item: Value) -> list[Value]:
 
 def _address_options(config: Config, item: Value, options: Value) -> None:
     """One note for all options of an address that ESXi doesn't have."""
-    if options.is_null or not is_map(config, options, "The options of an address"):
+    if options.is_null or not is_map(config, options, "The value of an address"):
         return
     known = NETPLAN["addresses"]
     for name, value in options.entries.items():

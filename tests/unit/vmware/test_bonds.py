@@ -5,7 +5,25 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.vmware.configs import NET, NICS, ONE, TWO, B, C, bond, check, p, switch, v1, vmk
+from tests.unit.vmware.configs import (
+    NET,
+    NICS,
+    ONE,
+    TWO,
+    A,
+    B,
+    C,
+    bond,
+    check,
+    eth,
+    found,
+    p,
+    switch,
+    v1,
+    v2,
+    vmk,
+)
+from webapp.vmware.fixes import apply_fix
 from webapp.vmware.plan import plan
 
 # name -> (text, the exact commands, or the code of an error)
@@ -92,3 +110,35 @@ def test_what_was_asked_stands_beside_what_is_got() -> None:
         "vSwitch0; uplinks vmnic1, vmnic0; teaming explicit; vmk0 10.0.0.5/24"
     )
     assert made.management == "10.0.0.5 on vmk0 via vmnic1"
+
+
+@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("spelling", ["bond-mode", "bond_mode", "mode", "netplan"])
+def test_a_mode_is_known_by_its_number_in_every_spelling(number: int, spelling: str) -> None:
+    if spelling == "netplan":
+        team = {"interfaces": ["e0", "e1"], "parameters": {"mode": number}, "dhcp4": True}
+        text = v2(ethernets={"e0": eth(A), "e1": eth(B)}, bonds={"bond0": team})
+    else:
+        team = {"type": "bond", "name": "bond0", "bond_interfaces": ["e0", "e1"]}
+        text = v1(*TWO, {**team, "params": {spelling: number}, "subnets": [ONE]})
+    made = plan(text, NICS)
+    policy = {0: "portid", 1: "explicit", 4: "iphash"}.get(number)
+    assert made.vswitches[0].policy == policy if policy else not made.is_promise
+    for finding in made.findings:
+        for fix in finding.fixes:
+            fixed = plan(apply_fix(text, fix), NICS)
+            assert fixed.is_promise, fixed.findings
+            if fix.op == "mode":
+                assert len([f for f in fixed.findings if f.code == "bond-mode"]) == 0
+    if number in (2, 3, 5, 6):
+        names = {2: "balance-xor", 3: "broadcast", 5: "balance-tlb", 6: "balance-alb"}
+        assert names[number] in made.findings[-1].message
+
+
+def test_netplan_takes_balance_rr_where_no_mode_is_given() -> None:
+    text = v2(
+        ethernets={"e0": eth(A), "e1": eth(B)},
+        bonds={"bond0": {"interfaces": ["e0", "e1"], "dhcp4": True}},
+    )
+    assert plan(text, NICS).vswitches[0].policy == "portid"
+    assert "bond-mode" in found(text, "note")

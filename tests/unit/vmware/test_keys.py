@@ -210,3 +210,33 @@ def test_what_is_beside_the_network_section_is_named() -> None:
 def test_the_same_key_in_two_spellings_is_an_error() -> None:
     text = version1("params", "bond_mode", "802.3ad")
     assert [f.code for f in plan(text, NICS).findings if f.grade == "error"] == ["already"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message", "path"),
+    [
+        ("addresses", [None], "An address is empty; it takes text.", "addresses[0]"),
+        ("addresses", [["10.0.0.5/24"]], "An address is a list; it takes text.", "addresses[0]"),
+        ("addresses", [{}], "An address is an empty map; it takes text.", "addresses[0]"),
+        ("routes", [None], "A route is empty; it takes a map.", "routes[0]"),
+        ("routes", ["default"], "A route is 'default'; it takes a map.", "routes[0]"),
+        (
+            "nameservers",
+            {"addresses": [{"a": 1}]},
+            "A DNS server is a map; it takes a single value.",
+            "addresses[0]",
+        ),
+        (
+            "nameservers",
+            {"search": [None]},
+            "A domain is empty; it takes a single value.",
+            "search[0]",
+        ),
+    ],
+)
+def test_an_item_of_the_wrong_type_is_named_by_type_and_place(
+    key: str, value: Any, message: str, path: str
+) -> None:
+    found = plan(netplan("ethernets", key, value), NICS).findings
+    (error,) = [f for f in found if f.grade == "error" and f.code == "wrong-type"]
+    assert (error.message, error.place.path.endswith(path)) == (message, True)

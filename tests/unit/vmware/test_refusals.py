@@ -5,7 +5,23 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.vmware.configs import NICS, ONE, TWO, A, B, C, bond, check, found, p, s, v1, vlan
+from tests.unit.vmware.configs import (
+    NICS,
+    ONE,
+    TWO,
+    A,
+    B,
+    C,
+    bond,
+    check,
+    eth,
+    found,
+    p,
+    s,
+    v1,
+    v2,
+    vlan,
+)
 from webapp.vmware.plan import plan
 
 # name -> (text, the exact commands, or the code of an error)
@@ -61,3 +77,66 @@ def test_vlan_ids_that_mean_none_and_all_are_explained() -> None:
 def test_more_than_a_host_can_have_is_refused() -> None:
     many = [s(f"10.0.{n // 250}.{n % 250 + 1}/16") for n in range(257)]
     assert "limit" in found(v1(p("e0", A, *many)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        v1(),
+        v1(p("e0", A)),
+        v1(p("e0", A, {"type": "manual"})),
+        v1({"type": "nameserver", "address": "10.0.0.2"}),
+        v1({"type": "loopback", "name": "lo", "subnets": [s("10.0.0.5/32")]}),
+        v1(*TWO, bond("balance-rr")),
+        v2(),
+        v2(ethernets={}),
+        v2(ethernets={"e0": eth(A)}),
+        v2(ethernets={"e0": eth(A, dhcp4=False, **{"accept-ra": True})}),
+        v2(ethernets={"lo": {"addresses": ["10.0.0.5/32"]}}),
+        v2(ethernets={"e0": eth(A)}, vlans={"v7": {"id": 7, "link": "e0"}}),
+    ],
+)
+def test_a_plan_in_which_no_one_can_reach_the_host_is_an_error(text: str) -> None:
+    for nics in (NICS, None):
+        assert found(text, "error", nics) == {"no-address"}
+
+
+@pytest.mark.parametrize(
+    ("match", "is_fine"),
+    [
+        ({"macaddress": A, "driver": "ixgbe"}, True),
+        ({"macaddress": A.upper(), "name": "en*"}, True),
+        ({"macaddress": A.replace(":", "-"), "name": "e0", "driver": ["ixgbe", "i40e"]}, True),
+        ({"driver": "ixgbe"}, False),
+        ({"name": "en*"}, False),
+        ({}, False),
+        ({"macaddress": "52:54:*"}, False),
+    ],
+)
+def test_a_mac_address_finds_a_nic_whatever_else_has_to_match(
+    match: dict[str, object], is_fine: bool
+) -> None:
+    made = plan(v2(ethernets={"e0": {"match": match, "dhcp4": True}}), NICS)
+    assert made.is_promise is is_fine
+    named = " ".join(f.message for f in made.findings)
+    assert all(key in named for key in match if key != "macaddress")
+    if is_fine:
+        assert made.vswitches[0].uplinks == ["vmnic0"]
+
+
+@pytest.mark.parametrize(
+    ("mask", "expected"),
+    [
+        ({"netmask": "ffff:ffff:ffff::"}, "2001:db8::5/48"),
+        ({"netmask": "64"}, "2001:db8::5/64"),
+        ({"netmask": "/56"}, "2001:db8::5/56"),
+        ({"prefix": 64}, "2001:db8::5/64"),
+        ({"netmask": "ffff::ffff"}, ""),
+        ({"netmask": "255.255.255.0"}, ""),
+        ({}, ""),
+    ],
+)
+def test_an_ipv6_netmask_is_a_prefix_length(mask: dict[str, object], expected: str) -> None:
+    made = plan(v1(p("e0", A, s("2001:db8::5", **mask))), NICS)
+    assert [str(vmk.address) for vmk in made.vmks] == ([expected] if expected else [])
+    assert made.is_promise is bool(expected)
