@@ -20,7 +20,15 @@ from tests.support.signed import SigningKey
 from webapp.api.v1.dispatch import API, Endpoint
 from webapp.api.v1.table import ENDPOINTS
 from webapp.extensions import db
-from webapp.models import APIToken, BootSource, BootSourceSelection, Event, ImportRun, Role
+from webapp.models import (
+    APIToken,
+    BootSource,
+    BootSourceSelection,
+    Event,
+    ImportRun,
+    Role,
+    utcnow,
+)
 from webapp.services.accounts import tokens, users
 from webapp.services.accounts.tokens import ROLE_OF, Scope
 from webapp.services.overview import health
@@ -510,15 +518,17 @@ def test_what_is_wrong_is_told_with_a_next_step(app: Flask, program: Typed) -> N
     found = program.get("health")
     assert found["is_well"] is False
     worst = found["checks"][0]
-    assert (worst["name"], worst["state"]) == ("worker", "bad")
+    assert (worst["name"], worst["severity"]) == ("worker", "error")
     assert "slipway run" in worst["next_step"]
     with app.app_context():
         health.note_worker()
-        factories.boot_source(error_code="http-timeout", error_what="It does not answer.")
+        factories.boot_source(
+            error_code="http-timeout", error_what="It does not answer.", checked_at=utcnow()
+        )
         db.session.remove()
     checks = {check["name"]: check for check in program.get("health")["checks"]}
-    assert checks["worker"]["state"] == checks["store"]["state"] == "ok"
-    assert checks["boot source 1"]["state"] == "bad"
+    assert checks["worker"]["severity"] == checks["store"]["severity"] == "ok"
+    assert checks["boot source 1"]["severity"] == "error"
 
 
 # -- people

@@ -89,9 +89,7 @@ def test_from_a_boot_source_to_images_and_back(
             "source", "add", server.source_url, "--keyring", mirror.keyring, "--name", "lab"
         )
         assert "Added boot source 1" in shown
-        wait_until(
-            lambda: "good" in place.run("source", "list"), "the catalogue is read", seconds=60
-        )
+        wait_until(lambda: "ok" in place.run("source", "list"), "the catalogue is read", seconds=60)
         assert "ubuntu/noble" in place.run("images", "available", "--arch", "amd64")
         shown = place.run("images", "select", "ubuntu/noble", "--arch", "amd64", "--dry-run")
         assert "+ ubuntu/noble amd64" in shown
@@ -119,7 +117,7 @@ def test_from_a_boot_source_to_images_and_back(
         place.run("source", "change", "1", "--off", "--priority", "7")
         assert "off" in place.run("source", "show", "1")
         place.run("source", "remove", "1", answers={"Remove": "y"})
-        assert "No boot source yet" in place.run("source", "list")
+        assert "No boot sources yet" in place.run("source", "list")
 
 
 def test_an_upload_goes_on_and_its_versions_are_rolled_back(

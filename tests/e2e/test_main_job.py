@@ -58,16 +58,16 @@ def set_up(page: Page, slipway: LiveSlipway) -> None:
 def add_source(page: Page, server: MirrorServer, mirror: Mirror) -> None:
     """Connect, look at the preview, save, and wait for the catalogue."""
     page.get_by_role("link", name="Boot sources").click()
-    page.get_by_role("link", name="Add a boot source").first.click()
+    page.get_by_role("link", name="Add boot source").first.click()
     page.get_by_label("Custom").check()
     page.get_by_label("Mirror URL").fill(server.source_url)
     page.get_by_label("Keyring contents").fill(mirror.keyring_armored.read_text())
     page.get_by_role("button", name="Connect").click()
-    page.get_by_text("the signature is good").wait_for()
+    page.get_by_text("Signature verified").wait_for()
     grouped = re.sub(r"(.{4})(?=.)", r"\1 ", mirror.key.fingerprint)
     assert page.get_by_text(grouped).count() == 1
     assert page.get_by_role("row", name="Ubuntu 24.04 LTS").get_by_text("amd64, arm64").count()
-    page.get_by_role("button", name="Save this source").click()
+    page.get_by_role("button", name="Save boot source").click()
     page.get_by_role("link", name="select images").wait_for()
 
 
@@ -115,7 +115,7 @@ def test_from_a_signed_source_to_a_machine_and_on_to_the_next_version(
         page.get_by_role("link", name="select images").click()
         page.get_by_role("checkbox", name=re.compile("Ubuntu 24.04 LTS amd64")).check()
         page.get_by_role("checkbox", name=re.compile("CentOS 7 amd64")).check()
-        page.get_by_text("2 to add, 0 to delete.").wait_for()
+        page.get_by_text("2 to add, 0 to remove").wait_for()
         page.get_by_role("button", name="Update selection").click()
         page.get_by_text("The import has started").wait_for()
         percents = watch_import(page)
@@ -235,8 +235,8 @@ def test_the_whole_journey_works_without_javascript(
         page.get_by_label("Mirror URL").fill(server.source_url)
         page.get_by_label("Keyring file").set_input_files(mirror.keyring)
         page.get_by_role("button", name="Connect").click()
-        page.get_by_text("the signature is good").wait_for()
-        page.get_by_role("button", name="Save this source").click()
+        page.get_by_text("Signature verified").wait_for()
+        page.get_by_role("button", name="Save boot source").click()
 
         def is_read() -> bool:
             look_again(page)
@@ -246,7 +246,7 @@ def test_the_whole_journey_works_without_javascript(
         page.goto("/images/")
         page.get_by_role("checkbox", name=re.compile("Ubuntu 24.04 LTS amd64")).check()
         page.get_by_role("button", name="Show changes").click()
-        page.get_by_text("1 to add, 0 to delete.").wait_for()
+        page.get_by_text("1 to add, 0 to remove").wait_for()
         page.get_by_role("button", name="Update selection").click()
 
         def is_synced() -> bool:

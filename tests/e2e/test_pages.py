@@ -125,15 +125,15 @@ def test_axe_finds_nothing_in_forms_answers_and_open_details(
     page = open_page(stage.url)
     stage.enter(page)
     connect(page, stage, url="nonsense")
-    page.get_by_text("Some of this cannot be used").wait_for()
-    page.get_by_text("More: name").click()
+    page.get_by_text("Some fields have errors").wait_for()
+    page.get_by_text("Advanced options").click()
     axe(page)
     connect(page, stage)
-    page.get_by_role("heading", name="What this source offers").wait_for()
+    page.get_by_role("heading", name="Source preview").wait_for()
     axe(page)
     page.goto("/images/")
     page.get_by_role("checkbox", name=re.compile("22.04 LTS arm64")).check()
-    page.get_by_text("1 to add, 0 to delete.").wait_for()
+    page.get_by_text("1 to add, 0 to remove").wait_for()
     page.locator("#bootloaders summary").click()
     axe(page)
 
@@ -197,8 +197,8 @@ def test_going_back_from_a_preview_to_the_form_keeps_all_of_it(
     stage.enter(page)
     page.goto("/sources/")
     connect(page, stage)
-    page.get_by_role("heading", name="What this source offers").wait_for()
-    page.get_by_role("button", name="Back to the form").click()
+    page.get_by_role("heading", name="Source preview").wait_for()
+    page.get_by_role("button", name="Back").click()
     page.get_by_role("button", name="Connect").wait_for()
     assert page.get_by_label("Mirror URL").input_value() == stage.new_source_url
     assert "BEGIN PGP" in page.get_by_label("Keyring contents").input_value()
@@ -213,8 +213,8 @@ def test_changes_are_read_out_without_moving_the_focus(stage: Stage, open_page: 
     box = page.get_by_role("checkbox", name=re.compile("22.04 LTS arm64"))
     box.focus()
     page.keyboard.press("Space")
-    page.get_by_text("1 to add, 0 to delete.").wait_for()
-    announcer.get_by_text("Images to add: 1, to delete: 0").wait_for(state="attached")
+    page.get_by_text("1 to add, 0 to remove").wait_for()
+    announcer.get_by_text("1 to add, 0 to remove").wait_for(state="attached")
     page.locator(':focus[value$="ubuntu/jammy/arm64"]').wait_for()
 
 
@@ -311,7 +311,7 @@ def test_the_main_journey_needs_no_mouse(
     page.keyboard.press("Enter")
     page.wait_for_url("**/images/")
 
-    press(page, page.get_by_role("link", name="Add a boot source"))
+    press(page, page.get_by_role("link", name="Add boot source"))
     page.wait_for_url("**/sources/new")
     tab_to(page, page.get_by_label("maas.io stable"))
     for _ in range(3):
@@ -319,8 +319,8 @@ def test_the_main_journey_needs_no_mouse(
     write(page, page.get_by_label("Mirror URL"), slow_server.source_url)
     write(page, page.get_by_label("Keyring contents"), large_mirror.keyring_armored.read_text())
     press(page, page.get_by_role("button", name="Connect"))
-    page.get_by_role("heading", name="What this source offers").wait_for()
-    press(page, page.get_by_role("button", name="Save this source"))
+    page.get_by_role("heading", name="Source preview").wait_for()
+    press(page, page.get_by_role("button", name="Save boot source"))
     select = page.get_by_role("link", name="select images")
     select.wait_for()
 
@@ -328,14 +328,14 @@ def test_the_main_journey_needs_no_mouse(
     page.on("request", lambda request: requests.append(request.url))
     press(page, select)
     page.wait_for_url("**/images/")
-    page.get_by_text("1 to add, 0 to delete.").wait_for()  # what is suggested to begin with
+    page.get_by_text("1 to add, 0 to remove").wait_for()  # what is suggested to begin with
     press(page, page.get_by_role("checkbox", name=re.compile("CentOS 7 amd64")), "Space")
-    page.get_by_text("2 to add, 0 to delete.").wait_for()
+    page.get_by_text("2 to add, 0 to remove").wait_for()
     slow_server.set_faults([Fault(path="squashfs$|root-tgz$", rate=30_000)])
     press(page, page.get_by_role("button", name="Update selection"))
     page.keyboard.press("Enter")  # an impatient hand: it is one import all the same
     page.wait_for_url("**/images/")
-    page.get_by_role("link", name="Watch the import").wait_for()
+    page.get_by_role("link", name="View import").wait_for()
 
     # The page is usable while the import runs, and the rest of it is where it was.
     press(page, page.get_by_role("link", name="Imports"))

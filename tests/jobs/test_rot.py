@@ -22,6 +22,7 @@ from webapp.services.images import listing
 from webapp.services.images.status import Status
 from webapp.services.overview import health
 from webapp.services.sources import catalogue
+from webapp.severity import Severity
 from webapp.storage.errors import BlobMissing
 
 NOBLE = "ubuntu/noble amd64/ga-24.04"
@@ -81,7 +82,7 @@ def fetch(machine: FlaskClient) -> tuple[int, str]:
 
 
 def check(name: str) -> health.Check:
-    return next(found for found in health.look() if found.name == name)
+    return next(found for found in health.run_checks() if found.name == name)
 
 
 @pytest.mark.parametrize(("kind_of_store", "kind"), EVERY)
@@ -101,14 +102,14 @@ def test_every_kind_of_rot_is_found_not_served_and_healed(
     assert image.status == Status.FAILED
     assert "damaged" in image.cause
     assert "import" in image.next_step
-    found = check("bytes")
-    assert found.state == health.BAD
+    found = check("integrity")
+    assert found.severity == Severity.ERROR
     assert NOBLE in found.found
     run = lab.run()
     assert (run.state, run.sets_published) == ("succeeded", 0)
     assert (state(kernel), fault(kernel)) == (BlobState.READY, "")
     assert fetch(machine) == (200, kernel)
-    assert check("bytes").state == health.OK
+    assert check("integrity").severity == Severity.OK
     kinds = set(db.session.scalars(select(Event.kind)))
     assert {"blob.damaged", "blob.healed"} <= kinds
     check_region()

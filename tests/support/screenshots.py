@@ -94,16 +94,16 @@ def walk(page: Page, slipway: LiveSlipway, server: MirrorServer, keys: str, shoo
     page.get_by_label("Keyring contents").fill(keys)
     shoot("source-new")
     page.get_by_role("button", name="Connect").click()
-    page.get_by_text("the signature is good").wait_for()
+    page.get_by_text("Signature verified").wait_for()
     shoot("source-preview")
-    page.get_by_role("button", name="Save this source").click()
+    page.get_by_role("button", name="Save boot source").click()
     page.get_by_role("link", name="select images").wait_for()
     shoot("source")
 
     page.goto("/images/")
     for image in ("Ubuntu 24.04 LTS amd64", "Ubuntu 24.04 LTS arm64", "CentOS 7 amd64"):
         page.get_by_role("checkbox", name=re.compile(image)).check()
-    page.get_by_text("3 to add, 0 to delete.").wait_for()
+    page.get_by_text("3 to add, 0 to remove").wait_for()
     shoot("images-selected")
     server.set_faults([Fault(path="squashfs$|root-tgz$", rate=700_000)])
     page.get_by_role("button", name="Update selection").click()
@@ -125,9 +125,9 @@ def walk(page: Page, slipway: LiveSlipway, server: MirrorServer, keys: str, shoo
     shoot("image")
     server.set_faults([Fault(path="index.sjson$", body="<html>Sign in to the network</html>")])
     page.goto("/sources/1")
-    page.get_by_role("button", name="Read it now").click()
-    page.get_by_text("The worker reads its catalogue").wait_for()
-    page.get_by_text("The worker reads its catalogue").wait_for(state="hidden")
+    page.get_by_role("button", name="Refresh now").click()
+    page.get_by_text("Waiting for the worker to check it").wait_for()
+    page.get_by_text("Waiting for the worker to check it").wait_for(state="hidden")
     shoot("source-error")
 
 

@@ -41,7 +41,7 @@ def raising(app: Flask) -> Callable[[BaseException], None]:
     ("error", "status"),
     [
         (PROBLEM, 422),
-        (NotFound("There is no such image.", next_step="Look at the list."), 404),
+        (NotFound("Image not found.", next_step="Look at the list."), 404),
         (Conflict("An import runs.", next_step="Stop it first."), 409),
         (InvalidFields({"url": ["Use http."]}), 422),
         (Problem("The disk is full.", code="store-full", next_step="Make room."), 507),

@@ -96,7 +96,7 @@ def test_an_empty_page_leads_administrators_to_a_boot_source(
 ) -> None:
     assert 'href="/sources/new"' in administrator.get("/images/").text
     page = viewer.get("/images/")
-    assert "No images and no boot source yet" in text_of(page)
+    assert "No images yet" in text_of(page)
     assert 'href="/sources/new"' not in page.text
 
 
@@ -133,7 +133,7 @@ def test_to_begin_with_the_default_release_is_suggested_to_who_may_select(
 ) -> None:
     page = operator.get("/images/").text
     assert [name for name, is_on in boxes(page).items() if is_on] == ["ubuntu/noble/amd64"]
-    assert "1 to add, 0 to delete." in page
+    assert "1 to add, 0 to remove" in page
     assert selected() == set()
     assert not any(boxes(visit(Role.VIEWER).get("/images/").text).values())
     factories.selection(source, release="jammy")
@@ -151,7 +151,7 @@ def test_stored_images_are_listed_with_version_size_and_status(
     shown = text_of(viewer.get("/images/"))
     assert "Ubuntu 24.04 LTS amd64 20260105 stable 5.0 kB Synced" in shown
     assert "Ubuntu 24.04 LTS arm64 20260105" in shown
-    assert "Selected for download It comes with the next import." in shown
+    assert "Selected for download The next import downloads it." in shown
 
 
 def test_kernels_of_one_image_are_one_row_and_shared_bytes_count_once(
@@ -175,12 +175,10 @@ def test_an_image_that_nothing_selects_says_that_it_goes(
 ) -> None:
     factories.boot_resource(release="jammy", source_id=source.id)
     shown = text_of(viewer.get("/images/"))
-    assert (
-        "Will be deleted It is not selected any more. It goes with the next import; tick" in shown
-    )
+    assert "Will be deleted No longer selected. The next import deletes it. Select" in shown
     source.is_enabled = False
     db.session.commit()
-    assert "kept while its source is turned off" in text_of(viewer.get("/images/"))
+    assert "Kept while its boot source is off" in text_of(viewer.get("/images/"))
 
 
 def test_an_image_that_upstream_dropped_says_since_when(
@@ -189,7 +187,7 @@ def test_an_image_that_upstream_dropped_says_since_when(
     factories.selection(source)
     factories.boot_resource(source_id=source.id, gone_since=utcnow() - timedelta(days=2))
     shown = text_of(viewer.get("/images/"))
-    assert "Kept: gone from the source The source stopped offering it on" in shown
+    assert "Kept (no longer offered) No longer offered since" in shown
 
 
 def test_a_selection_that_nobody_offers_is_shown_and_can_be_unticked(
@@ -198,7 +196,7 @@ def test_a_selection_that_nobody_offers_is_shown_and_can_be_unticked(
     factories.selection(source, release="focal", arches=["*"])
     factories.selection(source, release="noble")
     page = operator.get("/images/")
-    assert "Its boot source does not offer it." in text_of(page)
+    assert "Its boot source doesn't offer it." in text_of(page)
     assert boxes(page.text)["ubuntu/focal/*"]
     assert save(operator, box(source, "ubuntu/noble/amd64")).status_code == 303
     assert selected() == {("noble", ("amd64",))}
@@ -207,9 +205,9 @@ def test_a_selection_that_nobody_offers_is_shown_and_can_be_unticked(
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"is_enabled": False}, "Its boot source is turned off."),
-        ({"error_code": "x", "error_what": "Trouble."}, "Its boot source cannot be read."),
-        ({"checked_at": None}, "Its boot source is being read."),
+        ({"is_enabled": False}, "Its boot source is off."),
+        ({"error_code": "x", "error_what": "Trouble."}, "Its boot source can't be read."),
+        ({"checked_at": None}, "Its boot source is being checked."),
     ],
 )
 def test_what_cannot_come_says_why(
@@ -268,9 +266,9 @@ def test_a_review_counts_what_comes_and_what_goes(source: BootSource, operator: 
     )
     assert part.text.strip().startswith('<div id="pending"')
     shown = text_of(part)
-    assert "1 to add, 1 to delete." in shown
+    assert "1 to add, 1 to remove" in shown
     assert "frees 2.0 kB" in shown
-    assert "Ubuntu 24.04 LTS amd64: stored, will be deleted with the next import" in shown
+    assert "Ubuntu 24.04 LTS amd64: stored, will be deleted at the next import" in shown
     assert selected() == {("noble", ("amd64",))}
 
 
@@ -279,7 +277,7 @@ def test_a_review_warns_when_no_long_term_release_is_left(
 ) -> None:
     factories.selection(source)
     sent = {"image": box(source, "centos/centos70/amd64")}
-    words = "No long-term release of Ubuntu stays selected"
+    words = "No Ubuntu LTS release would remain selected"
     assert words in text_of(operator.post("/images/pending", sent, HX_Request="true"))
     sent = {"image": box(source, "ubuntu/jammy/amd64")}
     assert words not in text_of(operator.post("/images/pending", sent, HX_Request="true"))
@@ -291,7 +289,7 @@ def test_a_review_warns_when_there_is_no_room(
     monkeypatch.setattr(app.extensions["slipway.store"], "free_bytes", lambda: 1)
     sent = {"image": box(source, "ubuntu/jammy/amd64")}
     shown = text_of(operator.post("/images/pending", sent, HX_Request="true"))
-    assert "There is not enough room for this" in shown
+    assert "Not enough disk space" in shown
 
 
 def test_without_javascript_the_review_is_the_whole_page(
@@ -300,7 +298,7 @@ def test_without_javascript_the_review_is_the_whole_page(
     page = operator.post("/images/pending", {"image": box(source, "ubuntu/jammy/arm64")})
     assert "<html" in page.text
     assert [name for name, is_on in boxes(page.text).items() if is_on] == ["ubuntu/jammy/arm64"]
-    assert "1 to add, 0 to delete." in page.text
+    assert "1 to add, 0 to remove" in page.text
 
 
 # -- saving
@@ -333,7 +331,7 @@ def test_sending_the_same_page_twice_makes_one_import(
 def test_saving_nothing_new_starts_nothing(source: BootSource, operator: Visitor) -> None:
     factories.selection(source)
     assert save(operator, box(source, "ubuntu/noble/amd64")).status_code == 303
-    assert "Nothing to change" in text_of(operator.get("/images/"))
+    assert "No changes to save" in text_of(operator.get("/images/"))
     assert runs.current() is None
 
 
@@ -344,8 +342,8 @@ def test_a_stored_image_goes_only_after_it_was_seen_to_go(
     factories.boot_resource(source_id=source.id)
     asked = save(operator)
     assert asked.status_code == 409
-    assert "Nothing is saved yet: 1 stored image would be deleted" in text_of(asked)
-    assert "Yes, update selection" in text_of(asked)
+    assert "Not saved yet: 1 stored image would be deleted" in text_of(asked)
+    assert "Confirm and update" in text_of(asked)
     assert selected() == {("noble", ("amd64",))}
     assert runs.current() is None
     seen = hidden(asked.text, "seen")
@@ -375,7 +373,7 @@ def test_a_page_that_is_out_of_date_undoes_nobodys_work(
         "/images/selection", {"image": box(source, "ubuntu/noble/amd64"), "base": base}
     )
     assert answer.status_code == 409
-    assert "somebody has changed the selection meanwhile" in text_of(answer)
+    assert "someone else changed the selection" in text_of(answer)
     assert boxes(answer.text)["ubuntu/noble/amd64"]
     assert selected() == {("jammy", ("amd64",))}
 
@@ -425,8 +423,8 @@ def test_two_sources_bring_a_warning_and_stay_manageable(
     second: BootSource, administrator: Visitor
 ) -> None:
     page = administrator.get("/images/")
-    assert "There is more than one boot source" in text_of(page)
-    assert "the one with the highest priority wins" in text_of(page)
+    assert "More than one boot source is configured" in text_of(page)
+    assert "the one with the highest priority is used" in text_of(page)
     assert boxes(page.text)
 
 
@@ -435,7 +433,7 @@ def test_in_single_source_mode_the_page_manages_nothing(
     app: Flask, source: BootSource, second: BootSource, administrator: Visitor
 ) -> None:
     page = administrator.get("/images/")
-    assert "not managed on these pages" in text_of(page)
+    assert "Read-only: more than one boot source" in text_of(page)
     assert "Ubuntu" not in re.findall(r"<h2>([^<]+)", page.text)
     assert not boxes(page.text)
     assert "Synced" in text_of(page)
@@ -484,7 +482,7 @@ def test_an_image_that_is_not_stored_is_404(
     for suffix in ("", "/delete"):
         answer = administrator.get(f"/images/{path}{suffix}")
         assert answer.status_code == 404
-        assert "There is no such image here." in text_of(answer)
+        assert "Image not found." in text_of(answer)
     assert administrator.post(f"/images/{path}/delete").status_code == 404
 
 
@@ -494,8 +492,8 @@ def test_deleting_asks_first_and_unticks_what_would_come_back(
     factories.selection(source)
     factories.boot_resource({"squashfs": b"x" * 4000}, source_id=source.id)
     page = administrator.get("/images/ubuntu/noble/amd64/delete")
-    assert "This frees 4.0 kB" in text_of(page)
-    assert "Also untick it" in text_of(page)
+    assert "Frees 4.0 kB" in text_of(page)
+    assert "Also deselect it" in text_of(page)
     assert rows_of(BootResource)
     answer = administrator.post("/images/ubuntu/noble/amd64/delete", {"deselect": "yes"})
     assert (answer.status_code, leads_to(answer)) == (303, "/images/")

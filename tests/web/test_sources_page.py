@@ -87,7 +87,7 @@ def test_connect_shows_who_signed_and_what_is_offered_and_saves_nothing(
     page = administrator.post("/sources/connect", typed(server, signing_key))
     shown = text_of(page)
     assert page.status_code == 200
-    assert "Connected, and the signature is good" in shown
+    assert "Connected. Signature verified." in shown
     assert " ".join(re.findall("....", signing_key.fingerprint)) in shown
     assert signed.USER_ID in shown
     assert "Ubuntu 24.04 LTS amd64, arm64" in shown
@@ -116,23 +116,27 @@ def test_an_uploaded_binary_keyring_connects(
 @pytest.mark.parametrize(
     ("values", "field", "words"),
     [
-        ({"url": ""}, "url", "Enter the address of the mirror."),
+        ({"url": ""}, "url", "Enter the URL of the mirror."),
         ({"url": "ftp://mirror.example.test/"}, "url", "Enter a valid URL."),
         ({"url": "http://["}, "url", "Enter a valid URL."),
-        ({"keyring_text": ""}, "keyring_filename", "Give a keyring"),
+        ({"keyring_text": ""}, "keyring_filename", "Choose a keyring"),
         ({"keyring_text": "hello"}, "keyring_text", "Next:"),
-        ({"keyring_text": "", "keyring_filename": "/nowhere/x.gpg"}, "keyring_filename", "not on"),
+        (
+            {"keyring_text": "", "keyring_filename": "/nowhere/x.gpg"},
+            "keyring_filename",
+            "exist on",
+        ),
         ({"priority": "high"}, "priority", "Not a valid integer value."),
         ({"proxy_url": "socks://x"}, "proxy_url", "http://host:port/"),
-        ({"ca_file": "/nowhere/ca.pem"}, "ca_file", "There is no such file"),
+        ({"ca_file": "/nowhere/ca.pem"}, "ca_file", "exist on this server."),
         ({"auth_kind": "basic", "auth_secret": "x"}, "auth_username", "Enter the user name"),
         ({"auth_kind": "bearer"}, "auth_secret", "Enter the password or token."),
         (
             {"url": "http://mirror.example/", "auth_kind": "bearer", "auth_secret": "x"},
             "auth_secret",
-            "Over http:// anybody on the way can read this login.",
+            "Over http, anyone in between can read these credentials.",
         ),
-        ({"is_unsigned": "y"}, "unsigned_host", "Type 127.0.0.1 to take it unsigned."),
+        ({"is_unsigned": "y"}, "unsigned_host", "Type 127.0.0.1 to confirm."),
     ],
 )
 def test_a_wrong_field_is_marked_and_nothing_is_saved(
@@ -214,7 +218,7 @@ def test_an_unsigned_source_needs_its_host_typed(
     form = typed(server, signing_key, keyring_text="", is_unsigned="y")
     page = administrator.post("/sources/connect", {**form, "unsigned_host": "127.0.0.1"})
     assert page.status_code == 200
-    assert "This source is not signed" in text_of(page)
+    assert "This source isn't signed" in text_of(page)
     for host in ("127.0.0.2", "[", " ", "127.0.0.1:1"):
         page = administrator.post("/sources/connect", {**form, "unsigned_host": host})
         assert page.status_code == 422, host
@@ -243,7 +247,7 @@ def test_an_upload_and_a_password_survive_an_error_unseen(
     page = administrator.post("/sources/connect", {**form, "keyring_file": upload})
     assert page.status_code == 422
     assert "canary-secret" not in page.text
-    assert "A keyring is kept already" in text_of(page)
+    assert "A keyring is already stored" in text_of(page)
     again = {**form, "priority": "3", "auth_secret": "", "kept": hidden(page, "kept")}
     assert connected(administrator, again)
 
@@ -281,7 +285,7 @@ def test_saving_the_preview_makes_the_source(
     assert (answer.status_code, leads_to(answer)) == (303, f"/sources/{source.id}")
     assert (source.url, source.name) == (server.source_url, "Lab")
     page = administrator.get(f"/sources/{source.id}")
-    assert "Saved Lab. Its catalogue is being read." in text_of(page)
+    assert "Saved Lab. Reading its catalogue…" in text_of(page)
     assert "Reading" in text_of(page)
     assert 'data-poll hx-get="/sources/' in page.text
 
@@ -305,7 +309,7 @@ def test_a_draft_that_was_altered_or_is_missing_saves_nothing(
     for draft in ("", "x", "x" * 3000, foreign[0][:-4] + "AAAA", *foreign):
         answer = administrator.post("/sources/" + path.format(id=source.id), {"draft": draft})
         assert answer.status_code == 422
-        assert "This preview can no longer be used" in text_of(answer)
+        assert "This preview has expired" in text_of(answer)
     assert everything(region) == before
 
 
@@ -342,7 +346,7 @@ def test_changing_keeps_the_keyring_and_password_that_are_not_given_anew(
         auth_kind="bearer", auth_secret=secrets.seal("canary"), priority=5,
     )  # fmt: skip
     page = administrator.get(f"/sources/{source.id}/edit")
-    assert "A keyring is kept already" in text_of(page)
+    assert "A keyring is already stored" in text_of(page)
     form = {"stream": "custom", "url": server.source_url, "auth_kind": "bearer", "name": "New"}
     page = administrator.post(f"/sources/{source.id}/connect", form)
     assert page.status_code == 200, text_of(page)
@@ -368,22 +372,22 @@ def test_a_source_whose_password_cannot_be_read_any_more_can_still_be_opened(
 def test_an_empty_list_leads_administrators_on(administrator: Visitor, visit: Visit) -> None:
     assert 'href="/sources/new"' in administrator.get("/sources/").text
     page = visit(Role.OPERATOR).get("/sources/")
-    assert "No boot source yet" in text_of(page)
+    assert "No boot sources yet" in text_of(page)
     assert 'href="/sources/new"' not in page.text
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"checked_at": None}, "Reading The worker reads its catalogue."),
+        ({"checked_at": None}, "Checking Waiting for the worker to check it."),
         ({"is_enabled": False}, "Off Nothing is imported from it"),
-        ({"error_code": "x", "error_what": "It is HTML."}, "Not readable It is HTML."),
+        ({"error_code": "x", "error_what": "It is HTML."}, "Unreadable It is HTML."),
         (
             {"index_updated_at": datetime.now(UTC) - timedelta(days=40)},
             "Stale Its index is 40",
         ),
-        ({"index_updated_at": datetime.now(UTC)}, "Good"),
-        ({"is_unsigned": True, "keyring_filename": ""}, "Unsigned Good"),
+        ({"index_updated_at": datetime.now(UTC)}, "OK"),
+        ({"is_unsigned": True, "keyring_filename": ""}, "Unsigned OK"),
     ],
 )
 def test_the_list_says_how_each_source_is(
@@ -410,14 +414,14 @@ def test_a_missing_keyring_is_said_with_three_ways_out_and_the_fingerprint(
     refreshing.refresh(source)
     page = administrator.get(f"/sources/{source.id}")
     shown = text_of(page)
-    assert "The keyring file of this boot source is not on this machine." in shown
+    assert "The keyring file of this boot source doesn't exist on this server." in shown
     assert "/nowhere/ubuntu-cloudimage-keyring.gpg" in shown
     assert "apt install ubuntu-keyring" in shown
     assert MAAS_IO_KEY in shown
     assert page.text.count(f'href="/sources/{source.id}/edit"') == 3
     assert page.text.count("<li>Install the file") == 1
     seen = visit(Role.VIEWER).get(f"/sources/{source.id}")
-    assert "Have an administrator paste or upload the public key" in text_of(seen)
+    assert "Ask an administrator to paste or upload the public key" in text_of(seen)
 
 
 def test_a_source_shows_its_keys_and_their_state(
@@ -433,7 +437,7 @@ def test_a_source_shows_its_keys_and_their_state(
     shown = text_of(viewer.get(f"/sources/{source.id}"))
     for key in (signing_key, ended, revoked):
         assert " ".join(re.findall("....", key.fingerprint)) in shown
-    assert "Usable" in shown
+    assert "Valid" in shown
     assert "Expired" in shown
     assert "Revoked" in shown
 
@@ -464,7 +468,7 @@ def test_removing_asks_first_and_says_what_goes(region: Flask, administrator: Vi
     page = administrator.get(f"/sources/{source.id}/remove")
     assert "Remove Lab?" in text_of(page)
     assert "1 release" in text_of(page)
-    assert "1 product)" in text_of(page)
+    assert "1 product." in text_of(page)
     assert len(stored()) == 1
     answer = administrator.post(f"/sources/{source.id}/remove")
     assert (answer.status_code, leads_to(answer)) == (303, "/sources/")
@@ -476,7 +480,7 @@ def test_removing_asks_first_and_says_what_goes(region: Flask, administrator: Vi
 def test_a_source_that_is_gone_is_404(administrator: Visitor, path: str) -> None:
     answer = administrator.get(f"/sources/4711{path}")
     assert answer.status_code == 404
-    assert "There is no such boot source." in text_of(answer)
+    assert "Boot source not found." in text_of(answer)
 
 
 # -- roles, and one source only
@@ -487,7 +491,7 @@ def test_viewers_and_operators_get_no_buttons_they_may_not_use(region: Flask, vi
     for role, reads in ((Role.VIEWER, False), (Role.OPERATOR, True)):
         page = visit(role).get(f"/sources/{source.id}").text
         main = page[page.index("<main") : page.index("</main")]
-        assert ("Read it now" in main) is reads
+        assert ("Refresh now" in main) is reads
         for word in ("/edit", "/switch", "/remove", "/new"):
             assert word not in main, (role, word)
         before = everything(region)
@@ -500,10 +504,10 @@ def test_viewers_and_operators_get_no_buttons_they_may_not_use(region: Flask, vi
 
 def test_two_sources_bring_the_warning(region: Flask, administrator: Visitor) -> None:
     factories.boot_source(priority=1)
-    assert "more than one boot source" not in text_of(administrator.get("/sources/"))
+    assert "More than one boot source" not in text_of(administrator.get("/sources/"))
     factories.boot_source(name="winner", priority=2)
     page = administrator.get("/sources/")
-    assert "There is more than one boot source" in text_of(page)
+    assert "More than one boot source is configured" in text_of(page)
     assert page.text.index("winner") < page.text.index(">example<")
 
 
@@ -512,11 +516,11 @@ def test_in_single_source_mode_a_second_source_locks_the_pages(
     region: Flask, administrator: Visitor, server: MirrorServer, signing_key: signed.SigningKey
 ) -> None:
     first = factories.boot_source(checked_at=utcnow())
-    assert "these pages manage nothing any more" in text_of(administrator.get("/sources/new"))
+    assert "makes these pages read-only" in text_of(administrator.get("/sources/new"))
     draft = connected(administrator, typed(server, signing_key))
     assert administrator.post("/sources/", {"draft": draft}).status_code == 303
     for path in ("/sources/", f"/sources/{first.id}", "/sources/new"):
-        assert "not managed on these pages" in text_of(administrator.get(path)), path
+        assert "Read-only: more than one boot source" in text_of(administrator.get(path)), path
     page = administrator.get(f"/sources/{first.id}").text
     main = page[page.index("<main") : page.index("</main")]
     for word in ("/edit", "/switch", "/remove"):

@@ -51,11 +51,11 @@ def test_a_plain_form_uploads_and_says_its_limit(app: Flask) -> None:
     assert served(app, "custom/amd64/generic/web/uploaded/root-dd.gz") == DISK
     page = visitor.get("/images/").text
     assert "Web" in page
-    assert "Nothing can install it yet: there is no Ubuntu image for amd64." in page
+    assert "Can't be deployed yet: there is no Ubuntu image for amd64." in page
     with app.app_context():
         factories.boot_resource({"squashfs": b"x"}, arch="amd64")
         db.session.remove()
-    assert "Nothing can install it yet" not in visitor.get("/images/").text
+    assert "Can't be deployed yet" not in visitor.get("/images/").text
     assert "root-dd.gz" in visitor.get("/images/custom/web/amd64").text
 
 
@@ -154,7 +154,7 @@ def test_versions_are_rolled_back_on_the_images_page(app: Flask) -> None:
         r'name="resource_id" value="(\d+)".*?name="version" value="([\d.]+)"', page, re.S
     )
     assert found
-    assert "Roll back to it" in page
+    assert "Roll back to this version" in page
     answer = visitor.post(
         "/images/custom/web/amd64/current", {"resource_id": found[1], "version": found[2]}
     )

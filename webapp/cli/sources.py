@@ -85,7 +85,7 @@ def list_sources(api: Api, as_json: bool) -> None:
     output.print_table(
         ("ID", "URL", "Name", "State", "Last read"),
         [
-            (str(s["id"]), s["url"], s["name"], _state(s), output.time(s["refreshed_at"]))
+            (str(s["id"]), s["url"], s["name"], s["state"], output.time(s["refreshed_at"]))
             for s in found["items"]
         ],
         empty=_EMPTY,
@@ -112,7 +112,7 @@ def show_source(source_id: int, api: Api, as_json: bool) -> None:
         [
             ("URL", found["url"]),
             ("Name", found["name"]),
-            ("State", _state(found)),
+            ("State", found["state"]),
             ("Problem", problem.get("what", "")),
             ("Next", problem.get("next_step", "")),
             ("Priority", str(found["priority"])),
@@ -237,11 +237,3 @@ def remove_source(source_id: int, yes: bool, api: Api, as_json: bool) -> None:
         click.confirm(f"Remove {found['url']} and what is selected of it?", abort=True, err=True)
     api.call("DELETE", f"/sources/{source_id}")
     output.say(found, as_json, f"Removed boot source {source_id}.")
-
-
-def _state(source: dict[str, Any]) -> str:
-    if not source["is_enabled"]:
-        return "off"
-    if source["problem"]:
-        return str(source["problem"]["code"])
-    return "good" if source["refreshed_at"] else "not read yet"

@@ -43,7 +43,7 @@ def _print(report: dict[str, Any]) -> None:
         (
             (
                 row["url"],
-                _source_state(row),
+                row["state"],
                 output.time(row["refreshed_at"]),
             )
             for row in report["sources"]
@@ -86,9 +86,3 @@ def _print_run(screen: Console, report: dict[str, Any]) -> None:
             screen.print(f"  {name or failure['source']}: {failure['what']}", soft_wrap=True)
     else:
         screen.print("Import: none so far")
-
-
-def _source_state(row: dict[str, Any]) -> str:
-    if not row["is_enabled"]:
-        return "off"
-    return row["error"] or ("good" if row["refreshed_at"] else "not read yet")

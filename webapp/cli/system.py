@@ -147,10 +147,9 @@ def doctor(api: Api, as_json: bool) -> None:
         output.print_json(found)
     else:
         for check in found["checks"]:
-            mark = {"ok": "ok  ", "warn": "warn", "bad": "BAD "}[check["state"]]
-            click.echo(f"{mark} {check['name']}: {check['found']}")
+            click.echo(f"{check['severity']:5} {check['name']}: {check['found']}")
             if check["next_step"]:
-                click.echo(f"     Next: {check['next_step']}")
+                click.echo(f"      Next: {check['next_step']}")
     if not found["is_well"]:
         sys.exit(1)
 

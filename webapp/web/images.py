@@ -21,8 +21,10 @@ from webapp.services.sources.catalogue import Picture
 from webapp.services.sources.changes import Pending
 from webapp.services.sources.selections import Pick
 from webapp.services.uploads import removal
+from webapp.web import source_health
 from webapp.web.access import me, requires
-from webapp.web.source_health import health_of, is_managed, require_managed
+from webapp.web.image_rows import ResourceRow, image_row, resource_row, summary
+from webapp.web.source_health import is_managed, require_managed
 
 blueprint = Blueprint("images", __name__)
 
@@ -50,7 +52,7 @@ def stored() -> ResponseReturnValue:
 @blueprint.post("/images/pending")
 @requires(Role.OPERATOR)
 def review() -> ResponseReturnValue:
-    """Say what saving these boxes would change; saves nothing."""
+    """Show what saving these boxes would change; saves nothing."""
     proposal = selecting.of_boxes(_picks())
     if not hx.is_part():
         return _page(proposal.picture, proposal.ticked, reason="review")
@@ -64,7 +66,7 @@ def save() -> ResponseReturnValue:
     require_managed()
     proposal = selecting.of_boxes(_picks())
     if not proposal.pending:
-        flash("Nothing to change: the selection is as it was.", "info")
+        flash("No changes to save.", "info")
         return hx.see_other(url_for("images.index"))
     base, seen = request.form.get("base", ""), request.form.get("seen", "")
     if reason := proposal.objection(base=base, seen=seen):
@@ -82,10 +84,8 @@ def show(os: str, release: str, arch: str) -> ResponseReturnValue:
     return hx.render(
         "images/show.html",
         None,
-        image=image,
-        resources=listing.resources_of(image),
-        kept=versions.of_several(image.resource_ids),
-        rack_url=_rack_url(),
+        row=image_row(image),
+        resources=_resources(image),
         is_managed=is_managed(),
     )
 
@@ -93,16 +93,16 @@ def show(os: str, release: str, arch: str) -> ResponseReturnValue:
 @blueprint.get("/images/<os>/<release>/<arch>/delete")
 @requires(Role.ADMINISTRATOR)
 def confirm_delete(os: str, release: str, arch: str) -> ResponseReturnValue:
-    """Say what deleting frees and whether the image comes back, and ask."""
+    """Show what deleting frees and whether the image would return, and ask."""
     image = _image(os, release, arch)
     preview = delete_preview.delete_preview(image.resource_ids)
-    return hx.render("images/delete.html", None, image=image, preview=preview)
+    return hx.render("images/delete.html", None, row=image_row(image), preview=preview)
 
 
 @blueprint.post("/images/<os>/<release>/<arch>/delete")
 @requires(Role.ADMINISTRATOR)
 def delete(os: str, release: str, arch: str) -> ResponseReturnValue:
-    """Delete this architecture of the image and, unless it shall come back, its selection."""
+    """Delete this architecture of the image and, if asked, its selection."""
     require_managed()
     image = _image(os, release, arch)
     if request.form.get("deselect"):
@@ -115,13 +115,13 @@ def delete(os: str, release: str, arch: str) -> ResponseReturnValue:
 @blueprint.post("/images/<os>/<release>/<arch>/current")
 @requires(Role.ADMINISTRATOR)
 def make_current(os: str, release: str, arch: str) -> ResponseReturnValue:
-    """Let machines get another version of an uploaded image."""
+    """Make another version of an uploaded image the current one."""
     image = _image(os, release, arch)
     resource_id = request.form.get("resource_id", "")
     if not resource_id.isdigit() or int(resource_id) not in image.resource_ids:
-        raise NotFound("There is no such image here.", where=resource_id[:20])
+        raise NotFound("Image not found.", where=resource_id[:20])
     chosen = versions.make_current(int(resource_id), request.form.get("version", ""), me().username)
-    flash(f"Machines get version {chosen.version} now.", "ok")
+    flash(f"Version {chosen.version} is now current.", "ok")
     return hx.see_other(url_for("images.show", os=os, release=release, arch=arch))
 
 
@@ -137,7 +137,7 @@ def _page(
     picture: Picture, ticked: set[Pick], *, reason: str = "", status: int = 200
 ) -> ResponseReturnValue:
     """The whole page with these boxes ticked; reason: why they are not as they are saved."""
-    rows = sources.all_sources()
+    judged = source_health.rows()
     return hx.render(
         "images/index.html",
         None,
@@ -146,23 +146,25 @@ def _page(
         ticked=ticked,
         base=changes.base_of(picture),
         reason=reason,
-        sources=rows,
-        health=[(source, health_of(source)) for source in rows],
-        is_single=settings().single_source,
+        source_count=len(judged),
+        unreadable=[row for row in judged if row.health.problem is not None],
+        is_checking=any(row.health.is_checking for row in judged),
         **_pending(changes.pending(picture, ticked), is_seen=reason not in ("", "suggested")),
         **_stored(picture),
     )
 
 
 def _pending(pending: Pending, *, is_seen: bool) -> dict[str, Any]:
-    return {"pending": pending, "is_seen": is_seen, "free_bytes": _free_bytes()}
+    free = _free_bytes()
+    line = summary(pending, free)
+    return {"pending": pending, "summary": line, "is_seen": is_seen, "free_bytes": free}
 
 
 def _stored(picture: Picture) -> dict[str, Any]:
     listed = listing.listed(picture)
     return {
-        "images": [image for image in listed if not image.is_bootloader],
-        "bootloaders": [image for image in listed if image.is_bootloader],
+        "rows": [image_row(image) for image in listed if not image.is_bootloader],
+        "bootloaders": [image_row(image) for image in listed if image.is_bootloader],
         "run": runs.current(),
         "stored_bytes": listing.stored_bytes(),
         "has_sources": bool(picture.releases) or bool(sources.all_sources()),
@@ -170,11 +172,21 @@ def _stored(picture: Picture) -> dict[str, Any]:
     }
 
 
+def _resources(image: Image) -> list[ResourceRow]:
+    kept = versions.of_several(image.resource_ids) if image.is_uploaded else {}
+    rack_url = _rack_url()
+    rows = (
+        resource_row(resource, kept.get(resource.id, ()), rack_url)
+        for resource in listing.resources_of(image)
+    )
+    return [row for row in rows if row is not None]
+
+
 def _free_bytes() -> int | None:
     try:
         return store().free_bytes()
     except Problem:
-        return None  # the worker's log and `slipway status` say what is wrong with the store
+        return None  # `slipway doctor` reports what is wrong with the store
 
 
 def _image(os: str, release: str, arch: str) -> Image:
@@ -183,9 +195,9 @@ def _image(os: str, release: str, arch: str) -> Image:
         if image.name in names and image.arch == arch and image.resource_ids:
             return image
     raise NotFound(
-        "There is no such image here.",
+        "Image not found.",
         where=f"{os}/{release} {arch}",
-        next_step="It may have been deleted; look at the list of images.",
+        next_step="It may have been deleted. See the list of images.",
     )
 
 

@@ -2,7 +2,7 @@
 """The form of a boot source, and how what was typed travels to the preview and back.
 
 A preview saves nothing, so the page itself carries the draft, encrypted: no
-secret is shown to anybody, and nobody can alter what was previewed.
+secret is shown, and what was previewed can't be altered.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -38,12 +39,29 @@ STREAMS = ("stable", "daily", "candidate")
 DRAFT_MAX_AGE_S = 3600
 # The words of REST 2.0 as people read them here.
 WORDS = {
-    "This field is required.": "Enter the address of the mirror.",
-    "Boot source with this Url already exists.": "There is a boot source with this address.",
+    "This field is required.": "Enter the URL of the mirror.",
+    "Boot source with this Url already exists.": "A boot source with this URL already exists.",
     "One of keyring_data or keyring_filename must be specified.": (
-        "Give a keyring: a path, a file or the pasted key."
+        "Choose a keyring: a path, a file or a pasted key."
     ),
 }
+
+
+@dataclass(frozen=True)
+class StreamChoice:
+    """A stream to choose."""
+
+    value: str
+    label: str
+    help: str
+
+
+STREAM_CHOICES = (
+    StreamChoice("stable", "maas.io stable", "Tested images. Recommended."),
+    StreamChoice("daily", "maas.io daily", "Rebuilt daily with the latest fixes."),
+    StreamChoice("candidate", "maas.io candidate", "Release candidates."),
+    StreamChoice("custom", "Custom", "Your own mirror or a third-party one."),
+)
 
 
 class SourceForm(FlaskForm):
@@ -59,26 +77,48 @@ class SourceForm(FlaskForm):
     keyring_file = FileField("Keyring file")
     keyring_text = TextAreaField("Keyring contents", validators=[Optional(), Length(max=1 << 20)])
     kept = HiddenField()  # sealed: an uploaded keyring and a password, which no page shows
-    is_unsigned = BooleanField("This source is not signed, and I take what it sends as it is")
+    is_unsigned = BooleanField("I accept images from this source without a signature")
     unsigned_host = StringField("Type the host name to confirm", validators=[Optional()])
     name = StringField("Name", validators=[Optional(), Length(max=80)])
     priority = IntegerField("Priority", validators=[Optional(), NumberRange(0, 1_000_000)])
     proxy_url = StringField("Proxy", validators=[Optional(), Length(max=2000)])
     ca_file = StringField("CA file", validators=[Optional(), Length(max=4096)])
     auth_kind = RadioField(
-        "Login",
+        "Authentication",
         choices=[
             SelectChoice("none", "None"),
-            SelectChoice("basic", "User and password"),
+            SelectChoice("basic", "User name and password"),
             SelectChoice("bearer", "Bearer token"),
         ],
         default="none",
     )
-    auth_username = StringField("User", validators=[Optional(), Length(max=200)])
+    auth_username = StringField("User name", validators=[Optional(), Length(max=200)])
     auth_secret = PasswordField("Password or token", validators=[Optional(), Length(max=4096)])
-    auth_in_clear = BooleanField("Send it over http:// too, where anybody on the way can read it")
+    auth_in_clear = BooleanField("Allow sending over plain http (can be intercepted)")
 
     has_keyring = False  # one that is not shown: it came as a binary file
+    streams = STREAM_CHOICES
+
+    @property
+    def keyring_help(self) -> str:
+        """What choosing a file does."""
+        if self.has_keyring:
+            return "A keyring is already stored. Choose a file only to replace it."
+        return "A public key or keyring from your computer, binary or armored."
+
+    @property
+    def is_advanced(self) -> bool:
+        """Whether the advanced options matter at once: one is set, or has an error."""
+        fields = (self.is_unsigned, self.proxy_url, self.ca_file)
+        checked = (*fields, self.auth_username, self.auth_secret, self.unsigned_host)
+        has_errors = any(field.errors for field in (*checked, self.name, self.priority))
+        return has_errors or self.auth_kind.data != "none" or any(field.data for field in fields)
+
+    def priority_help(self, others: Iterable[BootSource]) -> str:
+        """How priorities work, and which are taken."""
+        taken = ", ".join(str(source.priority) for source in others)
+        words = "If sources overlap, the highest priority wins. Leave empty for the highest."
+        return f"{words} In use: {taken}." if taken else words
 
 
 @dataclass(frozen=True)
@@ -127,7 +167,7 @@ def _show_keyring(form: SourceForm, keyring: bytes) -> None:
 def draft_from(form: SourceForm, source: BootSource | None) -> SourceDraft:
     """What the form says.
 
-    source: the one that is changed, whose keyring and password stay unless given anew.
+    source: the one that is changed, whose keyring and password stay unless given again.
     """
     stream = form.stream.data
     url = (form.url.data or "").strip() if stream == "custom" else f"{MAAS_IO}{stream}/"
@@ -164,7 +204,7 @@ def check_consent(form: SourceForm, draft: SourceDraft) -> None:
     typed = (form.unsigned_host.data or "").strip().lower()
     # Without a host the address is wrong, which is said at its own field.
     if draft.is_unsigned and host and typed not in (host, name):
-        raise InvalidFields({"unsigned_host": [f"Type {name} to take it unsigned."]})
+        raise InvalidFields({"unsigned_host": [f"Type {name} to confirm."]})
 
 
 def show_errors(form: SourceForm, problem: InvalidFields) -> None:
@@ -211,10 +251,10 @@ def _opened(sealed: str, kind: str) -> dict[str, Any]:
         values: dict[str, Any] = found[kind]
     except (Problem, ValueError, LookupError, TypeError) as error:
         raise Problem(
-            "This preview can no longer be used.",
+            "This preview has expired.",
             code="draft-unreadable",
-            expected="a form that this page sent within the last hour",
-            got="an older or an altered one" if sealed else "none",
+            expected="a form that is less than an hour old",
+            got="an older or altered form" if sealed else "none",
             next_step="Fill in the form and connect again. Nothing was changed.",
         ) from error
     return values

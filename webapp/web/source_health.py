@@ -1,29 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How boot sources are doing, in words, and whether pages may manage them."""
+"""Boot sources as pages show them, and whether pages may manage them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 from sqlalchemy import func, select
 
-from webapp.errors import Conflict, Problem
+from webapp.errors import Conflict
 from webapp.extensions import db, settings
 from webapp.models import BootSource, BootSourceCache, BootSourceSelection
-from webapp.services.sources import refreshing, sources
+from webapp.services.sources import health, sources
 from webapp.services.sources.drafts import grouped
-
-
-@dataclass(frozen=True)
-class Health:
-    """How a source is doing, in words; ``problem`` says what to do when it is not well."""
-
-    level: str  # ok, warn, error, busy, off
-    word: str
-    detail: str = ""
-    problem: Problem | None = None
+from webapp.services.sources.health import SourceHealth
+from webapp.severity import Severity
+from webapp.trust.keyrings import KeyInfo
+from webapp.web.states import State
 
 
 @dataclass(frozen=True)
@@ -32,26 +25,43 @@ class SourceRow:
 
     source: BootSource
     title: str
-    health: Health
+    health: SourceHealth
     products: int
     selections: int
     signer: str
 
+    @property
+    def state(self) -> State:
+        """Its health as a state."""
+        return State(self.health.severity, self.health.text)
 
-def health_of(source: BootSource) -> Health:
-    """Judge a source by its last refresh; nothing of it is kept, so nothing gets stuck."""
-    problem = refreshing.problem_of(source)
-    if not source.is_enabled:
-        return Health("off", "Off", "Nothing is imported from it until it is turned on.")
-    if source.checked_at is None:
-        return Health("busy", "Reading", "The worker reads its catalogue.")
-    if problem is not None:
-        return Health("error", "Not readable", problem.what, problem)
-    age = source.index_updated_at and datetime.now(UTC) - source.index_updated_at
-    if age and age > timedelta(days=settings().stale_days):
-        detail = f"Its index is {age.days} days old. Is the mirror still updated?"
-        return Health("warn", "Stale", detail)
-    return Health("ok", "Good")
+    @property
+    def announcement(self) -> str:
+        """What a screen reader says when the state changes."""
+        return ": ".join(filter(None, (self.health.text, self.health.detail)))
+
+    @property
+    def keyring(self) -> str:
+        """Where its keys come from."""
+        if self.source.is_unsigned:
+            return "Not required (unsigned source)"
+        return self.source.keyring_filename or "Stored in the database"
+
+
+@dataclass(frozen=True)
+class KeyRow:
+    """A key that may sign a source, as its page shows it."""
+
+    key: KeyInfo
+
+    @property
+    def state(self) -> State:
+        """Whether its signatures count."""
+        if self.key.is_revoked:
+            return State(Severity.ERROR, "Revoked")
+        if self.key.is_expired:
+            return State(Severity.ERROR, "Expired")
+        return State(Severity.OK, "Valid")
 
 
 def rows() -> list[SourceRow]:
@@ -78,10 +88,10 @@ def is_managed() -> bool:
 
 
 def require_managed() -> None:
-    """Refuse a change from a page that manages nothing."""
+    """Refuse a change from a page that is read-only."""
     if not is_managed():
         raise Conflict(
-            "There is more than one boot source, so pages manage nothing.",
+            "More than one boot source is configured, so these pages are read-only.",
             next_step="Use the REST API, or set SLIPWAY_SINGLE_SOURCE=off.",
         )
 
@@ -100,7 +110,7 @@ def _row(source: BootSource, products: dict[int, int], picked: dict[int, int]) -
     return SourceRow(
         source=source,
         title=title_of(source),
-        health=health_of(source),
+        health=health.judge(source),
         products=products.get(source.id, 0),
         selections=picked.get(source.id, 0),
         signer=grouped(source.signer_fingerprint),

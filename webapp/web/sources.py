@@ -12,11 +12,10 @@ from webapp.extensions import settings
 from webapp.models import BootSource, Role
 from webapp.services.sources import catalogue, refreshing, sources
 from webapp.services.sources.drafts import MAAS_IO_FINGERPRINT, SourceDraft, grouped
-from webapp.trust.keyrings import KeyInfo
 from webapp.web import source_form, source_health
 from webapp.web.access import me, requires
 from webapp.web.source_form import SourceForm
-from webapp.web.source_health import is_managed, require_managed, row_of, title_of
+from webapp.web.source_health import KeyRow, is_managed, require_managed, row_of, title_of
 
 blueprint = Blueprint("sources", __name__, url_prefix="/sources")
 blueprint.add_app_template_filter(grouped, "fingerprint")
@@ -34,8 +33,9 @@ def index() -> ResponseReturnValue:
         "sources/index.html",
         "sources/_list.html",
         rows=rows,
+        announcement=" ".join(f"{row.title}: {row.health.text}." for row in rows),
         is_managed=is_managed(),
-        is_reading=any(row.health.level == "busy" for row in rows),
+        is_reading=any(row.health.is_checking for row in rows),
     )
 
 
@@ -50,14 +50,14 @@ def new() -> ResponseReturnValue:
 @blueprint.post("/connect")
 @requires(Role.ADMINISTRATOR, form_bytes=KEYRING_FORM_BYTES)
 def connect() -> ResponseReturnValue:
-    """Read the source of the form and show what it offers; saves nothing."""
+    """Connect to the source of the form and show what it offers; saves nothing."""
     return _connect(None)
 
 
 @blueprint.post("/form")
 @requires(Role.ADMINISTRATOR, form_bytes=KEYRING_FORM_BYTES)
 def reopen() -> ResponseReturnValue:
-    """Go back from the preview to the form, with all that was given."""
+    """Go back from the preview to the form, with everything that was entered."""
     draft = _previewed()
     return _form_page(source_form.carry(source_form.form_of(draft), draft), None)
 
@@ -68,21 +68,21 @@ def create() -> ResponseReturnValue:
     """Save the source that was previewed."""
     require_managed()
     source = sources.add(_previewed(), me().username)
-    flash(f"Saved {title_of(source)}. Its catalogue is being read.", "ok")
+    flash(f"Saved {title_of(source)}. Reading its catalogue…", "ok")
     return hx.see_other(url_for("sources.show", source_id=source.id))
 
 
 @blueprint.get("/<int(max=2147483647):source_id>")
 @requires(Role.VIEWER)
 def show(source_id: int) -> ResponseReturnValue:
-    """Show one source: who signs, how old, what it offers, what is wrong."""
+    """Show one source: who signs, how old, what it offers, problems."""
     source = sources.get(source_id)
     row = row_of(source)
-    keys: tuple[KeyInfo, ...] = ()
+    keys: tuple[KeyRow, ...] = ()
     keyring_problem = None
     try:
         keyring = sources.keyring_of(source)
-        keys = keyring.keys if keyring else ()
+        keys = tuple(KeyRow(key) for key in keyring.keys) if keyring else ()
     except Problem as problem:
         keyring_problem = problem
     return hx.render(
@@ -94,7 +94,7 @@ def show(source_id: int) -> ResponseReturnValue:
         keyring_problem=keyring_problem,
         maas_io_fingerprint=grouped(MAAS_IO_FINGERPRINT),
         is_managed=is_managed(),
-        is_reading=row.health.level == "busy",
+        is_reading=row.health.is_checking,
     )
 
 
@@ -128,7 +128,7 @@ def update(source_id: int) -> ResponseReturnValue:
     require_managed()
     source = sources.get(source_id)
     sources.update_source(source, _previewed(), me().username)
-    flash("Saved. Selections and stored images stay as they are.", "ok")
+    flash("Boot source saved. Selections and stored images aren't affected.", "ok")
     return hx.see_other(url_for("sources.show", source_id=source_id))
 
 
@@ -153,7 +153,7 @@ def switch(source_id: int) -> ResponseReturnValue:
 @blueprint.get("/<int(max=2147483647):source_id>/remove")
 @requires(Role.ADMINISTRATOR)
 def confirm_remove(source_id: int) -> ResponseReturnValue:
-    """Say what goes with the source and ask."""
+    """Show what removing the source deletes, and ask."""
     return hx.render("sources/remove.html", None, row=row_of(sources.get(source_id)))
 
 

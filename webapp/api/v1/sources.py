@@ -24,8 +24,9 @@ from webapp.api.v1.schemas import (
 from webapp.errors import InvalidFields
 from webapp.models import BootSource, BootSourceSelection
 from webapp.services.accounts.tokens import Scope
-from webapp.services.sources import catalogue, refreshing, selections, sources
+from webapp.services.sources import catalogue, health, refreshing, selections, sources
 from webapp.services.sources.drafts import SourceDraft
+from webapp.services.sources.health import SourceState
 from webapp.streams.filters import Wanted
 
 routes = Routes("sources")
@@ -73,6 +74,7 @@ class SourceResponse(ResponseModel):
             "signed_at",
             "signer",
             "problem",
+            "state",
             "updated_at",
         }
     )
@@ -97,6 +99,7 @@ class SourceResponse(ResponseModel):
     index_updated_at: datetime | None
     signed_at: datetime | None
     signer: str
+    state: SourceState
     problem: ProblemItem | None
 
 
@@ -236,7 +239,7 @@ def unselect(call: PlainCall, id: int, selection_id: int) -> None:
 
 def response_of(row: BootSource) -> SourceResponse:
     """A source without its secrets."""
-    problem = refreshing.problem_of(row)
+    found = health.judge(row)
     return SourceResponse(
         id=row.id,
         url=row.url,
@@ -258,7 +261,8 @@ def response_of(row: BootSource) -> SourceResponse:
         index_updated_at=row.index_updated_at,
         signed_at=row.signed_at,
         signer=row.signer_fingerprint,
-        problem=ProblemItem(**problem.as_dict()) if problem else None,
+        state=found.state,
+        problem=ProblemItem(**found.problem.as_dict()) if found.problem else None,
     )
 
 

@@ -24,6 +24,7 @@ from webapp.extensions import settings
 from webapp.services.accounts.tokens import Scope
 from webapp.services.overview import health, status, store
 from webapp.services.system import events, live_settings
+from webapp.severity import Severity
 
 routes = Routes("system")
 
@@ -43,16 +44,16 @@ class StatusResponse(ResponseModel):
 
 
 class CheckResponse(ResponseModel):
-    """One check. state: ok, warn or bad."""
+    """One check. severity: ok, off, busy, warn or error."""
 
     name: str
-    state: str
+    severity: Severity
     found: str
     next_step: str
 
 
 class HealthResponse(ResponseModel):
-    """All checks, worst first. is_well: none is bad."""
+    """All checks, most serious first. is_well: there are no errors."""
 
     is_well: bool
     checks: list[CheckResponse]
@@ -115,9 +116,9 @@ def read_status(call: PlainCall) -> StatusResponse:
 @routes("GET", "/health", Scope.ADMIN)
 def read_health(call: PlainCall) -> HealthResponse:
     """Check the system, and show what to do about each problem."""
-    found = health.look()
+    found = health.run_checks()
     return HealthResponse(
-        is_well=all(check.state != health.BAD for check in found),
+        is_well=all(check.severity != Severity.ERROR for check in found),
         checks=[CheckResponse.model_validate(check) for check in found],
     )
 

@@ -92,7 +92,7 @@ def delete_resources(resource_ids: Sequence[int], actor: str) -> None:
     missing = set(resource_ids) - {row.id for row in found}
     if missing:
         raise NotFound(
-            "There is no such boot resource.",
+            "Boot resource not found.",
             where=f"boot resource {min(missing)}",
             next_step="Look at the list of images; it may have been removed.",
         )

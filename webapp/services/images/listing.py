@@ -294,7 +294,7 @@ def _ordered(images: Iterable[Image], picture: Picture) -> list[Image]:
 
 
 def _unknown(resource_id: int) -> NotFound:
-    return NotFound("There is no such boot resource.", where=f"boot resource {resource_id}")
+    return NotFound("Boot resource not found.", where=f"boot resource {resource_id}")
 
 
 def _is_listed() -> ColumnElement[bool]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How an image is doing: its status, and when that is not good, the cause and the next step."""
+"""The status of an image, with a cause and a next step when something has to be done."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Status(enum.StrEnum):
     QUEUED = "Queued for download"
     DOWNLOADING = "Downloading"
     REMOVING = "Will be deleted"
-    GONE = "Kept: gone from the source"
+    GONE = "Kept (no longer offered)"
     FAILED = "Failed"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A status in words; ``percent`` only while it is downloaded."""
+    """A status with cause and next step; ``percent`` only while it is downloading."""
 
     status: Status
     cause: str = ""
@@ -122,10 +122,10 @@ def of_stored(
     if is_damaged:
         return _damaged(first, progress)
     if progress.is_active:
-        cause = "A newer version is on its way; this one is served until it is whole."
+        cause = "Updating. The current version is served until the new one is complete."
         return _on_its_way(progress, cause)
     if progress.failure is not None:
-        cause = f"The newest version was not stored: {progress.failure.what}"
+        cause = f"The latest version could not be downloaded: {progress.failure.what}"
         return Verdict(Status.FAILED, cause, progress.failure.next_step)
     is_selectable = first.rtype == ResourceType.SYNCED and not first.bootloader_type
     if is_selectable and not is_wanted:
@@ -134,14 +134,14 @@ def of_stored(
     if gone is not None:
         return Verdict(
             Status.GONE,
-            f"The source stopped offering it on {gone.day} {gone:%B %Y}.",
-            "Delete it here when no machine needs it any more.",
+            f"No longer offered since {gone.day} {gone:%B %Y}.",
+            "Delete it when no machine needs it.",
         )
     if first.rtype == ResourceType.UPLOADED and not has_installer:
         return Verdict(
             Status.SYNCED,
-            f"Nothing can install it yet: there is no Ubuntu image for {first.arch}.",
-            "Select one; machines boot it to write this image to their disk.",
+            f"Can't be deployed yet: it needs an Ubuntu image for {first.arch}.",
+            "Select one. Machines boot it to write this image to disk.",
         )
     return Verdict(Status.SYNCED)
 
@@ -160,10 +160,10 @@ def _damaged(first: BootResource, progress: Progress) -> Verdict:
 def _unselected(source: BootSource | None, is_offered: bool) -> Verdict:
     # What a source that is off or cannot be read lacks proves nothing: see planning.
     if source is not None and (not source.is_enabled or source.error_code):
-        why = "cannot be read" if source.is_enabled else "is turned off"
-        return Verdict(Status.SYNCED, f"Not selected any more; kept while its source {why}.")
-    next_step = "It goes with the next import" + ("; tick it to keep it." if is_offered else ".")
-    return Verdict(Status.REMOVING, "It is not selected any more.", next_step)
+        why = "can't be read" if source.is_enabled else "is off"
+        return Verdict(Status.SYNCED, f"No longer selected. Kept while its boot source {why}.")
+    next_step = "The next import deletes it." + (" Select it to keep it." if is_offered else "")
+    return Verdict(Status.REMOVING, "No longer selected.", next_step)
 
 
 def of_selected(
@@ -184,7 +184,9 @@ def of_selected(
         return trouble
     if is_importing:
         return Verdict(Status.QUEUED)
-    next_step = "It comes with the next import." if is_automatic else "Start an import to fetch it."
+    next_step = (
+        "The next import downloads it." if is_automatic else "Start an import to download it."
+    )
     return Verdict(Status.SELECTED, "", next_step)
 
 
@@ -193,13 +195,13 @@ def _trouble(box: Box, source: BootSource | None) -> Verdict | None:
     if source is None or (box.digests and not source.error_code):
         return None
     if not source.is_enabled:
-        words = ("Its boot source is turned off.", "Turn the source on, or untick the image.")
+        words = ("Its boot source is off.", "Turn the source on, or deselect the image.")
     elif source.error_code:
-        words = ("Its boot source cannot be read.", "Look at the boot source.")
+        words = ("Its boot source can't be read.", "Fix the boot source.")
     elif source.checked_at is None:
-        words = ("Its boot source is being read.", "")
+        words = ("Its boot source is being checked.", "")
     else:
-        words = ("Its boot source does not offer it.", "Untick it, or wait until it is back.")
+        words = ("Its boot source doesn't offer it.", "Wait until it does, or deselect the image.")
     return Verdict(Status.SELECTED, *words)
 
 

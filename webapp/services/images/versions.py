@@ -68,9 +68,9 @@ def delete(resource_id: int, version: str, actor: str) -> None:
     resource, chosen = _locked(resource_id, version)
     if resource.current_set_id == chosen.id:
         raise Conflict(
-            "Machines get this version.",
+            "This version is in use.",
             where=f"{resource.name} {version}",
-            next_step="Make another version the current one first, or delete the whole image.",
+            next_step="Make another version current first, or delete the image.",
         )
     chosen.retired_at = utcnow()
     publishing.bump()
@@ -91,18 +91,18 @@ def _locked(resource_id: int, version: str) -> tuple[BootResource, ResourceSet]:
         .execution_options(populate_existing=True)
     )
     if resource is None:
-        raise NotFound("There is no such image.", where=f"boot resource {resource_id}")
+        raise NotFound("Image not found.", where=f"boot resource {resource_id}")
     if resource.rtype != ResourceType.UPLOADED:
         raise Conflict(
-            "A boot source decides about the versions of this image.",
+            "The versions of this image come from a boot source.",
             where=resource.name,
             next_step="Only uploaded images can be rolled back.",
         )
     chosen = next((s for s in of(resource_id) if s.version == version), None)
     if chosen is None:
         raise NotFound(
-            "There is no such version any more.",
+            "Version not found.",
             where=f"{resource.name} {version[:60]}",
-            next_step="Look at the list of versions.",
+            next_step="It may have been removed. See the list of versions.",
         )
     return resource, chosen

@@ -10,12 +10,13 @@ from webapp.errors import Problem
 from webapp.extensions import store
 from webapp.services.images import listing
 from webapp.services.imports import runs
-from webapp.services.sources import catalogue, refreshing, sources
+from webapp.services.sources import catalogue, sources
+from webapp.services.sources import health as source_health
 
 
 @dataclass(frozen=True)
 class Overview:
-    """Sources, images, the run that is going on, and what the store holds (bytes)."""
+    """Sources, images, the current run, and what the store holds (bytes)."""
 
     sources: list[dict[str, Any]]
     images: list[dict[str, Any]]
@@ -28,9 +29,10 @@ class Overview:
 
 
 def overview() -> Overview:
-    """Look at everything once; reads only."""
+    """Read everything once; changes nothing."""
     rows = sources.all_sources()
-    problems = [p.as_dict() for p in map(refreshing.problem_of, rows) if p is not None]
+    judged = [source_health.judge(row) for row in rows]
+    problems = [health.problem.as_dict() for health in judged if health.problem is not None]
     try:
         free = store().free_bytes()
     except Problem as problem:
@@ -50,9 +52,10 @@ def overview() -> Overview:
                 "refreshed_at": row.refreshed_at,
                 "index_updated_at": row.index_updated_at,
                 "signer": row.signer_fingerprint,
-                "error": row.error_code,
+                "state": str(health.state),
+                "error": health.problem.code if health.problem else "",
             }
-            for row in rows
+            for row, health in zip(rows, judged, strict=True)
         ],
         images=[image_dict(image) for image in listing.listed(catalogue.read())],
         run=run_dict(current) if current else None,

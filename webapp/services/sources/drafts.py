@@ -56,8 +56,8 @@ def check(draft: SourceDraft, source_id: int | None = None) -> tuple[SourceDraft
         draft = replace(draft, keyring_filename="", keyring_data=None)
     elif draft.url and not normalise(draft.url).is_signed:
         problems["url"] = [
-            "This index is not signed. Use the address of the signed one (index.sjson), "
-            "or say explicitly that the source is unsigned."
+            "This index isn't signed. Use the URL of the signed one (index.sjson), "
+            "or confirm that the source is unsigned."
         ]
     _check_route(draft, problems)
     if problems:
@@ -102,7 +102,7 @@ def _tested_keyring(draft: SourceDraft, problems: dict[str, list[str]]) -> Keyri
 def missing_keyring(path: str) -> KeyringProblem:
     """The problem of a keyring file that is not there, with the three ways out."""
     return KeyringProblem(
-        "The keyring file of this boot source is not on this machine.",
+        "The keyring file of this boot source doesn't exist on this server.",
         code="keyring-missing",
         where=path,
         expected="a file with the public keys that sign the source",
@@ -111,7 +111,7 @@ def missing_keyring(path: str) -> KeyringProblem:
             "Install it (on Ubuntu: apt install ubuntu-keyring), or paste or upload the public "
             "key on the source's page, or give the path of another keyring file. Images from "
             "images.maas.io are signed by "
-            f"{grouped(MAAS_IO_FINGERPRINT)}: compare before you trust."
+            f"{grouped(MAAS_IO_FINGERPRINT)}: verify the fingerprint before you trust a key."
         ),
     )
 
@@ -125,15 +125,15 @@ def _check_route(draft: SourceDraft, problems: dict[str, list[str]]) -> None:
     if draft.proxy_url and not live_settings.is_proxy(draft.proxy_url):
         problems["proxy_url"] = ["Enter the proxy as http://host:port/."]
     if draft.ca_file and not os.path.isfile(draft.ca_file):
-        problems["ca_file"] = ["There is no such file on this machine."]
+        problems["ca_file"] = ["This file doesn't exist on this server."]
     if draft.auth_kind not in ("none", "basic", "bearer"):
         problems["auth_kind"] = ["Select none, basic or bearer."]
     elif draft.auth_kind == "basic" and not draft.auth_username:
-        problems["auth_username"] = ["Enter the user name for the basic login."]
+        problems["auth_username"] = ["Enter the user name."]
     if draft.auth_kind in ("basic", "bearer") and not draft.auth_secret:
         problems["auth_secret"] = ["Enter the password or token."]
     if draft.auth_kind != "none" and is_in_clear(draft.url) and not draft.auth_in_clear:
         problems["auth_in_clear"] = [
-            "Over http:// anybody on the way can read this login. Use an https:// address, "
-            "or say that you accept that."
+            "Over http, anyone in between can read these credentials. Use an https URL, "
+            "or confirm that you accept this."
         ]

@@ -43,9 +43,9 @@ def get(source_id: int, selection_id: int) -> BootSourceSelection:
     selection = db.session.get(BootSourceSelection, selection_id)
     if selection is None or selection.source_id != source_id:
         raise NotFound(
-            "There is no such selection.",
+            "Selection not found.",
             where=f"selection {selection_id} of boot source {source_id}",
-            next_step="Look at the selections of that boot source.",
+            next_step="See the selections of that boot source.",
         )
     return selection
 

@@ -57,9 +57,9 @@ def get(source_id: int) -> BootSource:
     source = db.session.get(BootSource, source_id)
     if source is None:
         raise NotFound(
-            "There is no such boot source.",
+            "Boot source not found.",
             where=f"boot source {source_id}",
-            next_step="Look at the list of boot sources; it may have been removed.",
+            next_step="It may have been removed. See the list of boot sources.",
         )
     return source
 

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a boot source is doing: judged here once, for pages, ``doctor``, ``status`` and lists."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from webapp.errors import Problem
+from webapp.extensions import settings
+from webapp.models import BootSource, utcnow
+from webapp.services.sources import refreshing
+from webapp.severity import Severity
+
+
+class SourceState(enum.StrEnum):
+    """The state of a source; part of ``/api/v1``."""
+
+    OK = "ok"
+    OFF = "off"
+    CHECKING = "checking"  # new or changed, and not checked by the worker yet
+    STALE = "stale"
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True)
+class SourceHealth:
+    """One source's state; ``problem`` is set when it can't be read."""
+
+    state: SourceState
+    severity: Severity
+    detail: str = ""
+    next_step: str = ""
+    problem: Problem | None = None
+
+    @property
+    def text(self) -> str:
+        """The state in a word, for people."""
+        return "OK" if self.state == SourceState.OK else self.state.capitalize()
+
+    @property
+    def is_checking(self) -> bool:
+        """Whether the worker will change the state in a moment."""
+        return self.state == SourceState.CHECKING
+
+
+def judge(source: BootSource, now: datetime | None = None) -> SourceHealth:
+    """Judge a source by its last refresh; nothing of the judgement is stored.
+
+    A source that is off has no problem, whatever its last refresh met.
+    """
+    if not source.is_enabled:
+        return SourceHealth(SourceState.OFF, Severity.OFF, "Nothing is imported from it.")
+    if source.checked_at is None:
+        return SourceHealth(
+            SourceState.CHECKING,
+            Severity.BUSY,
+            "Waiting for the worker to check it.",
+            "If this lasts, make sure that the worker is running.",
+        )
+    problem = refreshing.problem_of(source)
+    if problem is not None:
+        return SourceHealth(
+            SourceState.UNREADABLE, Severity.ERROR, problem.what, problem.next_step, problem
+        )
+    updated = source.index_updated_at
+    age = (now or utcnow()) - updated if updated else timedelta(0)
+    if age > timedelta(days=settings().stale_days):
+        return SourceHealth(
+            SourceState.STALE,
+            Severity.WARN,
+            f"Its index is {age.days} days old.",
+            "Check that the mirror is still being updated.",
+        )
+    return SourceHealth(SourceState.OK, Severity.OK)
