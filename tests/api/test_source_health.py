@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests import factories
+from tests.support import factories
 from tests.web.visitors import Visitor, text_of
 from webapp.extensions import db
 from webapp.models import Role, utcnow
