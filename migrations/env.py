@@ -8,7 +8,7 @@ from sqlalchemy import MetaData, text
 
 from webapp.models import Base
 from webapp.models.base import UTCDateTime
-from webapp.storage.database import storage_metadata
+from webapp.storage.tables import storage_metadata
 
 TARGET: list[MetaData] = [Base.metadata, storage_metadata]
 

@@ -13,7 +13,7 @@ from tests.support import factories
 from tests.support.live import ADMIN, PASSWORD, LiveSlipway, _database
 from webapp.extensions import db
 from webapp.models import Role
-from webapp.services.accounts import users
+from webapp.services.accounts import keys
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def new_key(app: Flask) -> Callable[..., str]:
 
     def make(role: Role = Role.ADMINISTRATOR, **values: object) -> str:
         with app.app_context():
-            key = users.create_api_key(factories.user(role=role, **values), "a script")
+            key = keys.create_api_key(factories.user(role=role, **values), "a script")
             db.session.remove()
         return key
 

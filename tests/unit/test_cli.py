@@ -28,7 +28,7 @@ from webapp.cli.main import cli
 from webapp.config import setting_fields
 from webapp.extensions import db
 from webapp.models import Role, RunState, utcnow
-from webapp.services.accounts import users
+from webapp.services.accounts import keys, users
 
 PASSWORD = "correct horse battery staple"
 Done = subprocess.CompletedProcess[str]
@@ -387,7 +387,7 @@ def test_a_key_is_printed_alone_and_works(slipway: Shell, region: Flask) -> None
     done = slipway("admin", "apikey", "Ada", "--label", "terraform")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(r"[A-Za-z0-9]+:[A-Za-z0-9]+:[A-Za-z0-9]+\n", done.stdout)
-    assert users.check_api_key(*done.stdout.strip().split(":")) == user
+    assert keys.check_api_key(*done.stdout.strip().split(":")) == user
     assert "User not found." in refused(slipway("admin", "apikey", "nobody"))
     assert "name:" in refused(slipway("admin", "apikey", "ada", "--label", "x" * 101))
 

@@ -43,7 +43,7 @@ from webapp.models import (
     User,
     utcnow,
 )
-from webapp.storage.database import storage_metadata
+from webapp.storage.tables import storage_metadata
 from webapp.storage.errors import StoreUnusable
 
 pytestmark = pytest.mark.both_databases

@@ -16,7 +16,7 @@ from tests.web.visitors import PASSWORD, Visitor, everything, leads_to, text_of
 from webapp.errors import Conflict, InvalidFields, NotFound
 from webapp.extensions import db
 from webapp.models import APIKey, Event, LoginSession, Role, User, utcnow
-from webapp.services.accounts import keys, sessions, users
+from webapp.services.accounts import credentials, keys, sessions, users
 
 NEW = "a quite different passphrase"
 Count = Callable[[], AbstractContextManager[Queries]]
@@ -123,7 +123,7 @@ def test_the_cookie_that_carries_a_new_key_hides_it(maria: Visitor) -> None:
 def test_a_key_opens_the_api_for_its_user_and_is_marked_as_used(app: Flask, maria: Visitor) -> None:
     parts = new_key(maria).split(":")
     with app.app_context():
-        user = users.check_api_key(*parts)
+        user = keys.check_api_key(*parts)
         assert user
         assert user.username == "maria"
         assert db.session.scalars(select(APIKey.used_at)).one()
@@ -141,14 +141,14 @@ def test_every_part_of_a_key_counts(app: Flask, maria: Visitor) -> None:
             ("\0", "\0", "\0"),
             ("", "", ""),
         ):
-            assert users.check_api_key(*wrong) is None
+            assert keys.check_api_key(*wrong) is None
 
 
 def test_a_key_of_somebody_kept_out_stops_working(app: Flask, maria: Visitor) -> None:
     parts = new_key(maria).split(":")
     with app.app_context():
         users.set_active(users.user_named("maria"), False, actor="test")
-        assert users.check_api_key(*parts) is None
+        assert keys.check_api_key(*parts) is None
 
 
 def test_a_revoked_key_stops_working_after_a_page_that_asks(app: Flask, maria: Visitor) -> None:
@@ -159,7 +159,7 @@ def test_a_revoked_key_stops_working_after_a_page_that_asks(app: Flask, maria: V
     assert "can't be undone" in text_of(asked)
     assert maria.post(f"/account/keys/{key_id}/revoke").status_code == 303
     with app.app_context():
-        assert users.check_api_key(*parts) is None
+        assert keys.check_api_key(*parts) is None
     assert maria.get(f"/account/keys/{key_id}/revoke").status_code == 404
 
 
@@ -183,12 +183,12 @@ def test_a_key_needs_a_name(app: Flask, maria: Visitor, name: str) -> None:
 
 
 def test_keys_are_counted(region: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "MAX_KEYS", 2)
+    monkeypatch.setattr(credentials, "MAX_EACH", 2)
     user = factories.user()
     for _ in range(2):
-        users.create_api_key(user, "script")
+        keys.create_api_key(user, "script")
     with pytest.raises(InvalidFields, match="Revoke one first"):
-        users.create_api_key(user, "script")
+        keys.create_api_key(user, "script")
 
 
 # -- users

@@ -23,10 +23,10 @@ def admin_apikey(name: str, label: str, as_json: bool) -> None:
       slipway admin apikey ada
       maas login lab http://localhost:5240/MAAS/ "$(slipway admin apikey ada)"
     """
-    from webapp.services.accounts import users
+    from webapp.services.accounts import keys, users
 
     with app_context():
-        key = users.create_api_key(users.user_named(name), label)
+        key = keys.create_api_key(users.user_named(name), label)
     output.say({"key": key}, as_json, key)
 
 
@@ -83,10 +83,10 @@ def admin_revoke_apikey(name: str, key_id: int, as_json: bool) -> None:
     Examples:
       slipway admin revoke-apikey ada 3
     """
-    from webapp.services.accounts import users
+    from webapp.services.accounts import keys, users
 
     with app_context():
-        users.revoke_api_key(users.user_named(name), key_id)
+        keys.revoke_api_key(users.user_named(name), key_id)
     output.say({"revoked": key_id}, as_json, f"Revoked API key {key_id} of {name}.")
 
 

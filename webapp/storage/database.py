@@ -16,10 +16,8 @@ from webapp.storage.errors import BlobBusy, BlobMissing, StoreFull
 from webapp.storage.leases import LEASE_S, give_up, is_dead, new_owner
 from webapp.storage.row_uploads import RowReceiver
 from webapp.storage.rows import RowReader, RowWriter
-from webapp.storage.tables import STORE_UNCOMPRESSED, blob_store, storage_metadata
+from webapp.storage.tables import blob_store
 from webapp.storage.transactions import Transactions
-
-__all__ = ["STORE_UNCOMPRESSED", "DatabaseStore", "storage_metadata"]
 
 _PAGE = 1000  # digests in one query
 

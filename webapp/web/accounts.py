@@ -194,7 +194,7 @@ def add_key() -> ResponseReturnValue:
     if not form.validate():
         return _account_page(key_form=form, status=422)
     try:
-        key = users.create_api_key(users.get(me().user_id), form.name.data)
+        key = api_keys.create_api_key(users.get(me().user_id), form.name.data)
     except InvalidFields as problem:
         forms.show(problem, form)
         return _account_page(key_form=form, status=422)
@@ -223,7 +223,7 @@ def confirm_revoke(key_id: int) -> ResponseReturnValue:
 @requires(Role.VIEWER)
 def revoke_key(key_id: int) -> ResponseReturnValue:
     """Delete one of one's own keys."""
-    users.revoke_api_key(users.get(me().user_id), key_id)
+    api_keys.revoke_api_key(users.get(me().user_id), key_id)
     flash("API key revoked.", "ok")
     return hx.see_other(url_for("accounts.account", _anchor="keys"))
 

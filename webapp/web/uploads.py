@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from itertools import islice
 from typing import Any
 
 from flask import Blueprint, Response, flash, jsonify, request, url_for
@@ -149,17 +148,16 @@ def fetch() -> ResponseReturnValue:
 @requires(Role.ADMINISTRATOR, form_bytes=MOST)
 def look() -> ResponseReturnValue:
     """Say what a file is by its first megabyte, which is the body; nothing is kept."""
-    head = b"".join(islice(Incoming(request).pieces(), checking.HEAD_PIECES))
-    drain(request)
     said = request.args
     size = said.get("size", "")
     report = checking.of_head(
-        head[: checking.HEAD],
+        Incoming(request).pieces(),
         said.get("name", "")[:200],
         said.get("architecture", "")[:100],
         said.get("filetype", "")[:40],
         size=int(size) if size.isdigit() and len(size) < 16 else None,
     )
+    drain(request)
     return hx.part("uploads/_verdict.html", report=report.as_dict(), upload=None, is_sent=False)
 
 

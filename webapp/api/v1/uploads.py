@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from itertools import islice
 from typing import Any, ClassVar
 
 from flask import Response, request
@@ -208,9 +207,10 @@ def change(call: Call[Empty, UploadChangeRequest], id: int) -> UploadResponse:
 @routes("POST", "/uploads/inspect", Scope.READ, takes_bytes=True)
 def inspect(call: Call[InspectionFilter, None]) -> InspectionResponse:
     """Inspect the first megabyte of a file before uploading it; nothing is saved."""
-    head = b"".join(islice(call.stream.pieces(), checking.HEAD_PIECES))[: checking.HEAD]
     file = call.query
-    report = checking.of_head(head, file.name, file.architecture, file.filetype, size=file.size)
+    report = checking.of_head(
+        call.stream.pieces(), file.name, file.architecture, file.filetype, size=file.size
+    )
     return InspectionResponse(
         verdict=report.verdict,
         words=report.words,

@@ -12,9 +12,9 @@ from webapp.services.accounts import keys, sessions, two_factor
 
 
 def create_authorisation_token(call: Call) -> Response:
-    """Make an API key
+    """Create an API key
 
-    It is shown this once; only a hash of it is kept.
+    The key is shown only once.
 
     :param name: Optional. What the key is for.
     :type name: String
@@ -26,9 +26,9 @@ def create_authorisation_token(call: Call) -> Response:
 def delete_authorisation_token(call: Call) -> Response:
     """Revoke one of your API keys
 
-    It stops working at once.
+    It stops working immediately.
 
-    :param token_key: Required. The middle one of the key's three parts.
+    :param token_key: Required. The middle part of the key.
     :type token_key: String
     """
     token = call.arguments.text("token_key")
@@ -39,7 +39,7 @@ def delete_authorisation_token(call: Call) -> Response:
 
 
 def authenticate(call: Call) -> Response:
-    """Make an API key for a user name and a password, as libmaas asks for one."""
+    """Create an API key for a user name and password, as libmaas requests one."""
     arguments = call.arguments
     user = sessions.authenticate(
         arguments.text("username"),
@@ -84,7 +84,7 @@ RESOURCES = (
         ),
     ),
 )
-# Not under the API's path, and not described.
+# Not below the API's path, and not described.
 AUTHENTICATE = Resource(
     "authenticate",
     "/MAAS/accounts/authenticate/",

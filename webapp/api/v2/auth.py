@@ -8,7 +8,7 @@ from oauthlib.oauth1.rfc5849 import utils as oauth
 
 from webapp.errors import Problem
 from webapp.models import User
-from webapp.services.accounts import users
+from webapp.services.accounts import keys
 
 MAX_HEADER = 4096
 
@@ -34,7 +34,7 @@ def identify(request: Request) -> User:
     empty, ampersand, secret = fields.get("oauth_signature", "").partition("&")
     user = None
     if consumer and token and ampersand and not empty:
-        user = users.check_api_key(consumer, token, oauth.unescape(secret))
+        user = keys.check_api_key(consumer, token, oauth.unescape(secret))
     if user is None:
         raise KeyRefused("Invalid API key.")
     return user

@@ -28,16 +28,16 @@ from webapp.services.uploads import fields, finishing, names, removal, uploads
 
 PATH = f"{API}/boot-resources/"
 MAX_CONTENT_BYTES = 48 << 20  # 32 MiB in base64, and some room
-# We generate nothing, but scripts for 2.9 may ask for it.
+# Nothing is generated here, but scripts for MAAS 2.9 may filter by it.
 TYPES = ("all", "generated", "synced", "uploaded")
 
 
 def read_all(call: Call) -> Response:
-    """List what is stored
+    """List boot resources
 
-    The sets and files of an image are told when it is read by its id.
+    Read a boot resource by its id to see its sets and files.
 
-    :param type: Optional. One of all, generated, synced, uploaded; all when left out.
+    :param type: Optional. One of all, generated, synced, uploaded. Default: all.
     :type type: String
     """
     # Go clients send it with a capital (rule: rest-go-clients).
@@ -52,38 +52,38 @@ def read_all(call: Call) -> Response:
 
 def read(call: Call, id: int) -> Response:
     """Read a boot resource with its sets and files."""
-    return as_json(whole(id))
+    return as_json(detail(id))
 
 
 def delete(call: Call, id: int) -> Response:
     """Delete a boot resource
 
-    Machines do not get it any more. An image that is still selected comes back
-    with the next import: delete its selection first.
+    Machines can no longer boot it. If it's still selected, the next import downloads
+    it again, so delete its selection first.
     """
     removal.remove([id], call.actor)
     return deleted()
 
 
 def import_images(call: Call) -> Response:
-    """Start the import of all selected images; one that runs already goes on."""
+    """Import all selected images; if an import is already running, it continues."""
     runs.queue("manual", call.actor)
     return text("Import of boot resources started")
 
 
 def stop_import(call: Call) -> Response:
-    """Stop the import; nothing happens when none runs."""
+    """Stop the running import, if there is one."""
     runs.stop(call.actor)
     return text("Import of boot resources is being stopped")
 
 
 def is_importing(call: Call) -> Response:
-    """Tell whether an import runs."""
+    """Show whether an import is running."""
     return as_json(runs.is_importing())
 
 
 def as_dict(resource: BootResource | Row[Any]) -> dict[str, Any]:
-    """A boot resource as clients read it in a list."""
+    """A boot resource as clients expect it in a list."""
     return {
         "id": resource.id,
         "type": resource.rtype.capitalize(),
@@ -97,19 +97,19 @@ def as_dict(resource: BootResource | Row[Any]) -> dict[str, Any]:
     }
 
 
-def whole(id: int) -> dict[str, Any]:
-    """A boot resource with its sets: what machines get, and what is being uploaded.
+def detail(id: int) -> dict[str, Any]:
+    """A boot resource with its sets: the current one, and open uploads.
 
     Keys sort as text with the newest last, since clients take the largest one.
     """
     resource = listing.resource_with_sets(id)
     sets = {s.version: _set_dict(s) for s in resource.sets if s.id == resource.current_set_id}
     for upload in uploads.open_of([id]):
-        sets[upload.version] = _coming_dict(upload)
+        sets[upload.version] = _upload_dict(upload)
     return {**as_dict(resource), "sets": dict(sorted(sets.items()))}
 
 
-def _coming_dict(row: Upload) -> dict[str, Any]:
+def _upload_dict(row: Upload) -> dict[str, Any]:
     percent = 100.0 * row.received / row.size if row.size else 0.0
     filename = names.FILENAMES[row.ftype]
     file = {
@@ -156,24 +156,24 @@ def _file_dict(row: ResourceFile) -> dict[str, Any]:
 def create(call: Call) -> Response:
     """Upload an image
 
-    Send the file in pieces afterwards, each with PUT to the ``upload_uri`` of the
-    answer; a small one may be sent right here, as ``content``. An image of the
-    same name and architecture gets a new version; the old one serves until then.
+    Then send the file in pieces, each with PUT to the ``upload_uri`` of the
+    response; or send a small one here as ``content``. If an image with this name
+    and architecture exists, it gets a new version once the upload is complete.
 
-    :param name: Required. Its name, such as web-server or esxi/8.0.
+    :param name: Required. The name, e.g. web-server or esxi/8.0.
     :type name: String
-    :param architecture: Required. Architecture and subarchitecture, such as amd64/generic.
+    :param architecture: Required. Architecture and subarchitecture, e.g. amd64/generic.
     :type architecture: String
     :param sha256: Required without content. SHA-256 of the file, 64 hex digits.
     :type sha256: String
     :param size: Required without content. Size of the file in bytes.
     :type size: Int
-    :param title: Optional. A title for people.
+    :param title: Optional. The title shown on pages.
     :type title: String
     :param filetype: Optional. One of tgz, tbz, txz, ddtgz, ddtbz, ddtxz, ddtar, ddbz2, ddgz,
-        ddxz, ddraw; tgz when left out.
+        ddxz, ddraw. Default: tgz.
     :type filetype: String
-    :param base_image: Optional. The image that it was made of, such as ubuntu/jammy.
+    :param base_image: Optional. The image it was built from, e.g. ubuntu/jammy.
     :type base_image: String
     :param content: Optional. The file itself, up to 32 MiB.
     :type content: File
@@ -199,11 +199,11 @@ def create(call: Call) -> Response:
     elif content is not None:
         uploads.append(upload, [content])
         finishing.finish(upload)
-    return as_json(whole(id), 201)
+    return as_json(detail(id), 201)
 
 
 def _refuse_without_digest(declared: fields.Declared) -> None:
-    """All that is wrong with it, the missing digest among it."""
+    """Raise InvalidFields with every error, including the missing digest."""
     wrong = {"sha256": ["This field is required."]}
     try:
         fields.checked(declared)
@@ -215,14 +215,14 @@ def _refuse_without_digest(declared: fields.Declared) -> None:
 def upload(call: Call, resource_id: int, id: int) -> Response:
     """Send the next piece of an uploaded file
 
-    Pieces are appended in order. The last one is answered when the whole file was
-    compared with its SHA-256 and machines can get it.
+    Pieces are appended in order. The response to the last one is sent once the file
+    has been verified against its SHA-256 and machines can boot it.
     """
     if listing.type_of(resource_id) != ResourceType.UPLOADED:
         return text("Cannot upload to a synced resource.", 403)
     row = uploads.find(id)
     if row.resource_id != resource_id:
-        raise NotFound("There is no such upload.")
+        raise NotFound("Upload not found.")
     body = call.incoming
     try:
         if uploads.append(row, body.pieces(), length=body.length):
@@ -236,7 +236,7 @@ RESOURCES = (
     Resource(
         "BootResourcesHandler",
         PATH,
-        "The images that are stored, and their import.",
+        "The stored images, and their import.",
         (
             Action("read", "GET", read_all),
             Action("create", "POST", create, Role.ADMINISTRATOR, max_bytes=MAX_CONTENT_BYTES),
@@ -248,7 +248,7 @@ RESOURCES = (
     Resource(
         "BootResourceHandler",
         PATH + "{id}/",
-        "One stored image.",
+        "A stored image.",
         (
             Action("read", "GET", read),
             Action("delete", "DELETE", delete, Role.ADMINISTRATOR),
@@ -257,7 +257,7 @@ RESOURCES = (
     Resource(
         "BootResourceFileUploadHandler",
         PATH + "{resource_id}/upload/{id}/",
-        "A file that is being uploaded.",
+        "An open upload.",
         (Action("upload", "PUT", upload, Role.ADMINISTRATOR, takes_bytes=True),),
     ),
 )

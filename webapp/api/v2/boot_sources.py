@@ -30,16 +30,15 @@ def read_all(call: Call) -> Response:
 def create(call: Call) -> Response:
     """Create a boot source
 
-    Name exactly one keyring. What the source offers is read in the background
-    a moment later.
+    Give exactly one keyring. The catalogue of the source is read in the background.
 
-    :param url: Required. Where the signed stream is, http or https.
+    :param url: Required. URL of the signed stream, http or https.
     :type url: String
 
-    :param keyring_filename: A file on the server with the keys that may sign.
+    :param keyring_filename: Path on the server of the keyring to trust.
     :type keyring_filename: String
 
-    :param keyring_data: The keys themselves: a file, or its content in base64.
+    :param keyring_data: The keyring itself: a file, or its content in base64.
     :type keyring_data: String
     """
     source = sources.add(draft(call.arguments, SourceDraft(url="")), call.actor)
@@ -54,16 +53,16 @@ def read(call: Call, id: int) -> Response:
 def update(call: Call, id: int) -> Response:
     """Change a boot source
 
-    Whatever is left out keeps its value. A keyring that is sent takes the
-    place of the other kind.
+    Fields that are left out keep their value. A keyring replaces one of the other
+    kind.
 
-    :param url: Where the signed stream is, http or https.
+    :param url: URL of the signed stream, http or https.
     :type url: String
 
-    :param keyring_filename: A file on the server with the keys that may sign.
+    :param keyring_filename: Path on the server of the keyring to trust.
     :type keyring_filename: String
 
-    :param keyring_data: The keys themselves: a file, or its content in base64.
+    :param keyring_data: The keyring itself: a file, or its content in base64.
     :type keyring_data: String
     """
     source = sources.get(id)
@@ -72,13 +71,13 @@ def update(call: Call, id: int) -> Response:
 
 
 def delete(call: Call, id: int) -> Response:
-    """Delete a boot source with its selections; stored images stay until the next import."""
+    """Delete a boot source and its selections; stored images stay until the next import."""
     sources.remove(sources.get(id), call.actor)
     return deleted()
 
 
 def draft(arguments: Arguments, known: SourceDraft) -> SourceDraft:
-    """The known draft with what a call says.
+    """A draft with the fields that were sent.
 
     A keyring replaces a stored one of the other kind, since Go clients leave out empty
     fields (rule: rest-go-clients).
@@ -100,12 +99,12 @@ def _keyring_data(arguments: Arguments) -> bytes | None:
         return base64.b64decode("".join(as_text.split()), validate=True)
     except ValueError as error:
         raise InvalidFields(
-            {"keyring_data": ["Send the keyring as a file, as armored text or as base64."]}
+            {"keyring_data": ["Send the keyring as a file, armored text or base64."]}
         ) from error
 
 
 def as_dict(source: BootSource) -> dict[str, Any]:
-    """A boot source as clients read it."""
+    """A boot source as clients expect it."""
     return {
         "id": source.id,
         "url": source.url,
@@ -126,7 +125,7 @@ RESOURCES = (
     Resource(
         "BootSourcesHandler",
         PATH,
-        "The boot sources that images come from.",
+        "The boot sources that images are downloaded from.",
         (
             Action("read", "GET", read_all, Role.ADMINISTRATOR),
             Action("create", "POST", create, Role.ADMINISTRATOR),

@@ -32,7 +32,7 @@ def set_config(call: Call) -> Response:
         boot_images_no_proxy.
     :type name: String
 
-    :param value: Its new value; an empty one unsets it.
+    :param value: The new value; empty to unset it.
     :type value: String
     """
     live_settings.change(_name(call), call.arguments.text("value"), call.actor)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``describe/``: the API in the form that stock clients build their commands from.
+"""``describe/``: the description that stock clients build their commands from.
 
 Each detail was found by breaking it on real clients (rule: rest-describe).
 """
@@ -20,14 +20,14 @@ from webapp.api.v2.dispatch import API, Action, Call, Resource
 from webapp.api.v2.table import RESOURCES
 from webapp.extensions import settings
 
-TITLE = "Slipway's REST API 2.0: boot sources, selections and images, as MAAS clients know them."
+TITLE = "Slipway's REST API 2.0: boot sources, selections and images for MAAS clients."
 
 
 def describe(call: Call) -> Response:
     """Describe the API."""
     root = _root()
     document = description(lambda path: {"path": path, "uri": root + path})
-    # With a charset behind the type, stock command lines refuse to log in.
+    # If the type has a charset, stock command lines refuse to log in.
     return exactly_json({**document, "hash": api_hash()})
 
 
@@ -39,7 +39,7 @@ def api_hash() -> str:
 
 
 def description(address: Callable[[str], dict[str, str]]) -> dict[str, Any]:
-    """The document; ``address`` tells where a path is."""
+    """The document; ``address`` gives the address of a path."""
     return {
         "doc": TITLE,
         "resources": [_resource(resource, address) for resource in RESOURCES],
@@ -73,9 +73,9 @@ def _action(action: Action) -> dict[str, Any]:
 
 
 def _root() -> str:
-    """Scheme and host as the client reached us, since it comes back to that address.
+    """Scheme and host as the client sees them, since it calls back there.
 
-    X-Forwarded-Host counts only from as many proxies as the settings trust;
+    X-Forwarded-Host is used only from as many proxies as the settings trust;
     middleware takes the scheme from them.
     """
     host = request.host or f"{request.environ['SERVER_NAME']}:{request.environ['SERVER_PORT']}"
@@ -89,6 +89,6 @@ def _root() -> str:
 DESCRIBE = Resource(
     "describe",
     f"{API}/describe/",
-    "What there is.",
+    "The description of this API.",
     (Action("read", "GET", describe, role=None),),
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``version/``: what stock clients ask first."""
+"""``version/``: what clients request first."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from flask import Response
 from webapp.api.v2.answers import as_json
 from webapp.api.v2.dispatch import API, Action, Call, Resource
 
-# The version of the API, not our release: clients compare it (rule: rest-version).
+# The version of the API, not Slipway's: clients compare it (rule: rest-version).
 API_VERSION = "2.9.2"
-# Only what is true here: clients may sign in with a password (see account.py).
+# Clients may sign in with a password (see account.py).
 CAPABILITIES = ["authenticate-api"]
 
 
@@ -23,7 +23,7 @@ RESOURCES = (
     Resource(
         "VersionHandler",
         f"{API}/version/",
-        "The API that is spoken here.",
+        "The version of this API.",
         (Action("read", "GET", read_version, role=None),),
     ),
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``rackcontrollers/``: images the rack holds (rule: rack-status)."""
+"""``rackcontrollers/``: the rack and its images (rule: rack-status)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ PATH = f"{API}/rackcontrollers/"
 
 
 def read_all(call: Call) -> Response:
-    """List the rack controllers; there is one, which serves what the region holds."""
+    """List the rack controllers; there is exactly one, which serves the region's images."""
     return as_json([_as_dict()])
 
 
 def import_all(call: Call) -> Response:
-    """Let all rack controllers read again which images there are."""
+    """Refresh the list of images on all rack controllers."""
     rack.read_again(call.actor)
     return text("Import of boot images started on all rack controllers")
 
@@ -33,7 +33,7 @@ def read(call: Call, system_id: str) -> Response:
 
 
 def list_boot_images(call: Call, system_id: str) -> Response:
-    """List the images that machines can get from this rack controller."""
+    """List the images that machines can boot from this rack controller."""
     rack.check(system_id)
     images = [
         {"name": i.name, "architecture": i.architecture, "subarches": list(i.subarches)}
@@ -43,7 +43,7 @@ def list_boot_images(call: Call, system_id: str) -> Response:
 
 
 def import_boot_images(call: Call, system_id: str) -> Response:
-    """Let this rack controller read again which images there are."""
+    """Refresh the list of images on this rack controller."""
     rack.check(system_id)
     rack.read_again(call.actor)
     return text(f"Import of boot images started on {rack.hostname()}")

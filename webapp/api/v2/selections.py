@@ -29,21 +29,21 @@ def read_all(call: Call, boot_source_id: int) -> Response:
 def create(call: Call, boot_source_id: int) -> Response:
     """Select images of a boot source
 
-    They come with the next import.
+    The next import downloads them.
 
-    :param os: Required. The operating system, such as ubuntu.
+    :param os: Required. The operating system, e.g. ubuntu.
     :type os: String
 
-    :param release: Required. The release, such as noble.
+    :param release: Required. The release, e.g. noble.
     :type release: String
 
-    :param arches: Required, repeatable. The architectures, such as amd64; * for all.
+    :param arches: Required, repeatable. The architectures, e.g. amd64; * for all.
     :type arches: String
 
     :param subarches: Required, repeatable. The kernels; * for all.
     :type subarches: String
 
-    :param labels: Required, repeatable. The labels, such as stable; * for all.
+    :param labels: Required, repeatable. The labels, e.g. stable; * for all.
     :type labels: String
     """
     source = sources.get(boot_source_id)
@@ -66,7 +66,7 @@ def read(call: Call, boot_source_id: int, id: int) -> Response:
 def update(call: Call, boot_source_id: int, id: int) -> Response:
     """Change a selection
 
-    Whatever is left out keeps its value.
+    Fields that are left out keep their value.
 
     :param os: The operating system.
     :type os: String
@@ -89,7 +89,7 @@ def update(call: Call, boot_source_id: int, id: int) -> Response:
 
 
 def delete(call: Call, boot_source_id: int, id: int) -> Response:
-    """Delete a selection; its images go with the next import."""
+    """Delete a selection; the next import deletes its images."""
     selections.remove(selections.get(boot_source_id, id), call.actor)
     return deleted()
 
@@ -105,15 +105,15 @@ def _wanted(arguments: Arguments, known: Wanted) -> Wanted:
 
 
 def _with_hint(problem: InvalidFields, source: BootSource) -> InvalidFields:
-    """Scripts select right after they made a source, which nobody has read by then."""
+    """Scripts select right after creating a source, before its catalogue has been read."""
     if source.checked_at is not None or "os" not in problem.fields:
         return problem
-    hint = "The source is being read just now. Try again in a few seconds."
+    hint = "The source's catalogue is still being read. Try again in a few seconds."
     return InvalidFields({**problem.fields, "os": [*problem.fields["os"], hint]})
 
 
 def as_dict(row: BootSourceSelection) -> dict[str, Any]:
-    """A selection as clients read it."""
+    """A selection as clients expect it."""
     return {
         "id": row.id,
         "boot_source_id": row.source_id,
@@ -130,7 +130,7 @@ RESOURCES = (
     Resource(
         "BootSourceSelectionsHandler",
         PATH + "{boot_source_id}/selections/",
-        "What is wanted from a boot source.",
+        "The selections of a boot source.",
         (
             Action("read", "GET", read_all, Role.ADMINISTRATOR),
             Action("create", "POST", create, Role.ADMINISTRATOR),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The resource table: routes and ``describe/`` are both made of it."""
+"""The resource table, for the routes and for ``describe/``."""
 
 from __future__ import annotations
 

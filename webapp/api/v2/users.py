@@ -21,7 +21,7 @@ def read_all(call: Call) -> Response:
 
 
 def whoami(call: Call) -> Response:
-    """Tell whose key this is."""
+    """Show the user whose key this is."""
     return as_json(as_dict(call.caller))
 
 
@@ -40,7 +40,7 @@ RESOURCES = (
     Resource(
         "UsersHandler",
         PATH,
-        "The people and programs that may sign in.",
+        "All users.",
         (
             Action("read", "GET", read_all, Role.ADMINISTRATOR),
             Action("whoami", "GET", whoami, op="whoami"),

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 import string
@@ -12,10 +11,10 @@ from collections.abc import Sequence
 import structlog
 from sqlalchemy import select
 
-from webapp.errors import InvalidFields, NotFound
+from webapp.errors import InvalidFields
 from webapp.extensions import db
 from webapp.models import APIKey, User
-from webapp.services.accounts import last_use
+from webapp.services.accounts import credentials
 from webapp.services.system import events
 
 _LETTERS = string.ascii_letters + string.digits
@@ -32,10 +31,8 @@ def create_api_key(user: User, name: str) -> str:
     Raises InvalidFields when the name is too long or the user has too many keys.
     """
     name = name.strip()
-    if not name or len(name) > 100 or not name.isprintable():
-        raise InvalidFields({"name": ["Enter a name of 1 to 100 characters."]})
-    if len(of_user(user.id)) >= MAX_KEYS:
-        raise InvalidFields({"name": [f"You can have at most {MAX_KEYS} keys. Revoke one first."]})
+    if errors := credentials.name_errors(APIKey, user, name):
+        raise InvalidFields({"name": errors})
     consumer, token = _random(18), _random(18)
     secret = _random(_SECRET_LENGTH)
     key = APIKey(
@@ -43,7 +40,7 @@ def create_api_key(user: User, name: str) -> str:
         name=name,
         consumer_key=consumer,
         token_key=token,
-        secret_hash=_hashed(secret),
+        secret_hash=credentials.digest(secret),
     )
     db.session.add(key)
     events.record("api_key.added", actor=user.username, subject=name)
@@ -78,39 +75,24 @@ def check_api_key(consumer: str, token: str, secret: str) -> User | None:
             .join(User)
             .where(APIKey.consumer_key == consumer, APIKey.token_key == token)
         ).one_or_none()
-    kept = found[0].secret_hash if found else _hashed("")
-    is_right = hmac.compare_digest(kept, _hashed(secret))
+    kept = found[0].secret_hash if found else credentials.digest("")
+    is_right = hmac.compare_digest(kept, credentials.digest(secret))
     if found is None or not is_right or not found[1].is_active:
         return None
     key, user = found
-    last_use.note(key)
+    credentials.note(key)
     return user
 
 
 def of_user(user_id: int) -> Sequence[APIKey]:
-    """The keys of a user, the newest first."""
-    return db.session.scalars(
-        select(APIKey).where(APIKey.user_id == user_id).order_by(APIKey.id.desc())
-    ).all()
+    """The keys of a user, newest first."""
+    return credentials.of_user(APIKey, user_id)
 
 
 def revoke_api_key(user: User, key_id: int) -> None:
-    """Delete one of a user's own keys; raises NotFound for anybody else's."""
-    key = db.session.get(APIKey, key_id)
-    if key is None or key.user_id != user.id:
-        raise NotFound(
-            "API key not found.",
-            where=f"API key {key_id}",
-            next_step="It may have been revoked already. See the list.",
-        )
-    db.session.delete(key)
-    events.record("api_key.revoked", actor=user.username, subject=key.name)
-    db.session.commit()
+    """Delete one of a user's own keys; raises NotFound for anyone else's."""
+    credentials.revoke(APIKey, user, key_id)
 
 
 def _random(length: int) -> str:
     return "".join(secrets.choice(_LETTERS) for _ in range(length))
-
-
-def _hashed(secret: str) -> str:
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import enum
-import hashlib
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -13,11 +12,10 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import select
 
-from webapp.errors import InvalidFields, NotFound
+from webapp.errors import InvalidFields
 from webapp.extensions import db
 from webapp.models import APIToken, Role, User, utcnow
-from webapp.services.accounts import last_use
-from webapp.services.accounts.keys import MAX_KEYS
+from webapp.services.accounts import credentials
 from webapp.services.system import events
 
 PREFIX = "slp_"  # lets scanners for leaked secrets know one
@@ -62,17 +60,15 @@ def create(
     days: int | None = None,
     latest: datetime | None = None,
 ) -> tuple[APIToken, str]:
-    """Make a token and return it whole, this one time.
+    """Create a token and return it in full, this one time.
 
-    days: until it ends by itself. latest: when it ends whatever was asked for, since
-    the token that asks for it ends then. Raises InvalidFields.
+    days: until it expires. latest: the last moment it may expire, since the token
+    that creates it expires then. Raises InvalidFields.
     """
     name = name.strip()
     wrong: dict[str, list[str]] = {}
-    if not name or len(name) > 100 or not name.isprintable():
-        wrong["name"] = ["Enter a name of 1 to 100 characters."]
-    if len(of_user(user.id)) >= MAX_KEYS:
-        wrong["name"] = [f"You can have at most {MAX_KEYS} tokens. Revoke one first."]
+    if errors := credentials.name_errors(APIToken, user, name):
+        wrong["name"] = errors
     unknown = sorted(set(scopes) - set(Scope))
     if unknown or not scopes:
         wrong["scopes"] = [
@@ -88,7 +84,7 @@ def create(
     row = APIToken(
         user_id=user.id,
         name=name,
-        token_hash=_hashed(token),
+        token_hash=credentials.digest(token),
         hint=token[:_HINT],
         scopes=sorted(set(scopes)),
         expires_at=min(ends, default=None),
@@ -105,40 +101,25 @@ def check(token: str) -> Bearer | None:
         return None
     now = utcnow()
     found = db.session.execute(
-        select(APIToken, User).join(User).where(APIToken.token_hash == _hashed(token))
+        select(APIToken, User).join(User).where(APIToken.token_hash == credentials.digest(token))
     ).one_or_none()
     if found is None or not found[1].is_active or _is_over(found[0], now):
         return None
     row, user = found
-    last_use.note(row)
+    credentials.note(row)
     known = frozenset(Scope(scope) for scope in row.scopes if scope in set(Scope))
     return Bearer(user, known, row.expires_at)
 
 
 def of_user(user_id: int) -> Sequence[APIToken]:
-    """The tokens of a user, the newest first."""
-    return db.session.scalars(
-        select(APIToken).where(APIToken.user_id == user_id).order_by(APIToken.id.desc())
-    ).all()
+    """The tokens of a user, newest first."""
+    return credentials.of_user(APIToken, user_id)
 
 
 def revoke(user: User, token_id: int) -> None:
-    """Delete one of a user's own tokens; raises NotFound for anybody else's."""
-    row = db.session.get(APIToken, token_id)
-    if row is None or row.user_id != user.id:
-        raise NotFound(
-            "API token not found.",
-            where=f"token {token_id}",
-            next_step="It may have been revoked already. See the list.",
-        )
-    db.session.delete(row)
-    events.record("api_token.revoked", actor=user.username, subject=row.name)
-    db.session.commit()
+    """Delete one of a user's own tokens; raises NotFound for anyone else's."""
+    credentials.revoke(APIToken, user, token_id)
 
 
 def _is_over(row: APIToken, now: datetime) -> bool:
     return row.expires_at is not None and row.expires_at <= now
-
-
-def _hashed(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

@@ -22,29 +22,7 @@ from webapp.errors import Conflict, InvalidFields, NotFound, Problem
 from webapp.extensions import db
 from webapp.models import Role, Setting, User
 from webapp.services.accounts import passwords, sessions
-from webapp.services.accounts.keys import check_api_key, create_api_key, revoke_api_key
 from webapp.services.system import events
-
-__all__ = [
-    "SetupProblem",
-    "change_own_password",
-    "change_role",
-    "check_api_key",
-    "covers",
-    "create_api_key",
-    "create_first_administrator",
-    "create_user",
-    "ensure_setup_code",
-    "get",
-    "has_users",
-    "is_setup_code",
-    "list_users",
-    "reset_password",
-    "revoke_api_key",
-    "set_active",
-    "set_password",
-    "user_named",
-]
 
 SETUP_CODE = "setup_code"
 _NAME = re.compile(r"[a-z0-9][a-z0-9@.+_-]{0,149}")

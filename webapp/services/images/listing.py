@@ -47,8 +47,6 @@ _LISTED = (
     BootResource.base_image,
 )
 
-__all__ = ["Image", "Status", "listed", "listed_resources", "resource_with_sets", "stored_bytes"]
-
 
 _COLUMNS = (
     BootResource.rtype,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import formatdate
-from itertools import groupby
+from itertools import groupby, product
 from typing import Any
 from urllib.parse import quote
 
@@ -185,28 +185,39 @@ class _Image:
         return (is_replaced, self.kflavor not in ("", "generic"), self.subarch)
 
 
+_NamedSet = tuple[_Set, dict[str, Located], dict[str, Located]]  # with its files, pinned and not
+
+
 def build_folders(images: Iterable[_Image]) -> dict[str, dict[str, Located]]:
     """Give every image its own name first, then the names that it answers to.
 
-    A name somebody owns is never answered by another image, and of several
-    that answer to a free name one gets it whole: otherwise the kernel and the
+    An image never answers to a name that another one owns, and if several answer
+    to a free name, one of them gets all of it: otherwise the kernel and the
     root of one version could come from two different images.
     """
-    images = sorted(images, key=lambda image: image.precedence)
+    ordered = sorted(images, key=lambda image: image.precedence)
+    prepared = [(image, [(s, *_file_maps(image, s)) for s in image.sets]) for image in ordered]
     folders: dict[str, dict[str, Located]] = {}
     owners: dict[str, int] = {}
-    prepared = [(image, [(s, *_file_maps(image, s)) for s in image.sets]) for image in images]
-    for is_own_turn in (True, False):
-        for number, (image, sets) in enumerate(prepared):
-            for subarch in [image.subarch] if is_own_turn else image.answers_to:
-                for found, pinned, floating in sets:
-                    name = image.folder(subarch, found, is_pinned=False)
-                    if found.is_current or not is_own_turn:
-                        if owners.setdefault(name, number) != number:
-                            continue
-                        if found.is_current:
-                            folders.setdefault(name, floating)
-                    folders.setdefault(image.folder(subarch, found, is_pinned=True), pinned)
+
+    def claims(number: int, name: str) -> bool:
+        return owners.setdefault(name, number) == number
+
+    def publish(image: _Image, subarch: str, named: _NamedSet) -> None:
+        found, pinned, floating = named
+        if found.is_current:
+            folders.setdefault(image.folder(subarch, found, is_pinned=False), floating)
+        folders.setdefault(image.folder(subarch, found, is_pinned=True), pinned)
+
+    for number, (image, sets) in enumerate(prepared):
+        for named in sets:
+            name = image.folder(image.subarch, named[0], is_pinned=False)
+            if not named[0].is_current or claims(number, name):
+                publish(image, image.subarch, named)
+    for number, (image, sets) in enumerate(prepared):
+        for subarch, named in product(image.answers_to, sets):
+            if claims(number, image.folder(subarch, named[0], is_pinned=False)):
+                publish(image, subarch, named)
     return folders
 
 

@@ -10,6 +10,7 @@ and any of them may die between two calls.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -314,8 +315,9 @@ def intent() -> str:
             BootSourceSelection.labels,
         ).order_by(BootSourceSelection.id)
     ).all()
-    everything = [tuple(row) for row in (*source_rows, *selection_rows)]
-    return hashlib.sha256(repr(everything).encode()).hexdigest()
+    everything = [[list(row) for row in rows] for rows in (source_rows, selection_rows)]
+    text = json.dumps(everything, default=bytes.hex)  # keyrings and secrets are bytes
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def now() -> datetime:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rack as scripts for MAAS see it: one controller that holds whatever the region holds.
+"""The rack as MAAS scripts see it: one controller that has every image the region has.
 
-Our racks proxy each file when a machine asks for it, so they are never behind;
-"import" lets them read the names again.
+It serves files straight from the region's store, so it's always in sync;
+"import" makes it read the published names again.
 """
 
 from __future__ import annotations

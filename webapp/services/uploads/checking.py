@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -20,9 +21,7 @@ from webapp.services.uploads import fields, uploads
 from webapp.storage.base import BlobReader
 from webapp.storage.errors import BlobMissing
 
-__all__ = ["HEAD", "Interrupted", "declare", "look", "look_early", "of_head", "reject"]
-
-HEAD_PIECES = 8  # of a request's body, each 256 KiB: more than HEAD
+_HEAD_PIECES = 8  # of a request's body, each 256 KiB: more than HEAD
 _TELL_S = 1.0  # how often progress is written down
 
 log = structlog.get_logger(__name__)
@@ -33,9 +32,10 @@ class Interrupted(Exception):
 
 
 def of_head(
-    head: bytes, name: str, architecture: str, filetype: str, *, size: int | None
+    pieces: Iterator[bytes], name: str, architecture: str, filetype: str, *, size: int | None
 ) -> Report:
-    """What a file is by its first HEAD bytes; nothing is kept."""
+    """What a file is by its first HEAD bytes; nothing is saved. pieces: of a request's body."""
+    head = b"".join(islice(pieces, _HEAD_PIECES))[:HEAD]
     return inspect_head(head, Declared.of(name, architecture, filetype), size)
 
 
