@@ -43,8 +43,8 @@ from webapp.models import (
     User,
     utcnow,
 )
-from webapp.storage.tables import storage_metadata
 from webapp.storage.errors import StoreUnusable
+from webapp.storage.tables import storage_metadata
 
 pytestmark = pytest.mark.both_databases
 
