@@ -53,7 +53,7 @@ def apply_fix(text: str, fix: Fix) -> str:
             next_step="The configuration has changed; plan it again.",
         )
     if text.lstrip().startswith("{"):
-        return json.dumps(document, indent=2) + "\n"
+        return json.dumps(document, indent=2, default=str) + "\n"
     made = io.StringIO()
     yaml.dump(document, made)
     return made.getvalue()
@@ -146,7 +146,7 @@ def _set_active(network: dict[str, Any], fix: Fix) -> bool:
 def _drop_bridge(network: dict[str, Any], fix: Fix) -> bool:
     old = _named(network, "bridge", fix.name)
     if old is not None:
-        members = old.get("bridge_interfaces") or []
+        members = _names(old, "bridge_interfaces")
         network["config"].remove(old)
         below = next((e for e in _entries(network) if members and _name(e) == members[0]), None)
         if below is not None and not _has_addresses(below) and old.get("subnets"):
@@ -162,8 +162,9 @@ def _drop_bridge(network: dict[str, Any], fix: Fix) -> bool:
     del bridges[fix.name]
     if not bridges:
         del network["bridges"]
-    members = new.get("interfaces") or []
-    for vlan in (network.get("vlans") or {}).values():
+    members = _names(new, "interfaces")
+    vlans = network.get("vlans")
+    for vlan in vlans.values() if isinstance(vlans, dict) else ():
         if isinstance(vlan, dict) and vlan.get("link") == fix.name and members:
             vlan["link"] = members[0]
     for section in ("ethernets", "bonds", "vlans"):
@@ -173,6 +174,17 @@ def _drop_bridge(network: dict[str, Any], fix: Fix) -> bool:
     return True
 
 
+def _names(entry: dict[str, Any], key: str) -> list[str]:
+    return [item for item in _items(entry, key) if isinstance(item, str)]
+
+
+def _items(entry: dict[str, Any], key: str) -> list[Any]:
+    """The names or maps under a key, which may be written as a single one."""
+    found = entry.get(key)
+    items = found if isinstance(found, list) else [found]
+    return [item for item in items if isinstance(item, str | dict)]
+
+
 def _has_addresses(entry: dict[str, Any]) -> bool:
-    subnets = entry.get("subnets") or []
+    subnets = _items(entry, "subnets")
     return any(isinstance(s, dict) and s.get("type") != "manual" for s in subnets)

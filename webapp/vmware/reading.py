@@ -13,7 +13,7 @@ from webapp.errors import Problem
 
 MAX_BYTES = 256 << 10
 MAX_DEPTH = 24
-MAX_NODES = 15_000
+MAX_NODES = 10_000
 _NULLS = ("", "~", "null", "Null", "NULL")
 _TRUE, _FALSE = ("true", "yes", "on", "y"), ("false", "no", "off", "n")
 

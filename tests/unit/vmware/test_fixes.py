@@ -116,3 +116,27 @@ def test_a_step_that_does_not_apply_is_refused() -> None:
             apply_fix(f"{BY_HAND}odd: {odd}\n", Fix("", "mode", "bond0", "802.3ad"))
     with pytest.raises(Unreadable):
         apply_fix("a: &x 1\nb: *x", Fix("", "mode", "b", "c"))
+
+
+@pytest.mark.parametrize("members", [{"e0": 1}, "e0", [["e0"]], [{"e0": 1}], None, 7, []])
+def test_a_bridge_with_odd_members_is_removed(members: object) -> None:
+    for text in (
+        v1(p("e0", A), {"type": "bridge", "name": "br0", "bridge_interfaces": members}),
+        v2(
+            ethernets={"e0": eth(A)},
+            bridges={"br0": {"interfaces": members}},
+            vlans=None,
+        ),
+    ):
+        assert "br0" not in apply_fix(text, Fix("", "drop-bridge", "br0"))
+
+
+def test_vlans_of_a_removed_bridge_go_to_its_member() -> None:
+    text = v2(
+        ethernets={"e0": eth(A)},
+        bridges={"br0": {"interfaces": ["e0"], "addresses": ["10.0.0.5/24"]}},
+        vlans={"v7": {"id": 7, "link": "br0", "addresses": ["10.7.0.5/24"]}},
+    )
+    made = plan(apply_fix(text, Fix("", "drop-bridge", "br0")), NICS)
+    assert [str(v.address) for v in made.vmks] == ["10.0.0.5/24", "10.7.0.5/24"]
+    run(made)
