@@ -57,6 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mirror": {"errors", "fetch", "storage", "streamclient", "streams", "trust"},
     "vmware": {"errors"},
     "inspection": set(),
+    "conversion": {"inspection"},
     # Use cases, by subject.
     "services": SERVICES,
     "services.system": BASE | {"fetch", "models"},
@@ -65,7 +66,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "services.images": BASE | {"models", "streams"},
     "services.blobs": BASE | {"models", "storage"},
     "services.imports": BASE | {"fetch", "models", "storage", "streams"},
-    "services.uploads": BASE | {"fetch", "inspection", "models", "storage"},
+    "services.uploads": BASE | {"conversion", "fetch", "inspection", "models", "storage"},
     "services.overview": BASE | {"models"},
     # Edges: what the outside touches.
     "http": {"errors", "extensions", "models", "services"},

@@ -100,6 +100,8 @@ def _look(file: BinaryIO, name: str, architecture: str, filetype: str | None) ->
     size = file.seek(0, 2)
     file.seek(0)
     report = inspect_head(file.read(HEAD), Declared.of(name, architecture, filetype or ""), size)
+    if report.is_convertible:
+        report.announce_conversion()
     if report.verdict == REJECT and (not filetype or Declared(filetype).word in WORDS):
         _tell_report(report.as_dict())
         raise Problem("Nothing was sent.", code="upload-rejected")

@@ -8,6 +8,7 @@ and VHDX of Microsoft; ECMA-119 for ISO 9660; LVM2's and btrfs's on-disk formats
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from webapp.inspection import ext4, xfs
 
@@ -15,6 +16,17 @@ BTRFS_AT, BTRFS = 0x10040, b"_BHRfS_M"
 LVM_AT = (0, 512, 1024, 1536)
 _CONVERT = "Convert it: qemu-img convert -f {} -O raw FILE disk.raw, then gzip disk.raw."
 _BARE = "Write it to a partition of a disk, or pack its files into a tarball."
+
+
+# Where a disk says how large it is: place, byte order and unit.
+_SIZES: dict[str, tuple[int, Literal["big", "little"], int]] = {
+    "qcow": (24, "big", 1),
+    "qcow2": (24, "big", 1),
+    "qed": (48, "little", 1),
+    "vdi": (0x170, "little", 1),
+    "vhd": (48, "big", 1),
+    "vmdk": (12, "little", 512),
+}
 
 
 @dataclass(frozen=True)
@@ -114,3 +126,25 @@ def volume_kind(head: bytes) -> str:
     if ext4.read_volume(head[ext4.SUPER : 2 * ext4.SUPER]) is not None:
         return "ext4"
     return "xfs" if head[:4] == b"XFSB" and xfs.SUPER <= len(head) else ""
+
+
+def forecast(kind: str, head: bytes) -> int:
+    """Bytes of the raw disk that a convertible file says it becomes; 0 when it doesn't say."""
+    if kind == "zstd":
+        return _zstd_size(head)
+    if kind not in _SIZES or (kind == "vmdk" and head[:4] != b"KDMV"):
+        return 0
+    place, order, unit = _SIZES[kind]
+    return int.from_bytes(head[place : place + 8], order) * unit
+
+
+def _zstd_size(head: bytes) -> int:
+    """The content size in the first frame's header (RFC 8878 section 3.1.1.1)."""
+    if head[:4] != b"\x28\xb5\x2f\xfd" or len(head) < 18:
+        return 0
+    flags = head[4]
+    is_single = bool(flags & 0x20)
+    width = (1 if is_single else 0, 2, 4, 8)[flags >> 6]
+    place = 5 + (not is_single) + (0, 1, 2, 4)[flags & 3]
+    size = int.from_bytes(head[place : place + width], "little")
+    return size + 256 if width == 2 else size

@@ -92,6 +92,7 @@ class _Look:
         report.compression = unpacking.compression_of(first)
         try:
             if report.compression in unpacking.NAMED_ONLY:
+                report.forecast = kinds.forecast(report.compression, first)
                 report.container = "unknown"
                 raise _Enough
             for raw in unpacking.raw(_chained(first, stream), report.compression):
@@ -139,6 +140,7 @@ class _Look:
             self._tar = TarLook(self.report, self._open_member, _INSIDE)
             return "tar"
         if kind := kinds.archive_or_virtual_disk(head):
+            self.report.forecast = kinds.forecast(kind, head)
             return kind
         if self._open_disk(head):
             return "disk"
@@ -219,6 +221,7 @@ class _Look:
         kind = kinds.archive_or_virtual_disk(head)
         if kind and kinds.KINDS[kind].qemu:
             self._virtual = self._virtual or kind
+            self.report.forecast = self.report.forecast or kinds.forecast(kind, head)
         elif not kind and self._open_disk(head):
             self.report.disk_in_tar = member.name
             return self._disk

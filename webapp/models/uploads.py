@@ -44,6 +44,7 @@ class Upload(Base):
     ``token`` names its bytes in the store until they have a digest; whoever knows
     it may send, so it is never logged. ``received`` bytes are settled: they are
     not asked for again. ``sha256`` is "" until it was declared or computed.
+    ``original``: sha256, size and kinds of a file that was converted to a raw disk.
     """
 
     __tablename__ = "upload"
@@ -63,6 +64,7 @@ class Upload(Base):
     size: Mapped[int] = mapped_column(BigInteger)
     received: Mapped[int] = mapped_column(BigInteger, default=0)
     sha256: Mapped[str] = mapped_column(default="")
+    original: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     resource_id: Mapped[int | None] = mapped_column(
         ForeignKey("boot_resource.id", ondelete="SET NULL"), index=True
     )

@@ -17,7 +17,7 @@ from webapp.inspection import HEAD, Declared, Report, inspect, inspect_head
 from webapp.models import Upload, UploadState, utcnow
 from webapp.services.system import events, statements
 from webapp.services.system.wake import wake
-from webapp.services.uploads import fields, uploads
+from webapp.services.uploads import converting, fields, uploads
 from webapp.storage.base import BlobReader
 from webapp.storage.errors import BlobMissing
 
@@ -36,7 +36,7 @@ def of_head(
 ) -> Report:
     """What a file is by its first HEAD bytes; nothing is saved. pieces: of a request's body."""
     head = b"".join(islice(pieces, _HEAD_PIECES))[:HEAD]
-    return inspect_head(head, Declared.of(name, architecture, filetype), size)
+    return converting.announce(inspect_head(head, Declared.of(name, architecture, filetype), size))
 
 
 def look_early(upload: Upload) -> None:
@@ -46,7 +46,7 @@ def look_early(upload: Upload) -> None:
     try:
         with _reader(upload) as reader:
             head = b"".join(reader.chunks(0, HEAD))
-        report = inspect_head(head, _said(upload), upload.size)
+        report = converting.announce(inspect_head(head, _said(upload), upload.size))
     except Exception as error:
         # Looking is a service; it never stands in the way of the bytes.
         db.session.rollback()
@@ -79,9 +79,27 @@ def look(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> Report:
 
     with _reader(upload) as reader:
         db.session.commit()  # no transaction is open while bytes are read
-        report = inspect(_pieces(reader), said, on_progress)
+        report = converting.announce(inspect(_pieces(reader), said, on_progress))
     _hold(upload_id, owner, checked=upload.size)
     return report
+
+
+def convert(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> bool:
+    """Make a raw disk of it in its place; the lease is renewed meanwhile.
+
+    Raises as ``look`` does, and what ``converting.convert`` raises.
+    """
+    upload_id = upload.id
+    renew = converting.now_and_then(lambda: _hold(upload_id, owner))
+
+    def hold() -> None:
+        if is_leaving():
+            raise Interrupted
+        renew()
+
+    with _reader(upload) as reader:
+        db.session.commit()
+        return converting.convert(upload, reader, hold)
 
 
 def look_back(upload: Upload, is_leaving: Callable[[], bool]) -> None:

@@ -13,7 +13,7 @@ from webapp.errors import NotFound, Problem
 from webapp.extensions import db
 from webapp.models import Upload, UploadState, utcnow
 from webapp.services.system import statements
-from webapp.services.uploads import checking, fetching, finishing, uploads
+from webapp.services.uploads import checking, converting, fetching, finishing, uploads
 
 LEASE = timedelta(seconds=60)
 # Whoever sent the last byte of a 2.0 upload finishes it; who does not come back by then is dead.
@@ -27,6 +27,7 @@ _FINAL = {
     "invalid-fields",
     "size-mismatch",
     "upload-address",
+    "upload-not-converted",
     "upload-wrong-hash",
     "url-invalid",
 }
@@ -94,6 +95,10 @@ def _check(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> None:
             return
         upload.report = report.as_dict()
         db.session.commit()
+        if converting.kind_of(report) and checking.convert(upload, owner, is_leaving):
+            db.session.refresh(upload)
+            _check(upload, owner, is_leaving)
+            return
     finishing.finish(upload)
 
 

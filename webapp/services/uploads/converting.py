@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make a raw disk of an upload that is zstd, lz4 or the disk of a virtual machine.
+
+The upload itself stays as it is until the raw disk is complete in the store; then one
+transaction puts the disk in its place. Whoever dies before that leaves only a folder of
+temporary files, which the next attempt removes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import update
+
+from webapp import conversion
+from webapp.conversion import Failed, Step
+from webapp.errors import Problem
+from webapp.extensions import db, settings, store
+from webapp.inspection import MAX_DISK, Declared, Report, inspect
+from webapp.models import Upload, UploadState, utcnow
+from webapp.services.system import events, statements
+from webapp.services.uploads import uploads
+from webapp.storage.base import BlobReader
+from webapp.storage.errors import StoreFull
+
+RAW = "root-dd.raw"
+_PIECE = 1 << 20
+_MOST_STEPS = 3
+_TELL_S = 1.0
+_ROOM = 64 << 20  # bytes that stay free
+
+Hold = Callable[[], None]
+
+
+class NotConverted(Problem):
+    """The file can't be made into a raw disk, and trying again wouldn't help."""
+
+    code = "upload-not-converted"
+
+
+def kind_of(report: Report) -> str:
+    """What has to be done next to become a raw disk; "" when nothing can be done here."""
+    if report.compression in ("zstd", "lz4"):
+        return report.compression
+    qemu = report.virtual_format
+    if not qemu or not conversion.has_qemu():
+        return ""
+    return report.compression or ("tar" if report.root is not None else qemu)
+
+
+def announce(report: Report) -> Report:
+    """Say that a file will be converted, where it would be rejected otherwise."""
+    if kind_of(report):
+        report.announce_conversion()
+    return report
+
+
+def convert(upload: Upload, reader: BlobReader, hold: Hold) -> bool:
+    """Put the raw disk in the place of what was uploaded. hold: called often; may raise.
+
+    Returns False when these aren't the declared bytes, and leaves them alone.
+
+    Raises NotConverted, StoreFull and what the store and ``hold`` raise.
+    """
+    upload_id = upload.id
+    folder = settings().data_dir / "conversions" / str(upload_id)
+    shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was killed
+    folder.mkdir(parents=True)
+    try:
+        source = folder / "source"
+        digest = _copy(reader, source, hold)
+        if upload.sha256 and upload.sha256 != digest:
+            return False  # finishing refuses them
+        made, report, kinds = _raw_disk(source, hold)
+        original = {"sha256": digest, "size": reader.size, "kinds": kinds}
+        _keep(upload_id, made, report, original, hold)
+        return True
+    except OSError as error:
+        if error.errno != 28:
+            raise
+        raise _full(folder, 0) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _raw_disk(source: Path, hold: Hold) -> tuple[Path, Report, list[str]]:
+    kinds: list[str] = []
+    for number in range(_MOST_STEPS + 1):
+        report = _inspect(source, hold)
+        kind = kind_of(report) or ("tar" if report.disk_in_tar else "")
+        if not kind or number == _MOST_STEPS:
+            break
+        _demand_room(source.parent, report.forecast)
+        target = source.with_name(f"step-{number}")
+        try:
+            conversion.run(Step(kind, source, target, MAX_DISK), hold)
+        except Failed as failed:
+            if failed.code == "full":
+                raise _full(source.parent, report.forecast) from failed
+            raise NotConverted(
+                f"This {kind} file can't be converted: {failed}.",
+                expected="a complete disk image",
+                got=failed.code,
+                next_step="Convert it yourself and upload the raw disk, or copy the file again.",
+            ) from failed
+        source.unlink()
+        source = target
+        kinds.append(kind)
+    if report.container != "disk" or report.verdict == "reject":
+        reason = next((r for r in report.reasons if r.grade == "reject"), None)
+        raise NotConverted(
+            f"There is no disk inside this {' '.join(kinds)} file: it holds {report.words}.",
+            got=reason.message if reason is not None else report.words,
+            next_step=reason.next_step if reason is not None else "Choose the file that was built.",
+        )
+    return source, report, kinds
+
+
+def _keep(upload_id: int, made: Path, report: Report, original: dict[str, Any], hold: Hold) -> None:
+    """Store the disk under a token of its own, then let the upload have it."""
+    size, token = made.stat().st_size, secrets.token_hex(32)
+    free = store().free_bytes()
+    if free is not None and size > free:
+        raise StoreFull("the store", needed=size, free=free)
+    try:
+        with store().receiver(token, size) as receiver:
+            for piece in _pieces(made):
+                receiver.write(piece)
+                hold()
+            receiver.settle()
+            digest = receiver.digest()
+        upload = uploads.find(upload_id)
+        old = upload.token
+        taken = statements.count(
+            update(Upload)
+            .where(
+                Upload.id == upload_id,
+                Upload.token == old,
+                Upload.state == UploadState.CHECKING,
+                Upload.claimed_by == upload.claimed_by,
+            )
+            .values(
+                token=token,
+                size=size,
+                received=size,
+                checked=0,
+                sha256=digest,
+                ftype=RAW,
+                original=original,
+                report=report.as_dict(),
+                touched_at=utcnow(),
+            )
+        )
+        if taken:
+            events.record(
+                "upload.converted",
+                actor=upload.actor,
+                subject=f"{upload.name} {upload.architecture}",
+                why=" ".join(original["kinds"]),
+                size=size,
+            )
+        db.session.commit()
+    except BaseException:
+        db.session.rollback()
+        uploads.drop_bytes(token)
+        raise
+    uploads.drop_bytes(old if taken else token)
+
+
+def _copy(reader: BlobReader, target: Path, hold: Hold) -> str:
+    _demand_room(target.parent, reader.size)
+    digest = hashlib.sha256()
+    with target.open("wb") as file:
+        for piece in reader.chunks():
+            file.write(piece)
+            digest.update(piece)
+            hold()
+    return digest.hexdigest()
+
+
+def _inspect(path: Path, hold: Hold) -> Report:
+    return inspect(_pieces(path), Declared(), lambda done: hold())
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            yield piece
+
+
+def _demand_room(folder: Path, needed: int) -> None:
+    if needed and shutil.disk_usage(folder).free < needed + _ROOM:
+        raise _full(folder, needed)
+
+
+def _full(folder: Path, needed: int) -> StoreFull:
+    return StoreFull(
+        "the data directory", needed=needed, free=shutil.disk_usage(folder.parent).free
+    )
+
+
+def now_and_then(do: Callable[[], None]) -> Hold:
+    """A function that does it at most once a second."""
+    last = time.monotonic()
+
+    def maybe() -> None:
+        nonlocal last
+        if time.monotonic() - last >= _TELL_S:
+            last = time.monotonic()
+            do()
+
+    return maybe
