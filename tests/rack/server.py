@@ -22,6 +22,8 @@ from webapp.extensions import db
 class LiveRack:
     """One rack process on a port of its own; ``app`` publishes into its database."""
 
+    role = "rack"
+
     def __init__(self, folder: Path, database_url: str, **settings: object) -> None:
         self.port = live.free_port()
         values: dict[str, object] = {
@@ -29,7 +31,7 @@ class LiveRack:
             "database_url": database_url,
             "defaults": "off",
             "secret_key": "a key for tests and for nothing else",
-            "rack_bind": f"{live.HOST}:{self.port}",
+            f"{self.role}_bind": f"{live.HOST}:{self.port}",
             "rack_workers": 1,
             "rack_threads": 8,
             **settings,
@@ -45,7 +47,7 @@ class LiveRack:
 
     def __enter__(self) -> Self:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("SLIPWAY_")}
-        command = ["setpriv", "--pdeathsig", "TERM", "--", str(live.SLIPWAY), "rack"]
+        command = ["setpriv", "--pdeathsig", "TERM", "--", str(live.SLIPWAY), self.role]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command,

@@ -22,7 +22,7 @@ import pytest
 from tests.support import live
 from tests.support.live import LiveSlipway
 from webapp.config import Settings
-from webapp.server import connections, planes
+from webapp.server import planes, sockets
 
 MakeLive = Callable[[Mapping[str, str]], LiveSlipway]
 
@@ -265,11 +265,11 @@ def test_large_pieces_of_a_body_are_received_in_place(
     held: int, piece: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever was read ahead and however it arrives; small reads and the end are gunicorn's."""
-    monkeypatch.setattr(connections, "LARGE_PIECE", 4)
+    monkeypatch.setattr(sockets, "LARGE_PIECE", 4)
     data = bytes(range(40))
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        reader = connections.InPlaceUnreader(ours)
+        reader = sockets.InPlaceUnreader(ours)
         reader.unread(data[:held])
         sender = threading.Thread(target=send_slowly, args=(theirs, data[held:], piece))
         sender.start()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -87,6 +88,17 @@ class FileBody:
 
     def fileno(self) -> int:
         return self._handle
+
+    def send(self, sock: socket.socket, most: int) -> bool:
+        """Send at most ``most`` bytes without waiting; True at the end. Raises OSError."""
+        while most > 0 and self._position < self._stop:
+            count = min(most, self._stop - self._position)
+            sent = os.sendfile(sock.fileno(), self._handle, self._position, count)
+            if not sent:
+                raise OSError(errno.EIO, "the file became shorter while it was sent")
+            self._position += sent
+            most -= sent
+        return self._position >= self._stop
 
     def read(self, size: int) -> bytes:
         data = os.read(self._handle, min(size, self._stop - self._position))

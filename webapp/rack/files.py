@@ -150,6 +150,10 @@ class Files:
         if handle is not None and wrapper is not None and length > SMALL:
             request.start(decision.status, headers)
             body = FileBody(handle, decision.start, decision.stop, request.cut, done)
+            hand_over = request.environ.get("slipway.hand_over")
+            if hand_over is not None:
+                hand_over(body)  # the event loop sends it, and this thread is free
+                return ()
             sent_file: Iterable[bytes] = wrapper(body, 1 << 20)
             return sent_file
         chunks = reader.chunks(decision.start, decision.stop)

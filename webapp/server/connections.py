@@ -4,8 +4,9 @@
 gunicorn 27 gives a thread to every new connection and lets it wait there for
 its request, and closes connections within its one event loop, up to two
 seconds each. A few hundred idle or slow clients then stop the service for
-everybody. Here the event loop reads the head of each request and lingers over
-each close without ever waiting; a thread sees whole requests only.
+everyone. Here the event loop reads the head and any ordinary body of each request,
+sends files, and lingers over each close without ever waiting. A thread sees whole
+requests only; those that stream a body have threads of their own.
 """
 
 from __future__ import annotations
@@ -13,27 +14,33 @@ from __future__ import annotations
 import errno
 import selectors
 import socket
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from gunicorn import util
 from gunicorn.http import errors
-from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-HEAD_S = 10.0  # a request's head must be whole after this
-MOST_HEAD = 64 << 10  # bytes of it that we hold for one connection
-LINGER_S = 2.0  # how long a closed connection may still send (RFC 9112 9.6)
-MOST_LINGER = 64 << 10  # bytes of that
-DRAIN_S = 0.5  # patience for a body nobody read
-LARGE_PIECE = 64 << 10
-SHARE = 3 / 4  # of the threads that one address may hold
+from webapp.server.incoming import read_head, sender
+from webapp.server.sockets import InPlaceUnreader, Transfer, received, refuse
 
-END_OF_HEAD = b"\r\n\r\n"
+HEAD_S = 10.0  # a request's head must be whole after this
+BODY_RATE = 10 << 10  # bytes per second at which an ordinary body has to arrive
+STREAM_S = 300.0  # for a chunked body that is no upload
+STALL_S = 60.0  # for a machine that takes no byte of its file
+MAX_COLLECTED = 64 << 20  # bytes of bodies in memory, in each process
+REAP_S = 0.5  # between looks for what ran out of time
+SEND_PIECE = 1 << 20  # bytes of a file sent to one machine before others get their turn
+MAX_HEAD = 64 << 10  # bytes of it that we hold for one connection
+LINGER_S = 2.0  # how long a closed connection may still send (RFC 9112 9.6)
+MAX_LINGER = 64 << 10  # bytes of that
+DRAIN_S = 0.5  # patience for a body nobody read
+STREAM_SHARE = 3 / 4  # of the threads that requests with streamed bodies may hold
 
 _STATUS_OF = {
     errors.LimitRequestLine: (414, "URI Too Long"),
@@ -50,22 +57,48 @@ _OUR_FAULT = (
 class PatientWorker(ThreadWorker):  # type: ignore[misc]
     """Reads heads and closes connections without a thread; shares threads among addresses.
 
-    A connection is always in one place: arriving (its head is not whole),
-    queued (its address holds its share of the threads), running, kept alive
-    (gunicorn's own list), or leaving.
+    A connection is always in one place: arriving (its request is not whole),
+    queued (its share of the threads is taken), running, sending (a file, in the event
+    loop), kept alive (gunicorn's own list), or leaving.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._arriving: dict[TConn, bytearray] = {}  # in the order of their deadlines
+        self._arriving: dict[TConn, bytearray] = {}  # in the order of their arrival
+        self._collected = 0  # bytes of those, beyond what a head may have
+        self._sending: dict[TConn, Transfer] = {}
+        self._current = threading.local()  # the connection whose request this thread answers
         self._leaving: dict[TConn, int] = {}  # likewise; bytes they sent meanwhile
-        self._queued: dict[str, deque[TConn]] = {}
+        self._queued: deque[TConn] = deque()
         self._running: Counter[str] = Counter()
+        self._streaming: Counter[str] = Counter()
+        self._reaped = 0.0
         self._share: int = getattr(self.app, "threads_per_address", self.cfg.threads)
+        self._streams = max(1, int(self.cfg.threads * STREAM_SHARE))
+        self._proxies: int = getattr(self.app, "trusted_proxies", 0)
+        self._is_upload: Callable[[bytes], bool] = getattr(
+            self.app, "is_upload", lambda target: True
+        )
+
+    def load_wsgi(self) -> None:
+        """Load the app, and let it hand over files that the event loop sends."""
+        super().load_wsgi()
+        app = cast(Any, self).wsgi
+
+        def answer(environ: dict[str, Any], start_response: Any) -> Any:
+            environ["slipway.hand_over"] = self._take_over
+            return app(environ, start_response)
+
+        answer.extensions = app.extensions  # type: ignore[attr-defined]
+        self.wsgi = answer
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Stop listening when stopping: being refused is better than waiting in vain."""
-        super().set_accept_enabled(enabled)
+        """Accept while a thread is free, so that other processes get the rest.
+
+        Stop listening when stopping: being refused is better than waiting in vain.
+        """
+        is_full = self._running.total() >= self.cfg.threads
+        super().set_accept_enabled(enabled and not is_full)
         if not self.alive:
             for listener in self.sockets:
                 listener.close()
@@ -95,37 +128,56 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
 
     def _arrive(self, conn: TConn, head: bytearray) -> None:
         """Read a request's head as far as it is there; poll for the rest."""
+        conn.incoming = None
         if not self._advance(conn, head):
-            conn.timeout = time.monotonic() + HEAD_S
+            conn.timeout = time.monotonic() + self._patience(conn)
             self._arriving[conn] = head
+            self._collected += len(head)
             self._watch(conn, self._on_arriving)
 
     def _on_arriving(self, conn: TConn, client: socket.socket) -> None:
-        self.poller.unregister(client)
-        if self._advance(conn, self._arriving[conn]):
+        head, had_head = self._arriving[conn], conn.incoming is not None
+        before = len(head)
+        if self._advance(conn, head):
+            self.poller.unregister(client)
             del self._arriving[conn]
-        else:
-            self._watch(conn, self._on_arriving)
+            self._collected -= before
+            return
+        self._collected += len(head) - before
+        if conn.incoming is not None and not had_head:
+            conn.timeout = time.monotonic() + self._patience(conn)
+        while self._collected > MAX_COLLECTED and self._arriving:
+            self._give_up(max(self._arriving, key=lambda one: len(self._arriving[one])))
+
+    @staticmethod
+    def _patience(conn: TConn) -> float:
+        """Seconds in which what is missing of a request has to arrive."""
+        return HEAD_S + (conn.incoming.needed / BODY_RATE if conn.incoming else 0.0)
 
     def _advance(self, conn: TConn, head: bytearray) -> bool:
         """Read on without waiting; True when there is nothing more to wait for."""
-        if END_OF_HEAD not in head:
-            data = _received(conn.sock)
+        conn.incoming = conn.incoming or read_head(head)
+        if conn.incoming is None or len(head) < conn.incoming.needed:
+            data = received(conn.sock)
             if data is None:
                 return False
             if not data:
                 self._drop(conn)
                 return True
             head += data
-            if END_OF_HEAD not in head:
-                if len(head) <= MOST_HEAD:
-                    return False
-                self._refuse(conn.sock, 431, "Request Header Fields Too Large")
+            conn.incoming = conn.incoming or read_head(head)
+            if conn.incoming is None and len(head) > MAX_HEAD:
+                refuse(conn.sock, 431, "Request Header Fields Too Large")
                 self._part(conn)
                 return True
+            if conn.incoming is None or len(head) < conn.incoming.needed:
+                return False
+        conn.sender = sender(str((conn.client or [""])[0]), conn.incoming.forwarded, self._proxies)
         if not conn.initialized:
             conn.init()
             conn.parser.unreader = InPlaceUnreader(conn.sock)
+        is_bounded = conn.incoming.is_streamed and not self._is_upload(_target(head))
+        conn.parser.unreader.deadline = time.monotonic() + STREAM_S if is_bounded else None
         conn.parser.unreader.unread(bytes(head))
         conn.data_ready = True
         self.enqueue_req(conn)
@@ -134,18 +186,78 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
     # -- running
 
     def enqueue_req(self, conn: TConn) -> None:
-        """Give the connection a thread, or let it wait while its address has its share."""
-        address = _address(conn)
-        if self._running[address] >= self._share:
-            self._queued.setdefault(address, deque()).append(conn)
+        """Give the connection a thread, or let it wait while its share is taken."""
+        if not self._has_thread_for(conn):
+            self._queued.append(conn)
             return
-        self._running[address] += 1
+        self._running[conn.sender] += 1
+        self._streaming[conn.sender] += conn.incoming.is_streamed
+        if self._running.total() >= self.cfg.threads:
+            self.set_accept_enabled(False)
         super().enqueue_req(conn)
+
+    def _has_thread_for(self, conn: TConn) -> bool:
+        if self._running[conn.sender] >= self._share:
+            return False
+        if not conn.incoming.is_streamed:
+            return True
+        if self._streaming[conn.sender] >= max(1, self._share // 2):
+            return False  # its own pages need threads, too
+        return self._streaming.total() < self._streams
+
+    def handle(self, conn: TConn) -> Any:
+        """Answer one request; runs in a thread of the pool."""
+        self._current.conn, conn.transfer, conn.is_answered = conn, None, False
+        return super().handle(conn)
+
+    def handle_request(self, req: Any, conn: TConn) -> Any:
+        """Run the app, and note that the head of its answer went out."""
+        is_kept = super().handle_request(req, conn)
+        conn.is_answered = True
+        return is_kept
+
+    def _take_over(self, transfer: Transfer) -> None:
+        """Have the event loop send a file after the head of the answer."""
+        self._current.conn.transfer = transfer
 
     def finish_request(self, conn: TConn, future: Future[Any]) -> None:
         """Put a connection where it belongs after its request; runs in the event loop."""
-        self._free_thread(_address(conn))
+        self._free_thread(conn)
         is_kept = not future.cancelled() and future.exception() is None and future.result()
+        transfer, conn.transfer = conn.transfer, None
+        if transfer is not None and not conn.is_answered:
+            transfer.close()
+        elif transfer is not None:
+            conn.is_kept = is_kept
+            conn.sock.setblocking(False)
+            self._sending[conn] = transfer
+            self.poller.register(conn.sock, selectors.EVENT_WRITE, partial(self._on_sending, conn))
+            conn.timeout = time.monotonic() + STALL_S
+            return
+        self._go_on(conn, is_kept)
+
+    def _on_sending(self, conn: TConn, client: socket.socket) -> None:
+        """Send what the socket takes of a file, without waiting."""
+        transfer = self._sending[conn]
+        try:
+            is_over = transfer.send(client, SEND_PIECE)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._end_transfer(conn)
+            self._drop(conn)
+            return
+        conn.timeout = time.monotonic() + STALL_S
+        if is_over:
+            self._end_transfer(conn)
+            self._go_on(conn, conn.is_kept)
+
+    def _end_transfer(self, conn: TConn) -> None:
+        self.poller.unregister(conn.sock)
+        self._sending.pop(conn).close()
+
+    def _go_on(self, conn: TConn, is_kept: bool) -> None:
+        """Wait for the next request of a connection, or let it go."""
         if not is_kept:
             self._part(conn)
             return
@@ -160,15 +272,20 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         self.keepalived_conns.append(conn)
         self._watch(conn, self.on_client_socket_readable)
 
-    def _free_thread(self, address: str) -> None:
-        self._running[address] -= 1
-        if not self._running[address]:
-            del self._running[address]
-        queue = self._queued.get(address)
-        if queue:
-            self.enqueue_req(queue.popleft())
-            if not queue:
-                del self._queued[address]
+    def _free_thread(self, conn: TConn) -> None:
+        self._running[conn.sender] -= 1
+        if not self._running[conn.sender]:
+            del self._running[conn.sender]
+        self._streaming[conn.sender] -= conn.incoming.is_streamed
+        if not self._streaming[conn.sender]:
+            del self._streaming[conn.sender]
+        for waiting in self._queued:
+            if self._has_thread_for(waiting):
+                self._queued.remove(waiting)
+                self.enqueue_req(waiting)
+                break
+        if self.alive:
+            self.set_accept_enabled(self.nr_conns < self.worker_connections)
 
     def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
         """Whether the next request may follow; a body nobody read is not waited for."""
@@ -182,19 +299,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         else:
             status, reason = 500, "Internal Server Error"
             self.log.error("error handling request", exc_info=exc)
-        self._refuse(client, status, reason)
-
-    @staticmethod
-    def _refuse(sock: socket.socket, status: int, reason: str) -> None:
-        text = f"{reason}.\n"
-        try:
-            sock.send(
-                f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\n"
-                f"Content-Type: text/plain; charset=utf-8\r\n"
-                f"Content-Length: {len(text)}\r\n\r\n{text}".encode()
-            )
-        except OSError:
-            pass  # whoever sent this does not listen
+        refuse(client, status, reason)
 
     # -- leaving
 
@@ -214,33 +319,44 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         self._watch(conn, self._on_leaving)
 
     def _on_leaving(self, conn: TConn, client: socket.socket) -> None:
-        data = _received(client)
+        data = received(client)
         if data is not None:
             self._leaving[conn] += len(data)
-            if not data or self._leaving[conn] > MOST_LINGER:
-                self._give_up(conn, self._leaving)
+            if not data or self._leaving[conn] > MAX_LINGER:
+                self._give_up(conn)
 
     def murder_pending(self) -> None:
         """Close what ran out of time; a stopping worker waits for no new request."""
         now = time.monotonic()
+        if self.alive and now < self._reaped + REAP_S:
+            return
+        self._reaped = now
         for waiting in (self._arriving, self._leaving):
             late = [conn for conn in waiting if conn.timeout <= now or not self.alive]
             for conn in late:
-                self._give_up(conn, waiting)
+                if waiting is self._arriving and conn.incoming is not None:
+                    refuse(conn.sock, 408, "Request Timeout")
+                self._give_up(conn)
+        for conn in [conn for conn in self._sending if conn.timeout <= now]:
+            self._end_transfer(conn)
+            self._drop(conn)
 
     def _make_room(self) -> None:
         """Close the connection that has been without a request for the longest time."""
         for waiting in (self._leaving, self._arriving):
             if waiting:
-                self._give_up(next(iter(waiting)), waiting)
+                self._give_up(next(iter(waiting)))
                 return
         if self.keepalived_conns:
             conn = self.keepalived_conns.popleft()
             self.poller.unregister(conn.sock)
             self._drop(conn)
 
-    def _give_up(self, conn: TConn, waiting: dict[TConn, Any]) -> None:
-        del waiting[conn]
+    def _give_up(self, conn: TConn) -> None:
+        if conn in self._arriving:
+            self._collected -= len(self._arriving.pop(conn))
+        else:
+            del self._leaving[conn]
         self.poller.unregister(conn.sock)
         self._drop(conn)
 
@@ -252,34 +368,6 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(callback, conn))
 
 
-class InPlaceUnreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
-    """Receives pieces of a body in place; gunicorn reads ahead and copies what it has read."""
-
-    def read(self, size: int | None = None, read_ahead: int | None = None) -> bytes:
-        """``size`` bytes, fewer only at the end of the stream; see Unreader."""
-        if size is None or size < LARGE_PIECE:
-            return bytes(super().read(size, read_ahead))
-        held = self.take_buffered()
-        if len(held) > size:
-            self.unread(held[size:])
-        data = bytearray(size)
-        got = min(len(held), size)
-        data[:got] = held[:got]
-        view = memoryview(data)
-        while got < size and (more := self.sock.recv_into(view[got:])):
-            got += more
-        return bytes(view[:got])
-
-
-def _received(sock: socket.socket) -> bytes | None:
-    """What a socket has for us: None when nothing yet, nothing when it never will."""
-    try:
-        return sock.recv(16 << 10)
-    except BlockingIOError:
-        return None
-    except OSError:
-        return b""
-
-
-def _address(conn: TConn) -> str:
-    return str(conn.client[0]) if conn.client else ""
+def _target(head: bytes | bytearray) -> bytes:
+    """The target of the request line."""
+    return bytes(head[: head.find(b"\r\n")]).split(b" ")[1:2][0] if b" " in head else b""

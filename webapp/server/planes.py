@@ -28,6 +28,7 @@ KEEPALIVE_S = 75  # longer than a page polls and than nginx keeps its connection
 STALL_S = 60  # a peer that neither takes nor sends a byte for so long is gone
 MOST_CONNECTIONS = 4096  # in each process
 GRACE_S = {"web": 10, "rack": 30}  # for running requests when stopping
+UPLOADS = (b"/uploads", b"/api/v1/uploads", b"/MAAS/api/2.0/boot-resources")
 APP_FAILED = 4  # gunicorn's word for "do not start this worker again and again"
 
 
@@ -115,9 +116,14 @@ class _Application(BaseApplication):  # type: ignore[misc]
         self._settings = settings
         self._listener = listener.detach()
         threads = settings.web_threads if plane == "web" else settings.rack_threads
-        # Behind a proxy all machines come from one address, which then may take all.
-        self.threads_per_address = threads if settings.trusted_proxies else max(1, threads * 3 // 4)
+        self.threads_per_address = max(1, threads * 3 // 4)
+        self.trusted_proxies = settings.trusted_proxies
         super().__init__()
+
+    @staticmethod
+    def is_upload(target: bytes) -> bool:
+        """Whether a request's target takes uploads, whose bodies may take their time."""
+        return target.startswith(UPLOADS)
 
     def load_config(self) -> None:
         for name, value in options(self._plane, self._settings).items():
