@@ -71,7 +71,7 @@
     }
   });
 
-  // ---- an impatient hand sends a form once; again after ten seconds, or on coming back.
+  // ---- a form is sent once; again after ten seconds, or on coming back to the page.
   const sent = new Set();
 
   document.addEventListener("submit", (event) => {
@@ -82,7 +82,7 @@
   });
   addEventListener("pageshow", () => sent.clear());
 
-  // ---- polls: marked for the server, silent in hidden tabs, slower while nobody answers.
+  // ---- polls: marked for the server, silent in hidden tabs, slower while the server is down.
   const waits = new Map(); // path -> {failures, until}
 
   document.addEventListener("htmx:configRequest", (event) => {
@@ -113,7 +113,7 @@
     $("#offline").hidden = waits.size === 0;
   });
 
-  // ---- what a visitor opened or closed stays so when a poll brings the part anew.
+  // ---- what a visitor opened or closed stays so when a poll replaces the part.
   let opened = new Map(); // id -> open
 
   document.addEventListener("htmx:beforeSwap", (event) => {

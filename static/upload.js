@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Uploads with JavaScript: look into the file first, send it by tus, pause, go on after a reload.
+// Uploads with JavaScript: inspect the file first, send it by tus, pause, resume after a reload.
 "use strict";
 
 (() => {
@@ -8,7 +8,7 @@
   if (!form || !window.tus || !tus.isSupported) return;
   const headers = JSON.parse(document.body.getAttribute("hx-headers"));
   const fields = ["name", "title", "architecture", "filetype"];
-  const touched = new Set(); // what a person chose is never overwritten
+  const touched = new Set(); // what the user chose is never overwritten
   const LOOK = 1024 * 1024;
   const HEAD_START = 3000; // ms in which hashing may show that nothing has to be sent
   const DAMAGED = 460; // tus: the checksum of a piece does not match
@@ -177,13 +177,13 @@
   }
 
   function paused(isPaused) {
-    $("#pause").textContent = isPaused ? "Go on" : "Pause";
+    $("#pause").textContent = isPaused ? "Resume" : "Pause";
     if (isPaused) $("#sent-note").textContent = `Paused. ${$("#sent-note").textContent}`;
   }
 
   form.addEventListener("submit", async (event) => {
     const file = input.files[0];
-    if (!file) return; // the server says what is missing
+    if (!file) return; // the server shows what is missing
     event.preventDefault();
     if (!form.reportValidity()) return;
     const metadata = { filename: file.name };
@@ -223,7 +223,7 @@
       onError: (error) => {
         const text = error.originalResponse?.getBody() || "";
         const words = text && !text.startsWith("{") ? text : "The connection was lost.";
-        say("error", `${words} What arrived is kept; press Go on to try again.`);
+        say("error", `${words} What arrived is kept. Select Resume to try again.`);
         paused(true);
         form.hidden = false;
         if (error.originalResponse && error.originalResponse.getStatus() < 409) upload = null;

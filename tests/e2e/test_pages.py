@@ -346,15 +346,15 @@ def test_the_main_journey_needs_no_mouse(
     page.locator("#run-progress[value]").wait_for()
     press(page, page.get_by_role("button", name="Stop import"))
     page.get_by_text("No import is running").wait_for()
-    page.locator("#announcer", has_text="The import has ended: Stopped on request.").wait_for(
+    page.locator("#announcer", has_text="Import finished: Stopped on request.").wait_for(
         state="attached"
     )
 
     slow_server.set_faults()
-    press(page, page.get_by_role("button", name="Start an import"))
+    press(page, page.get_by_role("button", name="Start import"))
     page.wait_for_load_state()
     page.get_by_text("No import is running").wait_for()
-    page.get_by_role("row", name=re.compile("Done")).wait_for()
+    page.get_by_role("row", name=re.compile("Completed")).wait_for()
     assert page.get_by_role("link", name=re.compile("^Import \\d+$")).count() == 2
     polls = [url for url in requests if url.endswith("/imports/")]
     page.wait_for_timeout(2500)  # longer than between two polls

@@ -84,12 +84,12 @@ def test_an_upload_is_paused_reloaded_and_gone_on_with(
     page.get_by_role("button", name="Pause").click()
     page.locator("main").get_by_text("Paused.").wait_for()
     page.reload()  # as if the tab had been closed
-    page.locator("main").get_by_text("Waits for the rest").wait_for()
+    page.locator("main").get_by_text("Incomplete").wait_for()
     page.get_by_label("File", exact=True).set_input_files(file)
     page.locator("main").get_by_text("GPT disk of 160 MiB").wait_for()
     page.get_by_label("Name", exact=True).first.fill("lab")
     page.get_by_role("button", name="Upload").click()
-    page.locator("main").get_by_text("Machines can get it").wait_for(timeout=90_000)
+    page.locator("main").get_by_text("Ready").wait_for(timeout=90_000)
     digest = hashlib.sha256(data).hexdigest()
     assert page.locator("main").get_by_text(digest).count() == 1
     assert fetched(slipway, "custom/amd64/generic/lab/uploaded/root-dd.raw") == digest
@@ -134,7 +134,7 @@ def test_a_damaged_piece_is_sent_again_and_known_bytes_not_at_all(
     page.route(lambda url: "/uploads/files/" in url, damage_the_second)
     page.on("response", note)
     begin(page, file, "first")
-    page.locator("main").get_by_text("Machines can get it").wait_for(timeout=90_000)
+    page.locator("main").get_by_text("Ready").wait_for(timeout=90_000)
     assert answers == [204, 460, 204, 204]
     piece = 8 << 20
     expected = [
@@ -146,7 +146,7 @@ def test_a_damaged_piece_is_sent_again_and_known_bytes_not_at_all(
     assert fetched(slipway, "custom/amd64/generic/first/uploaded/root-dd.raw") == whole
     answers.clear()
     begin(page, file, "twin")
-    page.locator("main").get_by_text("Machines can get it").wait_for(timeout=90_000)
+    page.locator("main").get_by_text("Ready").wait_for(timeout=90_000)
     assert answers == []
     assert fetched(slipway, "custom/amd64/generic/twin/uploaded/root-dd.raw") == whole
 
@@ -168,11 +168,11 @@ def test_a_mix_up_is_mended_by_one_click_and_esxi_is_recognised(
     page.get_by_label("File type").first.select_option("ddtgz")
     page.locator("main").get_by_text("This isn't ddtgz").wait_for()
     page.get_by_role("button", name="Use ddgz").click()
-    page.locator("main").get_by_text("This is not what you said it is").wait_for(state="hidden")
+    page.locator("main").get_by_text("Type mismatch").wait_for(state="hidden")
     expect(page.get_by_label("File type").first).to_have_value("ddgz")
     page.get_by_label("Name", exact=True).first.fill("esxi/6.7")
     page.get_by_role("button", name="Upload").click()
-    page.locator("main").get_by_text("Machines can get it").wait_for(timeout=90_000)
+    page.locator("main").get_by_text("Ready").wait_for(timeout=90_000)
     page.locator("main").get_by_text(
         "VMware ESXi 6.7.0 build 14320388, prepared for deployment"
     ).first.wait_for()
@@ -213,11 +213,11 @@ def test_a_network_plan_is_mended_by_one_click(
     page.get_by_role("link", name="Show an example").click()
     text = page.get_by_label("Network configuration v1").input_value()
     page.get_by_label("Network configuration v1").fill(text.replace("active-backup", "balance-tlb"))
-    page.get_by_role("button", name="Plan it").click()
-    page.locator("main").get_by_text("The host would be lost: 1 error").wait_for()
+    page.get_by_role("button", name="Preview plan").click()
+    page.locator("main").get_by_text("Host would be unreachable: 1 error").wait_for()
     axe(page)
     page.get_by_role("button", name="Use active-backup").click()
-    page.locator("main").get_by_text("Every command will be taken").wait_for()
+    page.locator("main").get_by_text("All commands are valid").wait_for()
     page.get_by_role("button", name="Make eth1 active").click()
     page.locator("main").get_by_text("10.20.0.15 on vmk0 via vmnic1").wait_for()
     axe(page)

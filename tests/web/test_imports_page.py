@@ -48,7 +48,7 @@ def announced(page: str) -> str:
 def test_nothing_runs_and_nothing_ran(viewer: Visitor) -> None:
     page = viewer.get("/imports/")
     assert "No import is running" in text_of(page)
-    assert "No import has ended yet" in text_of(page)
+    assert "No imports yet" in text_of(page)
     assert POLL not in page.text
     assert announced(page.text) == ""
 
@@ -67,10 +67,10 @@ def test_a_running_import_shows_bytes_speed_and_time_left(region: Flask, viewer:
 @pytest.mark.parametrize(
     ("phase", "words"),
     [
-        ("refreshing", "Reading the boot sources"),
-        ("planning", "Working out what to fetch"),
+        ("refreshing", "Checking boot sources"),
+        ("planning", "Planning"),
         ("downloading", "Downloading"),
-        ("publishing", "Putting new versions in service"),
+        ("publishing", "Publishing"),
         ("", "Running"),
     ],
 )
@@ -84,7 +84,7 @@ def test_each_phase_has_its_words(region: Flask, viewer: Visitor, phase: str, wo
 def test_a_queued_import_waits_for_the_worker(region: Flask, viewer: Visitor) -> None:
     factories.import_run(state="queued", finished_at=None)
     page = viewer.get("/imports/")
-    assert "Waiting for the worker" in text_of(page)
+    assert "Queued" in text_of(page)
     assert POLL in page.text
 
 
@@ -99,7 +99,7 @@ def test_files_are_grouped_by_image_with_kernels_told_apart(region: Flask, viewe
                             filename="root-tgz", state="waiting", bytes_done=0)  # fmt: skip
     page = viewer.get("/imports/")
     shown = text_of(page)
-    assert "Ubuntu 24.04 LTS amd64 version 20260105, 3.0 kB, 80 %" in shown
+    assert "Ubuntu 24.04 LTS amd64 Version 20260105, 3.0 kB, 80 %" in shown
     assert "boot-kernel hwe-24.04 Done" in shown
     assert "squashfs ga-24.04 Downloading 400 bytes of 1.0 kB 100 bytes/s 6 s 2" in shown
     assert "root-tgz Waiting 0 bytes of 1.0 kB" in shown
@@ -125,10 +125,10 @@ def test_progress_is_said_in_quarters_so_that_nobody_is_read_every_percent(
         db.session.commit()
         said.append(announced(viewer.get("/imports/", HX_Request="true").text))
     assert said == [
-        *["The import is running: 0 percent"] * 3,
-        *["The import is running: 25 percent"] * 2,
-        "The import is running: 50 percent",
-        "The import is running: 75 percent",
+        *["Import running: 0 percent"] * 3,
+        *["Import running: 25 percent"] * 2,
+        "Import running: 50 percent",
+        "Import running: 75 percent",
     ]
 
 
@@ -140,8 +140,8 @@ def test_the_part_ends_by_itself_and_brings_the_result(region: Flask, viewer: Vi
     part = viewer.get("/imports/", HX_Request="true")
     assert POLL not in part.text
     assert "No import is running" in text_of(part)
-    assert "Done 2 images stored." in text_of(part)
-    assert announced(part.text) == "The import has ended: 2 images stored."
+    assert "Completed 2 images stored." in text_of(part)
+    assert announced(part.text) == "Import finished: 2 images stored."
 
 
 # -- what ran
@@ -150,8 +150,8 @@ def test_the_part_ends_by_itself_and_brings_the_result(region: Flask, viewer: Vi
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        ("succeeded", "Done"),
-        ("partial", "Incomplete"),
+        ("succeeded", "Completed"),
+        ("partial", "Completed with errors"),
         ("failed", "Failed"),
         ("stopped", "Stopped"),
     ],
@@ -208,7 +208,7 @@ def test_starting_twice_is_one_import(region: Flask, operator: Visitor) -> None:
         answer = operator.post("/imports/start")
         assert (answer.status_code, leads_to(answer)) == (303, "/imports/")
     assert [run.requested_by for run in every_run()] == [operator.username]
-    assert "An import is running already; here it is." in text_of(operator.get("/imports/"))
+    assert "An import is already running." in text_of(operator.get("/imports/"))
 
 
 def test_stopping_says_so_until_it_has_stopped(region: Flask, operator: Visitor) -> None:
@@ -234,11 +234,11 @@ def test_stopping_nothing_says_so(operator: Visitor) -> None:
 
 
 def test_automatic_imports_turn_off_and_on(region: Flask, administrator: Visitor) -> None:
-    assert "Every 60 minutes all boot sources are read" in text_of(administrator.get("/imports/"))
+    assert "Sources are checked every 60 minutes" in text_of(administrator.get("/imports/"))
     administrator.post("/imports/automatic", {"on": "no"})
     assert not live_settings.is_auto_import()
     page = text_of(administrator.get("/imports/"))
-    assert "Automatic imports are off: newer versions come in only when" in page
+    assert "Automatic imports are off. New versions are downloaded only when" in page
     administrator.post("/imports/automatic", {"on": "yes"})
     db.session.rollback()
     assert live_settings.is_auto_import()

@@ -39,14 +39,14 @@ def send(visitor: Visitor, data: bytes, **changed: str) -> str:
 def test_a_plain_form_uploads_and_says_its_limit(app: Flask) -> None:
     visitor = Visitor(app, Role.ADMINISTRATOR)
     page = visitor.get("/uploads/").text
-    assert "up to 256 MiB" in page
+    assert "limited to 256 MiB" in page
     assert "No uploads yet" in page
     where = send(visitor, DISK)
-    assert "Every byte is being checked" in visitor.get(where).text
+    assert "Verifying" in visitor.get(where).text
     work(app)
     page = text_of(visitor.get(where))
-    assert "Machines can get it" in page
-    assert "It is what it was said to be" in page
+    assert "Ready" in page
+    assert "Verified" in page
     assert "Gzip, GPT disk of 8 MiB" in page
     assert served(app, "custom/amd64/generic/web/uploaded/root-dd.gz") == DISK
     page = visitor.get("/images/").text
@@ -84,7 +84,7 @@ def test_a_mix_up_is_mended_by_one_click(app: Flask) -> None:
     assert found[2] == "ddgz"
     assert leads_to(visitor.post(found[1], {"filetype": found[2]})) == where
     work(app)
-    assert "Machines can get it" in visitor.get(where).text
+    assert "Ready" in visitor.get(where).text
     assert visitor.post(f"{where}/declare", {"filetype": "tgz"}).status_code == 409
 
 
@@ -95,20 +95,20 @@ def test_what_can_be_done_changes_with_the_state_while_the_page_is_open(app: Fla
     for where in (good, bad):
         part = visitor.get(where, HX_Request="true").text
         assert f"{where}/drop" in part
-        assert "Declare it anew" not in part
+        assert "Correct the details" not in part
     work(app)
     assert f"{good}/drop" not in visitor.get(good, HX_Request="true").text
     part = visitor.get(bad, HX_Request="true").text
     assert f"{bad}/drop" in part
-    assert "Declare it anew" in part
-    assert visitor.get(bad).text.count("Check it again") == 1
+    assert "Correct the details" in part
+    assert visitor.get(bad).text.count("Check again") == 1
 
 
 def test_an_upload_is_dropped_after_a_question(app: Flask) -> None:
     visitor = Visitor(app, Role.ADMINISTRATOR)
     where = send(visitor, DISK, filetype="tgz")
     work(app)
-    assert "Drop this upload?" in visitor.get(f"{where}/drop").text
+    assert "Discard this upload?" in visitor.get(f"{where}/drop").text
     assert leads_to(visitor.post(f"{where}/drop")) == "/uploads/"
     assert visitor.get(where).status_code == 404
     with app.app_context():
@@ -141,7 +141,7 @@ def test_the_server_gets_a_file_from_its_own_folder(app: Flask) -> None:
     assert "needs the SHA-256" in answer.text
     where = leads_to(visitor.post("/uploads/fetch", {**FORM, "place": "disk.gz", "sha256": ""}))
     work(app)
-    assert "Machines can get it" in visitor.get(where).text
+    assert "Ready" in visitor.get(where).text
 
 
 def test_versions_are_rolled_back_on_the_images_page(app: Flask) -> None:
@@ -171,7 +171,7 @@ def test_versions_are_rolled_back_on_the_images_page(app: Flask) -> None:
 def test_esxi_images_are_shown_with_all_that_is_known(app: Flask) -> None:
     visitor = Visitor(app, Role.ADMINISTRATOR)
     empty = visitor.get("/vmware/").text
-    assert "No ESXi image yet" in empty
+    assert "No ESXi images yet" in empty
     assert "Ubuntu Advantage (now Ubuntu Pro)" in empty
     assert "make ISO=" in empty
     send(visitor, ESXI, name="esxi/6.7", filetype="ddxz")
@@ -187,8 +187,8 @@ def test_esxi_images_are_shown_with_all_that_is_known(app: Flask) -> None:
     page = text_of(visitor.get("/vmware/"))
     assert "VMware ESXi 6.7.0 build 14320388" in page
     assert "192.0.2.7" in page
-    assert "an upload" in page
-    assert "boot bank 2, 262 MB reserved by ESXi" in page
+    assert "Uploaded" in page
+    assert "boot bank 2, 262 MB (reserved by ESXi)" in page
     assert "esxi/8.0" in page
 
 
@@ -236,7 +236,7 @@ def test_a_network_is_planned_and_mended_by_one_click(app: Flask) -> None:
     assert "<svg" in page.text
     fix = {"op": "mode", "name": "bond0", "value": "active-backup"}
     mended = text_of(visitor.post("/vmware/network", {"config": V1, "nics": "", **fix}))
-    assert "Every command will be taken" in mended
+    assert "All commands are valid" in mended
     assert "10.20.0.15 on vmk0 via vmnic0" in mended
     assert "esxcli network vswitch standard add -v vSwitch0" in mended
     bad = visitor.post("/vmware/network", {"config": ": [", "nics": ""})
@@ -251,9 +251,9 @@ def test_a_network_is_planned_and_mended_by_one_click(app: Flask) -> None:
 
 def test_a_machines_storage_is_checked(app: Flask) -> None:
     visitor = Visitor(app, Role.VIEWER)
-    assert "It fits" in visitor.get("/vmware/storage?version=8&disk=480&layout=default").text
+    assert "Compatible" in visitor.get("/vmware/storage?version=8&disk=480&layout=default").text
     small = visitor.get("/vmware/storage?version=8&disk=16&layout=vmfs6&no_datastore=1").text
-    assert "It does not fit" in small
+    assert "Not compatible" in small
     assert "needs 32 GiB" in small
     assert "A datastore must be defined" in small
     for query in ("version=x&disk=nan", "version=8&disk=inf", "version=&disk=-1", "disk=1"):

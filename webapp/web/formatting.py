@@ -10,6 +10,7 @@ from flask import Flask
 from markupsafe import Markup, escape
 
 from webapp.severity import Severity
+from webapp.web.states import severity_of
 
 SPANS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 UNITS = ("kB", "MB", "GB", "TB", "PB")
@@ -131,5 +132,6 @@ def register(app: Flask) -> None:
         browser_name,
         code_words,
         spoken,
+        severity_of,
     ):
         app.add_template_filter(function)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Import status: what runs, what ran, what went wrong; start and stop."""
+"""Imports: the running one, recent ones and their errors; start and stop."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from webapp.models import Role
 from webapp.services.imports import report, runs
 from webapp.services.system import live_settings
 from webapp.web.access import me, requires
+from webapp.web.import_rows import ended, run_row, run_view
 
 blueprint = Blueprint("imports", __name__, url_prefix="/imports")
 
@@ -23,12 +24,14 @@ HISTORY = 20
 def index() -> ResponseReturnValue:
     """Show the current run, live, and the last ones."""
     current = runs.current()
-    recent = runs.recent(HISTORY)
+    history = [run for run in runs.recent(HISTORY) if run.finished_at is not None]
+    view = run_view(report.report(current)) if current else None
     return hx.render(
         "imports/index.html",
         "imports/_current.html",
-        view=report.report(current) if current else None,
-        history=[run for run in recent if run.finished_at is not None],
+        view=view,
+        history=[run_row(run) for run in history],
+        announcement=view.announcement if view else ended(history[0] if history else None),
         is_automatic=live_settings.is_auto_import(),
         interval=settings().import_interval,
     )
@@ -38,24 +41,24 @@ def index() -> ResponseReturnValue:
 @requires(Role.VIEWER)
 def show(run_id: int) -> ResponseReturnValue:
     """Show one run with every file and failure."""
-    return hx.render("imports/show.html", "imports/_run.html", view=report.of(run_id))
+    return hx.render("imports/show.html", "imports/_run.html", view=run_view(report.of(run_id)))
 
 
 @blueprint.post("/start")
 @requires(Role.OPERATOR)
 def start() -> ResponseReturnValue:
-    """Start an import; one that runs already is shown instead."""
+    """Start an import, or show the one that is running."""
     before = runs.current()
     run = runs.queue("manual", me().username)
     if before is not None and before.id == run.id:
-        flash("An import is running already; here it is.", "info")
+        flash("An import is already running.", "info")
     return hx.see_other(url_for("imports.index"))
 
 
 @blueprint.post("/stop")
 @requires(Role.OPERATOR)
 def stop() -> ResponseReturnValue:
-    """Stop the import; what was downloaded is kept and goes on from there next time."""
+    """Stop the import; what was downloaded is kept, and the next import resumes it."""
     if runs.stop(me().username) is None:
         flash("No import is running.", "info")
     return hx.see_other(url_for("imports.index"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Uploads: send a file, see what it is, mend what was declared, follow it until it is an image."""
+"""Uploads: send a file, see what it is, correct its details, follow it until it is an image."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from webapp.models import Role, Upload, UploadState
 from webapp.services.uploads import checking, fetching, uploads
 from webapp.services.uploads import fields as upload_fields
 from webapp.services.uploads import names as image_names
-from webapp.web import forms
+from webapp.web import forms, upload_rows
 from webapp.web.access import me, requires
 
 blueprint = Blueprint("uploads", __name__)
 
 PLAIN_MIB = 256  # what a browser without JavaScript may send in one form
-MOST = 1 << 44
+MAX_BODY_BYTES = 1 << 44
 ACTIVE = (UploadState.FETCHING, UploadState.CHECKING)
 LABELS = {
     "tgz": "tgz: root file system, tar.gz",
@@ -39,7 +39,7 @@ LABELS = {
     "ddgz": "ddgz: whole disk, gzip",
     "ddxz": "ddxz: whole disk, xz",
     "ddbz2": "ddbz2: whole disk, bzip2",
-    "ddraw": "ddraw: whole disk, not compressed",
+    "ddraw": "ddraw: whole disk, uncompressed",
     "ddtgz": "ddtgz: disk in a tar.gz",
     "ddtbz": "ddtbz: disk in a tar.bz2",
     "ddtxz": "ddtxz: disk in a tar.xz",
@@ -50,7 +50,7 @@ LABELS = {
 class DeclareForm(FlaskForm):
     """What a file is."""
 
-    name = StringField("Name", [InputRequired("Give it a name.")])
+    name = StringField("Name", [InputRequired("Enter a name.")])
     title = StringField("Title", [Optional()])
     architecture = SelectField(
         "Architecture",
@@ -72,7 +72,7 @@ class UploadForm(DeclareForm):
 class FetchForm(DeclareForm):
     """The same with where the server gets the file."""
 
-    place = StringField("Address or path", [InputRequired("Say where the file is.")])
+    place = StringField("URL or path", [InputRequired("Enter a URL or a path.")])
     sha256 = StringField("SHA-256", [Optional()])
 
 
@@ -118,7 +118,7 @@ def send() -> ResponseReturnValue:
 @blueprint.post("/uploads/fetch")
 @requires(Role.ADMINISTRATOR)
 def fetch() -> ResponseReturnValue:
-    """Let the server get a file by itself."""
+    """Have the server download a file, or read it from a path."""
     form = FetchForm()
     if not form.validate():
         return _page(UploadForm(None), form, status=422)
@@ -145,9 +145,9 @@ def fetch() -> ResponseReturnValue:
 
 
 @blueprint.post("/uploads/look")
-@requires(Role.ADMINISTRATOR, form_bytes=MOST)
+@requires(Role.ADMINISTRATOR, form_bytes=MAX_BODY_BYTES)
 def look() -> ResponseReturnValue:
-    """Say what a file is by its first megabyte, which is the body; nothing is kept."""
+    """Inspect a file by its first megabyte, which is the body; nothing is stored."""
     said = request.args
     size = said.get("size", "")
     report = checking.of_head(
@@ -158,7 +158,9 @@ def look() -> ResponseReturnValue:
         size=int(size) if size.isdigit() and len(size) < 16 else None,
     )
     drain(request)
-    return hx.part("uploads/_verdict.html", report=report.as_dict(), upload=None, is_sent=False)
+    found = report.as_dict()
+    verdict = upload_rows.verdict(found, is_sent=False)
+    return hx.part("uploads/_verdict.html", report=found, verdict=verdict, upload=None)
 
 
 @blueprint.get("/uploads/<int(max=2147483647):upload_id>")
@@ -172,7 +174,7 @@ def show(upload_id: int) -> ResponseReturnValue:
 @blueprint.post("/uploads/<int(max=2147483647):upload_id>/declare")
 @requires(Role.ADMINISTRATOR)
 def declare(upload_id: int) -> ResponseReturnValue:
-    """Declare it anew; it is looked into again."""
+    """Correct the details of an upload; it is inspected again."""
     upload = uploads.find(upload_id)
     names = ("name", "architecture", "filetype", "title")
     changed = {name: request.form[name] for name in names if name in request.form}
@@ -188,18 +190,18 @@ def declare(upload_id: int) -> ResponseReturnValue:
 @blueprint.get("/uploads/<int(max=2147483647):upload_id>/drop")
 @requires(Role.ADMINISTRATOR)
 def confirm_drop(upload_id: int) -> ResponseReturnValue:
-    """Ask before bytes are forgotten."""
+    """Ask before received bytes are deleted."""
     return hx.render("uploads/drop.html", None, upload=uploads.find(upload_id))
 
 
 @blueprint.post("/uploads/<int(max=2147483647):upload_id>/drop")
 @requires(Role.ADMINISTRATOR)
 def drop(upload_id: int) -> ResponseReturnValue:
-    """Forget an upload with its bytes."""
+    """Discard an upload with its bytes."""
     upload = uploads.find(upload_id)
     name = upload.name
     uploads.drop(upload, me().username)
-    flash(f"The upload of {name} is dropped.", "ok")
+    flash(f"Upload of {name} discarded.", "ok")
     return hx.see_other(url_for("uploads.index"))
 
 
@@ -218,7 +220,7 @@ def tell_digest(upload_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/uploads/files")
-@requires(Role.ADMINISTRATOR, form_bytes=MOST)
+@requires(Role.ADMINISTRATOR, form_bytes=MAX_BODY_BYTES)
 def begin() -> Response:
     """Begin (tus, extension Creation)."""
     return _tus(lambda: tus.create(request, me().username, "browser", "/uploads/files/"))
@@ -227,12 +229,12 @@ def begin() -> Response:
 @blueprint.get("/uploads/files/<int(max=2147483647):upload_id>")
 @requires(Role.ADMINISTRATOR)
 def ask(upload_id: int) -> Response:
-    """Where to go on."""
+    """The offset to resume from."""
     return _tus(lambda: tus.head(request, upload_id))
 
 
 @blueprint.route("/uploads/files/<int(max=2147483647):upload_id>", methods=["PATCH"])
-@requires(Role.ADMINISTRATOR, form_bytes=MOST)
+@requires(Role.ADMINISTRATOR, form_bytes=MAX_BODY_BYTES)
 def receive(upload_id: int) -> Response:
     """The next bytes."""
     return _tus(lambda: tus.patch(request, upload_id))
@@ -279,9 +281,10 @@ def _page(form: UploadForm, fetch_form: FetchForm, status: int = 200) -> Respons
 
 def _listed() -> dict[str, Any]:
     rows = uploads.listed(limit=50)
+    is_open = [row for row in rows if row.is_open]
+    ended = [row for row in rows if not row.is_open]
     return {
-        "rows": [row for row in rows if row.is_open],
-        "ended": [row for row in rows if not row.is_open][:10],
+        "rows": [upload_rows.upload_row(row) for row in (*is_open, *ended[:10])],
         "is_active": any(row.state in ACTIVE for row in rows),
     }
 
@@ -302,8 +305,9 @@ def _shown(upload: Upload, problem: InvalidFields | None = None) -> dict[str, An
         form.validate()
         forms.show(problem, form)
     return {
-        "upload": upload,
+        "row": upload_rows.upload_row(upload),
         "report": upload.report or None,
+        "verdict": upload_rows.verdict(upload.report, is_sent=True) if upload.report else None,
         "word": word,
         "form": form,
         "is_active": upload.state in ACTIVE,

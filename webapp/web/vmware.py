@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""VMware ESXi: its images, and a host's network and storage before the host is lost."""
+"""VMware ESXi: its images, and a host's network and storage before it is cut off."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from webapp.vmware.model import Fix
 from webapp.vmware.picture import draw
 from webapp.vmware.plan import plan
 from webapp.web.access import requires
+from webapp.web.vmware_rows import plan_outcome
 
 blueprint = Blueprint("vmware", __name__)
 
@@ -57,7 +58,7 @@ def network() -> ResponseReturnValue:
 @blueprint.post("/vmware/network")
 @requires(Role.VIEWER)
 def plan_network() -> ResponseReturnValue:
-    """Plan it; a fix in the form is taken first. Nothing is kept."""
+    """Plan a configuration; a fix in the form is applied first. Nothing is stored."""
     text, nics = request.form.get("config", ""), request.form.get("nics", "")
     if request.form.get("op"):
         fix = Fix(
@@ -74,24 +75,24 @@ def plan_network() -> ResponseReturnValue:
 @requires(Role.VIEWER)
 def check_storage() -> ResponseReturnValue:
     """Check a machine's disk against a version."""
-    said = request.args
+    values = request.args
     found = None
-    if "version" in said:
+    if "version" in values:
         found = storage.check(
             storage.Target(
-                version=said.get("version", "")[:20],
-                disk=_gib(said.get("disk", "")),
-                layout=said.get("layout", "default")[:20],
-                datastores=0 if said.get("no_datastore") else None,
-                has_serial=not said.get("no_serial"),
-                is_nvme=bool(said.get("nvme")),
+                version=values.get("version", "")[:20],
+                disk=_gib(values.get("disk", "")),
+                layout=values.get("layout", "default")[:20],
+                datastores=0 if values.get("no_datastore") else None,
+                has_serial=not values.get("no_serial"),
+                is_nvme=bool(values.get("nvme")),
             )
         )
     return hx.render(
         "vmware/storage.html",
         None,
         found=found,
-        said=said,
+        values=values,
         versions=storage.VERSIONS,
         layouts=storage.LAYOUTS,
     )
@@ -123,6 +124,7 @@ def _network(
         "nics": nics,
         "unknown": unknown,
         "plan": made,
+        "outcome": plan_outcome(made) if made else None,
         "picture": picture,
         "problem": problem,
         "example_url": url_for("vmware.network", example=1),

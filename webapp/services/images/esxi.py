@@ -66,9 +66,9 @@ def listed() -> list[EsxiImage]:
     return [
         EsxiImage(
             resource=resource,
-            origin="an upload"
+            origin="Uploaded"
             if resource.rtype == ResourceType.UPLOADED
-            else sources.get(resource.source_id or 0, "a source that was removed"),
+            else sources.get(resource.source_id or 0, "Removed boot source"),
             versions=tuple(
                 EsxiVersion(
                     set=one,

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Imports and their files as pages show them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from webapp.models import ImportRun
+from webapp.services.imports.report import FileProgress, ImageProgress, RunReport
+from webapp.web import import_states
+from webapp.web.formatting import byte_size, byte_speed, duration
+from webapp.web.states import State
+
+NOTHING = "\N{EN DASH}"
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run in the list of recent imports."""
+
+    run: ImportRun
+    state: State
+
+    @property
+    def started_by(self) -> str:
+        """The user, or what else started it."""
+        return self.run.requested_by or self.run.trigger.capitalize()
+
+
+@dataclass(frozen=True)
+class FileRow:
+    """One file of a run; what isn't known is a dash."""
+
+    name: str
+    kernel: str
+    state: State
+    amount: str
+    speed: str
+    left: str
+    retries: int
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run with its files, failures and progress in words."""
+
+    report: RunReport
+    row: RunRow
+    amount: str
+    note: str
+    announcement: str
+
+    def files(self, image: ImageProgress) -> list[FileRow]:
+        """The files of one of its images."""
+        return [_file(file) for file in image.files]
+
+
+def run_row(run: ImportRun) -> RunRow:
+    """A run as a row."""
+    return RunRow(run, import_states.of_run(run))
+
+
+def run_view(report: RunReport) -> RunView:
+    """A run as its own page shows it."""
+    run = report.run
+    amount = note = progress = ""
+    if run.bytes_total:
+        amount = f"{_of(run.bytes_done, run.bytes_total)} ({report.percent} %)"
+        progress = f": {report.percent // 25 * 25} percent"
+    if run.bytes_per_s:
+        left = f", {duration(report.left_s)} left" if report.left_s is not None else ""
+        note = byte_speed(run.bytes_per_s) + left
+    return RunView(
+        report=report,
+        row=run_row(run),
+        amount=amount,
+        note=note,
+        announcement="Stopping the import" if run.is_cancelled else f"Import running{progress}",
+    )
+
+
+def ended(run: ImportRun | None) -> str:
+    """What a screen reader says when a run has ended."""
+    if run is None:
+        return ""
+    return f"Import finished: {run.summary or import_states.of_run(run).text}"
+
+
+def _file(file: FileProgress) -> FileRow:
+    row = file.transfer
+    state = import_states.of_transfer(row)
+    is_downloading = row.state == "downloading"
+    has_speed = bool(row.bytes_per_s) and is_downloading
+    return FileRow(
+        name=row.filename,
+        kernel=file.kernel,
+        state=state,
+        amount=_of(row.bytes_done, row.size),
+        speed=byte_speed(row.bytes_per_s) if has_speed else NOTHING,
+        left=duration(file.left_s) if file.left_s is not None else NOTHING,
+        retries=row.retries,
+    )
+
+
+def _of(done: int, total: int) -> str:
+    return f"{byte_size(done)} of {byte_size(total)}"
