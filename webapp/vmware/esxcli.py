@@ -4,22 +4,26 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-if TYPE_CHECKING:
-    from webapp.vmware.planned import Plan, VMKernel, VSwitch
+from webapp.vmware.model import VMKernel, VSwitch
 
 
-def commands(plan: Plan) -> list[str]:
-    """Every command of a plan without errors."""
+def commands(
+    vswitches: Sequence[VSwitch],
+    vmks: Sequence[VMKernel],
+    dns: Sequence[str],
+    search: Sequence[str],
+) -> list[str]:
+    """Every command of a plan without errors, in an order that a host takes."""
     lines: list[tuple[str, ...]] = []
-    for switch in plan.vswitches:
+    for switch in vswitches:
         lines += _of_switch(switch)
-        for vmk in plan.vmks:
+        for vmk in vmks:
             if vmk.vswitch == switch.name:
                 lines += _of_vmk(vmk)
-    lines += [("ip", "dns", "server", "add", "-s", server) for server in plan.dns]
-    lines += [("ip", "dns", "search", "add", "-d", domain) for domain in plan.search]
+    lines += [("ip", "dns", "server", "add", "-s", server) for server in dns]
+    lines += [("ip", "dns", "search", "add", "-d", domain) for domain in search]
     return [shlex.join(("esxcli", "network", *line)) for line in lines]
 
 

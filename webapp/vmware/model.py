@@ -153,3 +153,28 @@ def shown(value: Value) -> str:
     if value.is_null:
         return "empty"
     return repr(value.text[:60]) if value.text is not None else f"a {value.kind}"
+
+
+@dataclass
+class VSwitch:
+    """A standard vSwitch; ``policy`` is "" without a team. ``uplinks``: the active one first."""
+
+    name: str
+    uplinks: list[str]
+    mtu: int | None = None
+    policy: str = ""
+
+
+@dataclass(frozen=True)
+class VMKernel:
+    """A VMkernel interface with its portgroup (vlan 0: untagged), address and routes."""
+
+    name: str
+    portgroup: str
+    vswitch: str
+    vlan: int
+    mtu: int | None
+    mac: str
+    kinds: tuple[str, ...]
+    address: Address | None
+    routes: list[Route] = field(default_factory=list)

@@ -7,32 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from webapp.vmware.model import ERROR, Address, Finding, Link, Route
-
-
-@dataclass
-class VSwitch:
-    """A standard vSwitch; ``policy`` is "" without a team. ``uplinks``: the active one first."""
-
-    name: str
-    uplinks: list[str]
-    mtu: int | None = None
-    policy: str = ""
-
-
-@dataclass(frozen=True)
-class VMKernel:
-    """A VMkernel interface with its portgroup (vlan 0: untagged), address and routes."""
-
-    name: str
-    portgroup: str
-    vswitch: str
-    vlan: int
-    mtu: int | None
-    mac: str
-    kinds: tuple[str, ...]
-    address: Address | None
-    routes: list[Route] = field(default_factory=list)
+from webapp.vmware import esxcli
+from webapp.vmware.model import ERROR, Finding, Link, VMKernel, VSwitch
 
 
 @dataclass
@@ -69,9 +45,9 @@ class Plan:
     @property
     def commands(self) -> list[str]:
         """The esxcli commands in order; none when there are errors."""
-        from webapp.vmware.esxcli import commands
-
-        return commands(self) if self.is_promise else []
+        if not self.is_promise:
+            return []
+        return esxcli.commands(self.vswitches, self.vmks, self.dns, self.search)
 
     def as_dict(self) -> dict[str, Any]:
         """``commands``, ``findings`` and ``model``, for JSON."""

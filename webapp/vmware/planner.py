@@ -8,9 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from webapp.vmware.model import ERROR, NOTE, WARNING, Config, Fix, Link, Route, Subnet
+from webapp.vmware.model import (
+    ERROR,
+    NOTE,
+    WARNING,
+    Config,
+    Fix,
+    Link,
+    Route,
+    Subnet,
+    VMKernel,
+    VSwitch,
+)
 from webapp.vmware.nics import Nics
-from webapp.vmware.planned import Plan, VMKernel, VSwitch, describe_link
+from webapp.vmware.planned import Plan, describe_link
 from webapp.vmware.reading import Place
 from webapp.vmware.routes import place_routes
 
