@@ -439,7 +439,7 @@ ITEM_FAULTS: list[tuple[str, dict[str, Any], str]] = [
     ("length too long", {"length": 1 << 30}, "size-mismatch"),
     ("length too short", {"length": 10}, "size-mismatch"),
     ("gzip", {"is_gzipped": True}, "http-encoding"),
-    ("gzip bomb", {"gzip_bomb": 1 << 40}, "http-encoding"),
+    ("gzip bomb", {"gzip_bomb": 1 << 40}, "size-mismatch"),
     ("circle", {"redirect": "{base}{path}"}, "http-redirect"),
     ("to a file", {"redirect": "file:///etc/passwd"}, "http-redirect"),
     ("to the cloud's metadata", {"redirect": "http://169.254.169.254/"}, "address-refused"),

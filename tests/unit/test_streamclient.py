@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -147,7 +146,7 @@ def test_a_whole_stream_is_read(shared_mirror: Mirror, signing_key: SigningKey) 
     offered = {item.sha256 for offer in snapshot.offers for item in offer.items}
     assert offered <= set(newest)
     left_out = {newest[sha256].ftype for sha256 in set(newest) - offered}
-    assert left_out == {"manifest", "notifications", "archive.tar.xz"}
+    assert left_out == {"manifest", "notifications"}
     assert snapshot.fingerprint == signing_key.fingerprint
     assert snapshot.index_updated_at == shared_mirror.updated
     assert [key.fingerprint for key in snapshot.keys] == [signing_key.fingerprint]
@@ -425,7 +424,10 @@ def edit_entry(changes: dict[str, Any]) -> Any:
 @pytest.mark.parametrize(
     ("changes", "got"),
     [
-        ({"products": ["com.ubuntu.maas.stable:v3:boot:24.04:amd64:other"]}, "1 missing"),
+        (
+            {"products": ["com.ubuntu.maas.stable:v3:boot:24.04:amd64:other"]},
+            "1 not in the document",
+        ),
         ({"updated": "Thu, 01 Jan 2026 00:00:00 +0000"}, "UTC"),
         (
             {"path": "streams/v1/com.ubuntu.maas:stable:1:maas-notification.sjson"},
@@ -445,7 +447,8 @@ def test_an_index_and_documents_of_two_states_are_refused(
     with refused("stream-mixed") as caught:
         read(source_of(server, signing_key))
     assert got in caught[0].got
-    assert "middle of an update" in caught[0].next_step
+    is_final = "products" in changes  # the dates agree, so no update is in progress
+    assert ("won't heal by itself" if is_final else "middle of an") in caught[0].next_step
 
 
 def test_an_index_without_dates_and_product_lists_is_enough(
@@ -559,8 +562,8 @@ METADATA_FAULTS: list[tuple[str, dict[str, Any], set[str]]] = [
     ("empty", {"body": b""}, {"signature-missing", "signature-not-a-document"}),
     ("one GB", {"repeat": ["x", 1 << 30]}, {"http-too-large"}),
     ("endless chunked", {"repeat": ["x", 1 << 40], "is_chunked": True}, {"http-too-large"}),
-    ("gzip", {"is_gzipped": True}, {"http-encoding"}),
-    ("gzip bomb", {"gzip_bomb": 1 << 40}, {"http-encoding"}),
+    ("brotli", {"headers": {"Content-Encoding": "br"}}, {"http-encoding"}),
+    ("gzip bomb", {"gzip_bomb": 1 << 40}, {"http-too-large", "http-timeout"}),
     ("length too long", {"length": 1 << 20}, {"http-short"}),
     ("length too short", {"length": 500}, {"signature-cut-off"}),
     ("cut", {"cut": 200}, {"http-short"}),
@@ -603,17 +606,9 @@ def test_a_bad_mirror_is_refused_with_a_reason(
         b'{"format": "index:1.0", "format": "index:1.0"}',
         b'{"format": "index:1.0", "updated": NaN}',
         b'{"format": "products:1.0"}',
-        b'{"format": "index:1.0", "updated": "soon", "index": {}}',
         b"not json",
-        json.dumps(
-            {
-                "format": "index:1.0",
-                "updated": "Thu, 24 Jul 2025 08:01:47 +0000",
-                "index": {"a": {"format": "products:1.0", "path": "../../etc/passwd"}},
-            }
-        ).encode(),
     ],
-    ids=["deep", "double key", "NaN", "products", "no date", "no json", "path"],
+    ids=["deep", "double key", "NaN", "products", "no json"],
 )
 def test_a_signed_document_that_is_none_is_refused(
     small: Mirror, server: MirrorServer, signing_key: SigningKey, payload: bytes

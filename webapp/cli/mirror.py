@@ -159,7 +159,7 @@ def _as_dict(report: PullReport) -> dict[str, object]:
         "is_dry_run": report.is_dry_run,
         "is_unchanged": report.is_unchanged,
         "is_pruned": report.is_pruned,
-        "index_updated_at": report.index_updated_at.isoformat(),
+        "index_updated_at": report.index_updated_at and report.index_updated_at.isoformat(),
         "signer": report.fingerprint,
     }
 
@@ -177,7 +177,11 @@ def _summary(report: PullReport) -> Iterator[str]:
             f"Fetched {_amount(report.fetched)}, kept {_amount(report.kept)}, "
             f"reused {_amount(report.reused)}; all verified."
         )
-    yield f"Index of {report.index_updated_at:%Y-%m-%d %H:%M} UTC, signed by {report.fingerprint}."
+    dated = report.index_updated_at
+    yield (
+        f"Index of {f'{dated:%Y-%m-%d %H:%M} UTC' if dated else 'an unknown date'}, "
+        f"{f'signed by {report.fingerprint}' if report.fingerprint else 'not signed'}."
+    )
     if report.superseded:
         if report.is_pruned:
             yield f"Removed {_amount(report.superseded)} that are not wanted any more."

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable, Collection, Iterable
 from ipaddress import ip_network
 from typing import Self, TypeVar
 
 from webapp.fetch.addresses import AddressRule
 from webapp.fetch.download import Download
-from webapp.fetch.http import Answer, Requester
+from webapp.fetch.http import Answer, Requester, encoding_problem
 from webapp.fetch.model import Fetched, FetchProblem, Head, Limits, NotModified, Route
 from webapp.fetch.problems import html_problem, short_problem, shown, status_problem
 from webapp.fetch.retry import pause_before_retry, wait
@@ -138,6 +139,8 @@ class Fetcher:
             if answer.status != 200:
                 raise status_problem(answer.status, answer.where, answer.headers)
             content = _whole(answer, cap)
+            if answer.is_gzipped:
+                content = _unpacked(content, cap, answer.where)
             if content.lstrip()[:1] == b"<":
                 # Neither JSON nor an OpenPGP block starts so.
                 raise html_problem(answer.where, f"{answer.media_type} {len(content)} bytes")
@@ -161,7 +164,8 @@ class Fetcher:
             if problem.is_temporary:
                 raise problem
             answer.finish()
-            return Head(status=answer.status, size=answer.length)
+            # The length of a compressed body says nothing about the file's.
+            return Head(answer.status, None if answer.is_gzipped else answer.length)
 
 
 def _whole(answer: Answer, cap: int) -> bytes:
@@ -177,6 +181,25 @@ def _whole(answer: Answer, cap: int) -> bytes:
     if answer.length is not None and len(content) < answer.length:
         raise short_problem(answer.where, answer.length, len(content))
     return bytes(content)
+
+
+def _unpacked(content: bytes, cap: int, where: str) -> bytes:
+    """A gzipped document, at most ``cap`` bytes of it; one that only claims to be is as it is.
+
+    Raises FetchProblem.
+    """
+    if not content.startswith(b"\x1f\x8b"):
+        return content
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        plain = unpacker.decompress(content, cap + 1)
+    except zlib.error as error:
+        raise encoding_problem(where) from error
+    if len(plain) > cap:
+        raise _too_large(where, cap, "more when it's unpacked")
+    if not unpacker.eof or unpacker.unused_data:
+        raise encoding_problem(where)
+    return plain
 
 
 def _too_large(where: str, cap: int, got: str) -> FetchProblem:

@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable
 
-from webapp.fetch.http import Answer, Requester
+from webapp.fetch.http import Answer, Requester, encoding_problem
 from webapp.fetch.model import FetchProblem
 from webapp.fetch.problems import html_problem, short_problem, shown, status_problem
 from webapp.fetch.retry import pause_before_retry, wait
@@ -119,7 +119,13 @@ class Download:
             max_bytes=2 * self._size + OVERHEAD,
         ) as answer:
             self._accept(answer)
-            self._receive(answer)
+            try:
+                self._receive(answer)
+            except FetchProblem as problem:
+                # Compressed on the way, it is another body than the file.
+                if answer.is_gzipped and answer.length is None and problem.code == "http-short":
+                    raise encoding_problem(answer.where) from problem
+                raise
             answer.finish()
 
     def _accept(self, answer: Answer) -> None:
@@ -139,6 +145,8 @@ class Download:
         else:
             raise status_problem(answer.status, answer.where, answer.headers)
         if answer.length != rest:
+            if answer.is_gzipped and answer.length is not None:
+                raise encoding_problem(answer.where)
             is_page = answer.media_type in ("text/html", "application/xhtml+xml")
             if is_page:
                 raise html_problem(answer.where, f"{answer.media_type}, {answer.length} bytes")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
 
@@ -20,13 +20,15 @@ from webapp.fetch.wire import Call
 
 REDIRECTS = {301, 302, 303, 307, 308}
 PORTS = {"http": 80, "https": 443}
+GZIP = {"gzip", "x-gzip"}
 
 
 class Answer:
     """An answer whose body is still to be read; a context manager that closes it.
 
     length: of the body as declared, None when it is not. where: the URL it came
-    from as people may read it.
+    from as people may read it. is_gzipped: the server says that the body is
+    compressed, though it was asked not to. That's how some serve ``x.gz`` itself.
     """
 
     def __init__(self, response: requests.Response, call: Call) -> None:
@@ -35,6 +37,7 @@ class Answer:
         self.where = call.where
         self.status = response.status_code
         self.headers = response.headers
+        self.is_gzipped = _coding(self.headers) in GZIP
         declared = response.headers.get("Content-Length", "")
         is_known = "Transfer-Encoding" not in self.headers and declared.isascii()
         self.length = int(declared) if is_known and re.fullmatch(r"\d{1,18}", declared) else None
@@ -217,17 +220,26 @@ def _bad_redirect(where: str, got: str) -> FetchProblem:
 
 
 def _plain(answer: Answer) -> Answer:
-    """Refuse bytes that would have to be decoded: a small body could become a huge one."""
-    coding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+    """Refuse codings that nobody asked for, apart from gzip, which the reader deals with."""
+    coding = _coding(answer.headers)
     transfer = answer.headers.get("Transfer-Encoding", "chunked").strip().lower()
-    if coding in ("", "identity") and transfer == "chunked":
+    if (coding in ("", "identity") or answer.is_gzipped) and transfer == "chunked":
         return answer
     with answer:
-        raise FetchProblem(
-            "The server sends the file encoded, though that was not asked for.",
-            code="http-encoding",
-            where=answer.where,
-            expected="the file as it is (Accept-Encoding: identity)",
-            got="Content-Encoding or Transfer-Encoding",
-            next_step="Switch compression off for these files at the mirror or the proxy.",
-        )
+        raise encoding_problem(answer.where)
+
+
+def _coding(headers: Mapping[str, str]) -> str:
+    return headers.get("Content-Encoding", "identity").strip().lower()
+
+
+def encoding_problem(where: str) -> FetchProblem:
+    """The server encodes what it was asked to send as it is."""
+    return FetchProblem(
+        "The server sends the file encoded, though that was not asked for.",
+        code="http-encoding",
+        where=where,
+        expected="the file as it is (Accept-Encoding: identity)",
+        got="Content-Encoding or Transfer-Encoding",
+        next_step="Switch compression off for these files at the mirror or the proxy.",
+    )

@@ -51,7 +51,7 @@ class PullReport:
 
     is_dry_run: bool
     is_unchanged: bool
-    index_updated_at: datetime
+    index_updated_at: datetime | None
     signed_at: datetime | None
     fingerprint: str
     fetched: tuple[WantedFile, ...]

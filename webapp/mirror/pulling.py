@@ -251,8 +251,8 @@ class _Pull:
 
     def _publish(self, tree: MirrorFolder, documents: Sequence[SignedDocument]) -> None:
         """Put the exact signed bytes in their places, the index last."""
-        index, *products = documents
-        for document in (*products, index):
+        # sorted() is stable, so a detached signature comes right after its document.
+        for document in sorted(documents, key=lambda document: not document.content_id):
             file = WantedFile(document.path, len(document.content), document.sha256)
             if not self._is_right(tree, file):
                 self._record(file, tree.write(document.path, document.content))

@@ -8,18 +8,31 @@ future (rule: no-going-back).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from webapp.errors import Problem
 from webapp.streams.documents import IndexEntry, ProductsDocument
 from webapp.streams.errors import DocumentProblem
+from webapp.streams.offers import Skipped
 from webapp.trust.keyrings import Keyring
 
 MAX_AHEAD = timedelta(days=1)  # clocks differ, but not by more than that
 KEY_ENDS_SOON = timedelta(days=30)
 SHOWN_NAMES = 3
-LATER = "The mirror is probably in the middle of an update; try again in some minutes."
+LATER = "The mirror is probably in the middle of an update; try again in a few minutes."
+_CONFIRM = (
+    "Ask the publisher, or confirm these products on the boot source "
+    "(`slipway sources change ID --confirm PRODUCT`) to use the rest."
+)
+BY_HAND = (
+    "Index and document have the same date, so this isn't an update in progress and won't heal "
+    f"by itself. {_CONFIRM}"
+)
+MAYBE = (
+    "If the mirror is in the middle of an update, try again in a few minutes. If not, this won't "
+    f"heal by itself. {_CONFIRM}"
+)
 
 
 def check_not_ahead(updated: datetime, *, now: datetime, where: str) -> None:
@@ -65,31 +78,92 @@ def changed_in_place(updated: datetime, *, where: str) -> DocumentProblem:
     )
 
 
-def check_belongs(entry: IndexEntry, document: ProductsDocument, *, where: str) -> None:
+def check_belongs(
+    entry: IndexEntry,
+    document: ProductsDocument,
+    *,
+    where: str,
+    is_signed: bool = True,
+    confirmed: Collection[str] = (),
+) -> None:
     """Hold a products document against the index that names it (mix and match).
 
+    is_signed: an unsigned document may be newer than the index; a MAAS region writes
+    both at each request. confirmed: products on which they may disagree.
     Raises DocumentProblem (stream-mixed).
     """
     if document.content_id != entry.content_id:
-        raise _mixed(where, f"content id {entry.content_id}", document.content_id)
-    if entry.updated is not None and entry.updated != document.updated:
-        raise _mixed(where, f"the state of {_day(entry.updated)}", _day(document.updated))
+        raise _mixed(where, f"content id {entry.content_id}", document.content_id, LATER)
+    is_dated = entry.updated is not None and document.updated is not None
+    if entry.updated is not None and document.updated is not None:
+        is_newer = document.updated > entry.updated and not is_signed
+        if entry.updated != document.updated and not is_newer:
+            raise _mixed(
+                where, f"the state of {_day(entry.updated)}", _day(document.updated), LATER
+            )
+    if not entry.products:
+        return
+    listed = set(entry.products)
     found = {product.name for product in document.products}
-    if entry.products and found != set(entry.products):
-        listed = set(entry.products)
-        got = "; ".join(
-            f"{len(names)} {what}: {_some(sorted(names))}"
-            for what, names in (("missing", listed - found), ("more", found - listed))
-            if names
-        )
-        raise _mixed(where, f"the {len(listed)} products that the index lists", got)
+    found |= {one.product for one in document.left_out if not one.version}
+    missing, more = listed - found - set(confirmed), found - listed - set(confirmed) - {""}
+    if missing or more:
+        expected = f"the {len(listed)} products that the index lists"
+        raise _mixed(where, expected, _disagreement(missing, more), BY_HAND if is_dated else MAYBE)
+
+
+def _disagreement(missing: Collection[str], more: Collection[str]) -> str:
+    sides = (("not in the document", missing), ("not in the index", more))
+    return "; ".join(
+        f"{len(names)} {what}: {_some(sorted(names))}" for what, names in sides if names
+    )
+
+
+def undated_warning(
+    updated: datetime | None, dated: datetime | None, *, where: str
+) -> Problem | None:
+    """Warn about an index without a date of its own."""
+    if updated is not None:
+        return None
+    return Problem(
+        "The index doesn't say when it was updated.",
+        code="stream-undated",
+        where=where,
+        expected='a time under "updated"',
+        got=f"only its signature's time, {_day(dated)}" if dated else "no date at all",
+        next_step=""
+        if dated
+        else "Nothing shows whether this stream is current: check the mirror.",
+    )
+
+
+def left_out_warning(left_out: Sequence[Skipped], where: str) -> Problem | None:
+    """Warn about parts of the stream that can't be used, with the reasons of the first few."""
+    if not left_out:
+        return None
+    shown = [_name(one) + ": " + one.reason[:300] for one in left_out[:SHOWN_NAMES]]
+    rest = f"; and {len(left_out) - SHOWN_NAMES} more" if len(left_out) > SHOWN_NAMES else ""
+    count = len(left_out)
+    return Problem(
+        f"{count} entr{'ies' if count > 1 else 'y'} of the stream can't be used and "
+        f"{'are' if count > 1 else 'is'} left out; the rest is used.",
+        code="stream-left-out",
+        where=where,
+        got="; ".join(shown) + rest,
+        next_step="Tell the publisher of the stream.",
+    )
+
+
+def _name(one: Skipped) -> str:
+    version = f", version {one.version}" if one.version else ""
+    return f"{ascii(one.product)[1:-1][:100]}{version}"
 
 
 def stale_warning(
-    updated: datetime, *, now: datetime, stale_days: int, where: str
+    updated: datetime | None, *, now: datetime, stale_days: int, where: str
 ) -> Problem | None:
     """Warn about a stream that hasn't changed for long (rule: freeze-is-reported)."""
-    if now - updated <= timedelta(days=stale_days):
+    if updated is None or now - updated <= timedelta(days=stale_days):
         return None
     return Problem(
         f"The stream has not changed for {(now - updated).days} days.",
@@ -139,14 +213,14 @@ def empty_warning(where: str) -> Problem:
     )
 
 
-def _mixed(where: str, expected: str, got: str) -> DocumentProblem:
+def _mixed(where: str, expected: str, got: str, next_step: str) -> DocumentProblem:
     return DocumentProblem(
         "The index and the document it names are of two different states.",
         code="stream-mixed",
         where=where,
         expected=expected,
         got=got,
-        next_step=LATER,
+        next_step=next_step,
     )
 
 

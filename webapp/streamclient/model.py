@@ -15,17 +15,22 @@ from webapp.trust.keyrings import KeyInfo, Keyring
 
 @dataclass(frozen=True)
 class StreamSource:
-    """Where a stream is and who may sign it; keyring None means unsigned by consent."""
+    """Where a stream is and who may sign it; keyring None means unsigned by consent.
+
+    confirmed: names of products that someone confirmed, though the index and the
+    documents disagree on whether they are there.
+    """
 
     url: StreamURL
     keyring: Keyring | None
+    confirmed: frozenset[str] = frozenset()
 
     def document_path(self, path: str) -> str:
         """The path of the form of a document that can be trusted as far as the source is.
 
-        ``.sjson`` holds text and signature in one, so that they cannot be of two
-        updates; an index that names the bare ``.json`` means its signed twin, which
-        is published beside it. Without a keyring only the bare one can be read.
+        ``.sjson`` holds text and signature in one, so that they can't be of two
+        updates; an index that names the bare ``.json`` means its signed twin. Without
+        a keyring only the bare one can be read.
         """
         for suffix in (".sjson", ".json.gpg", ".json"):
             if path.endswith(suffix):
@@ -50,7 +55,10 @@ class KnownDocument:
 
 @dataclass(frozen=True)
 class SignedDocument:
-    """A document exactly as it was served, verified; ``content_id`` is "" for the index."""
+    """A document or its detached signature exactly as served, verified.
+
+    ``content_id`` is "" for the index.
+    """
 
     path: str
     content_id: str
@@ -71,7 +79,9 @@ class Snapshot:
     is_unchanged: the index is the known one; then documents, parsed, offers,
     skipped and notifications are empty, since the caller has them already,
     unless he asked for them.
-    documents: the index first. parsed: the products documents in the same order.
+    documents: the index first, each followed by its detached signature if it has one.
+    index_updated_at: its own date, else that of its signature.
+    parsed: the products documents in the same order.
     warnings: what is odd but no reason to refuse.
     """
 
@@ -79,7 +89,7 @@ class Snapshot:
     documents: tuple[SignedDocument, ...]
     offers: tuple[Offer, ...]
     skipped: tuple[Skipped, ...]
-    index_updated_at: datetime
+    index_updated_at: datetime | None
     signed_at: datetime | None
     fingerprint: str
     warnings: tuple[Problem, ...]

@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from webapp.errors import Problem
-from webapp.fetch import Fetched, Fetcher, FetchProblem, NotModified
+from webapp.fetch import Fetcher, FetchProblem
 from webapp.streamclient import freshness
+from webapp.streamclient.documents import Documents, Found, payload_of
 from webapp.streamclient.model import KnownDocument, SignedDocument, Snapshot, StreamSource
 from webapp.streams.documents import (
     Index,
@@ -22,8 +22,7 @@ from webapp.streams.documents import (
 )
 from webapp.streams.errors import DocumentProblem
 from webapp.streams.mapping import map_products
-from webapp.streams.urls import join
-from webapp.trust.signatures import verify_clearsigned
+from webapp.streams.offers import Skipped
 
 STALE_DAYS = 14
 MAX_DOCUMENTS = 100
@@ -50,76 +49,74 @@ def read_stream(
     Raises FetchProblem, SignatureProblem and DocumentProblem; then nothing of the
     new state is to be used, and what is known stays good.
     """
-    return _Reader(source, fetcher, known, now or datetime.now(UTC)).read(stale_days, wants_all)
-
-
-@dataclass(frozen=True)
-class _Text:
-    """What a document says, and who says so when."""
-
-    payload: bytes
-    fingerprint: str
-    signed_at: datetime | None
+    now = now or datetime.now(UTC)
+    return _Reader(source, Documents(source, fetcher, known, now), now).read(stale_days, wants_all)
 
 
 @dataclass(frozen=True)
 class _Document(Generic[_Parsed]):
-    """A document that passed all checks of its own."""
+    """A document that passed all checks of its own.
 
-    document: SignedDocument
+    files: the document, and the file of its signature if that's a second one.
+    """
+
+    files: tuple[SignedDocument, ...]
     parsed: _Parsed
     is_known: bool
+
+    @property
+    def main(self) -> SignedDocument:
+        """The document itself."""
+        return self.files[0]
 
 
 class _Reader:
     """One read of one stream."""
 
-    def __init__(
-        self,
-        source: StreamSource,
-        fetcher: Fetcher,
-        known: Mapping[str, KnownDocument],
-        now: datetime,
-    ) -> None:
+    def __init__(self, source: StreamSource, documents: Documents, now: datetime) -> None:
         self._source = source
-        self._fetcher = fetcher
-        self._known = known
+        self._documents = documents
         self._now = now
         self._index_path = source.document_path(source.url.index_path)
-        self._bytes = 0
-        self._texts: dict[str, _Text] = {}
         self._warnings: list[Problem | None] = []
 
     def read(self, stale_days: int, wants_all: bool) -> Snapshot:
         """Index first, then what it names, then how all of it fits together."""
-        where = self._where(self._index_path)
+        where = self._documents.where(self._index_path)
         is_complete = self._is_complete()
         index = self._get(self._index_path, parse_index, may_ask=is_complete)
-        updated, keyring = index.parsed.updated, self._source.keyring
-        fingerprint = index.document.fingerprint
+        dated = index.parsed.updated or index.main.signed_at
+        keyring, fingerprint = self._source.keyring, index.main.fingerprint
         self._warnings += (
-            freshness.stale_warning(updated, now=self._now, stale_days=stale_days, where=where),
+            freshness.undated_warning(index.parsed.updated, dated, where=where),
+            freshness.stale_warning(dated, now=self._now, stale_days=stale_days, where=where),
             freshness.key_warning(keyring, fingerprint, now=self._now),
         )
         is_unchanged = is_complete and index.is_known
-        documents: list[SignedDocument] = []
+        files: list[SignedDocument] = []
         parsed: list[ProductsDocument] = []
         if wants_all or not is_unchanged:
-            documents.append(index.document)
+            files += index.files
             for entry in self._chosen(index.parsed):
                 products = self._products(entry, is_known=is_unchanged)
-                documents.append(products.document)
+                files += products.files
                 parsed.append(products.parsed)
         mapped = map_products(parsed)
-        if documents and not mapped.offers:
-            self._warnings.append(freshness.empty_warning(where))
+        odd = [Skipped(one.product or "index", one.reason) for one in index.parsed.left_out]
+        if files:
+            count = len(odd) + sum(len(document.left_out) for document in parsed)
+            self._warnings.append(
+                freshness.left_out_warning((*odd, *mapped.skipped)[:count], where)
+            )
+            if not mapped.offers:
+                self._warnings.append(freshness.empty_warning(where))
         return Snapshot(
             is_unchanged=is_unchanged,
-            documents=tuple(documents),
+            documents=tuple(files),
             offers=mapped.offers,
-            skipped=mapped.skipped,
-            index_updated_at=updated,
-            signed_at=index.document.signed_at,
+            skipped=(*odd, *mapped.skipped),
+            index_updated_at=dated,
+            signed_at=index.main.signed_at,
             fingerprint=fingerprint,
             warnings=tuple(warning for warning in self._warnings if warning),
             keys=keyring.keys if keyring else (),
@@ -129,19 +126,19 @@ class _Reader:
 
     def _is_complete(self) -> bool:
         """Whether the known index still counts and all that it names is known, too."""
-        known = self._known.get(self._index_path)
-        if known is None:
+        if not self._documents.has(self._index_path):
             return False
         try:
-            where = self._where(known.path)
-            index = parse_index(self._text(known.content, where).payload, where=where)
+            where = self._documents.where(self._index_path)
+            payload = self._documents.known(self._index_path).payload
+            index = parse_index(payload, where=where)
         except Problem:
             return False  # e.g. another keyring by now: what comes must prove itself anew
-        return all(self._path(entry) in self._known for entry in index.entries if _is_read(entry))
+        return all(self._documents.has(self._path(e)) for e in index.entries if _is_read(e))
 
     def _chosen(self, index: Index) -> list[IndexEntry]:
         """The entries to read. Raises DocumentProblem for an index that leads in circles."""
-        where = self._where(self._index_path)
+        where = self._documents.where(self._index_path)
         for entry in index.entries:
             if self._path(entry) == self._index_path:
                 raise DocumentProblem(
@@ -168,130 +165,86 @@ class _Reader:
     def _products(self, entry: IndexEntry, *, is_known: bool) -> _Document[ProductsDocument]:
         path = self._path(entry)
         if is_known:
-            return self._document(self._known[path], parse_products)
-        known = self._known.get(path)
+            return self._checked(path, self._documents.known(path), parse_products)
         try:
-            document = self._get(path, parse_products, may_ask=known is not None)
+            document = self._get(path, parse_products, may_ask=self._documents.has(path))
         except FetchProblem as problem:
-            if known is None or problem.status != 404:
-                raise
-            if entry.updated is None or entry.updated != known.updated_at:
+            known_date = self._documents.date(path)
+            if problem.status != 404 or entry.updated is None or entry.updated != known_date:
                 raise
             # The very state that the index asks for is here already.
             self._warnings.append(problem)
-            document = self._document(known, parse_products)
-        freshness.check_belongs(entry, document.parsed, where=self._where(path))
+            document = self._checked(path, self._documents.known(path), parse_products)
+        freshness.check_belongs(
+            entry,
+            document.parsed,
+            where=self._documents.where(path),
+            is_signed=self._source.keyring is not None,
+            confirmed=self._source.confirmed,
+        )
         return document
 
     def _get(
         self, path: str, parse: Callable[..., _Parsed], *, may_ask: bool
     ) -> _Document[_Parsed]:
         """Fetch a document, check it and hold it against the known one."""
-        known = self._known.get(path)
-        where = self._where(path)
-        asked = known if known and may_ask else None
-        answer = self._fetcher.metadata(
-            where,
-            etag=asked.etag if asked else "",
-            last_modified=asked.last_modified if asked else "",
-        )
-        if isinstance(answer, NotModified):
-            return self._document(self._known[path], parse)
-        self._count(answer.content, where)
-        document = self._document(_unchecked(path, answer), parse)
-        if known is not None and not document.is_known:
-            self._check_newer(known, document, where)
+        found = self._documents.fetch(path, may_ask=may_ask)
+        document = self._checked(path, found, parse)
+        if self._documents.has(path) and not document.is_known:
+            self._check_newer(path, found, document)
         return document
 
-    def _document(self, found: KnownDocument, parse: Callable[..., _Parsed]) -> _Document[_Parsed]:
-        """Verify and parse a document, be it new or known."""
-        where = self._where(found.path)
-        text = self._text(found.content, where)
-        parsed = parse(text.payload, where=where)
-        freshness.check_not_ahead(parsed.updated, now=self._now, where=where)
-        known = self._known.get(found.path)
-        document = SignedDocument(
-            path=found.path,
-            content_id=parsed.content_id if isinstance(parsed, ProductsDocument) else "",
-            content=found.content,
-            sha256=found.sha256,
-            etag=found.etag,
-            last_modified=found.last_modified,
-            updated_at=parsed.updated,
-            signed_at=text.signed_at,
-            fingerprint=text.fingerprint,
-            fetched_at=self._now,
-        )
-        return _Document(document, parsed, known is not None and known.sha256 == found.sha256)
-
-    def _check_newer(self, known: KnownDocument, document: _Document[_Parsed], where: str) -> None:
-        updated = document.parsed.updated
-        freshness.check_not_older(updated, known=known.updated_at, where=where)
-        if updated != known.updated_at:
-            return
-        try:
-            before = self._text(known.content, where).payload
-        except Problem:
-            return  # by a key that does not count any more, so it is no yardstick
-        # Signing the same text once more is no change.
-        if before != self._text(document.document.content, where).payload:
-            raise freshness.changed_in_place(updated, where=where)
-
-    def _text(self, content: bytes, where: str) -> _Text:
-        """What the document says as far as it is signed. Raises SignatureProblem."""
-        digest = _sha256(content)
-        if digest not in self._texts:
-            keyring = self._source.keyring
-            if keyring is None:
-                self._texts[digest] = _Text(content, "", None)
-            else:
-                limit = self._fetcher.limits.metadata_bytes
-                verified = verify_clearsigned(
-                    content, keyring, what=where, now=self._now, max_bytes=limit
-                )
-                self._texts[digest] = _Text(
-                    verified.payload, verified.fingerprint, verified.signed_at
-                )
-        return self._texts[digest]
-
-    def _count(self, content: bytes, where: str) -> None:
-        """Bound what all documents together take of our memory."""
-        self._bytes += len(content)
-        most = 2 * self._fetcher.limits.metadata_bytes
-        if self._bytes > most:
-            raise DocumentProblem(
-                "The documents of the stream are too large together.",
-                code="stream-too-large",
-                where=where,
-                expected=f"at most {most} bytes",
-                got="more",
-                next_step="If the stream is right, raise the limit of metadata in the settings.",
+    def _checked(
+        self, path: str, found: Found, parse: Callable[..., _Parsed]
+    ) -> _Document[_Parsed]:
+        """Parse a document, be it new or known."""
+        where = self._documents.where(found.document.path)
+        parsed = parse(found.payload, where=where)
+        if parsed.updated is not None:
+            freshness.check_not_ahead(parsed.updated, now=self._now, where=where)
+        content_id = parsed.content_id if isinstance(parsed, ProductsDocument) else ""
+        files = tuple(
+            SignedDocument(
+                path=file.path,
+                content_id=content_id,
+                content=file.content,
+                sha256=file.sha256,
+                etag=file.etag,
+                last_modified=file.last_modified,
+                updated_at=parsed.updated,
+                signed_at=found.signed_at,
+                fingerprint=found.fingerprint,
+                fetched_at=self._now,
             )
+            for file in (found.document, found.signature)
+            if file is not None
+        )
+        digests = self._documents.digests(path)
+        return _Document(files, parsed, digests == found.digests)
+
+    def _check_newer(self, path: str, found: Found, document: _Document[_Parsed]) -> None:
+        """Hold a changed document against the known one: by their dates, else by their signatures.
+
+        Raises DocumentProblem.
+        """
+        where = self._documents.where(found.document.path)
+        updated, before = document.parsed.updated, self._documents.date(path)
+        if updated is None or before is None:
+            signed = self._documents.signed_at(path)
+            if found.signed_at is not None:
+                freshness.check_not_older(found.signed_at, known=signed, where=where)
+            return
+        freshness.check_not_older(updated, known=before, where=where)
+        if updated != before:
+            return
+        # Signing the same text once more is no change. A known document that no longer
+        # proves itself, e.g. by a withdrawn key, doesn't count.
+        if payload_of(self._documents, path) not in (None, found.payload):
+            raise freshness.changed_in_place(updated, where=where)
 
     def _path(self, entry: IndexEntry) -> str:
         return self._source.document_path(entry.path)
 
-    def _where(self, path: str) -> str:
-        return join(self._source.url.root, path)
-
 
 def _is_read(entry: IndexEntry) -> bool:
     return entry.format == "products:1.0" and entry.datatype in DATATYPES
-
-
-def _unchecked(path: str, answer: Fetched) -> KnownDocument:
-    """A fetched document of which nothing is known yet."""
-    return KnownDocument(
-        path=path,
-        content=answer.content,
-        sha256=_sha256(answer.content),
-        etag=answer.etag,
-        last_modified=answer.last_modified,
-        updated_at=None,
-        signed_at=None,
-        fingerprint="",
-    )
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

@@ -7,22 +7,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 from webapp.streams.errors import DocumentProblem
+from webapp.streams.strictjson import Decimal
 from webapp.streams.urls import UNPRINTABLE
 
+TOO_LARGE = "document-too-large"  # the one flaw of an entry that refuses the document
 MAX_NAME = 512
 MAX_TEXT = 4_096
 
-# Keys that we read: a value of another type than text is an error there.
-_TEXT_KEYS = frozenset(
-    "os os_title arch subarch subarches release release_title release_codename version label "
-    "kflavor krel support_eol support_esm_eol bootloader-type gadget_snap gadget_title "
-    "kernel_snap maas_supported ftype kpackage kparams src_package src_release "
-    "src_version format datatype".split()
+# Keys that say what something is: without one of them it can't be used.
+_NAMING_KEYS = frozenset(
+    "os arch subarch subarches release label kflavor bootloader-type gadget_snap kernel_snap "
+    "ftype format datatype".split()
 )
+# Keys that only describe: a value that can't be read is left out.
+_TEXT_KEYS = _NAMING_KEYS | frozenset(
+    "os_title release_title release_codename version krel support_eol support_esm_eol "
+    "gadget_title maas_supported kpackage kparams src_package src_release src_version".split()
+)
+Note = Callable[[DocumentProblem], None]
 _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 _RFC2822 = re.compile(
     r"(?:[A-Z][a-z]{2}, )?(\d{1,2}) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) "
@@ -31,43 +38,66 @@ _RFC2822 = re.compile(
 )
 
 
-def text_fields(tree: dict[str, Any], at: tuple[str, ...]) -> dict[str, str]:
-    """The text values of one level. ``null`` is as good as a missing key."""
+def text_fields(tree: dict[str, Any], at: tuple[str, ...], note: Note) -> dict[str, str]:
+    """The text values of one level; a number counts as text, ``null`` as a missing key.
+
+    note: called for each describing key that is left out.
+    Raises DocumentProblem for a key that says what something is.
+    """
     fields = {}
     for key, value in tree.items():
         if type(value) is str:
             if len(value) <= MAX_TEXT and (value.isprintable() or not UNPRINTABLE.search(value)):
                 fields[key] = value
             elif key in _TEXT_KEYS:
-                raise problem(
-                    "document-bad-text",
-                    f'The text under "{key}" is too long or holds control characters',
-                    at,
-                    expected=f"at most {MAX_TEXT} printable characters",
-                    got=ascii(value[:100]),
-                )
+                _refuse_field(key, _bad_text(key, value, at), note)
         elif key == "rolling" and type(value) is bool:
             fields[key] = "true" if value else "false"
         elif key in _TEXT_KEYS and value is not None:
-            raise wrong_type(key, "text", value, at)
+            if type(value) is int or isinstance(value, Decimal):
+                fields[key] = str(value)
+            else:
+                _refuse_field(key, wrong_type(key, "text", value, at), note)
     return fields
 
 
-def updated_at(tree: dict[str, Any], at: tuple[str, ...]) -> datetime:
-    """What the document says about its own age."""
+def _refuse_field(key: str, flaw: DocumentProblem, note: Note) -> None:
+    if key in _NAMING_KEYS:
+        raise flaw
+    note(flaw)
+
+
+def _bad_text(key: str, value: str, at: tuple[str, ...]) -> DocumentProblem:
+    return problem(
+        "document-bad-text",
+        f'The text under "{key}" is too long or holds control characters',
+        at,
+        expected=f"at most {MAX_TEXT} printable characters",
+        got=ascii(value[:100]),
+    )
+
+
+def updated_at(tree: dict[str, Any], at: tuple[str, ...], note: Note) -> datetime | None:
+    """The document's own date; None when it has none that can be read, which is noted."""
     text = tree.get("updated")
+    if text is None:
+        return None
     if type(text) is not str:
-        raise wrong_type("updated", "a time as text", text, at)
+        note(wrong_type("updated", "a time as text", text, at))
+        return None
     try:
         return parse_time(text)
-    except ValueError as error:
-        raise problem(
-            "document-bad-time",
-            'The time under "updated" cannot be read',
-            at,
-            expected='such as "Thu, 24 Jul 2025 08:01:47 +0000" or "2025-07-24T08:01:47Z"',
-            got=ascii(text[:100]),
-        ) from error
+    except ValueError:
+        note(
+            problem(
+                "document-bad-time",
+                'The time under "updated" can\'t be read',
+                at,
+                expected='e.g. "Thu, 24 Jul 2025 08:01:47 +0000" or "2025-07-24T08:01:47Z"',
+                got=ascii(text[:100]),
+            )
+        )
+        return None
 
 
 def parse_time(text: str) -> datetime:
@@ -145,20 +175,18 @@ def wrong_type(what: str, expected: str, value: Any, at: tuple[str, ...]) -> Doc
 
 def too_many(what: str, at: tuple[str, ...], most: int, got: int) -> DocumentProblem:
     """The problem of a stream that is larger than any real one."""
-    return problem(
-        "document-too-large", f"Too many {what}", at, expected=f"at most {most}", got=str(got)
-    )
+    return problem(TOO_LARGE, f"Too many {what}", at, expected=f"at most {most}", got=str(got))
 
 
 def problem(
     code: str, what: str, at: tuple[str, ...], *, expected: str = "", got: str = ""
 ) -> DocumentProblem:
-    """A problem with one entry; the whole document is refused for it."""
+    """A problem with one entry, or with the document itself."""
     return DocumentProblem(
         f"{what}.",
         code=code,
         where=", ".join(at),
         expected=expected,
         got=got,
-        next_step="Nothing of this document was used; tell the publisher of the stream.",
+        next_step="Tell the publisher of the stream.",
     )

@@ -4,25 +4,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from webapp.streams.documents import STORED_FTYPES, Item
 
-# Streams gate their content on the version of MAAS that reads it. We serve what
-# the last 2.x release knows, so that is who we say we are.
-MAAS_VERSION = "2.9.2"
-
-# (firmware, loader, architecture): the boot loaders that MAAS 2.9 puts on its racks.
+# (firmware, loader, architecture): the boot loaders that racks use. The BIOS loader
+# is published for i386, and by mirrors made after MAAS's tutorial for amd64.
 SUPPORTED_LOADERS = frozenset(
     {
         ("pxe", "pxelinux", "i386"),
+        ("pxe", "pxelinux", "amd64"),
         ("uefi", "grub-efi-signed", "amd64"),
         ("uefi", "grub-efi", "arm64"),
         ("open-firmware", "grub-ieee1275", "ppc64el"),
     }
 )
 
-_VERSION = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,6}){0,5}")
+_FORMAT = re.compile(r"v\d.*|\d{1,3}", re.ASCII)
+_ROOT_TARBALLS = frozenset({"root-tgz", "root-tbz", "root-txz"})
+_ROOT_IMAGES = frozenset({"squashfs", "root-image.gz"})
 # One segment of an address under /images/, and the safe half of what a file
 # system takes: never ".", "..", empty, nor anything a boot config would split at.
 _SEGMENT = re.compile(r"[A-Za-z0-9][\w.+~:@-]{0,127}", re.ASCII)
@@ -30,23 +30,42 @@ _SEGMENT = re.compile(r"[A-Za-z0-9][\w.+~:@-]{0,127}", re.ASCII)
 
 def product_refusal(name: str, os: str, fields: Mapping[str, str]) -> str:
     """Why a product is not taken, "" when it is."""
-    marks = name.lower()
+    formats = {part for part in name.lower().split(":") if _FORMAT.fullmatch(part)}
     firmware = fields.get("bootloader-type", "")
     if firmware:
-        return _loader_refusal(marks, os, firmware, fields.get("arch", ""))
-    if os == "ubuntu" and ":v2:" not in marks and ":v3:" not in marks:
+        return _loader_refusal(formats, os, firmware, fields.get("arch", ""))
+    numbered = {mark for mark in formats if mark.startswith("v")}
+    if os == "ubuntu" and numbered and numbered.isdisjoint(("v2", "v3")):
         return "Ubuntu products are taken from format v2 and v3 only"
-    if os == "ubuntu-core" and ":v4:" not in marks:
+    if os == "ubuntu-core" and numbered and "v4" not in numbered:
         return "Ubuntu Core products are taken from format v4 only"
     return ""
 
 
-def _loader_refusal(marks: str, os: str, firmware: str, arch: str) -> str:
-    if ":1:" not in marks:
+def has_format(name: str) -> bool:
+    """Whether a product's name says which format it is in, e.g. ``:v3:``."""
+    return any(part.startswith("v") for part in name.lower().split(":") if _FORMAT.fullmatch(part))
+
+
+def _loader_refusal(formats: set[str], os: str, firmware: str, arch: str) -> str:
+    if formats and "1" not in formats:
         return "boot loaders are taken from format 1 only"
     if (firmware, os, arch) not in SUPPORTED_LOADERS:
         return f"no machine is booted by {os} for {firmware} on {arch or 'no architecture'}"
     return ""
+
+
+def ubuntu_refusal(ftypes: Collection[str]) -> str:
+    """Why these files aren't an Ubuntu that machines can boot or install, "" when they are.
+
+    Other streams hold Ubuntu products as well: a cloud image has a squashfs and no kernel.
+    """
+    has_kernel = {"boot-kernel", "boot-initrd"}.issubset(ftypes)
+    if has_kernel and not _ROOT_IMAGES.isdisjoint(ftypes):
+        return ""
+    if not _ROOT_TARBALLS.isdisjoint(ftypes) or any(name.startswith("root-dd") for name in ftypes):
+        return ""
+    return "it has neither kernel, initrd and squashfs nor a root tarball"
 
 
 def segment_refusal(names: Iterable[tuple[str, str]]) -> str:
@@ -63,23 +82,4 @@ def item_refusal(item: Item) -> str:
     """Why a file is not stored, "" when it is."""
     if item.ftype not in STORED_FTYPES:
         return f"files of type {item.ftype or 'none'} are not stored"
-    needed = item.fields.get("maas_supported", "")
-    if needed and not is_supported(needed):
-        return f"needs MAAS {needed}"
     return ""
-
-
-def is_supported(maas_version: str) -> bool:
-    """Whether content for that version of MAAS is for us; unreadable ones are not.
-
-    What follows the number, as in ``3.0.0~beta1``, does not count.
-    """
-    match = _VERSION.match(maas_version)
-    return match is not None and _numbers(match[0]) <= _numbers(MAAS_VERSION)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    numbers = [int(part) for part in version.split(".")]
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return tuple(numbers)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import date
 
 from webapp.streams import documents, gates, osnames
-from webapp.streams.documents import Product, ProductsDocument, Version
+from webapp.streams.documents import LeftOut, Product, ProductsDocument, Version
 from webapp.streams.offers import Item, Mapped, Notification, Offer, Skipped
 
 __all__ = ["Item", "Mapped", "Notification", "Offer", "Skipped", "map_products"]
@@ -28,10 +28,15 @@ def map_products(parsed: Iterable[ProductsDocument]) -> Mapped:
     No two offers share the name of a boot resource, and within a release,
     architecture and label every kernel name belongs to exactly one of them.
     """
+    documents = list(parsed)
     offers: list[Offer] = []
-    skipped: list[Skipped] = []
+    skipped = [
+        Skipped(one.product or document.content_id, _reason(one), one.version)
+        for document in documents
+        for one in document.left_out
+    ]
     notifications: list[Notification] = []
-    products = [product for document in parsed for product in document.products]
+    products = [product for document in documents for product in document.products]
     for product in sorted(products, key=lambda product: product.name):
         if _is_notice(product):
             notices = _notifications(product)
@@ -42,11 +47,16 @@ def map_products(parsed: Iterable[ProductsDocument]) -> Mapped:
         offer = _offer(product, skipped)
         if offer:
             offers.append(offer)
+    singles = _without_doubles(_without_bare_roots(offers, skipped), skipped)
     return Mapped(
-        offers=tuple(_settle_names(_without_doubles(offers, skipped))),
+        offers=tuple(_settle_names(singles)),
         skipped=tuple(skipped),
         notifications=tuple(notifications),
     )
+
+
+def _reason(left_out: LeftOut) -> str:
+    return f"item {left_out.item}: {left_out.reason}" if left_out.item else left_out.reason
 
 
 def _is_notice(product: Product) -> bool:
@@ -69,8 +79,11 @@ def _offer(product: Product, skipped: list[Skipped]) -> Offer | None:
     passed_over: list[Skipped] = []
     chosen: Version | None = None
     items: tuple[Item, ...] = ()
+    is_bare = not gates.has_format(product.name)
     for version in product.versions:
         items, refusal = _stored_items(version)
+        if not refusal and is_bare and _is_ubuntu(version):
+            refusal = gates.ubuntu_refusal({item.ftype for item in items})
         if not refusal:
             chosen = version
             break
@@ -82,6 +95,11 @@ def _offer(product: Product, skipped: list[Skipped]) -> Offer | None:
         return None
     skipped += passed_over
     return _build(product.name, chosen.serial, fields, items)
+
+
+def _is_ubuntu(version: Version) -> bool:
+    fields = _fields_of(version)
+    return not fields.get("bootloader-type") and (fields.get("os") or "ubuntu") == "ubuntu"
 
 
 def _fields_of(version: Version) -> Mapping[str, str]:
@@ -111,6 +129,8 @@ def _product_refusal(
 
 def _stored_items(version: Version) -> tuple[tuple[Item, ...], str]:
     """The files of a version that are worth storing, or why there are none."""
+    if version.flaw:
+        return (), version.flaw
     stored: dict[str, documents.Item] = {}
     refusals: list[str] = []
     for item in version.items:
@@ -169,9 +189,11 @@ def _names(fields: Mapping[str, str]) -> dict[str, str]:
         names["release"] = fields["bootloader-type"]
         names["kflavor"] = "bootloader"
     elif os == "ubuntu-core":
-        if names["release"]:
-            names["release"] += f"-{fields.get('gadget_snap') or 'generic'}"
-        names["kflavor"] = fields.get("kernel_snap") or "generic"
+        gadget = fields.get("gadget_snap", "")
+        # A MAAS region calls the release "18-pc" already.
+        if names["release"] and (gadget or "-" not in names["release"]):
+            names["release"] += f"-{gadget or 'generic'}"
+        names["kflavor"] = fields.get("kernel_snap") or fields.get("kflavor") or "generic"
     else:
         names["kflavor"] = fields.get("kflavor") or "generic"
         names["subarch"] = _own_name(fields.get("subarch") or "generic", names["kflavor"])
@@ -223,6 +245,8 @@ def _title(names: Mapping[str, str], fields: Mapping[str, str]) -> str:
         return osnames.os_title(names["os"])
     if fields.get("os_title") and fields.get("release_title"):
         title = f"{fields['os_title']} {fields['release_title']}"
+    elif fields.get("title") and not fields.get("release_title"):
+        return fields["title"]  # a MAAS region has nothing else
     else:
         release = fields.get("release", "")
         title = osnames.release_title(names["os"], release, fields.get("release_title", ""))
@@ -251,6 +275,28 @@ def _without_doubles(offers: Sequence[Offer], skipped: list[Skipped]) -> list[Of
             reason = f"{winner.product} is the same image: {'/'.join(name)}"
             skipped.append(Skipped(offer.product, reason))
     return sorted(taken.values(), key=lambda offer: offer.product)
+
+
+def _without_bare_roots(offers: Sequence[Offer], skipped: list[Skipped]) -> list[Offer]:
+    """Leave out an Ubuntu of a root tarball alone where its release comes with kernels.
+
+    It would answer to ``generic`` in place of the kernel that machines boot.
+    """
+    kernels = {
+        (one.release, one.arch): one.product
+        for one in offers
+        if one.os == "ubuntu" and any(item.ftype == "boot-kernel" for item in one.items)
+    }
+    kept = []
+    for offer in offers:
+        winner = kernels.get((offer.release, offer.arch), "")
+        has_kernel = any(item.ftype == "boot-kernel" for item in offer.items)
+        if offer.os != "ubuntu" or has_kernel or not winner:
+            kept.append(offer)
+        else:
+            reason = f"{winner} has a kernel for {offer.release}/{offer.arch}; select that one"
+            skipped.append(Skipped(offer.product, reason))
+    return kept
 
 
 def _format_number(product: str) -> int:
@@ -286,8 +332,13 @@ def _owners(group: Sequence[Offer]) -> dict[str, Offer]:
 
 
 def _is_home_of_generic(offer: Offer) -> bool:
-    """Whether this is the kernel that the release came with."""
+    """Whether this is the kernel that the release came with.
+
+    A MAAS region gives the release's name for its version; then any GA kernel is it.
+    """
     first = {f"ga-{offer.release_version}", f"hwe-{offer.release[0]}"}
+    if offer.release_version == offer.release and offer.subarch.startswith("ga-"):
+        first.add(offer.subarch)
     return offer.subarch in first and "generic" in _claims(offer)
 
 

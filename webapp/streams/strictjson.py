@@ -29,6 +29,23 @@ _WORDS = {
 }
 
 
+class Decimal(float):
+    """A number that remembers how it was written: a version 24.10 isn't 24.1."""
+
+    __slots__ = ("_text",)
+    _text: str
+
+    def __new__(cls, text: str) -> Decimal:
+        """The number in this text."""
+        number = super().__new__(cls, text)
+        number._text = text
+        return number
+
+    def __str__(self) -> str:
+        """The number as the document writes it, at most 64 characters."""
+        return self._text[:64]
+
+
 def loads(payload: bytes, *, what: str, max_depth: int = MAX_DEPTH) -> Any:
     """Parse one JSON text; ``what`` names the document in a problem.
 
@@ -117,7 +134,7 @@ class _Parser:
         self._refuse("bad-number", "an integer of at most 64 bits", _shown(digits))
 
     def _float(self, digits: str) -> float:
-        number = float(digits)
+        number = Decimal(digits)
         if not math.isfinite(number):
             self._refuse("bad-number", "a finite number", _shown(digits))
         return number

@@ -101,7 +101,7 @@ def check_path(path: str, *, where: str) -> None:
             where=where,
             expected="plain segments below the mirror's root",
             got=ascii(path[:200]),
-            next_step="Nothing of this document was used; tell the publisher of the stream.",
+            next_step="Tell the publisher of the stream.",
         )
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -26,7 +27,9 @@ _EXPECTED = "one or more OpenPGP public keys, armored or binary"
 
 _BEGIN = re.compile(rb"^[ \t]*-----BEGIN PGP PUBLIC KEY BLOCK-----[ \t\r]*$\n?", re.MULTILINE)
 _END = re.compile(rb"^[ \t]*-----END PGP PUBLIC KEY BLOCK-----", re.MULTILINE)
+_BASE64 = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
 _FIRST_OCTETS = (b"\x98", b"\x99", b"\xc6")  # of a public key packet, as anybody writes it
+_SECRET_OCTETS = (b"\x94", b"\x95", b"\xc5")
 _PUBLIC_TAGS = {
     packets.PUBLIC_KEY,
     packets.PUBLIC_SUBKEY,
@@ -111,7 +114,7 @@ class Keyring:
 
 def read_keyring(path: str) -> Keyring:
     """Load the keyring in a file; raises KeyringProblem with the path in it."""
-    data = read_bounded(path, max_bytes=MAX_BYTES, what="keyring", problem=KeyringProblem)
+    data = read_bounded(path, max_bytes=2 * MAX_BYTES, what="keyring", problem=KeyringProblem)
     try:
         return load_keyring(data)
     except KeyringProblem as problem:
@@ -122,14 +125,15 @@ def read_keyring(path: str) -> Keyring:
 def load_keyring(data: bytes, *, now: datetime | None = None) -> Keyring:
     """Load armored or binary public keys of which at least one can sign at ``now``.
 
-    Text around armored blocks is ignored, as people paste it along. Raises
+    Text around armored blocks is ignored, as people paste it along; base64 text of
+    either is a key as well. Raises
     KeyringProblem: keyring-too-large, keyring-empty, keyring-private,
     keyring-not-a-key, keyring-damaged, keyring-not-understood, and for the reason why no key counts
     key-expired, key-revoked, key-in-future, key-weak, key-invalid or key-cannot-sign;
     GpgProblem when gpg itself fails.
     """
     now = now or datetime.now(UTC)
-    binary = _public_packets(data)
+    binary = _public_packets(decoded(data))
     keys = _inspect(binary)
     troubles = [key.signing_trouble(now) for key in keys]
     if not keys:
@@ -143,6 +147,22 @@ def load_keyring(data: bytes, *, now: datetime | None = None) -> Keyring:
     if "" not in troubles:
         raise _unusable(keys[-1], troubles[-1])
     return Keyring(binary=binary, keys=keys)
+
+
+def decoded(data: bytes) -> bytes:
+    """The key itself where ``data`` is one as base64 text, as MAAS's API shows it; else ``data``.
+
+    The text may be broken into lines, and is at most twice as long as a keyring.
+    """
+    text = b"".join(data.split()) if len(data) <= 2 * MAX_BYTES else b""
+    if len(text) < 16 or not _BASE64.fullmatch(text):
+        return data
+    try:
+        key = base64.b64decode(text + b"=" * (-len(text) % 4), altchars=None, validate=True)
+    except ValueError:
+        return data
+    is_key = key.startswith((*_FIRST_OCTETS, *_SECRET_OCTETS)) or b"-----BEGIN PGP P" in key
+    return key if is_key else data
 
 
 def _public_packets(data: bytes) -> bytes:

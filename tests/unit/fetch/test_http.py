@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import os
 import resource
 import threading
@@ -370,14 +371,45 @@ def test_a_web_page_names_the_probable_cause(server: MirrorServer, page: str) ->
 @pytest.mark.parametrize(
     "fault",
     [
-        {"is_gzipped": True},
-        {"gzip_bomb": 5_000_000_000},
         {"headers": {"Content-Encoding": "br"}},
         {"headers": {"Content-Encoding": "identity, gzip"}},
     ],
 )
 def test_encoded_bytes_are_refused_unread(server: MirrorServer, fault: dict[str, Any]) -> None:
     server.set_faults([{"path": "document", **fault}])
+    assert problem_with(server.url + "document").code == "http-encoding"
+
+
+def test_a_gzipped_document_is_unpacked_within_its_cap(server: MirrorServer) -> None:
+    plain = fetched(server.url + "document").content
+    server.set_faults([{"path": "document", "is_gzipped": True}])
+    assert fetched(server.url + "document").content == plain
+    bomb = {"body": gzip.compress(bytes(50_000)), "headers": {"Content-Encoding": "x-gzip"}}
+    server.set_faults([{"path": "document", **bomb}])
+    limits = quick(metadata_bytes=10_000)
+    assert problem_with(server.url + "document", limits=limits).code == "http-too-large"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", " GZIP "])
+def test_a_document_that_only_claims_to_be_gzipped_is_taken_as_it_is(
+    server: MirrorServer, coding: str
+) -> None:
+    plain = fetched(server.url + "document").content
+    server.set_faults([{"path": "document", "headers": {"Content-Encoding": coding}}])
+    assert fetched(server.url + "document").content == plain
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        gzip.compress(b"{}")[:-3],
+        gzip.compress(b"{}") + b"more",
+        gzip.compress(b"{}")[:10] + b"\xff" * 20,
+    ],
+)
+def test_a_gzipped_document_that_is_damaged_is_refused(server: MirrorServer, body: bytes) -> None:
+    headers = {"Content-Encoding": "gzip"}
+    server.set_faults([{"path": "document", "body": body, "headers": headers}])
     assert problem_with(server.url + "document").code == "http-encoding"
 
 

@@ -201,117 +201,225 @@ HOSTILE_PATHS = [
     "a/" * 1000 + "b",
 ]
 BAD_ITEMS = [
-    *[({"path": path}, "document-bad-path") for path in HOSTILE_PATHS],
-    ({"path": None}, "document-wrong-type"),
-    ({"path": 7}, "document-wrong-type"),
-    ({"path": ["a"]}, "document-wrong-type"),
-    ({"size": None}, "document-wrong-type"),
-    ({"size": True}, "document-wrong-type"),
-    ({"size": "7"}, "document-wrong-type"),
-    ({"size": 7.0}, "document-wrong-type"),
-    ({"size": -1}, "document-bad-size"),
-    ({"size": 2**44 + 1}, "document-bad-size"),
-    ({"sha256": None}, "document-wrong-type"),
-    ({"sha256": 7}, "document-wrong-type"),
-    ({"sha256": ""}, "document-bad-digest"),
-    ({"sha256": "a" * 63}, "document-bad-digest"),
-    ({"sha256": "a" * 65}, "document-bad-digest"),
-    ({"sha256": "A" * 64}, "document-bad-digest"),
-    ({"sha256": "g" * 64}, "document-bad-digest"),
-    ({"sha256": "a" * 63 + "\u0661"}, "document-bad-digest"),
-    ({"sha256": "a" * 64 + "\n"}, "document-bad-digest"),
-    ({"ftype": 7}, "document-wrong-type"),
-    ({"ftype": "squash\nfs"}, "document-bad-text"),
-    ({"kpackage": ["linux"]}, "document-wrong-type"),
-    ({"kparams": "x" * 5000}, "document-bad-text"),
-    ({"maas_supported": 2.9}, "document-wrong-type"),
+    *[{"path": path} for path in HOSTILE_PATHS],
+    {"path": None},
+    {"path": 7},
+    {"path": ["a"]},
+    {"size": None},
+    {"size": True},
+    {"size": "7 MB"},
+    {"size": "-7"},
+    {"size": ""},
+    {"size": 7.0},
+    {"size": -1},
+    {"size": 2**44 + 1},
+    {"sha256": None},
+    {"sha256": 7},
+    {"sha256": ""},
+    {"sha256": "a" * 63},
+    {"sha256": "a" * 65},
+    {"sha256": "A" * 64},
+    {"sha256": "g" * 64},
+    {"sha256": "a" * 63 + "\u0661"},
+    {"sha256": "a" * 64 + "\n"},
+    {"ftype": ["squashfs"]},
+    {"ftype": "squash\nfs"},
 ]
 
 
-@pytest.mark.parametrize(("change", "code"), BAD_ITEMS)
-def test_bad_item_refuses_the_document_and_is_named(change: Tree, code: str) -> None:
+@pytest.mark.parametrize("change", BAD_ITEMS)
+def test_bad_item_is_left_out_with_its_reason_and_its_version_is_passed_over(change: Tree) -> None:
     tree = noble()
     item_of(tree).update(change)
-    with pytest.raises(DocumentProblem) as caught:
-        parse(tree)
-    assert caught.value.code == code
-    assert caught.value.where == (
-        f"streams/v1/x.sjson, product {NAME}, version 20250717, item squashfs"
+    document = parse(tree)
+    ((left_out,),) = (document.left_out,)
+    assert (left_out.product, left_out.version, left_out.item) == (NAME, "20250717", "squashfs")
+    assert left_out.reason
+    (version, older) = document.products[0].versions
+    assert "squashfs" not in {item.name for item in version.items}
+    assert version.flaw == f"item squashfs: {left_out.reason}"
+    assert not older.flaw
+    mapped = map_products([document])
+    assert [(one.version, len(one.items)) for one in mapped.offers] == [("20250710", 3)]
+    assert {one.version for one in mapped.skipped} == {"20250717"}
+
+
+@pytest.mark.parametrize("change", [*BAD_ITEMS, {"sha256": None, "md5": "0" * 32}])
+def test_bad_item_of_a_type_that_is_not_stored_costs_no_version(change: Tree) -> None:
+    tree = noble()
+    item_of(tree, "manifest").update(change)
+    document = parse(tree)
+    assert [one.item for one in document.left_out] == ["manifest"]
+    assert not any(
+        item.path
+        for v in document.products[0].versions[:1]
+        for item in v.items
+        if item.ftype == "manifest"
     )
+    assert [one.version for one in map_products([document]).offers] == ["20250717"]
 
 
 @pytest.mark.parametrize("missing", ["path", "size", "sha256"])
 def test_file_that_would_be_stored_needs_path_size_and_digest(missing: str) -> None:
     tree = noble()
     del item_of(tree)[missing]
-    with pytest.raises(DocumentProblem) as caught:
-        parse(tree)
-    assert caught.value.code == "document-wrong-type"
-    assert caught.value.what == f'"{missing}" is missing.'
+    document = parse(tree)
+    assert (
+        document.products[0].versions[0].flaw.startswith(f'item squashfs: "{missing}" is missing')
+    )
 
 
-def test_one_path_with_two_digests_is_refused() -> None:
+@pytest.mark.parametrize("key", ["kparams", "src_version", "maas_supported", "kpackage"])
+@pytest.mark.parametrize("value", [["x"], {}, "a\nb", "x" * 5000, True])
+def test_a_describing_key_that_cannot_be_read_is_left_out_alone(key: str, value: Any) -> None:
+    tree = noble()
+    item_of(tree)[key] = value
+    document = parse(tree)
+    assert [(one.item, f'"{key}"' in one.reason) for one in document.left_out] == [
+        ("squashfs", True)
+    ]
+    squashfs = next(i for i in document.products[0].versions[0].items if i.ftype == "squashfs")
+    assert squashfs.path
+    assert key not in squashfs.fields
+
+
+def test_numbers_may_be_text_and_text_numbers() -> None:
+    payload = shapes.dump(noble()).replace(b'"24.04"', b"24.10")
+    tree = json.loads(payload)
+    del tree["products"][NAME]["version"]
+    tree["products"][NAME]["release"] = 24
+    size = item_of(tree)["size"]
+    item_of(tree)["size"] = str(size)
+    text = json.dumps(tree).replace(
+        '"kflavor": "generic"', '"kflavor": "generic", "version": 24.10'
+    )
+    document = parse_products(text.encode(), where="x")
+    (product,) = document.products
+    assert (product.fields["version"], product.fields["release"]) == ("24.10", "24")
+    assert next(i for i in product.versions[0].items if i.ftype == "squashfs").size == size
+    assert document.left_out == ()
+
+
+def test_one_path_with_two_digests_is_one_file_at_most() -> None:
     tree = noble()
     item_of(tree, "boot-kernel")["path"] = item_of(tree)["path"]
-    with pytest.raises(DocumentProblem) as caught:
-        parse(tree)
-    assert caught.value.code == "document-path-conflict"
+    version = parse(tree).products[0].versions[0]
+    assert "same path" in version.flaw
+
+
+def test_a_root_image_beside_a_squashfs_need_not_be_right() -> None:
+    tree = noble()
+    at(product_of(tree), "versions", "20250717", "items")["root-image.gz"] = {
+        "ftype": "root-image.gz",
+        "path": "x/root-image.gz",
+        "md5": "0" * 32,
+    }
+    document = parse(tree)
+    assert [one.item for one in document.left_out] == ["root-image.gz"]
+    assert [one.version for one in map_products([document]).offers] == ["20250717"]
 
 
 def product_change(**fields: Any) -> Callable[[Tree], Any]:
     return lambda tree: product_of(tree).update(fields)
 
 
-BAD_DOCUMENTS: list[tuple[Callable[[Tree], Any], str, str]] = [
-    (lambda t: t.pop("format"), "document-wrong-format", "x"),
-    (lambda t: t.update(format="index:1.0"), "document-wrong-format", "x"),
-    (lambda t: t.update(format=["products:1.0"]), "document-wrong-format", "x"),
-    (lambda t: t.pop("content_id"), "document-wrong-type", "x"),
-    (lambda t: t.update(content_id=""), "document-bad-name", "x"),
-    (lambda t: t.update(content_id="a\nb"), "document-bad-name", "x"),
-    (lambda t: t.pop("updated"), "document-wrong-type", "x"),
-    (lambda t: t.update(updated=20250724), "document-wrong-type", "x"),
-    (lambda t: t.update(updated="yesterday"), "document-bad-time", "x"),
-    (lambda t: t.update(updated="Thu, 32 Jul 2025 08:01:47 +0000"), "document-bad-time", "x"),
-    (lambda t: t.pop("products"), "document-wrong-type", "x"),
-    (lambda t: t.update(products=[]), "document-wrong-type", "x"),
-    (lambda t: t.update(os=5), "document-wrong-type", "x"),
-    (lambda t: t["products"].update({NAME: []}), "document-wrong-type", f"x, product {NAME}"),
-    (lambda t: t["products"].update({"": {}}), "document-bad-name", "x"),
-    (lambda t: t["products"].update({"a\x1b[2J": {}}), "document-bad-name", "x"),
-    (lambda t: t["products"].update({"a" * 600: {}}), "document-bad-name", "x"),
-    (product_change(arch=True), "document-wrong-type", f"x, product {NAME}"),
-    (product_change(subarches=["generic"]), "document-wrong-type", f"x, product {NAME}"),
-    (product_change(release="noble\x1b[2J"), "document-bad-text", f"x, product {NAME}"),
-    (product_change(versions=None), "document-wrong-type", f"x, product {NAME}"),
-    (product_change(versions={"": {}}), "document-bad-name", f"x, product {NAME}"),
-    (product_change(versions={"..": {}}), "document-bad-name", f"x, product {NAME}"),
-    (product_change(versions={"a/b": {}}), "document-bad-name", f"x, product {NAME}"),
-    (product_change(versions={"9" * 5000: {}}), "document-bad-name", f"x, product {NAME}"),
-    (product_change(versions={"1": 1}), "document-wrong-type", f"x, product {NAME}, version 1"),
-    (
-        product_change(versions={"1": {"items": []}}),
-        "document-wrong-type",
-        f"x, product {NAME}, version 1",
-    ),
-    (
-        product_change(versions={"1": {"items": {"i": "i"}}}),
-        "document-wrong-type",
-        f"x, product {NAME}, version 1, item i",
-    ),
+BAD_DOCUMENTS: list[tuple[Callable[[Tree], Any], str]] = [
+    (lambda t: t.pop("format"), "document-wrong-format"),
+    (lambda t: t.update(format="index:1.0"), "document-wrong-format"),
+    (lambda t: t.update(format=["products:1.0"]), "document-wrong-format"),
+    (lambda t: t.pop("content_id"), "document-wrong-type"),
+    (lambda t: t.update(content_id=""), "document-bad-name"),
+    (lambda t: t.update(content_id="a\nb"), "document-bad-name"),
+    (lambda t: t.pop("products"), "document-wrong-type"),
+    (lambda t: t.update(products=[]), "document-wrong-type"),
+    (lambda t: t.update(os=["ubuntu"]), "document-wrong-type"),
 ]
 
 
-@pytest.mark.parametrize(("change", "code", "where"), BAD_DOCUMENTS)
-def test_bad_document_is_refused_where_it_is_bad(
-    change: Callable[[Tree], Any], code: str, where: str
-) -> None:
+@pytest.mark.parametrize(("change", "code"), BAD_DOCUMENTS)
+def test_bad_document_is_refused(change: Callable[[Tree], Any], code: str) -> None:
     tree = noble()
     change(tree)
     with pytest.raises(DocumentProblem) as caught:
         parse(tree, where="x")
-    assert (caught.value.code, caught.value.where) == (code, where)
+    assert (caught.value.code, caught.value.where) == (code, "x")
     assert caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    "updated", [None, 20250724, "yesterday", "Thu, 32 Jul 2025 08:01:47 +0000", {}]
+)
+def test_a_date_is_optional(updated: Any) -> None:
+    for tree, read in ((noble(), parse_products), (shapes.index({}), parse_index)):
+        tree["updated"] = updated
+        found = read(shapes.dump(tree), where="x")
+        assert found.updated is None
+        assert len(found.left_out) == (updated is not None)
+        del tree["updated"]
+        assert read(shapes.dump(tree), where="x").updated is None
+
+
+BAD_PRODUCTS: list[tuple[str, Any]] = [
+    ("odd", []),
+    ("odd", None),
+    ("", {}),
+    ("a\x1b[2J", {}),
+    ("a" * 600, {}),
+    ("odd", {"arch": True}),
+    ("odd", {"subarches": ["generic"]}),
+    ("odd", {"release": "noble\x1b[2J"}),
+    ("odd", {"versions": None}),
+]
+BAD_VERSIONS: list[tuple[str, Any]] = [
+    ("", {}),
+    ("..", {}),
+    ("a/b", {}),
+    ("9" * 5000, {}),
+    ("1\n", {}),
+    ("1", 1),
+    ("1", {"items": []}),
+    ("1", {"label": {}}),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD_PRODUCTS)
+def test_bad_product_is_left_out_and_the_others_count(name: str, value: Any) -> None:
+    tree = noble()
+    tree["products"] = {name: value, **tree["products"]}
+    document = parse(tree)
+    assert [product.name for product in document.products] == [NAME]
+    ((left_out,),) = (document.left_out,)
+    assert left_out.product == ascii(name)[1:-1][:512]
+    mapped = map_products([document])
+    assert [one.product for one in mapped.offers] == [NAME]
+    assert [one.reason for one in mapped.skipped] == [left_out.reason]
+
+
+@pytest.mark.parametrize(("serial", "value"), BAD_VERSIONS)
+def test_bad_version_is_left_out_and_the_others_count(serial: str, value: Any) -> None:
+    tree = noble()
+    product_of(tree)["versions"][serial] = value
+    document = parse(tree)
+    assert [one.serial for one in document.products[0].versions] == ["20250717", "20250710"]
+    ((left_out,),) = (document.left_out,)
+    assert (left_out.product, left_out.version) == (NAME, ascii(serial)[1:-1][:512])
+
+
+@pytest.mark.parametrize("value", [7, None, [], "text", {"path": "..", "ftype": "x"}])
+@pytest.mark.parametrize("name", ["odd", "a\nb", ""])
+def test_bad_item_of_no_known_type_costs_only_itself(name: str, value: Any) -> None:
+    tree = noble()
+    at(product_of(tree), "versions", "20250717", "items")[name] = value
+    document = parse(tree)
+    assert len(document.left_out) == 1
+    assert [one.version for one in map_products([document]).offers] == ["20250717"]
+
+
+def test_what_is_left_out_is_kept_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents, "MAX_NOTES", 3)
+    tree = noble()
+    tree["products"] |= {f"odd{n}": n for n in range(9)}
+    assert len(parse(tree).left_out) == 3
 
 
 @pytest.mark.parametrize("other", [[], "text", 7, None, True])
@@ -323,25 +431,25 @@ def test_document_that_is_no_object_is_refused(other: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "code"),
+    ("change", "reason"),
     [
-        ({"path": "../x.sjson"}, "document-bad-path"),
-        ({"path": "http://evil.example/x.sjson"}, "document-bad-path"),
-        ({"path": None}, "document-wrong-type"),
-        ({"products": {}}, "document-wrong-type"),
-        ({"products": [1]}, "document-wrong-type"),
-        ({"products": [""]}, "document-bad-name"),
-        ({"updated": "soon"}, "document-bad-time"),
-        ({"updated": 0}, "document-wrong-type"),
-        ({"format": 1}, "document-wrong-type"),
+        ({"path": "../x.sjson"}, "path"),
+        ({"path": "http://evil.example/x.sjson"}, "path"),
+        ({"path": None}, "missing"),
+        ({"products": {}}, "wrong type"),
+        ({"products": [1]}, "wrong type"),
+        ({"products": [""]}, "empty"),
+        ({"format": []}, "wrong type"),
     ],
 )
-def test_bad_index_entry_is_refused_and_named(change: Tree, code: str) -> None:
-    tree = shapes.index({"a:b": shapes.tree({})})
+def test_bad_index_entry_is_left_out_and_the_others_count(change: Tree, reason: str) -> None:
+    tree = shapes.index({"a:b": shapes.tree({}), "c:d": shapes.tree({})})
     tree["index"]["a:b"].update(change)
-    with pytest.raises(DocumentProblem) as caught:
-        parse_index(shapes.dump(tree), where="index.sjson")
-    assert (caught.value.code, caught.value.where) == (code, "index.sjson, entry a:b")
+    index = parse_index(shapes.dump(tree), where="index.sjson")
+    assert [entry.content_id for entry in index.entries] == ["c:d"]
+    ((left_out,),) = (index.left_out,)
+    assert left_out.product == "a:b"
+    assert reason in left_out.reason
 
 
 @pytest.mark.parametrize(
@@ -384,14 +492,14 @@ def test_index_of_too_many_entries_is_refused(monkeypatch: pytest.MonkeyPatch) -
         {"message": "m"},
     ],
 )
-def test_bad_notice_is_refused(notice: Any) -> None:
+def test_bad_notice_is_left_out(notice: Any) -> None:
     products = shapes.notification()
     (product,) = products.values()
     product["versions"]["20201204.0"]["items"]["release_notification"]["release_notification"] = (
         notice
     )
-    with pytest.raises(DocumentProblem):
-        shapes.parse(products)
+    (document,) = [shapes.parse(products)]
+    assert [one.item for one in document.left_out] == ["release_notification"]
 
 
 # -- times and serials

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -284,3 +285,31 @@ def test_damage_anywhere_is_refused_in_words_or_changes_no_key(data: st.DataObje
 def test_random_bytes_are_no_keyring(data: bytes) -> None:
     with pytest.raises(Problem):
         load_keyring(data)
+
+
+# -- as base64 text
+
+
+@pytest.mark.parametrize("form", ["one line", "lines", "no padding", "armored"])
+def test_a_key_as_base64_text_is_a_key(form: str, signing_key: signed.SigningKey) -> None:
+    binary = load_keyring(signing_key.public).binary
+    text = {
+        "one line": base64.b64encode(binary),
+        "lines": base64.encodebytes(binary).replace(b"\n", b"\r\n  "),
+        "no padding": base64.b64encode(binary).rstrip(b"="),
+        "armored": base64.b64encode(signing_key.public),
+    }[form]
+    assert load_keyring(text).fingerprints == (signing_key.fingerprint,)
+
+
+def test_a_private_key_as_base64_text_is_still_refused(signing_key: signed.SigningKey) -> None:
+    for secret in (signing_key.secret, signed.dearmor(signing_key.secret)):
+        with pytest.raises(KeyringProblem) as caught:
+            load_keyring(base64.b64encode(secret))
+        assert caught.value.code == "keyring-private"
+
+
+@pytest.mark.parametrize("text", [b"aGVsbG8gd29ybGQsIHRoaXM=", b"A" * 5_000, b"mQ" + b"=" * 30])
+def test_other_base64_text_is_no_key(text: bytes) -> None:
+    with pytest.raises(KeyringProblem):
+        load_keyring(text)

@@ -15,7 +15,7 @@ from webapp.models import BootSource
 from webapp.services.system import live_settings
 from webapp.streams.urls import normalise
 from webapp.trust.errors import KeyringProblem
-from webapp.trust.keyrings import Keyring, load_keyring, read_keyring
+from webapp.trust.keyrings import Keyring, decoded, load_keyring, read_keyring
 
 # The key that signs images.maas.io, to compare a keyring with (issue of trust: shown, not assumed).
 MAAS_IO_FINGERPRINT = "4A3CE3CD565D7EB5C810E2B97FF3F408476CF100"
@@ -45,6 +45,8 @@ def check(draft: SourceDraft, source_id: int | None = None) -> tuple[SourceDraft
     """Normalise a draft and test its keyring; raises InvalidFields, touches no network."""
     problems: dict[str, list[str]] = {}
     draft = replace(draft, url=_checked_url(draft.url, source_id, problems))
+    if draft.keyring_data:
+        draft = replace(draft, keyring_data=decoded(draft.keyring_data))
     keyring = None
     if draft.keyring_filename and draft.keyring_data:
         problems["__all__"] = ["Only one of keyring_filename or keyring_data can be specified."]

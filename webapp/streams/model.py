@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two simplestreams documents as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A part of a document that isn't used, and why.
+
+    product, version and item name it, as far down as it goes; for an index entry,
+    product is its content id. All are fit to print.
+    """
+
+    reason: str
+    product: str = ""
+    version: str = ""
+    item: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """One document that the index names."""
+
+    content_id: str
+    path: str
+    format: str
+    datatype: str
+    products: tuple[str, ...]
+    updated: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An ``index:1.0`` document."""
+
+    updated: datetime | None
+    entries: tuple[IndexEntry, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseNotification:
+    """The notice inside an item of ftype ``notifications`` (rule: release-notices)."""
+
+    version: str
+    maas_version: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One file of a version, or, with an empty path, an entry without a file that can be verified.
+
+    fields: every text key that holds for it, its own before those of version,
+    product and document.
+    """
+
+    name: str
+    ftype: str
+    path: str
+    size: int
+    sha256: str
+    fields: Mapping[str, str]
+    notification: ReleaseNotification | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One build of a product; fields as in Item, without those of its items.
+
+    flaw: why its files aren't complete, "" when they are.
+    """
+
+    serial: str
+    items: tuple[Item, ...]
+    fields: Mapping[str, str]
+    flaw: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One product with its versions, newest first."""
+
+    name: str
+    fields: Mapping[str, str]
+    versions: tuple[Version, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProductsDocument:
+    """A ``products:1.0`` document."""
+
+    content_id: str
+    datatype: str
+    updated: datetime | None
+    products: tuple[Product, ...]
+    left_out: tuple[LeftOut, ...] = ()
