@@ -69,7 +69,10 @@ def citations() -> dict[str, list[str]]:
 
 
 def cited_in(path: str) -> set[str]:
-    return {name for citation in citations().get(path, ()) for name in names(citation)}
+    """The rules cited in a file, or in any file of a folder."""
+    found = citations()
+    files = [file for file in found if file == path or file.startswith(f"{path}/")]
+    return {name for file in files for citation in found[file] for name in names(citation)}
 
 
 def kept_in(rule: str) -> list[str]:
@@ -121,7 +124,7 @@ def test_a_rule_states_its_source_and_where_it_is_kept(name: str) -> None:
     text = rules()[name]
     assert "- **Source:** " in text
     assert kept_in(text)
-    assert [path for path in kept_in(text) if not (ROOT / path).is_file()] == []
+    assert [path for path in kept_in(text) if not (ROOT / path).exists()] == []
 
 
 def test_every_cited_rule_exists() -> None:

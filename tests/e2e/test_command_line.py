@@ -14,7 +14,7 @@ from typing import Any
 import pexpect
 import pytest
 
-from tests.e2e.test_uploads import raw_disk
+from tests.e2e.uploads.disk import raw_disk
 from tests.mirror.maker import make_mirror
 from tests.mirror.server import MirrorServer
 from tests.support import disks

@@ -11,7 +11,7 @@ from flask import Flask
 
 from tests.support import factories
 from tests.support.databases import Queries
-from tests.web.test_images_page import offer
+from tests.web.images.boxes import offer
 from tests.web.visitors import Visitor
 from webapp.extensions import db
 from webapp.models import (

@@ -12,7 +12,7 @@ from typing import Any
 from flask import Flask
 from sqlalchemy import select
 
-from tests.api.test_uploads import served
+from tests.api.uploads.maas import served
 from tests.support import disks, factories
 from tests.web.visitors import Visitor, leads_to, text_of
 from webapp.extensions import db, settings, store

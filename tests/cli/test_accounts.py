@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Users, keys, tokens and passwords on the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+
+from flask import Flask
+
+from tests.cli.shell import Shell, refused
+from tests.support import factories
+from tests.support.live import SLIPWAY
+from webapp.extensions import db
+from webapp.models import Role
+from webapp.services.accounts import keys, users
+
+PASSWORD = "correct horse battery staple"
+
+
+# -- users and keys
+
+
+def test_a_user_is_created_from_standard_input(slipway: Shell, region: Flask) -> None:
+    done = slipway("admin", "create", "Ada", "--password-stdin", stdin=f"{PASSWORD}\n")
+    assert (done.returncode, done.stdout) == (0, "Created administrator ada.\n")
+    done = slipway("admin", "create", "bob", "--role", "viewer", "--password-stdin", stdin=PASSWORD)
+    assert (done.returncode, done.stdout) == (0, "Created viewer bob.\n")
+    assert {u.username: u.role for u in users.list_users()} == {
+        "ada": Role.ADMINISTRATOR,
+        "bob": Role.VIEWER,
+    }
+
+
+def test_a_user_who_is_there_is_left_as_they_are(slipway: Shell, region: Flask) -> None:
+    before = factories.user("ada", role=Role.VIEWER).password_hash
+    done = slipway("admin", "create", "ADA", "--password-stdin", stdin=PASSWORD)
+    sentence = refused(done)
+    assert "There is a user ada already (viewer)." in sentence
+    assert "slipway admin apikey ada" in sentence
+    db.session.expire_all()
+    assert [(u.role, u.password_hash) for u in users.list_users()] == [(Role.VIEWER, before)]
+
+
+def test_a_name_or_password_that_is_no_good_is_refused(slipway: Shell, region: Flask) -> None:
+    for name, password, words in (
+        ("ada", "", "password: Use at least 8 characters"),
+        ("ada", "password123", "too common"),
+        ("ada", b"\xff\xfe long enough to be one", "not UTF-8"),
+        ("a b", PASSWORD, "username: Use 1 to 150 letters"),
+    ):
+        done = slipway("admin", "create", "--password-stdin", "--", name, stdin=password)
+        assert words in refused(done)
+    assert not users.has_users()
+
+
+def test_without_a_terminal_the_password_must_come_from_standard_input(slipway: Shell) -> None:
+    done = slipway("admin", "create", "ada", stdin=PASSWORD)
+    assert done.returncode == 2
+    assert "--password-stdin" in done.stderr
+
+
+class Terminal:
+    """A person at a terminal: sees prompts, types answers that are not shown."""
+
+    def __init__(self, env: dict[str, str], *args: str) -> None:
+        self.pid, self.handle = pty.fork()
+        if self.pid == 0:
+            os.execve(SLIPWAY, ["slipway", *args], env)
+        self.seen = ""
+
+    def expect(self, words: str) -> None:
+        """Read until these words are on the screen, after what was seen before."""
+        while words not in self.seen:
+            self.seen += self._read()
+        self.seen = self.seen.partition(words)[2]
+
+    def type(self, text: str) -> None:
+        os.write(self.handle, text.encode())
+
+    def end(self) -> tuple[int, str]:
+        """Exit code, and what was on the screen since the last expected words."""
+        while text := self._read():
+            self.seen += text
+        os.close(self.handle)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]), self.seen
+
+    def _read(self) -> str:
+        try:
+            return os.read(self.handle, 1000).decode()
+        except OSError:  # how a pseudo terminal says that nobody is left
+            return ""
+
+
+def test_a_person_is_asked_twice_and_again_when_the_password_is_no_good(
+    slipway: Shell, region: Flask
+) -> None:
+    terminal = Terminal(slipway.env, "admin", "create", "ada")
+    for password, again, next_words in (
+        ("short", "short", "at least 8 characters"),
+        (PASSWORD, "something else", "do not match"),
+        (PASSWORD, PASSWORD, "Created administrator ada."),
+    ):
+        terminal.expect("Password: ")
+        terminal.type(f"{password}\n")
+        terminal.expect("Repeat for confirmation: ")
+        terminal.type(f"{again}\n")
+        terminal.expect(next_words)
+        assert PASSWORD not in terminal.seen
+    assert terminal.end()[0] == 0
+    assert [user.username for user in users.list_users()] == ["ada"]
+
+
+def test_ctrl_c_at_the_prompt_makes_nobody(slipway: Shell, region: Flask) -> None:
+    terminal = Terminal(slipway.env, "admin", "create", "ada")
+    terminal.expect("Password: ")
+    terminal.type("\x03")
+    code, seen = terminal.end()
+    assert code == 130
+    assert "Traceback" not in seen
+    assert not users.has_users()
+
+
+def test_a_key_is_printed_alone_and_works(slipway: Shell, region: Flask) -> None:
+    user = factories.user("ada", role=Role.OPERATOR)
+    done = slipway("admin", "apikey", "Ada", "--label", "terraform")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"[A-Za-z0-9]+:[A-Za-z0-9]+:[A-Za-z0-9]+\n", done.stdout)
+    assert keys.check_api_key(*done.stdout.strip().split(":")) == user
+    assert "User not found." in refused(slipway("admin", "apikey", "nobody"))
+    assert "name:" in refused(slipway("admin", "apikey", "ada", "--label", "x" * 101))
+
+
+# -- what nobody foresaw
+
+
+def test_keys_and_tokens_are_made_listed_and_revoked(slipway: Shell) -> None:
+    made = slipway("admin", "create", "ada", "--password-stdin", "--json", stdin=PASSWORD)
+    assert json.loads(made.stdout) == {"id": 1, "username": "ada", "role": "administrator"}
+    key = json.loads(slipway("admin", "apikey", "ada", "--json").stdout)["key"]
+    token = slipway("admin", "token", "ada", "--scope", "read", "--days", "7").stdout.strip()
+    keys = json.loads(slipway("admin", "apikeys", "ada", "--json").stdout)
+    tokens = json.loads(slipway("admin", "tokens", "ada", "--json").stdout)
+    assert [row["consumer_key"] for row in keys] == [key.split(":")[0]]
+    assert [(row["hint"], row["scopes"]) for row in tokens] == [(token[:10], ["read"])]
+    assert "Revoked" in slipway("admin", "revoke-apikey", "ada", str(keys[0]["id"])).stdout
+    assert "Revoked" in slipway("admin", "revoke-token", "ada", str(tokens[0]["id"])).stdout
+    assert "has no API key" in slipway("admin", "apikeys", "ada").stdout
+    assert "has no token" in slipway("admin", "tokens", "ada").stdout
+    gone = slipway("admin", "revoke-token", "ada", "99")
+    assert (gone.returncode, "There is no such token" in gone.stderr) == (1, True)
+    changed = slipway("admin", "change", "ada", "--role", "viewer")
+    assert "last administrator" in changed.stderr
+    assert "ada" in slipway("admin", "users").stdout
+
+
+def test_a_password_is_changed_on_the_command_line(slipway: Shell, region: Flask) -> None:
+    slipway("admin", "create", "ada", "--password-stdin", stdin=PASSWORD)
+    short = slipway("admin", "password", "ada", "--password-stdin", stdin="x")
+    assert short.returncode == 1
+    done = slipway("admin", "password", "ada", "--password-stdin", stdin="another " + PASSWORD)
+    assert done.stdout == "Changed the password of ada.\n"
+    assert slipway("admin", "password", "bo", "--password-stdin", stdin=PASSWORD).returncode == 1

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real worker processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import select
+
+from webapp.extensions import db
+from webapp.models import (
+    ImportRun,
+)
+
+SLIPWAY = Path(sys.executable).parent / "slipway"
+PATIENCE_S = 60.0
+
+
+def wait_for(what: Callable[[], object]) -> None:
+    """Return once it is so; each look sees what others have committed."""
+    until = time.monotonic() + PATIENCE_S
+    while not what():
+        db.session.rollback()
+        assert time.monotonic() < until, "it did not come to that"
+        time.sleep(0.02)
+    db.session.rollback()
+
+
+def run_now(run_id: int) -> ImportRun:
+    db.session.rollback()
+    db.session.expire_all()
+    return db.session.get_one(ImportRun, run_id)
+
+
+class WorkerProcess:
+    """A real ``slipway worker``."""
+
+    def __init__(self, environ: dict[str, str], log: Path) -> None:
+        self.log = log
+        with log.open("ab") as stream:
+            # It ends when the tests are killed.
+            self.process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", "--", str(SLIPWAY), "worker"],
+                env={**os.environ, **environ},
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+            )
+
+    def kill(self) -> None:
+        """End it as an out-of-memory killer does."""
+        self.process.kill()
+        self.process.wait()
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Ask it to end and return its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE_S)
+
+
+def is_loading(run_id: int, least: int) -> Callable[[], bool]:
+    return lambda: (
+        (db.session.scalar(select(ImportRun.bytes_done).where(ImportRun.id == run_id)) or 0)
+        >= least
+    )
+
+
+def is_ended(run_id: int) -> Callable[[], bool]:
+    return lambda: run_now(run_id).finished_at is not None
