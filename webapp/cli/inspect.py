@@ -16,20 +16,19 @@ _PIECE = 1 << 20
 
 @click.command("inspect")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--filetype", default="", help="What it is meant to be: tgz, ddgz, ddxz, ….")
-@click.option("--os", default="", help="Operating system, such as esxi or windows.")
-@click.option("--release", default="", help="Release, such as 8.0.2.")
-@click.option("--arch", default="", help="Architecture, such as amd64.")
-@click.option("--quick", is_flag=True, help="Look at the first megabyte only.")
+@click.option("--filetype", default="", help="Declared file type, e.g. tgz, ddgz or ddxz.")
+@click.option("--os", default="", help="Operating system, e.g. esxi or windows.")
+@click.option("--release", default="", help="Release, e.g. 8.0.2.")
+@click.option("--arch", default="", help="Architecture, e.g. amd64.")
+@click.option("--quick", is_flag=True, help="Inspect the first MiB only.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def inspect_command(
     file: Path, filetype: str, os: str, release: str, arch: str, quick: bool, as_json: bool
 ) -> None:
-    """Say what FILE really is, and whether it can be uploaded as what it is meant to be.
+    """Inspect FILE: what it really is, and whether it can be uploaded as declared.
 
-    Looks at every byte: checksums of the compression, length of the disk, both of
-    its partition tables. Exit codes: 0 fine, or fine with warnings; 1 it is not
-    what was said.
+    Reads every byte: checksums of the compression, the length of the disk, both of
+    its partition tables. Exit codes: 0 OK, or OK with warnings; 1 rejected.
 
     \b
     Examples:
@@ -47,7 +46,7 @@ def inspect_command(
         else:
             from webapp.cli import output
 
-            with output.progress("Looking", size) as advance:
+            with output.progress("Inspecting", size) as advance:
                 report = inspect(_pieces(opened), declared, advance)
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2))
@@ -58,7 +57,7 @@ def inspect_command(
             if reason.next_step:
                 click.echo(f"  Next: {reason.next_step}")
         if not any(reason.grade == "reject" for reason in report.reasons):
-            click.echo("Verdict: it can be uploaded" + (f" as {report.suggested['filetype']}."
+            click.echo("Verdict: OK to upload" + (f" as {report.suggested['filetype']}."
                        if "filetype" in report.suggested else "."))  # fmt: skip
     sys.exit(1 if report.verdict == "reject" else 0)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-SUPER = 1024  # where the super block lies, and its size
+SUPER = 1024  # where the super block is, and its size
 _ROOT = 2
 _64BIT = 0x80
 _EXTENTS = 0x80000
@@ -29,7 +29,7 @@ class Volume:
 
 
 def read_volume(block: bytes) -> Volume | None:
-    """The layout that a super block tells; None when it is of another file system."""
+    """The layout in a super block; None when it belongs to another file system."""
     if len(block) < SUPER or block[56:58] != b"\x53\xef":
         return None
     first, power = struct.unpack_from("<II", block, 20)
@@ -44,7 +44,7 @@ def read_volume(block: bytes) -> Volume | None:
 
 
 def root_inode(group: bytes, volume: Volume) -> int:
-    """Where the root folder's inode lies. group: the first 64 bytes of the group descriptors."""
+    """Where the root folder's inode is. group: the first 64 bytes of the group descriptors."""
     (table,) = struct.unpack_from("<I", group, 8)
     if volume.is_wide:
         table |= struct.unpack_from("<I", group, 0x28)[0] << 32
@@ -52,7 +52,7 @@ def root_inode(group: bytes, volume: Volume) -> int:
 
 
 def folder_runs(inode: bytes, volume: Volume) -> list[tuple[int, int]]:
-    """Where a folder's blocks lie: (place, size). Empty when that makes no sense here."""
+    """Where a folder's blocks lie: (place, size). Empty when that is invalid here."""
     (mode,) = struct.unpack_from("<H", inode, 0)
     (flags,) = struct.unpack_from("<I", inode, 32)
     if mode >> 12 != 4 or flags & _INLINE:

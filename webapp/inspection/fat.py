@@ -15,7 +15,7 @@ _MOST_ROOT = 64 << 10
 
 @dataclass(frozen=True)
 class Volume:
-    """Where things lie, in bytes from the start of the partition."""
+    """Where things are, in bytes from the start of the partition."""
 
     root_first: int
     root_size: int
@@ -29,7 +29,7 @@ class Volume:
 
 @dataclass(frozen=True)
 class Entry:
-    """A name in a folder, in lower case; long names where there are some."""
+    """A name in a folder, in lower case; the long one if there is one."""
 
     name: str
     is_folder: bool
@@ -38,7 +38,7 @@ class Entry:
 
 
 def read_volume(boot: bytes) -> Volume | None:
-    """The layout that a boot sector tells; None when it is no FAT's."""
+    """The layout in a boot sector; None when it isn't FAT's."""
     if len(boot) < 512 or boot[510:512] != b"\x55\xaa":
         return None
     sector, per_cluster, reserved, fats, roots = struct.unpack_from("<HBHBH", boot, 11)

@@ -24,6 +24,7 @@ HEAD = 1 << 20  # bytes of a file that are enough for a first verdict
 _CLASSIFY = 65 << 10  # raw bytes that show what kind of thing it is
 _INSIDE = 40 << 10  # the same for a member of a tarball
 _MOST_HEAD_RAW = 192 << 20  # raw bytes of a head; ESXi's version is within 110 MiB
+_MOST_HEAD_HEADERS = 30_000  # a first verdict is given while someone waits
 _BOMB_RAW, _BOMB_RATIO = 4 << 30, 200
 _AGAIN = "Copy or build the file again; compare its size and SHA-256 with the source."
 
@@ -111,7 +112,8 @@ class _Look:
             self._refuse("damaged", f"The {report.compression} stream is damaged: {damage}.",
                          _AGAIN)  # fmt: skip
         except _Enough:
-            pass
+            if self._is_head:
+                self._end_anyway()
         judging.judge(report, self._declared, is_head=self._is_head)
 
     def _refuse(self, code: str, message: str, next_step: str) -> None:
@@ -159,7 +161,9 @@ class _Look:
                 self._disk.take(raw)
         else:
             raise _Enough  # nothing that can be used: the rest wouldn't change that
-        if self._is_head and self.report.raw_size > _MOST_HEAD_RAW:
+        headers = self._tar.reader.headers if self._tar is not None else 0
+        is_costly = self.report.raw_size > _MOST_HEAD_RAW or headers > _MOST_HEAD_HEADERS
+        if self._is_head and is_costly:
             raise _Enough
 
     def _end(self) -> None:

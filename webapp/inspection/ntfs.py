@@ -36,7 +36,7 @@ class Name:
 
 
 def read_volume(boot: bytes) -> Volume | None:
-    """The layout that a boot sector tells; None when it is not NTFS's."""
+    """The layout in a boot sector; None when it isn't NTFS's."""
     if len(boot) < 512 or boot[3:11] != b"NTFS    ":
         return None
     sector, per_cluster = struct.unpack_from("<HB", boot, 11)
@@ -55,9 +55,9 @@ def read_volume(boot: bytes) -> Volume | None:
 def table_runs(record: bytes, volume: Volume) -> list[tuple[int, int]]:
     """Where the whole table lies: (place, size) in bytes from the partition's start.
 
-    record: the table's first. Empty when it makes no sense or when that is not all of it.
+    record: the table's first. Empty when it is invalid or incomplete.
     """
-    whole = _mended(record)
+    whole = _restored(record)
     for kind, attribute in _attributes(whole):
         if kind == _DATA and attribute[8] and not attribute[9] and len(attribute) >= 64:
             (pairs,) = struct.unpack_from("<H", attribute, 32)
@@ -71,7 +71,7 @@ def table_runs(record: bytes, volume: Volume) -> list[tuple[int, int]]:
 def names(chunk: bytes, volume: Volume) -> Iterator[Name]:
     """Every name of the records in a part of the table that are in use."""
     for start in range(0, len(chunk) - volume.record + 1, volume.record):
-        record = _mended(chunk[start : start + volume.record])
+        record = _restored(chunk[start : start + volume.record])
         if not record or not record[22] & 1:
             continue
         for kind, attribute in _attributes(record):
@@ -84,8 +84,8 @@ def names(chunk: bytes, volume: Volume) -> Iterator[Name]:
                     yield Name(folder, text.lower())
 
 
-def _mended(record: bytes) -> bytes:
-    """A record with the ends of its sectors put back; b"" when it is none."""
+def _restored(record: bytes) -> bytes:
+    """A record with the ends of its sectors restored; b"" when it isn't one."""
     if len(record) < 1024 or record[:4] != b"FILE":
         return b""
     at, count = struct.unpack_from("<HH", record, 4)
@@ -116,7 +116,7 @@ def _read_runs(pairs: bytes, cluster: int) -> Iterator[tuple[int, int]]:
         length_size, offset_size = sizes & 15, sizes >> 4
         end = place + 1 + length_size + offset_size
         if not length_size or not offset_size or end > len(pairs):
-            return  # a hole, which this table never has, or rubbish
+            return  # a hole, which this table never has, or garbage
         middle = place + 1 + length_size
         length = int.from_bytes(pairs[place + 1 : middle], "little")
         first += int.from_bytes(pairs[middle:end], "little", signed=True)
@@ -125,7 +125,7 @@ def _read_runs(pairs: bytes, cluster: int) -> Iterator[tuple[int, int]]:
 
 
 def _checked(runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The runs, unless a stranger made them to be slow: too many, too large or overlapping."""
+    """The runs, unless they were made to be slow: too many, too large or overlapping."""
     ordered = sorted(runs)
     overlaps = any(a + size > b for (a, size), (b, _) in pairwise(ordered))
     if len(runs) > _MOST_RUNS or sum(size for _, size in runs) > _MOST_TABLE or overlaps:

@@ -61,11 +61,13 @@ class TarReader:
     """Feed it raw bytes; it yields members as they begin, and their content.
 
     is_between: no member is half read, so the archive may end here.
+    headers: how many were read.
     has_more: there are bytes after a single block of zeros, which nobody will unpack.
     """
 
     def __init__(self) -> None:
         self.has_more = False
+        self.headers = 0
         self.is_between = True
         self._rest = memoryview(b"")
         self._steps = self._read()
@@ -92,6 +94,7 @@ class TarReader:
                 self.has_more = any((yield from self._take(BLOCK)))
                 return
             self.is_between = False
+            self.headers += 1
             header = tar_headers.parse(block)
             if header.kind in "LK":
                 text = (yield from self._text(header.size)).split(b"\0")[0]

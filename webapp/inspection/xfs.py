@@ -13,7 +13,7 @@ from dataclasses import dataclass
 SUPER = 512
 _CHECKED = 5  # the version that has checksums, and with them larger headers
 _LOCAL, _EXTENTS = 1, 2
-_HUGE_COUNTS = 1 << 4  # in an inode's second flags: the number of extents lies elsewhere
+_HUGE_COUNTS = 1 << 4  # in an inode's second flags: the number of extents is elsewhere
 _MOST_EXTENTS = 8
 _MOST_FOLDER = 1 << 20  # bytes
 _LEAVES = 32 << 30  # from this place in a folder on there are no names, only their hashes
@@ -22,7 +22,7 @@ _UNUSED = b"\xff\xff"
 
 @dataclass(frozen=True)
 class Volume:
-    """What a super block tells. Sizes in bytes; ``*_bits``: how a number is taken apart."""
+    """What a super block says. Sizes in bytes; ``*_bits``: how a number is split."""
 
     block: int
     inode: int
@@ -35,19 +35,19 @@ class Volume:
     has_types: bool
 
     def place_of_block(self, number: int) -> int:
-        """Where a block lies, from the volume's start."""
+        """Where a block is, from the volume's start."""
         group, within = number >> self.group_bits, number & ((1 << self.group_bits) - 1)
         return (group * self.group_blocks + within) * self.block
 
     @property
     def root_place(self) -> int:
-        """Where the root folder's inode lies, from the volume's start."""
+        """Where the root folder's inode is, from the volume's start."""
         within = self.root & ((1 << self.inode_bits) - 1)
         return self.place_of_block(self.root >> self.inode_bits) + within * self.inode
 
 
 def read_volume(block: bytes) -> Volume | None:
-    """The layout that a super block tells; None when it is of another file system."""
+    """The layout in a super block; None when it belongs to another file system."""
     if len(block) < SUPER or block[:4] != b"XFSB":
         return None
     (root,) = struct.unpack_from(">Q", block, 56)
@@ -76,14 +76,14 @@ def read_volume(block: bytes) -> Volume | None:
 
 @dataclass(frozen=True)
 class Folder:
-    """What a folder's inode tells: its names, or where they lie: (place, size)."""
+    """What a folder's inode says: its names, or where they are: (place, size)."""
 
     names: frozenset[str] = frozenset()
     runs: tuple[tuple[int, int], ...] = ()
 
 
 def read_folder(inode: bytes, volume: Volume) -> Folder | None:
-    """The root folder's inode; None when it makes no sense here."""
+    """The root folder's inode; None when it is invalid here."""
     (mode,) = struct.unpack_from(">H", inode, 2)
     if inode[:2] != b"IN" or mode >> 12 != 4:
         return None
@@ -134,7 +134,7 @@ def names(run: bytes, volume: Volume) -> set[str]:
 def _block_names(block: bytes, volume: Volume) -> set[str]:
     found: set[str] = set()
     end = len(block)
-    if block[:4] in (b"XD2B", b"XDB3"):  # the only block: hashes of the names lie at its end
+    if block[:4] in (b"XD2B", b"XDB3"):  # the only block: hashes of the names are at its end
         (count,) = struct.unpack_from(">I", block, end - 8)
         end -= 8 + 8 * count
     elif block[:4] not in (b"XD2D", b"XDD3"):

@@ -348,6 +348,21 @@ def test_a_bomb_is_refused_in_bounded_memory() -> None:
     assert report.raw_size < 4.1 * GIB
 
 
+def test_a_first_verdict_reads_no_more_than_it_needs() -> None:
+    empty = disks.tarball({"bin/dash": disks.elf(62), "f": b""})[:-9000][:1536]
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+    packed = packer.compress(empty[:1024] + empty[1024:] * 300_000) + packer.flush()
+    report = inspect_head(packed[:HEAD], Declared("tgz"), 1 << 40)
+    assert report.raw_size < 32 * MIB
+    assert report.root is not None
+    assert report.root.has_shell
+    padded = gz(disks.esxi_head("8.0.2-0.0.22380479") + bytes(300 * MIB))
+    report = inspect_head(padded[:HEAD], Declared("ddgz"), 1 << 40)
+    assert report.raw_size < 256 * MIB
+    assert report.esxi is not None
+    assert report.esxi.version == "8.0.2"
+
+
 def test_memory_stays_flat() -> None:
     head = disks.gpt_disk(GIB, [disks.Part(1, disks.LINUX, 64, 99)], keep=MIB)
 
@@ -421,7 +436,7 @@ def test_the_command_says_it_and_its_exit_code_tells(tmp_path: Any) -> None:
     wrong.write_bytes(gz(disks.root_tar()))
     done = CliRunner().invoke(cli, ["inspect", str(good), "--filetype", "ddgz"])
     assert done.exit_code == 0
-    assert "it can be uploaded as ddgz" in done.output
+    assert "OK to upload as ddgz" in done.output
     done = CliRunner().invoke(cli, ["inspect", str(wrong), "--filetype", "ddgz", "--json"])
     assert done.exit_code == 1
     told = json.loads(done.output)

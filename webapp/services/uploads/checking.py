@@ -46,7 +46,9 @@ def look_early(upload: Upload) -> None:
     try:
         with _reader(upload) as reader:
             head = b"".join(reader.chunks(0, HEAD))
-        report = converting.announce(inspect_head(head, _said(upload), upload.size))
+        report = inspect_head(head, _said(upload), upload.size)
+        if upload.is_checked_first:  # others are images before they are inspected
+            report = converting.announce(report)
     except Exception as error:
         # Looking is a service; it never stands in the way of the bytes.
         db.session.rollback()
