@@ -30,6 +30,7 @@ SUBJECTS = (
     "imports",
     "uploads",
     "overview",
+    "backups",
 )
 
 # Each room and the rooms of ours that it may import. "" is webapp/__init__.py.
@@ -61,7 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "conversion": {"inspection"},
     # Use cases, by subject.
     "services": SERVICES,
-    "services.system": BASE | {"fetch", "models"},
+    "services.system": BASE | {"database", "fetch", "models"},
     "services.accounts": BASE | {"models"},
     "services.sources": BASE | {"fetch", "models", "streamclient", "streams", "trust"},
     "services.images": BASE | {"models", "streams"},
@@ -69,6 +70,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "services.imports": BASE | {"fetch", "models", "storage", "streams"},
     "services.uploads": BASE | {"conversion", "fetch", "inspection", "models", "storage"},
     "services.overview": BASE | {"models"},
+    "services.backups": BASE | {"database", "models", "storage"},
     # Edges: what the outside touches.
     "http": {"errors", "extensions", "models", "services"},
     "web": EDGE | {"http", "hx", "inspection", "middleware", "vmware"},

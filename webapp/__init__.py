@@ -25,7 +25,9 @@ def create_app(settings: Settings | None = None, plane: Plane = "web") -> Flask:
     from webapp.extensions import db
     from webapp.storage.opening import open_store
 
-    settings = (settings or Settings.load(os.environ)).prepared()
+    settings = settings or Settings.load(os.environ)
+    database.refuse_unfinished(settings.data_dir)
+    settings = settings.prepared()
     logs.configure(settings)
     app = Flask(
         "webapp",

@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
+import stat
+from contextlib import closing, suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +16,20 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Engine, column, event, inspect, literal, make_url, select, table
+from sqlalchemy import (
+    JSON,
+    Connection,
+    Engine,
+    column,
+    delete,
+    event,
+    insert,
+    inspect,
+    literal,
+    make_url,
+    select,
+    table,
+)
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 
@@ -20,6 +38,10 @@ from webapp.errors import Problem
 
 BUSY_TIMEOUT_MS = 15_000
 CONNECT_TIMEOUT_S = 10
+UNFINISHED = "restore.unfinished"  # in a data folder while a restore writes into it
+
+_MIGRATED_BY = "database_migrated_by"  # setting: {"revision": …, "version": of Slipway}
+_settings = table("setting", column("key"), column("value", JSON))
 
 
 class DatabaseProblem(Problem):
@@ -45,9 +67,16 @@ def prepare_engine(engine: Engine) -> None:
     WAL lets readers go on while one process writes. Foreign keys are off by
     default in SQLite. NORMAL loses at most the last commits in a power cut and
     corrupts nothing; a file whose row was lost is adopted again by its hash.
+    The file and its journals are readable by their owner only.
     """
     if engine.dialect.name != "sqlite":
         return
+    file = engine.url.database
+
+    @event.listens_for(engine, "do_connect")
+    def _private(*_connecting: Any) -> None:
+        if file and file != ":memory:":
+            make_private(Path(file))
 
     @event.listens_for(engine, "connect")
     def _pragmas(connection: DBAPIConnection, _record: Any) -> None:
@@ -60,6 +89,34 @@ def prepare_engine(engine: Engine) -> None:
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
+
+
+def make_private(path: Path) -> None:
+    """Let only its owner read a SQLite database; creates an empty file when there is none.
+
+    Never opens a file that exists: closing it would drop the locks that SQLite holds
+    on it in this process. New journals get the mode of the database.
+    """
+    with suppress(OSError):  # SQLite's own attempt gives the better error
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    for file in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+        with suppress(OSError):
+            if stat.S_IMODE(file.stat().st_mode) & 0o077:
+                file.chmod(0o600)
+
+
+def fold_journals(*urls: str) -> None:
+    """Fold the journals of SQLite databases into them; called when a process ends.
+
+    SQLite removes a journal when the last connection closes. Processes that were killed
+    didn't close theirs, so this opens one and closes it. Leaves databases alone that
+    other processes use, and never fails.
+    """
+    for url in urls:
+        path = Path(url.removeprefix("sqlite:///"))
+        if url.startswith("sqlite:///") and path.with_name(path.name + "-wal").exists():
+            with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=1)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
 def holds_blobs(engine: Engine) -> bool:
@@ -88,9 +145,25 @@ def alembic_config(engine: Engine) -> Config:
     return config
 
 
+def program_version() -> str:
+    """The version of this Slipway; "unknown" when it isn't installed as a package."""
+    try:
+        return version("slipway")
+    except PackageNotFoundError:
+        return "unknown"
+
+
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Run the migrations up to a revision."""
+    """Run the migrations up to a revision.
+
+    Notes which version of Slipway needed the latest one. Raises DatabaseProblem when the
+    database is newer than this program.
+    """
+    refuse_newer(engine)
     command.upgrade(alembic_config(engine), revision)
+    if revision == "head":
+        with engine.begin() as connection:
+            _note_program(connection)
 
 
 def downgrade(engine: Engine, revision: str) -> None:
@@ -98,23 +171,85 @@ def downgrade(engine: Engine, revision: str) -> None:
     command.downgrade(alembic_config(engine), revision)
 
 
+def current_revision(connection: Connection) -> str:
+    """The revision of a database; "" for an empty one."""
+    return MigrationContext.configure(connection).get_current_revision() or ""
+
+
+def knows(revision: str) -> bool:
+    """Whether this program has the migration of a revision."""
+    script = ScriptDirectory(str(ROOT / "migrations"))
+    return any(known.revision == revision for known in script.walk_revisions())
+
+
 def check_revision(engine: Engine) -> None:
     """Refuse to work on a database of another shape.
 
-    Raises DatabaseProblem that says which command mends it.
+    Raises DatabaseProblem that names the command, or the version of Slipway, to fix it.
     """
+    refuse_newer(engine)
     head = ScriptDirectory.from_config(alembic_config(engine)).get_current_head()
     with engine.connect() as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
+        current = current_revision(connection)
     if current != head:
         raise DatabaseProblem(
-            "The database has another shape than this version of Slipway needs.",
+            "The database isn't of the revision that this version of Slipway needs.",
             code="database-revision",
             where=engine.url.render_as_string(hide_password=True),
             expected=f"revision {head}",
             got=f"revision {current or 'none'}",
             next_step="Run `slipway db upgrade`.",
         )
+
+
+def refuse_newer(engine: Engine) -> None:
+    """Raise DatabaseProblem when a newer Slipway migrated the database; names its version."""
+    with engine.connect() as connection:
+        current = current_revision(connection)
+        if not current or knows(current):
+            return
+        note = _program_note(connection)
+    needed = str(note.get("version") or "")
+    raise DatabaseProblem(
+        "A newer version of Slipway has migrated this database.",
+        code="database-revision",
+        where=engine.url.render_as_string(hide_password=True),
+        expected=f"a revision that Slipway {program_version()} knows",
+        got=f"revision {current}" + (f" of Slipway {needed}" if needed else ""),
+        next_step=f"Install Slipway {needed} or newer, or restore a backup from before the upgrade."
+        if needed
+        else "Install the newer version again, or restore a backup from before the upgrade.",
+    )
+
+
+def refuse_unfinished(data_dir: Path) -> None:
+    """Raise DatabaseProblem when a restore into a data folder was interrupted."""
+    if (data_dir / UNFINISHED).exists():
+        raise DatabaseProblem(
+            "A restore into this data folder is running or was interrupted.",
+            code="restore-unfinished",
+            where=str(data_dir),
+            next_step="If no restore is running, delete everything in the folder (and in the "
+            "PostgreSQL database, if you use one) and run `slipway restore` again.",
+        )
+
+
+def _program_note(connection: Connection) -> dict[str, Any]:
+    if not inspect(connection).has_table(_settings.name):
+        return {}
+    query = select(_settings.c.value).where(_settings.c.key == _MIGRATED_BY)
+    found = connection.scalar(query)
+    return found if isinstance(found, dict) else {}
+
+
+def _note_program(connection: Connection) -> None:
+    """Keep the oldest version that knows the revision: what an older program asks for."""
+    revision = current_revision(connection)
+    if _program_note(connection).get("revision") == revision:
+        return
+    value = {"revision": revision, "version": program_version()}
+    connection.execute(delete(_settings).where(_settings.c.key == _MIGRATED_BY))
+    connection.execute(insert(_settings).values(key=_MIGRATED_BY, value=value))
 
 
 def as_problem(error: Exception) -> DatabaseProblem | None:

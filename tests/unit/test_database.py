@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
 from flask import Flask
-from sqlalchemy import Engine, create_engine, inspect, select
+from sqlalchemy import Engine, create_engine, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -157,6 +161,57 @@ def test_an_old_database_is_refused_with_the_command_that_mends_it(engine: Engin
     assert "slipway db upgrade" in caught.value.next_step
     database.upgrade(engine)
     database.check_revision(engine)
+
+
+def test_a_newer_database_names_the_version_of_slipway_to_install(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "program_version", lambda: "7.1.0")
+    database.upgrade(engine)
+    monkeypatch.setattr(database, "program_version", lambda: "7.2.0")
+    database.upgrade(engine)  # needed nothing newer, so 7.1.0 is enough
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    for refuse in (database.check_revision, database.upgrade):
+        with pytest.raises(database.DatabaseProblem) as caught:
+            refuse(engine)
+        assert "Install Slipway 7.1.0 or newer" in caught.value.next_step
+        assert "9999" in caught.value.got
+
+
+def test_a_sqlite_database_is_private_and_keeps_no_journal(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    path.touch(0o644)
+    engine = create_engine(f"sqlite:///{path}")
+    database.prepare_engine(engine)
+    database.upgrade(engine)
+    with engine.connect() as connection:
+        connection.execute(select(Setting))
+        found = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+        assert found == dict.fromkeys(("old.db", "old.db-wal", "old.db-shm"), 0o600)
+        database.fold_journals(f"sqlite:///{path}")  # in use: it stays
+        assert len(list(tmp_path.iterdir())) == 3
+    engine.dispose()
+    assert [file.name for file in tmp_path.iterdir()] == ["old.db"]
+
+
+def test_the_journal_of_a_killed_process_is_folded_in(tmp_path: Path) -> None:
+    path = tmp_path / "region.db"
+    script = f"""
+import os, sqlite3
+connection = sqlite3.connect({str(path)!r})
+connection.execute("PRAGMA journal_mode=WAL")
+connection.execute("CREATE TABLE t (n)")
+connection.execute("INSERT INTO t VALUES (7)")
+connection.commit()
+os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", script], check=False)
+    assert path.with_name("region.db-wal").stat().st_size
+    database.fold_journals(f"sqlite:///{path}", f"sqlite:///{tmp_path}/absent.db")
+    assert [file.name for file in tmp_path.iterdir()] == ["region.db"]
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT n FROM t").fetchall() == [(7,)]
 
 
 def test_a_second_running_import_is_impossible(engine: Engine) -> None:

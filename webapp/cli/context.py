@@ -48,8 +48,12 @@ def _entered(plane: Plane) -> Iterator[tuple[Settings, WSGIApplication]]:
     _refuse_missing(settings)
     app = create_app(settings, plane=plane)
     with app.app_context():
-        database.check_revision(db.engine)
-        yield settings, app
+        try:
+            database.check_revision(db.engine)
+            yield settings, app
+        finally:
+            db.session.remove()
+            db.engine.dispose()
 
 
 def _refuse_missing(settings: Settings) -> None:

@@ -12,6 +12,7 @@ import sys
 import click
 
 from webapp.cli.admin import admin
+from webapp.cli.backups import backup_group, restore_command
 from webapp.cli.context import loaded_settings
 from webapp.cli.esxi import esxi_group
 from webapp.cli.images import images_group
@@ -98,6 +99,8 @@ for command in (
     status,
     events,
     settings_group,
+    backup_group,
+    restore_command,
     doctor,
 ):
     cli.add_command(command)

@@ -50,7 +50,12 @@ def run_plane(plane: Plane, settings: Settings, listener: socket.socket | None =
         listener = listen(plane, settings)
         check(settings)
     _raise_file_limit()
-    Arbiter(_Application(plane, settings, listener)).run()
+    process = os.getpid()
+    try:
+        Arbiter(_Application(plane, settings, listener)).run()
+    finally:  # also reached in gunicorn's forks
+        if os.getpid() == process:
+            database.fold_journals(settings.database_url, settings.queue_url)
 
 
 def check(settings: Settings) -> None:

@@ -103,6 +103,7 @@ def supervise(settings: Settings) -> int:
     finally:  # signals stay blocked: whoever presses Ctrl-C on has been heard
         for child in children:
             child.kill()
+        database.fold_journals(settings.database_url, settings.queue_url)
 
 
 def hold(folder: Path) -> BinaryIO:

@@ -19,7 +19,9 @@ from types import FrameType
 import structlog
 from flask import Flask
 
+from webapp import database
 from webapp.config import Settings
+from webapp.extensions import db
 from webapp.services.blobs import scrubbing
 from webapp.services.imports import importing, runs
 from webapp.services.overview import health, upkeep
@@ -43,7 +45,19 @@ def run_worker(app: Flask) -> int:
     if threading.current_thread() is threading.main_thread():
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, worker.on_signal)
-    return worker.run()
+    try:
+        return worker.run()
+    finally:
+        _close_databases(app)
+
+
+def _close_databases(app: Flask) -> None:
+    settings: Settings = app.extensions["slipway.settings"]
+    with app.app_context():
+        db.session.remove()
+        db.engine.dispose()
+    wake_queue(settings.queue_url).close()
+    database.fold_journals(settings.database_url, settings.queue_url)
 
 
 class Worker:

@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 from huey.storage import SqliteStorage
 
+from webapp.database import make_private
 from webapp.extensions import settings
 
 log = structlog.get_logger(__name__)
@@ -24,6 +25,7 @@ def wake_queue(url: str) -> Any:
     """The storage of the wake-up queue at this URL, created when it is missing."""
     path = Path(url.removeprefix("sqlite:///"))
     path.parent.mkdir(parents=True, exist_ok=True)
+    make_private(path)
     return SqliteStorage("slipway", filename=str(path))
 
 

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Restore a backup into an empty data folder.
+
+A folder named ``restore.unfinished`` is made first and removed last. While it's there no
+process of Slipway starts with the data folder. What fails is taken back; what is killed
+stays marked.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from sqlalchemy import Engine, MetaData, create_engine, inspect
+
+from webapp import config, database
+from webapp.config import Settings
+from webapp.errors import Problem
+from webapp.services.backups import manifest, postgres, reading, settling
+from webapp.services.backups.manifest import Manifest
+from webapp.services.backups.reading import Backup
+from webapp.storage.base import BlobStore
+from webapp.storage.errors import problem_of
+from webapp.storage.files import fsync_folder
+from webapp.storage.opening import open_store
+
+_THREADS = 2
+_IGNORED = {"lost+found"}  # in the root of a file system
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What is back.
+
+    files: blobs whose bytes are there. missing: blobs that the next import downloads, or
+    that must be uploaded again. other_settings: names of settings that the backed-up
+    region had set to another value.
+    """
+
+    created_at: str
+    files: int
+    missing: int
+    restarted_uploads: int
+    other_settings: tuple[str, ...]
+
+
+def restore(path: Path, settings: Settings, advance: Callable[[int], object]) -> Restored:
+    """Bring a backup back to where ``settings`` points.
+
+    advance: called with the bytes restored so far. Raises BackupDamaged, Problem,
+    StoreProblem; then the data folder is as empty as before.
+    """
+    with reading.opened(path) as backup:
+        _refuse_unsuitable(backup.manifest, settings)
+        key = backup.content(backup.manifest.member(manifest.KEY)).decode()
+        _refuse_other_key(key, settings)
+        engine = create_engine(settings.database_url, **database.engine_options(settings, _THREADS))
+        database.prepare_engine(engine)
+        try:
+            with _unfinished(settings.data_dir) as work:
+                _refuse_used(engine)
+                try:
+                    return _bring_back(backup, settings, engine, work, key, advance)
+                except BaseException:
+                    _take_back(engine)
+                    raise
+        except OSError as error:
+            raise problem_of(error, settings.data_dir) from error
+        finally:
+            engine.dispose()
+
+
+def _bring_back(
+    backup: Backup,
+    settings: Settings,
+    engine: Engine,
+    work: Path,
+    key: str,
+    advance: Callable[[int], object],
+) -> Restored:
+    described = backup.manifest
+    others = _other_settings(backup, settings)
+    keyrings = {
+        int(member.name.removeprefix(manifest.KEYRINGS)): backup.content(member)
+        for member in described.members
+        if member.name.startswith(manifest.KEYRINGS)
+    }
+    if not settings.secret_key:
+        _write(settings.data_dir / "secret.key", iter([key.encode()]))
+    _load(backup, engine, work)
+    database.upgrade(engine)
+    store = open_store(settings.store, settings.store_dir, engine)
+    restored = _restore_bytes(backup, store, advance)
+    found = settling.settle(engine, store, restored, keyrings)
+    engine.dispose()
+    database.fold_journals(settings.database_url)
+    return Restored(described.created_at, found.files, found.missing, found.uploads, others)
+
+
+def _load(backup: Backup, engine: Engine, work: Path) -> None:
+    """Put the database in its place."""
+    dump = work / "database"
+    _write(dump, backup.chunks(backup.manifest.member(manifest.DATABASE)))
+    if engine.dialect.name == "sqlite":
+        target = Path(str(engine.url.database))
+        if target.parent.samefile(work.parent):
+            os.rename(dump, target)
+        else:  # perhaps on another file system
+            with dump.open("rb") as file:
+                _write(target, _pieces(file))
+        fsync_folder(target.parent)
+    else:
+        postgres.load(engine, dump)
+
+
+def _restore_bytes(
+    backup: Backup, store: BlobStore, advance: Callable[[int], object]
+) -> frozenset[str]:
+    """Write the kept bytes into the store, which checks their digests."""
+    restored, done = set(), 0
+    for member in backup.manifest.members:
+        if not member.name.startswith(manifest.BYTES):
+            continue
+        with store.writer(member.sha256, member.size) as writer:
+            before = writer.offset  # a store that survived may hold a part of it
+            for chunk in backup.chunks(member):
+                writer.write(chunk[before:])
+                before = max(0, before - len(chunk))
+                done += len(chunk)
+                advance(done)
+            writer.commit()
+        restored.add(member.sha256)
+    return frozenset(restored)
+
+
+# -- what stands in the way
+
+
+def _refuse_unsuitable(described: Manifest, settings: Settings) -> None:
+    engine = "sqlite" if settings.database_url.startswith("sqlite") else "postgresql"
+    if described.engine != engine:
+        raise _refused(
+            "The backup is of another kind of database.",
+            where="SLIPWAY_DATABASE_URL",
+            expected=described.engine,
+            got=engine,
+            next_step=f"Set SLIPWAY_DATABASE_URL to an empty {described.engine} database.",
+        )
+    if not database.knows(described.revision):
+        raise _refused(
+            "The backup was made by a newer version of Slipway.",
+            expected=f"a database that Slipway {database.program_version()} knows",
+            got=f"revision {described.revision[:40]} of Slipway {described.version[:40]}",
+            next_step=f"Install Slipway {described.version[:40]} or newer.",
+        )
+
+
+def _refuse_other_key(key: str, settings: Settings) -> None:
+    if settings.secret_key and not hmac.compare_digest(settings.secret_key.encode(), key.encode()):
+        raise _refused(
+            "SLIPWAY_SECRET_KEY isn't the key of the backup, which decrypts its passwords.",
+            where="SLIPWAY_SECRET_KEY",
+            next_step="Unset SLIPWAY_SECRET_KEY, or set it to the key of the backed-up Slipway.",
+        )
+
+
+def _refuse_used(engine: Engine) -> None:
+    """Refuse a database that holds anything."""
+    if engine.dialect.name == "sqlite":
+        path = Path(str(engine.url.database))
+        is_used = path.exists()
+    else:
+        with engine.connect() as connection:
+            is_used = bool(inspect(connection).get_table_names())
+    if is_used:
+        raise _refused(
+            "The database isn't empty.",
+            where=engine.url.render_as_string(hide_password=True),
+            expected="an empty PostgreSQL database, or no SQLite file",
+            next_step="Create another database, or remove this one if you don't need it.",
+        )
+
+
+@contextmanager
+def _unfinished(folder: Path) -> Iterator[Path]:
+    """Mark an empty folder as being restored into; what fails empties it again."""
+    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    work = folder / database.UNFINISHED
+    try:
+        work.mkdir(mode=0o700)
+    except FileExistsError:
+        database.refuse_unfinished(folder)
+    others = {entry.name for entry in folder.iterdir()} - _IGNORED - {work.name}
+    if others:
+        work.rmdir()
+        raise _refused(
+            "The data folder isn't empty.",
+            where=str(folder),
+            expected="an empty folder",
+            got=", ".join(sorted(others)[:5]),
+            next_step="Set SLIPWAY_DATA_DIR to an empty folder, or move these files away.",
+        )
+    fsync_folder(folder)
+    try:
+        yield work
+        _flush(folder)
+    except BaseException:
+        _empty(folder)
+        raise
+    shutil.rmtree(work)
+    fsync_folder(folder)
+
+
+def _take_back(engine: Engine) -> None:
+    """Remove what a failed restore put into the database, which was empty."""
+    with suppress(Exception):  # what went wrong first is what counts
+        if engine.dialect.name == "sqlite":
+            engine.dispose()
+            path = Path(str(engine.url.database))
+            for file in (path, *path.parent.glob(path.name + "-*")):
+                file.unlink(missing_ok=True)
+        else:
+            found = MetaData()
+            found.reflect(engine)
+            found.drop_all(engine)
+
+
+def _other_settings(backup: Backup, settings: Settings) -> tuple[str, ...]:
+    """Settings that the backup's region had and that are different here; never secrets."""
+    there = json.loads(backup.content(backup.manifest.member(manifest.SETTINGS)))
+    here = {name: value for name, value, _origin, _help in config.table(settings)}
+    return tuple(sorted(name for name in there if name in here and here[name] != there[name]))
+
+
+# -- files
+
+
+def _write(path: Path, chunks: Iterator[bytes]) -> None:
+    """Write a private file and flush it to the disk."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    return iter(lambda: file.read(1 << 20), b"")
+
+
+def _flush(folder: Path) -> None:
+    """Flush files that others wrote: SQLite's, and names in the folder."""
+    for entry in folder.iterdir():
+        if entry.is_file() and not entry.is_symlink():
+            fd = os.open(entry, os.O_RDONLY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+    fsync_folder(folder)
+
+
+def _empty(folder: Path) -> None:
+    """Remove everything that a failed restore made; the mark goes last."""
+    entries = sorted(folder.iterdir(), key=lambda entry: entry.name == database.UNFINISHED)
+    for entry in entries:
+        if entry.name in _IGNORED:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                entry.unlink()
+
+
+def _refused(
+    what: str, *, where: str = "", expected: str = "", got: str = "", next_step: str
+) -> Problem:
+    return Problem(
+        what, code="restore", where=where, expected=expected, got=got, next_step=next_step
+    )
