@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
-
-from flask import Flask
+from typing import TYPE_CHECKING, Literal
 
 from webapp.config import ROOT, Settings
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 Plane = Literal["web", "rack", "local", "none"]
 
@@ -21,6 +22,8 @@ def create_app(settings: Settings | None = None, plane: Plane = "web") -> Flask:
     process, ``none`` answers nobody (worker).
     Raises SettingsProblem, DatabaseProblem or StoreProblem in words when it cannot start.
     """
+    from flask import Flask
+
     from webapp import database, logs
     from webapp.extensions import db
     from webapp.storage.opening import open_store

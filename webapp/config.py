@@ -17,9 +17,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-
 from webapp.errors import Problem
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -111,6 +108,9 @@ def _database_url(name: str, value: str) -> str:
     if file and not file.startswith(":"):
         return f"sqlite:///{Path(file).absolute()}"
     if value.startswith(("postgresql://", "postgresql+psycopg://")):
+        from sqlalchemy.engine import make_url
+        from sqlalchemy.exc import ArgumentError
+
         try:
             make_url(value)
             return value

@@ -24,9 +24,9 @@ PASSWORD = "correct horse battery staple"
 
 
 def test_a_user_is_created_from_standard_input(slipway: Shell, region: Flask) -> None:
-    done = slipway("admin", "create", "Ada", "--password-stdin", stdin=f"{PASSWORD}\n")
+    done = slipway("user", "create", "Ada", "--password-stdin", stdin=f"{PASSWORD}\n")
     assert (done.returncode, done.stdout) == (0, "Created administrator ada.\n")
-    done = slipway("admin", "create", "bob", "--role", "viewer", "--password-stdin", stdin=PASSWORD)
+    done = slipway("user", "create", "bob", "--role", "viewer", "--password-stdin", stdin=PASSWORD)
     assert (done.returncode, done.stdout) == (0, "Created viewer bob.\n")
     assert {u.username: u.role for u in users.list_users()} == {
         "ada": Role.ADMINISTRATOR,
@@ -36,28 +36,28 @@ def test_a_user_is_created_from_standard_input(slipway: Shell, region: Flask) ->
 
 def test_a_user_who_is_there_is_left_as_they_are(slipway: Shell, region: Flask) -> None:
     before = factories.user("ada", role=Role.VIEWER).password_hash
-    done = slipway("admin", "create", "ADA", "--password-stdin", stdin=PASSWORD)
+    done = slipway("user", "create", "ADA", "--password-stdin", stdin=PASSWORD)
     sentence = refused(done)
-    assert "There is a user ada already (viewer)." in sentence
-    assert "slipway admin apikey ada" in sentence
+    assert "User ada already exists (viewer)." in sentence
+    assert "slipway key create ada" in sentence
     db.session.expire_all()
     assert [(u.role, u.password_hash) for u in users.list_users()] == [(Role.VIEWER, before)]
 
 
 def test_a_name_or_password_that_is_no_good_is_refused(slipway: Shell, region: Flask) -> None:
     for name, password, words in (
-        ("ada", "", "password: Use at least 8 characters"),
+        ("ada", "", "Password: Use at least 8 characters"),
         ("ada", "password123", "too common"),
-        ("ada", b"\xff\xfe long enough to be one", "not UTF-8"),
-        ("a b", PASSWORD, "username: Use 1 to 150 letters"),
+        ("ada", b"\xff\xfe long enough to be one", "isn't UTF-8 text"),
+        ("a b", PASSWORD, "User name: Use 1 to 150 letters"),
     ):
-        done = slipway("admin", "create", "--password-stdin", "--", name, stdin=password)
+        done = slipway("user", "create", "--password-stdin", "--", name, stdin=password)
         assert words in refused(done)
     assert not users.has_users()
 
 
 def test_without_a_terminal_the_password_must_come_from_standard_input(slipway: Shell) -> None:
-    done = slipway("admin", "create", "ada", stdin=PASSWORD)
+    done = slipway("user", "create", "ada", stdin=PASSWORD)
     assert done.returncode == 2
     assert "--password-stdin" in done.stderr
 
@@ -97,7 +97,7 @@ class Terminal:
 def test_a_person_is_asked_twice_and_again_when_the_password_is_no_good(
     slipway: Shell, region: Flask
 ) -> None:
-    terminal = Terminal(slipway.env, "admin", "create", "ada")
+    terminal = Terminal(slipway.env, "user", "create", "ada")
     for password, again, next_words in (
         ("short", "short", "at least 8 characters"),
         (PASSWORD, "something else", "do not match"),
@@ -114,7 +114,7 @@ def test_a_person_is_asked_twice_and_again_when_the_password_is_no_good(
 
 
 def test_ctrl_c_at_the_prompt_makes_nobody(slipway: Shell, region: Flask) -> None:
-    terminal = Terminal(slipway.env, "admin", "create", "ada")
+    terminal = Terminal(slipway.env, "user", "create", "ada")
     terminal.expect("Password: ")
     terminal.type("\x03")
     code, seen = terminal.end()
@@ -125,41 +125,41 @@ def test_ctrl_c_at_the_prompt_makes_nobody(slipway: Shell, region: Flask) -> Non
 
 def test_a_key_is_printed_alone_and_works(slipway: Shell, region: Flask) -> None:
     user = factories.user("ada", role=Role.OPERATOR)
-    done = slipway("admin", "apikey", "Ada", "--label", "terraform")
+    done = slipway("key", "create", "Ada", "--label", "terraform")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(r"[A-Za-z0-9]+:[A-Za-z0-9]+:[A-Za-z0-9]+\n", done.stdout)
     assert keys.check_api_key(*done.stdout.strip().split(":")) == user
-    assert "User not found." in refused(slipway("admin", "apikey", "nobody"))
-    assert "name:" in refused(slipway("admin", "apikey", "ada", "--label", "x" * 101))
+    assert "User not found." in refused(slipway("key", "create", "nobody"))
+    assert "Name:" in refused(slipway("key", "create", "ada", "--label", "x" * 101))
 
 
 # -- what nobody foresaw
 
 
 def test_keys_and_tokens_are_made_listed_and_revoked(slipway: Shell) -> None:
-    made = slipway("admin", "create", "ada", "--password-stdin", "--json", stdin=PASSWORD)
+    made = slipway("user", "create", "ada", "--password-stdin", "--json", stdin=PASSWORD)
     assert json.loads(made.stdout) == {"id": 1, "username": "ada", "role": "administrator"}
-    key = json.loads(slipway("admin", "apikey", "ada", "--json").stdout)["key"]
-    token = slipway("admin", "token", "ada", "--scope", "read", "--days", "7").stdout.strip()
-    keys = json.loads(slipway("admin", "apikeys", "ada", "--json").stdout)
-    tokens = json.loads(slipway("admin", "tokens", "ada", "--json").stdout)
+    key = json.loads(slipway("key", "create", "ada", "--json").stdout)["key"]
+    token = slipway("token", "create", "ada", "--scope", "read", "--days", "7").stdout.strip()
+    keys = json.loads(slipway("key", "list", "ada", "--json").stdout)
+    tokens = json.loads(slipway("token", "list", "ada", "--json").stdout)
     assert [row["consumer_key"] for row in keys] == [key.split(":")[0]]
     assert [(row["hint"], row["scopes"]) for row in tokens] == [(token[:10], ["read"])]
-    assert "Revoked" in slipway("admin", "revoke-apikey", "ada", str(keys[0]["id"])).stdout
-    assert "Revoked" in slipway("admin", "revoke-token", "ada", str(tokens[0]["id"])).stdout
-    assert "has no API key" in slipway("admin", "apikeys", "ada").stdout
-    assert "has no token" in slipway("admin", "tokens", "ada").stdout
-    gone = slipway("admin", "revoke-token", "ada", "99")
-    assert (gone.returncode, "There is no such token" in gone.stderr) == (1, True)
-    changed = slipway("admin", "change", "ada", "--role", "viewer")
+    assert "Revoked" in slipway("key", "revoke", "ada", str(keys[0]["id"])).stdout
+    assert "Revoked" in slipway("token", "revoke", "ada", str(tokens[0]["id"])).stdout
+    assert "has no API keys" in slipway("key", "list", "ada").stdout
+    assert "has no tokens" in slipway("token", "list", "ada").stdout
+    gone = slipway("token", "revoke", "ada", "99")
+    assert (gone.returncode, "token" in gone.stderr) == (1, True)
+    changed = slipway("user", "change", "ada", "--role", "viewer")
     assert "last administrator" in changed.stderr
-    assert "ada" in slipway("admin", "users").stdout
+    assert "ada" in slipway("user", "list").stdout
 
 
 def test_a_password_is_changed_on_the_command_line(slipway: Shell, region: Flask) -> None:
-    slipway("admin", "create", "ada", "--password-stdin", stdin=PASSWORD)
-    short = slipway("admin", "password", "ada", "--password-stdin", stdin="x")
+    slipway("user", "create", "ada", "--password-stdin", stdin=PASSWORD)
+    short = slipway("user", "password", "ada", "--password-stdin", stdin="x")
     assert short.returncode == 1
-    done = slipway("admin", "password", "ada", "--password-stdin", stdin="another " + PASSWORD)
+    done = slipway("user", "password", "ada", "--password-stdin", stdin="another " + PASSWORD)
     assert done.stdout == "Changed the password of ada.\n"
-    assert slipway("admin", "password", "bo", "--password-stdin", stdin=PASSWORD).returncode == 1
+    assert slipway("user", "password", "bo", "--password-stdin", stdin=PASSWORD).returncode == 1

@@ -82,7 +82,7 @@ def test_the_worker_stops_when_it_is_told_to(slipway: Shell) -> None:
 # -- status
 SOURCE_KEYS = {
     "id", "url", "name", "priority", "is_enabled", "is_unsigned", "checked_at", "refreshed_at",
-    "index_updated_at", "signer", "error",
+    "index_updated_at", "signer", "state", "error",
 }  # fmt: skip
 IMAGE_KEYS = {
     "name", "arch", "title", "status", "cause", "next_step", "percent", "stored_version", "label",
@@ -110,7 +110,7 @@ def test_status_of_an_empty_region(slipway: Shell) -> None:
     assert report["free_bytes"] > 0
     shown = slipway("status")
     assert (shown.returncode, shown.stderr) == (0, "")
-    assert "Import: none so far" in shown.stdout
+    assert "Import: none yet" in shown.stdout
 
 
 def test_status_tells_versions_sources_runs_and_problems(slipway: Shell, region: Flask) -> None:
@@ -146,7 +146,7 @@ def test_status_tells_versions_sources_runs_and_problems(slipway: Shell, region:
         "http://[::1]/a:smile:/",
         "http-timeout",
         "20260105",
-        "Import: waits for the worker",
+        "Import: queued",
     ):
         assert words in shown
 
@@ -197,7 +197,7 @@ def test_ctrl_c_in_mirror_pull_leaves_nothing_half_and_the_next_one_goes_on(
         pull.send_signal(signal.SIGINT)
         out, err = pull.communicate(timeout=30)
     assert pull.returncode == 130, err.decode()
-    assert err.decode().strip() == "slipway: stopped."
+    assert err.decode() == "slipway: interrupted. Run the same command again to resume.\n"
     assert out == b""
     assert not (folder / "streams/v1/index.sjson").exists()
     with MirrorServer(mirror) as server:
@@ -218,7 +218,7 @@ def test_a_fault_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(system, "loaded_settings", fail)
-    monkeypatch.setattr(sys, "argv", ["slipway", "settings"])
+    monkeypatch.setattr(sys, "argv", ["slipway", "setting"])
     with pytest.raises(ZeroDivisionError):
         module.main()
 

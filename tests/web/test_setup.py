@@ -39,7 +39,7 @@ def test_there_is_no_account_to_guess_at_the_start(stranger: Visitor) -> None:
 def test_set_up_without_the_link_says_where_the_link_is(stranger: Visitor, code: str) -> None:
     response = stranger.get("/setup")
     assert response.status_code == 403
-    assert "slipway admin create NAME" in text_of(response)
+    assert "slipway user create NAME" in text_of(response)
     assert "password" not in response.text
 
 

@@ -10,18 +10,9 @@ import click
 
 from webapp.cli import output
 from webapp.cli.context import app_context, loaded_settings
+from webapp.cli.groups import Group
 
 _WITH_BYTES = "--with-bytes"
-
-
-class _BackupGroup(click.Group):
-    """``slipway backup TARGET`` means ``slipway backup create TARGET``."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put the word in where no other command and no help is asked for."""
-        if args and args[0] not in {*self.commands, *ctx.help_option_names}:
-            args = ["create", *args]
-        return super().parse_args(ctx, args)
 
 
 class _CreateCommand(click.Command):
@@ -33,7 +24,9 @@ class _CreateCommand(click.Command):
         return super().parse_args(ctx, args)
 
 
-@click.group("backup", cls=_BackupGroup, subcommand_metavar="DIR|FILE.tar | COMMAND [ARGS]...")
+@click.group(
+    "backup", cls=Group, default="create", subcommand_metavar="DIR|FILE.tar | COMMAND [ARGS]..."
+)
 def backup_group() -> None:
     """Back up this Slipway while it runs, and verify backups.
 
@@ -61,7 +54,7 @@ def backup_group() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def backup_create(context: click.Context, target: Path, keep: str | None, as_json: bool) -> None:
-    """Back up to a new folder, or to a tar file if the name ends in .tar.
+    """Back up to a new folder, or to a file if the name ends in .tar.
 
     Image files that a boot source offers are usually left out: after a restore the next
     import downloads them. Exit code 1 if a stored file is damaged.
@@ -76,15 +69,15 @@ def backup_create(context: click.Context, target: Path, keep: str | None, as_jso
     with app_context(), output.progress("Backing up", 0) as advance:
         made = making.make(target.absolute(), making.Keep(keep or "none"), advance)
     words = f"Backed up to {made.target}: {output.size(made.size)} in {made.files} files."
-    output.say({**asdict(made), "target": str(made.target)}, as_json, words)
+    output.result({**asdict(made), "target": str(made.target)}, as_json, words)
     if made.only_here:
-        click.echo(
+        output.line(
             f"{made.only_here} files that no boot source offers aren't in it. "
             f"Add {_WITH_BYTES} to include them.",
             err=True,
         )
     if made.damaged:
-        click.echo(
+        output.line(
             f"{len(made.damaged)} stored files are damaged and aren't in it. "
             "Next: `slipway doctor` explains how to replace them.",
             err=True,
@@ -123,13 +116,13 @@ def backup_verify(context: click.Context, backup: Path, as_json: bool) -> None:
             }
         )
     elif not problems:
-        click.echo(
+        output.line(
             f"Complete: {output.size(described.size)} in {len(described.members)} files, made "
             f"{output.time(described.created_at)} by Slipway {described.version}."
         )
     else:
         for problem in problems:
-            click.echo(str(problem), err=True)
+            output.line(str(problem), err=True)
     if problems:
         context.exit(1)
 
@@ -138,10 +131,11 @@ def backup_verify(context: click.Context, backup: Path, as_json: bool) -> None:
 @click.argument("backup", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def restore_command(backup: Path, as_json: bool) -> None:
-    """Restore BACKUP into an empty data folder (SLIPWAY_DATA_DIR).
+    """Restore BACKUP into an empty data folder.
 
-    With PostgreSQL, SLIPWAY_DATABASE_URL must name an empty database. Start Slipway
-    afterwards: the next import downloads the image files that aren't in the backup.
+    SLIPWAY_DATA_DIR names the folder. With PostgreSQL, SLIPWAY_DATABASE_URL must name an
+    empty database. Start Slipway afterwards: the next import downloads the image files
+    that aren't in the backup.
 
     \b
     Examples:
@@ -162,4 +156,4 @@ def restore_command(backup: Path, as_json: bool) -> None:
         words.append(f"{done.restarted_uploads} unfinished uploads start over.")
     if done.other_settings:
         words.append(f"Set differently there: {', '.join(done.other_settings)}.")
-    output.say(asdict(done), as_json, "\n".join(words))
+    output.result(asdict(done), as_json, " ".join(words))

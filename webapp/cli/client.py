@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One way to call ``/api/v1``: in this process where local, over HTTP where ``--url`` says so.
+"""Calls ``/api/v1``: in this process, or over HTTP with ``--url``.
 
 A token is read from the environment or from a file, never from the command
 line, where every user of the machine could see it.
@@ -11,7 +11,6 @@ import functools
 import io
 import json
 import os
-import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -35,25 +34,25 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class ApiProblem(Problem):
-    """What the server refused, in its own words."""
+    """What the server refused, in the server's words."""
 
     code = "api"
 
-    def __init__(self, told: Mapping[str, Any], status: int) -> None:
+    def __init__(self, body: Mapping[str, Any], status: int) -> None:
         super().__init__(
-            str(told.get("detail") or f"The server answered {status}."),
-            code=str(told.get("code") or "api"),
-            where=str(told.get("where") or ""),
-            expected=str(told.get("expected") or ""),
-            got=str(told.get("got") or ""),
-            next_step=str(told.get("next_step") or ""),
+            str(body.get("detail") or f"The server answered {status}."),
+            code=str(body.get("code") or "api"),
+            where=str(body.get("where") or ""),
+            expected=str(body.get("expected") or ""),
+            got=str(body.get("got") or ""),
+            next_step=str(body.get("next_step") or ""),
         )
         self.status = status
-        self.fields: dict[str, list[str]] = dict(told.get("errors") or {})
+        self.fields: dict[str, list[str]] = dict(body.get("errors") or {})
 
 
 class Unreachable(Problem):
-    """Nobody answers at the address."""
+    """No answer from the address."""
 
     code = "api-unreachable"
 
@@ -80,7 +79,7 @@ class Transport(Protocol):
 
 
 class Remote:
-    """Over HTTP, with a bearer token. cacert: trust only these CAs for https."""
+    """Over HTTP, with a bearer token. cacert: trust only these CAs for HTTPS."""
 
     def __init__(self, url: str, token: str, cacert: Path | None = None) -> None:
         import requests
@@ -88,7 +87,7 @@ class Remote:
         self._base = url.rstrip("/") + "/"
         self._cacert = _checked_ca(cacert) if cacert is not None else None
         self._session = requests.Session()
-        # As ``auth``, since requests would rather take a login from ~/.netrc than a header.
+        # As ``auth``, since requests prefers a login from ~/.netrc to a header.
         self._session.auth = partial(_signed, token=token)
 
     def send(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
@@ -109,10 +108,10 @@ class Remote:
             raise _tls_problem(error, self._base) from None
         except requests.RequestException as error:
             raise Unreachable(
-                "Slipway does not answer.",
+                "Slipway doesn't answer.",
                 where=self._base,
                 got=type(error).__name__,
-                next_step=f"Check the address ({URL} or --url) and that `slipway run` runs there.",
+                next_step=f"Check the address ({URL} or --url), and that Slipway is running there.",
             ) from None
         return Answer(found.status_code, _lower(found.headers.items()), found.content)
 
@@ -123,23 +122,27 @@ def _signed(request: PreparedRequest, token: str) -> PreparedRequest:
 
 
 def _tls_problem(error: Exception, where: str) -> Problem:
-    """What went wrong on the way to a server; Unreachable when trying again may help."""
+    """A TLS failure in words; Unreachable if trying again may help."""
     from webapp.fetch.problems import translate
 
-    told = translate(error, where)
-    kind = Unreachable if told.is_temporary else Problem
-    next_step = told.next_step.replace("name the CA file", "give --cacert the CA file")
-    return kind(told.what, where=where, expected=told.expected, got=told.got, next_step=next_step)
+    found = translate(error, where)
+    kind = Unreachable if found.is_temporary else Problem
+    next_step = found.next_step.replace("name the CA file", "name the CA file with --cacert")
+    return kind(
+        found.what, where=where, expected=found.expected, got=found.got, next_step=next_step
+    )
 
 
 def _checked_ca(path: Path) -> str:
+    import ssl
+
     try:
         ssl.create_default_context(cafile=path)
     except OSError as error:  # ssl.SSLError is one
         raise Problem(
-            "The CA file cannot be used.",
+            "The CA file can't be used.",
             where=str(path),
-            expected="certificates of CAs in PEM",
+            expected="CA certificates in PEM format",
             got=error.strerror or type(error).__name__,
         ) from None
     return str(path)
@@ -191,18 +194,18 @@ class Api:
         return self.send(method, API + path + _query(query), sent, raw).json()
 
     def send(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
-        """A request as it is; raises as ``call`` does."""
+        """A request without changes; raises as ``call`` does."""
         answer = self._transport.send(method, target, headers, body)
         if answer.status >= 300:
             raise _problem(answer)
         return answer
 
     def get(self, path: str, **query: Any) -> Any:
-        """Read."""
+        """One GET below ``/api/v1``; raises as ``call`` does."""
         return self.call("GET", path, query=query)
 
     def items(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
-        """Every entry of a list, part by part."""
+        """Every entry of a list, page by page."""
         cursor: Any = None
         while True:
             part = self.get(path, **query, **({"cursor": cursor} if cursor else {}))
@@ -212,22 +215,22 @@ class Api:
                 return
 
 
-def talks(command: F) -> F:
-    """Give a command what ``where`` gives, and an ``Api`` as ``api``."""
+def with_api(command: F) -> F:
+    """Give a command the options of ``with_address``, and an ``Api`` as ``api``."""
 
-    @where
+    @with_address
     @functools.wraps(command)
-    def with_api(
+    def connected(
         url: str, token_file: Path | None, cacert: Path | None, *args: Any, **kwargs: Any
     ) -> Any:
         with ExitStack() as stack:
             api = connect(url, token_file, cacert, stack)
             return command(*args, api=api, **kwargs)
 
-    return cast(F, with_api)
+    return cast(F, connected)
 
 
-def where(command: F) -> F:
+def with_address(command: F) -> F:
     """Give a command ``--url``, ``--token-file``, ``--cacert`` and ``--json``."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
@@ -235,20 +238,20 @@ def where(command: F) -> F:
             "--cacert",
             envvar=CACERT,
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help=f"Trust only these CAs for https there [{CACERT}].",
+            help=f"CAs to trust for HTTPS there [{CACERT}].",
         ),
         click.option(
             "--token-file",
             envvar=TOKEN_FILE,
             type=click.Path(dir_okay=False, path_type=Path),
-            help=f"File with the token for it [{TOKEN_FILE}]; {TOKEN} may hold it instead.",
+            help=f"File with the token [{TOKEN_FILE}], unless {TOKEN} holds it.",
         ),
         click.option(
             "--url",
             envvar=URL,
             default="",
             metavar="URL",
-            help=f"Another machine's Slipway [{URL}].",
+            help=f"Slipway on another machine [{URL}].",
         ),
     ):
         command = option(command)
@@ -256,7 +259,7 @@ def where(command: F) -> F:
 
 
 def connect(url: str, token_file: Path | None, cacert: Path | None, stack: ExitStack) -> Api:
-    """An Api on this machine, or on another one when there is a url."""
+    """An Api on this machine, or on another one if there is a url."""
     if url:
         return Api(Remote(_checked_url(url), _token(token_file), cacert), is_local=False)
     from webapp.cli.context import local_app
@@ -267,7 +270,7 @@ def connect(url: str, token_file: Path | None, cacert: Path | None, stack: ExitS
 def _checked_url(url: str) -> str:
     if not url.startswith(("http://", "https://")) or "@" in url:
         raise click.UsageError(
-            "--url: expected http://HOST:5240/ or https://…, without a user or password"
+            "--url: expected http://HOST:5240/ or https://HOST/, without a user or password"
         )
     return url
 
@@ -278,26 +281,26 @@ def _token(path: Path | None) -> str:
             return path.read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
             raise Problem(
-                "The token's file cannot be read.", where=str(path), got=type(error).__name__
+                "The token file can't be read.", where=str(path), got=type(error).__name__
             ) from None
     token = os.environ.get(TOKEN, "")
     if not token:
         raise click.UsageError(
-            f"a token is needed: set {TOKEN} or give --token-file; "
-            "`slipway admin token NAME` on that machine makes one"
+            f"a token is needed: set {TOKEN} or use --token-file. "
+            "To create one, run `slipway token create NAME` on that machine"
         )
     return token
 
 
 def _problem(answer: Answer) -> Problem:
     try:
-        told = json.loads(answer.body)
+        body = json.loads(answer.body)
     except ValueError:
-        told = {}
-    if not isinstance(told, dict) or "title" not in told:
-        return ApiProblem({"title": f"The server answered {answer.status}, not as Slipway does."},
-                          answer.status)  # fmt: skip
-    problem = ApiProblem(told, answer.status)
+        body = {}
+    if not isinstance(body, dict) or "title" not in body:
+        words = f"The server answered {answer.status} and doesn't seem to be Slipway."
+        body = {"detail": words, "next_step": f"Check the address ({URL} or --url)."}
+    problem = ApiProblem(body, answer.status)
     if problem.fields:
         return InvalidFields(problem.fields)
     return problem

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What commands stand on: the settings of this process, and an app with its database."""
+"""What local commands need: the settings of this process, and an app with its database."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import click
-
 from webapp import Plane
+from webapp.cli import output
 from webapp.config import Settings, unknown_names
 from webapp.errors import Problem
 
@@ -19,22 +18,22 @@ if TYPE_CHECKING:
 
 
 def loaded_settings() -> Settings:
-    """The settings of this process; names that mean nothing are pointed out."""
+    """The settings of this process; warns about unknown names."""
     for name in unknown_names(os.environ):
-        click.echo(f"slipway: there is no setting {name}; it is ignored", err=True)
+        output.error(f"unknown setting {name} ignored")
     return Settings.load(os.environ)
 
 
 @contextmanager
 def app_context() -> Iterator[Settings]:
-    """An app that answers nobody, with its database checked, for one command."""
+    """An app without endpoints, with its database checked, for one command."""
     with _entered("none") as (settings, _):
         yield settings
 
 
 @contextmanager
 def local_app() -> Iterator[WSGIApplication]:
-    """An app that answers this process only, with its database checked, for one command."""
+    """An app for this process only, with its database checked, for one command."""
     with _entered("local") as (_, app):
         yield app
 
@@ -61,10 +60,10 @@ def _refuse_missing(settings: Settings) -> None:
     file = settings.database_url.removeprefix("sqlite:///")
     if file != settings.database_url and not os.path.exists(file):
         raise Problem(
-            "There is no Slipway database here.",
+            "No Slipway database found.",
             code="database-missing",
             where=file,
-            expected="the database of a Slipway that was started once",
+            expected="the database of a Slipway that was started before",
             got="no such file",
-            next_step="Correct SLIPWAY_DATA_DIR, or make a new one with `slipway db upgrade`.",
+            next_step="Correct SLIPWAY_DATA_DIR, or create a database with `slipway db upgrade`.",
         )

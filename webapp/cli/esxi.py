@@ -1,42 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``slipway esxi``: what an ESXi host would make of a network configuration."""
+"""``slipway esxi``: check the network and storage of an ESXi host before it is deployed."""
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from typing import BinaryIO
 
 import click
 
+from webapp.cli import output
+from webapp.cli.groups import Group
 from webapp.errors import Problem
 
 UNREADABLE = 2
 _NIC = re.compile(r"(vmnic\d{1,3})=([0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5})")
 
 
-@click.group("esxi")
+@click.group("esxi", cls=Group)
 def esxi_group() -> None:
-    """VMware ESXi: check before a host is lost."""
+    """Check the network and storage of an ESXi host."""
 
 
 @esxi_group.command("plan")
 @click.argument("config", type=click.File("rb"))
-@click.option("--nic", "nics", multiple=True, metavar="vmnic0=MAC", help="A NIC of the host.")
+@click.option(
+    "--nic", "nics", multiple=True, metavar="vmnic0=MAC", help="A NIC of the host; can be repeated."
+)
 @click.option(
     "--format",
     "form",
     type=click.Choice(["text", "json", "esxcli", "svg"]),
     default="text",
     show_default=True,
-    help="What to print.",
+    help="Output format.",
 )
 def esxi_plan(config: BinaryIO, nics: tuple[str, ...], form: str) -> None:
-    """Plan the network that an ESXi host gets from CONFIG (v1 or netplan v2; - for stdin).
+    """Preview the esxcli commands that an ESXi host would run.
 
-    Exit codes: 0 every command will be taken, 1 there are errors and no commands,
-    2 CONFIG cannot be read.
+    CONFIG is network configuration v1 or netplan v2; use - for standard input.
+    Exit codes: 0 all commands are valid, 1 errors and no commands, 2 CONFIG can't be read.
 
     \b
     Examples:
@@ -56,30 +59,35 @@ def esxi_plan(config: BinaryIO, nics: tuple[str, ...], form: str) -> None:
     try:
         made = plan(config.read(MAX_BYTES + 1), known or None)
     except Problem as problem:
-        click.echo(f"slipway: {problem}", err=True)
+        output.error(str(problem))
         sys.exit(UNREADABLE)
     if form == "json":
-        click.echo(json.dumps(made.as_dict(), indent=2))
+        output.print_json(made.as_dict())
     elif form == "svg":
         from webapp.vmware.picture import draw
 
-        click.echo(draw(made))
+        output.lines(draw(made).splitlines())
     elif form == "text":
         for finding in made.findings:
-            click.echo(f"{finding.grade}: {finding.message} ({finding.place})")
+            output.line(f"{finding.grade}: {finding.message} ({finding.place})")
             for more in (finding.happens, finding.fix):
                 if more:
-                    click.echo(f"  {more}")
+                    output.line(f"  {more}")
     if form in ("text", "esxcli"):
-        click.echo("\n".join(made.commands))
+        output.lines(made.commands)
     if form == "text" and made.management:
-        click.echo(f"# reached at {made.management}")
+        output.line(f"# reachable at {made.management}")
     sys.exit(0 if made.is_promise else 1)
 
 
 @esxi_group.command("storage")
 @click.option("--version", "release", required=True, help="ESXi version: 6.7, 7, 8 or 9.")
-@click.option("--disk-gib", type=click.FloatRange(0, 1 << 20), required=True, help="Boot disk.")
+@click.option(
+    "--disk-gib",
+    type=click.FloatRange(0, 1 << 20),
+    required=True,
+    help="Size of the boot disk in GiB.",
+)
 @click.option(
     "--layout",
     type=click.Choice(["default", "vmfs6", "vmfs7", "linux"]),
@@ -87,7 +95,7 @@ def esxi_plan(config: BinaryIO, nics: tuple[str, ...], form: str) -> None:
     show_default=True,
     help="Storage layout of the machine.",
 )
-@click.option("--datastores", type=click.IntRange(0, 1000), help="How many are planned.")
+@click.option("--datastores", type=click.IntRange(0, 1000), help="Number of datastores.")
 @click.option("--no-serial", is_flag=True, help="The disk has no serial number.")
 @click.option("--nvme", is_flag=True, help="The disk is an NVMe disk.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -100,7 +108,9 @@ def esxi_storage(
     nvme: bool,
     as_json: bool,
 ) -> None:
-    """Check whether a machine's disk can carry an ESXi version; exit code 1 when it cannot.
+    """Check whether a disk is large enough for an ESXi version.
+
+    The exit code is 1 if it isn't.
 
     \b
     Example:
@@ -112,13 +122,15 @@ def esxi_storage(
         Target(release, int(disk_gib * (1 << 30)), layout, datastores, not no_serial, is_nvme=nvme)
     )
     if as_json:
-        click.echo(json.dumps(found.as_dict(), indent=2))
+        output.print_json(found.as_dict())
     else:
         for remark in found.remarks:
-            click.echo(f"{remark.grade}: {remark.message}")
+            output.line(f"{remark.grade}: {remark.message}")
             if remark.fix:
-                click.echo(f"  {remark.fix}")
+                output.line(f"  {remark.fix}")
         numbers = ", ".join(map(str, found.reserved))
-        click.echo(f"Reserved by ESXi: partitions {numbers}; yours is {found.changeable}.")
-        click.echo(f"Left for datastore1: {found.datastore / (1 << 30):.0f} GiB.")
+        output.line(
+            f"Reserved by ESXi: partitions {numbers}. Available to you: {found.changeable}."
+        )
+        output.line(f"Available for datastore1: {found.datastore / (1 << 30):.0f} GiB.")
     sys.exit(0 if found.is_fine else 1)

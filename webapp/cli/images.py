@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``slipway images``: what is offered, selected and stored, and the versions of uploads."""
+"""``slipway image``: what is offered, selected and stored, and the versions of uploads."""
 
 from __future__ import annotations
 
@@ -8,24 +8,29 @@ from typing import Any
 import click
 
 from webapp.cli import output
-from webapp.cli.client import Api, talks
+from webapp.cli.client import Api, with_api
+from webapp.cli.groups import Group, former
+from webapp.cli.imports import show_plan
 from webapp.errors import Problem
 
 
-@click.group("images")
-def images_group() -> None:
-    """Images: select, list, delete, roll back."""
+@click.group("image", cls=Group)
+def image_group() -> None:
+    """List, select, delete and roll back images."""
 
 
-@images_group.command("list")
-@talks
+former(image_group, "plan", show_plan)
+
+
+@image_group.command("list")
+@with_api
 def list_images(api: Api, as_json: bool) -> None:
-    """List what is stored or selected, with its status.
+    """List stored and selected images with their status.
 
     \b
     Examples:
-      slipway images list
-      slipway images list --json | jq -r '.items[] | select(.status != "Synced") | .name'
+      slipway image list
+      slipway image list --json | jq -r '.items[] | select(.status != "Synced") | .name'
     """
     found = api.get("/images")
     if as_json:
@@ -37,29 +42,29 @@ def list_images(api: Api, as_json: bool) -> None:
             (i["name"], i["arch"], i["stored_version"] or "-", output.size(i["size"]), _status(i))
             for i in found["items"]
         ],
-        empty="Nothing is stored or selected. Next: slipway images available",
+        empty="No images are stored or selected. Next: slipway image available",
     )
 
 
-@images_group.command("available")
-@click.option("--os", default="", help="Only this operating system.")
-@click.option("--release", default="", help="Only this release.")
-@click.option("--arch", default="", help="Only this architecture.")
-@talks
+@image_group.command("available")
+@click.option("--os", default="", help="Operating system.")
+@click.option("--release", default="", help="Release.")
+@click.option("--arch", default="", help="Architecture.")
+@with_api
 def list_available(os: str, release: str, arch: str, api: Api, as_json: bool) -> None:
-    """List what the boot sources offer, with sizes.
+    """List the images that boot sources offer.
 
     \b
     Examples:
-      slipway images available --os ubuntu --arch amd64
-      slipway images available --release noble --json
+      slipway image available --os ubuntu --arch amd64
+      slipway image available --release noble --json
     """
     found = api.get("/catalogue", os=os, release=release, arch=arch)
     if as_json:
         output.print_json(found)
         return
     output.print_table(
-        ("Image", "Arch", "Title", "Version", "Size", "To fetch", ""),
+        ("Image", "Arch", "Title", "Version", "Size", "To download", ""),
         [
             (
                 f"{i['os']}/{i['release']}",
@@ -72,16 +77,18 @@ def list_available(os: str, release: str, arch: str, api: Api, as_json: bool) ->
             )
             for i in found["items"]
         ],
-        empty="Nothing is on offer. Next: slipway source list says why",
+        empty="No images are available. Next: slipway source list",
     )
 
 
-@images_group.command("select")
+@image_group.command("select")
 @click.argument("names", nargs=-1, required=True, metavar="OS/RELEASE...")
-@click.option("--arch", "arches", multiple=True, help="Architectures; every one when left out.")
-@click.option("--import", "imports", is_flag=True, help="Start the import at once.")
-@click.option("--dry-run", is_flag=True, help="Say what would change; change nothing.")
-@talks
+@click.option(
+    "--arch", "arches", multiple=True, help="Architecture, can be repeated.  [default: all]"
+)
+@click.option("--import", "imports", is_flag=True, help="Start the import now.")
+@click.option("--dry-run", is_flag=True, help="Show what would change; change nothing.")
+@with_api
 def select(
     names: tuple[str, ...],
     arches: tuple[str, ...],
@@ -90,24 +97,26 @@ def select(
     api: Api,
     as_json: bool,
 ) -> None:
-    """Select images; they come with the next import.
+    """Select images for the next import.
 
     \b
     Examples:
-      slipway images select ubuntu/noble ubuntu/jammy --arch amd64 --import
-      slipway images select centos/centos70 --dry-run
+      slipway image select ubuntu/noble ubuntu/jammy --arch amd64 --import
+      slipway image select centos/centos70 --dry-run
     """
     choices = [_choice(name, arch) for name in names for arch in arches or ("*",)]
     body = {"add": choices, "is_imported": imports, "is_preview": dry_run}
-    _told(api.call("POST", "/catalogue", body), as_json)
+    _print_change(api.call("POST", "/catalogue", body), as_json)
 
 
-@images_group.command("unselect")
+@image_group.command("unselect")
 @click.argument("names", nargs=-1, required=True, metavar="OS/RELEASE...")
-@click.option("--arch", "arches", multiple=True, help="Architectures; every one when left out.")
-@click.option("--dry-run", is_flag=True, help="Say what would change; change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask about images that are stored.")
-@talks
+@click.option(
+    "--arch", "arches", multiple=True, help="Architecture, can be repeated.  [default: all]"
+)
+@click.option("--dry-run", is_flag=True, help="Show what would change; change nothing.")
+@click.option("--yes", is_flag=True, help="Don't ask about stored images.")
+@with_api
 def unselect(
     names: tuple[str, ...],
     arches: tuple[str, ...],
@@ -116,71 +125,42 @@ def unselect(
     api: Api,
     as_json: bool,
 ) -> None:
-    """Unselect images; those that are stored go with the next import.
+    """Unselect images; the next import removes stored ones.
 
     \b
     Examples:
-      slipway images unselect ubuntu/focal
-      slipway images unselect ubuntu/noble --arch arm64 --yes
+      slipway image unselect ubuntu/focal
+      slipway image unselect ubuntu/noble --arch arm64 --yes
     """
     choices = [_choice(name, arch) for name in names for arch in arches or ("*",)]
     preview = api.call("POST", "/catalogue", {"remove": choices, "is_preview": True})
     if dry_run:
-        _told(preview, as_json)
+        _print_change(preview, as_json)
         return
     if preview["stored_removed"] and not yes:
         stored = ", ".join(preview["stored_removed"])
-        click.confirm(f"Machines boot from {stored}. Unselect?", abort=True, err=True)
-    _told(api.call("POST", "/catalogue", {"remove": choices}), as_json)
+        output.confirm(f"The next import will remove {stored}. Unselect?")
+    _print_change(api.call("POST", "/catalogue", {"remove": choices}), as_json)
 
 
-@images_group.command("plan")
-@talks
-def show_plan(api: Api, as_json: bool) -> None:
-    """Say what the next import would do, and why, before it does it.
-
-    \b
-    Example:
-      slipway images plan
-    """
-    found = api.get("/plan")
-    if as_json:
-        output.print_json(found)
-        return
-    rows = [
-        ("fetch", p["name"], p["architecture"], p["version"], output.size(p["size"]), p["why"])
-        for p in found["fetch"]
-    ]
-    for word, key in (("remove", "retire"), ("keep", "keep")):
-        rows += [(word, p["name"], p["architecture"], "", "", p["why"]) for p in found[key]]
-    output.print_table(
-        ("", "Image", "Architecture", "Version", "Size", "Why"),
-        rows,
-        empty="Nothing to do: select something first. Next: slipway images available",
-    )
-    click.echo(f"To fetch: {output.size(found['bytes_to_fetch'])}")
-    for problem in found["refuse"]:
-        click.echo(f"slipway: {problem['what']} {problem['next_step']}", err=True)
-
-
-@images_group.command("show")
+@image_group.command("show")
 @click.argument("name")
-@click.option("--arch", default="", help="Architecture, such as amd64 or amd64/generic.")
-@talks
+@click.option("--arch", default="", help="Architecture, e.g. amd64 or amd64/generic.")
+@with_api
 def show(name: str, arch: str, api: Api, as_json: bool) -> None:
     """Show an image with its versions and files.
 
     \b
     Examples:
-      slipway images show ubuntu/noble --arch amd64
-      slipway images show web-server --json
+      slipway image show ubuntu/noble --arch amd64
+      slipway image show web-server --json
     """
     found = [api.get(f"/resources/{r['id']}") for r in _resources(api, name, arch)]
     if as_json:
         output.print_json({"items": found})
         return
     for resource in found:
-        click.echo(f"{resource['name']} {resource['architecture']}  {resource['title']}".rstrip())
+        output.line(f"{resource['name']} {resource['architecture']}  {resource['title']}".rstrip())
         output.print_table(
             ("", "Version", "File", "Size", "SHA-256"),
             [
@@ -194,84 +174,81 @@ def show(name: str, arch: str, api: Api, as_json: bool) -> None:
                 for version in resource["versions"]
                 for file in version["files"]
             ],
-            empty="Nothing has come of it yet.",
+            empty="Not downloaded yet.",
         )
 
 
-@images_group.command("rollback")
+@image_group.command("rollback")
 @click.argument("name")
-@click.option("--arch", default="", help="Architecture, such as amd64 or amd64/generic.")
-@click.option("--to", "version", default="", help="The version; the one before when left out.")
-@talks
+@click.option("--arch", default="", help="Architecture, e.g. amd64 or amd64/generic.")
+@click.option("--to", "version", default="", help="Version.  [default: previous]")
+@with_api
 def rollback(name: str, arch: str, version: str, api: Api, as_json: bool) -> None:
-    """Let machines get another version of an uploaded image from now on.
+    """Switch an uploaded image to another version.
 
     \b
     Examples:
-      slipway images rollback web-server
-      slipway images rollback web-server --to 20261127.001
+      slipway image rollback web-server
+      slipway image rollback web-server --to 20261127.001
     """
     resource = api.get(f"/resources/{_one(api, name, arch)['id']}")
     if not version:
         older = [v["version"] for v in resource["versions"] if v["version"] < resource["version"]]
         if not older:
             raise Problem(
-                f"There is no older version of {name}.",
-                next_step=f"`slipway images show {name}` lists its versions.",
+                f"{name} has no older version.",
+                next_step=f"`slipway image show {name}` lists its versions.",
             )
         version = max(older)
     done = api.call("PUT", f"/resources/{resource['id']}/current", {"version": version})
-    if as_json:
-        output.print_json(done)
-    else:
-        click.echo(f"Machines get version {version} of {name} now (before: {resource['version']}).")
+    words = f"{name}: version {version} is now current (previously {resource['version']})."
+    output.result(done, as_json, words)
 
 
-@images_group.command("delete")
+@image_group.command("delete")
 @click.argument("name")
-@click.option("--arch", default="", help="Architecture; every one when left out.")
-@click.option("--version", default="", help="Only this version, which machines do not get.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@talks
+@click.option("--arch", default="", help="Architecture.  [default: all]")
+@click.option("--version", default="", help="Only this version, if it isn't the current one.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@with_api
 def delete(name: str, arch: str, version: str, yes: bool, api: Api, as_json: bool) -> None:
-    """Delete an image: machines do not get it any more.
+    """Delete an image.
 
     \b
     Examples:
-      slipway images delete web-server
-      slipway images delete web-server --version 20261127
+      slipway image delete web-server
+      slipway image delete web-server --version 20261127
     """
     found = [_one(api, name, arch)] if version else _resources(api, name, arch)
     if not yes:
-        click.confirm(_question(api, found, version), abort=True, err=True)
+        output.confirm(_question(api, found, version))
     for resource in found:
         path = f"/resources/{resource['id']}"
         api.call("DELETE", f"{path}/versions/{version}" if version else path)
-    if as_json:
-        output.print_json({"deleted": found})
-    else:
-        names = ", ".join(f"{r['name']} {r['architecture']}" for r in found)
-        click.echo(f"Deleted {names}{' version ' + version if version else ''}.")
+    names = ", ".join(f"{r['name']} {r['architecture']}" for r in found)
+    words = f"Deleted {names}{' version ' + version if version else ''}."
+    output.result({"deleted": found}, as_json, words)
 
 
 def _question(api: Api, found: list[dict[str, Any]], version: str) -> str:
     names = ", ".join(f"{r['name']} {r['architecture']}" for r in found)
     if version:
         return f"Delete version {version} of {names}?"
-    told = [api.get(f"/resources/{r['id']}/deletion") for r in found]
-    words = f"Delete {names}? It frees {output.size(sum(t['frees'] for t in told))}."
-    machines = max(t["used_by"] for t in told)
+    effects = [api.get(f"/resources/{r['id']}/deletion") for r in found]
+    words = f"Delete {names}? This frees {output.size(sum(e['frees'] for e in effects))}."
+    machines = max(e["used_by"] for e in effects)
     if machines:
-        words += f" {machines} machines fetched it within a week."
-    if any(t["comes_back"] for t in told):
-        words += " It is still selected and comes back with the next import."
+        count = "1 machine" if machines == 1 else f"{machines} machines"
+        words += f" {count} booted it in the last week."
+    if any(e["comes_back"] for e in effects):
+        words += " It's still selected, so the next import downloads it again."
     return words
 
 
 def _choice(name: str, arch: str) -> dict[str, str]:
     os, slash, release = name.partition("/")
     if not slash or not release:
-        raise click.UsageError(f"{name}: expected OS/RELEASE, such as ubuntu/noble")
+        raise click.UsageError(f"{name}: expected OS/RELEASE, e.g. ubuntu/noble")
     return {"os": os, "release": release, "arch": arch}
 
 
@@ -284,8 +261,8 @@ def _resources(api: Api, name: str, arch: str) -> list[dict[str, Any]]:
     ]
     if not found:
         raise Problem(
-            f"There is no image {name}{' for ' + arch if arch else ''}.",
-            next_step="`slipway images list` shows all.",
+            f"There's no image {name}{' for ' + arch if arch else ''}.",
+            next_step="`slipway image list` lists all images.",
         )
     return found
 
@@ -294,7 +271,9 @@ def _one(api: Api, name: str, arch: str) -> dict[str, Any]:
     found = _resources(api, name, arch)
     if len(found) > 1:
         arches = ", ".join(r["architecture"] for r in found)
-        raise click.UsageError(f"{name} is several images; say --arch: {arches}")
+        raise click.UsageError(
+            f"{name} has several architectures; choose one with --arch: {arches}"
+        )
     return found[0]
 
 
@@ -305,16 +284,16 @@ def _status(image: dict[str, Any]) -> str:
     return f"{words} ({image['cause']})" if image["cause"] else words
 
 
-def _told(changed: dict[str, Any], as_json: bool) -> None:
+def _print_change(changed: dict[str, Any], as_json: bool) -> None:
     if as_json:
         output.print_json(changed)
         return
     for word, key in (("+", "added"), ("-", "removed")):
         for name in changed[key]:
-            click.echo(f"{word} {name}")
+            output.line(f"{word} {name}")
     if not changed["added"] and not changed["removed"]:
-        click.echo("Nothing changes.")
+        output.line("No changes.")
         return
     fetch, free = output.size(changed["new_bytes"]), output.size(changed["freed_bytes"])
-    verb = "Done" if changed["is_done"] else "Would change"
-    click.echo(f"{verb}: {fetch} to fetch, {free} to free.")
+    verb = "Saved" if changed["is_done"] else "Dry run"
+    output.line(f"{verb}: {fetch} to download, {free} to free.")

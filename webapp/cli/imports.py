@@ -1,52 +1,97 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``slipway import``: start, follow and stop."""
+"""``slipway import``: preview, start, watch and stop imports."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from webapp.cli import output
-from webapp.cli.client import Api, talks
+from webapp.cli.client import Api, with_api
+from webapp.cli.groups import Group
 
-_LOOK_S = 0.5
+_POLL_S = 0.5
+_COMING = ("downloading", "verifying")
 
 
-@click.group("import")
+@click.group("import", cls=Group)
 def import_group() -> None:
-    """Import the selected images: start, follow, stop."""
+    """Preview, start, watch and stop imports."""
+
+
+@import_group.command("plan")
+@click.option("--all", "everything", is_flag=True, help="Include each image that stays.")
+@with_api
+def show_plan(everything: bool, api: Api, as_json: bool) -> None:
+    """Preview what the next import would do, and why.
+
+    \b
+    Examples:
+      slipway import plan
+      slipway import plan --all
+    """
+    found = api.get("/plan")
+    if as_json:
+        output.print_json(found)
+        return
+    rows = [
+        ("download", p["name"], p["architecture"], p["version"], output.size(p["size"]), p["why"])
+        for p in found["fetch"]
+    ]
+    kept = found["keep"] if everything else []
+    for word, images in (("remove", found["retire"]), ("keep", kept)):
+        rows += [(word, p["name"], p["architecture"], "", "", p["why"]) for p in images]
+    if rows:
+        output.print_table(("", "Image", "Architecture", "Version", "Size", "Why"), rows)
+    elif not found["keep"]:
+        output.line("No images are selected. Next: slipway image available")
+    output.lines(_plan_summary(found, everything))
+    for problem in found["refuse"]:
+        output.error(f"{problem['what']} {problem['next_step']}".rstrip())
+
+
+def _plan_summary(plan: dict[str, Any], everything: bool) -> Iterator[str]:
+    if plan["keep"] and not everything:
+        yield f"Kept: {_images(len(plan['keep']))}; --all lists them."
+    yield f"To download: {output.size(plan['bytes_to_fetch'])}"
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
 
 
 @import_group.command("start")
-@click.option("--wait", is_flag=True, help="Wait for its end; exit code 1 when it failed.")
-@talks
+@click.option("--wait", is_flag=True, help="Wait until it ends; exit code 1 if it fails.")
+@with_api
 def start(wait: bool, api: Api, as_json: bool) -> None:
-    """Start the import of all selected images; one that runs already goes on.
+    """Start importing the selected images.
 
-    The worker does the work: `slipway run`, or `slipway worker`, must be running.
+    If an import is already running, it continues. The worker does the work: keep
+    `slipway run` or `slipway worker` running.
 
     \b
     Examples:
       slipway import start
-      slipway import start --wait && echo all there
+      slipway import start --wait && echo imported
     """
     run = api.call("POST", "/imports")
     if wait:
         _follow(api, run["id"], as_json)
         return
-    if as_json:
-        output.print_json(run)
-    else:
-        click.echo(f"Import {run['id']} is {run['state']}. Next: slipway import watch")
+    words = f"Import {run['id']} is {run['state']}. Next: slipway import watch"
+    output.result(run, as_json, words)
 
 
 @import_group.command("watch")
-@talks
+@with_api
 def watch(api: Api, as_json: bool) -> None:
-    """Follow the import that runs until its end; exit code 1 when it failed.
+    """Watch the running import until it ends.
+
+    The exit code is 1 if the import fails. Ctrl-C stops watching; the import continues.
 
     \b
     Example:
@@ -54,34 +99,35 @@ def watch(api: Api, as_json: bool) -> None:
     """
     current = api.get("/imports/current")
     if current["run"] is None:
-        click.echo("No import is running.", err=True)
+        output.line("No import is running.", err=True)
         return
     _follow(api, current["run"]["id"], as_json)
 
 
 @import_group.command("stop")
-@talks
+@with_api
 def stop(api: Api, as_json: bool) -> None:
-    """Stop the import that runs; what it fetched is kept for the next one.
+    """Stop the running import; the next one keeps what it downloaded.
 
     \b
     Example:
       slipway import stop
     """
     done = api.call("POST", "/imports/stop")
-    if as_json:
-        output.print_json(done)
-    else:
-        click.echo(done["message"])
+    output.result(done, as_json, done["message"])
 
 
 @import_group.command("list")
 @click.option(
-    "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="At most so many."
+    "--limit",
+    type=click.IntRange(1, 1000),
+    default=20,
+    show_default=True,
+    help="Maximum number to show.",
 )
-@talks
+@with_api
 def list_runs(limit: int, api: Api, as_json: bool) -> None:
-    """List imports, the newest first.
+    """List imports, newest first.
 
     \b
     Example:
@@ -92,7 +138,7 @@ def list_runs(limit: int, api: Api, as_json: bool) -> None:
         output.print_json(found)
         return
     output.print_table(
-        ("ID", "State", "Started by", "Began", "Fetched", "Summary"),
+        ("ID", "State", "Started by", "Started", "Downloaded", "Summary"),
         [
             (
                 str(run["id"]),
@@ -104,15 +150,15 @@ def list_runs(limit: int, api: Api, as_json: bool) -> None:
             )
             for run in found["items"]
         ],
-        empty="No import so far. Next: slipway import start",
+        empty="No imports yet. Next: slipway import start",
     )
 
 
 @import_group.command("show")
 @click.argument("run_id", metavar="ID", type=int)
-@talks
+@with_api
 def show(run_id: int, api: Api, as_json: bool) -> None:
-    """Show an import with its files and what failed.
+    """Show an import with its files and failures.
 
     \b
     Example:
@@ -122,7 +168,7 @@ def show(run_id: int, api: Api, as_json: bool) -> None:
     if as_json:
         output.print_json(run)
         return
-    click.echo(f"Import {run['id']}: {run['state']}. {run['summary']}".rstrip())
+    output.line(f"Import {run['id']}: {run['state']}. {run['summary']}".rstrip())
     output.print_table(
         ("Image", "Version", "File", "Size", "State"),
         [
@@ -137,22 +183,35 @@ def show(run_id: int, api: Api, as_json: bool) -> None:
 
 def _follow(api: Api, run_id: int, as_json: bool) -> None:
     run = api.get(f"/imports/{run_id}")
-    with output.progress("Import", run["bytes_total"]) as advance:
+    left = f"Import {run_id} continues; to stop it: slipway import stop"
+    with output.interruptible(left), output.progress("Import", run["bytes_total"]) as advance:
         while run["is_active"]:
-            phase = run["phase"] or "waits for the worker"
-            advance(run["bytes_done"], run["bytes_total"] or None, phase.capitalize())
-            time.sleep(_LOOK_S)
+            advance(run["bytes_done"], run["bytes_total"] or None, _activity(run))
+            time.sleep(_POLL_S)
             run = api.get(f"/imports/{run_id}")
     if as_json:
         output.print_json(run)
     else:
-        click.echo(f"Import {run['id']}: {run['state']}. {run['summary']}".rstrip())
+        output.line(f"Import {run['id']}: {run['state']}. {run['summary']}".rstrip())
         _print_failures(run)
     if run["state"] != "succeeded":
         sys.exit(1)
 
 
+def _activity(run: dict[str, Any]) -> str:
+    """What an import is doing: its phase, how many files are there, and one that is coming."""
+    if not run["phase"]:
+        return "Queued"
+    files = [file for image in run["images"] for file in image["files"]]
+    coming = [file["filename"] for file in files if file["state"] in _COMING]
+    done = sum(file["state"] == "done" for file in files)
+    words = [str(run["phase"]).capitalize()]
+    if files:
+        words.append(f"{done}/{len(files)} files")
+    return " ".join(words + coming[:1])
+
+
 def _print_failures(run: dict[str, Any]) -> None:
     for failure in run["failures"]:
         words = " ".join(filter(None, (failure["title"], failure["what"], failure["next_step"])))
-        click.echo(f"slipway: {words}", err=True)
+        output.error(words)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""API keys and tokens of users, made, listed and revoked on the command line."""
+"""``slipway key`` and ``slipway token``: API keys and tokens of users."""
 
 from __future__ import annotations
 
@@ -9,36 +9,49 @@ import click
 
 from webapp.cli import output
 from webapp.cli.context import app_context
+from webapp.cli.groups import Group
 
 
-@click.command("apikey")
+@click.group("key", cls=Group)
+def key_group() -> None:
+    """Manage API keys for MAAS clients."""
+
+
+@click.group("token", cls=Group)
+def token_group() -> None:
+    """Manage API tokens."""
+
+
+@key_group.command("create")
 @click.argument("name")
-@click.option("--label", default="command line", show_default=True, help="What the key is for.")
+@click.option("--label", default="command line", show_default=True, help="Name of the key.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def admin_apikey(name: str, label: str, as_json: bool) -> None:
-    """Make an API key for a user and print it: consumer:token:secret, shown this once.
+def create_key(name: str, label: str, as_json: bool) -> None:
+    """Create an API key for a user and print it, this once.
+
+    A key has three parts: consumer:token:secret.
 
     \b
     Examples:
-      slipway admin apikey ada
-      maas login lab http://localhost:5240/MAAS/ "$(slipway admin apikey ada)"
+      slipway key create ada
+      maas login lab http://localhost:5240/MAAS/ "$(slipway key create ada)"
     """
     from webapp.services.accounts import keys, users
 
     with app_context():
         key = keys.create_api_key(users.user_named(name), label)
-    output.say({"key": key}, as_json, key)
+    output.result({"key": key}, as_json, key)
 
 
-@click.command("apikeys")
+@key_group.command("list")
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def admin_apikeys(name: str, as_json: bool) -> None:
-    """List the API keys of a user; secrets are not kept, so they are not shown.
+def list_keys(name: str, as_json: bool) -> None:
+    """List a user's API keys, without their secrets.
 
     \b
     Examples:
-      slipway admin apikeys ada
+      slipway key list ada
     """
     from webapp.services.accounts import keys, users
 
@@ -57,7 +70,7 @@ def admin_apikeys(name: str, as_json: bool) -> None:
         output.print_json(rows)
         return
     output.print_table(
-        ("ID", "What for", "Begins with", "Made", "Used"),
+        ("ID", "Name", "Prefix", "Created", "Last used"),
         [
             (
                 str(row["id"]),
@@ -68,29 +81,29 @@ def admin_apikeys(name: str, as_json: bool) -> None:
             )
             for row in rows
         ],
-        empty=f"{name} has no API key. Next: slipway admin apikey {name}",
+        empty=f"{name} has no API keys. Next: slipway key create {name}",
     )
 
 
-@click.command("revoke-apikey")
+@key_group.command("revoke")
 @click.argument("name")
 @click.argument("key_id", metavar="ID", type=int)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def admin_revoke_apikey(name: str, key_id: int, as_json: bool) -> None:
-    """Revoke an API key of a user; what uses it is refused from now on.
+def revoke_key(name: str, key_id: int, as_json: bool) -> None:
+    """Revoke a user's API key; whatever uses it stops working.
 
     \b
     Examples:
-      slipway admin revoke-apikey ada 3
+      slipway key revoke ada 3
     """
     from webapp.services.accounts import keys, users
 
     with app_context():
         keys.revoke_api_key(users.user_named(name), key_id)
-    output.say({"revoked": key_id}, as_json, f"Revoked API key {key_id} of {name}.")
+    output.result({"revoked": key_id}, as_json, f"Revoked API key {key_id} of {name}.")
 
 
-@click.command("token")
+@token_group.command("create")
 @click.argument("name")
 @click.option(
     "--scope",
@@ -99,38 +112,38 @@ def admin_revoke_apikey(name: str, key_id: int, as_json: bool) -> None:
     default=("read",),
     show_default=True,
     type=click.Choice(["read", "import", "upload", "admin", "all"]),
-    help="What it may do, at most what the user may; can be given several times.",
+    help="What it can do, within the user's role. Can be repeated.",
 )
-@click.option("--label", default="command line", show_default=True, help="What it is for.")
-@click.option("--days", type=click.IntRange(1, 3650), help="Days until it ends by itself.")
+@click.option("--label", default="command line", show_default=True, help="Name of the token.")
+@click.option("--days", type=click.IntRange(1, 3650), help="Days until it expires.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def admin_token(
+def create_token(
     name: str, scopes: tuple[str, ...], label: str, days: int | None, as_json: bool
 ) -> None:
-    """Make a bearer token of /api/v1 for a user and print it, this once.
+    """Create an API token for a user and print it, this once.
 
     \b
     Examples:
-      slipway admin token ada --scope all > token
-      slipway admin token ci --scope read --scope import --days 90
+      slipway token create ada --scope all > token
+      slipway token create ci --scope read --scope import --days 90
     """
     from webapp.services.accounts import tokens, users
 
     chosen = list(tokens.Scope) if "all" in scopes else list(scopes)
     with app_context():
         _, token = tokens.create(users.user_named(name), label, chosen, days=days)
-    output.say({"token": token, "scopes": [str(scope) for scope in chosen]}, as_json, token)
+    output.result({"token": token, "scopes": [str(scope) for scope in chosen]}, as_json, token)
 
 
-@click.command("tokens")
+@token_group.command("list")
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def admin_tokens(name: str, as_json: bool) -> None:
-    """List the bearer tokens of a user.
+def list_tokens(name: str, as_json: bool) -> None:
+    """List a user's API tokens.
 
     \b
     Examples:
-      slipway admin tokens ada
+      slipway token list ada
     """
     from webapp.services.accounts import tokens, users
 
@@ -149,7 +162,7 @@ def admin_tokens(name: str, as_json: bool) -> None:
         output.print_json(rows)
         return
     output.print_table(
-        ("ID", "What for", "Begins with", "Scopes", "Ends"),
+        ("ID", "Name", "Prefix", "Scopes", "Expires"),
         [
             (
                 str(row["id"]),
@@ -160,33 +173,23 @@ def admin_tokens(name: str, as_json: bool) -> None:
             )
             for row in rows
         ],
-        empty=f"{name} has no token. Next: slipway admin token {name}",
+        empty=f"{name} has no tokens. Next: slipway token create {name}",
     )
 
 
-@click.command("revoke-token")
+@token_group.command("revoke")
 @click.argument("name")
 @click.argument("token_id", metavar="ID", type=int)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def admin_revoke_token(name: str, token_id: int, as_json: bool) -> None:
-    """Revoke a bearer token of a user; what uses it is refused from now on.
+def revoke_token(name: str, token_id: int, as_json: bool) -> None:
+    """Revoke a user's API token; whatever uses it stops working.
 
     \b
     Examples:
-      slipway admin revoke-token ada 3
+      slipway token revoke ada 3
     """
     from webapp.services.accounts import tokens, users
 
     with app_context():
         tokens.revoke(users.user_named(name), token_id)
-    output.say({"revoked": token_id}, as_json, f"Revoked token {token_id} of {name}.")
-
-
-COMMANDS = (
-    admin_apikey,
-    admin_apikeys,
-    admin_revoke_apikey,
-    admin_token,
-    admin_tokens,
-    admin_revoke_token,
-)
+    output.result({"revoked": token_id}, as_json, f"Revoked token {token_id} of {name}.")

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``slipway``: the command line. Thin: parse, call a service, print.
+"""``slipway``: the table of commands, and how they end.
 
-Exit codes: 0 done; 1 it did not work, and stderr says why in one sentence;
-2 the command was typed wrongly; 130 it was stopped with Ctrl-C.
+Exit codes: 0 done; 1 failed, and stderr says why in one sentence; 2 usage error;
+130 stopped with Ctrl-C. Each command is imported when it runs: this module imports
+nothing but click and what prints.
 """
 
 from __future__ import annotations
@@ -11,234 +12,141 @@ import sys
 
 import click
 
-from webapp.cli.admin import admin
-from webapp.cli.backups import backup_group, restore_command
-from webapp.cli.context import loaded_settings
-from webapp.cli.esxi import esxi_group
-from webapp.cli.images import images_group
-from webapp.cli.imports import import_group
-from webapp.cli.inspect import inspect_command
-from webapp.cli.mirror import mirror_group
-from webapp.cli.sources import source_group
-from webapp.cli.status import status
-from webapp.cli.system import doctor, events, settings_group
-from webapp.cli.uploads import upload, uploads_group
+from webapp.cli import output
+from webapp.cli.groups import Group, Row, Table
 from webapp.errors import InvalidFields, Problem
 
 STOPPED = 130  # 128 + SIGINT, as shells have it
 
+COMMANDS = Table(
+    (
+        Row("run", "processes:run", "Start Slipway and keep it running until Ctrl-C"),
+        Row("web", "processes:web", "Run the pages and the REST API only (SLIPWAY_WEB_BIND)"),
+        Row("rack", "processes:rack", "Run only the server that machines boot from"),
+        Row("worker", "processes:worker", "Run only the worker, which imports and cleans up"),
+        Row("status", "overview:status", "Show what is stored, running and wrong"),
+        Row("doctor", "overview:doctor", "Run health checks and list the next steps"),
+        Row("source", "sources:source_group", "Manage boot sources", ("sources",)),
+        Row("image", "images:image_group", "List, select, delete and roll back images",
+            ("images",)),
+        Row("import", "imports:import_group", "Preview, start, watch and stop imports",
+            ("imports",)),
+        Row("upload", "uploads:upload_group", "Upload custom images", ("uploads",)),
+        Row("inspect", "inspection:inspect_command", "Inspect FILE before you upload it"),
+        Row("esxi", "esxi:esxi_group", "Check the network and storage of an ESXi host"),
+        Row("mirror", "mirror:mirror_group", "Keep a copy of a boot source in a folder",
+            ("mirrors",)),
+        Row("user", "accounts:user_group", "Manage users", ("users",)),
+        Row("key", "keys:key_group", "Manage API keys for MAAS clients", ("keys",)),
+        Row("token", "keys:token_group", "Manage API tokens", ("tokens",)),
+        Row("event", "system:event_group", "List and follow events", ("events",)),
+        Row("setting", "system:setting_group", "List and change settings", ("settings",)),
+        Row("backup", "backups:backup_group",
+            "Back up this Slipway while it runs, and verify backups", ("backups",)),
+        Row("restore", "backups:restore_command", "Restore BACKUP into an empty data folder"),
+        Row("verify", "trust:verify", "Verify the signature of FILE and print what was signed"),
+        Row("db", "database:database_group", "Migrate the database"),
+        Row("completion", "system:completion", "Print the shell completion script"),
+        Row("admin", "admin:admin_group", ""),
+    )
+)  # fmt: skip
 
-def main() -> None:
-    """Run the command line; whatever goes wrong is a sentence, never a traceback."""
-    try:
-        sys.exit(cli.main(prog_name="slipway", standalone_mode=False))
-    except click.Abort:
-        click.echo("slipway: stopped.", err=True)
-        sys.exit(STOPPED)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except Exception as error:
-        problem = error if isinstance(error, Problem) else _database_problem(error)
-        if problem is None:
-            raise
-        click.echo(f"slipway: {_sentence(problem)}", err=True)
-        sys.exit(1)
-
-
-def _database_problem(error: Exception) -> Problem | None:
-    from webapp.database import as_problem  # takes half a second, which most errors need not wait
-
-    return as_problem(error)
-
-
-def _sentence(problem: Problem) -> str:
-    if isinstance(problem, InvalidFields):
-        # "username: There is …" says all; the field is what was typed on the line.
-        return " ".join(
-            message if name == "__all__" else f"{name}: {message}"
-            for name, messages in problem.fields.items()
-            for message in messages
-        )
-    return str(problem)
+# What a person types for a field of the API; the message alone is enough for others.
+FIELDS = {
+    "architecture": "--arch",
+    "arch": "--arch",
+    "can_auth_in_clear": "--secret-in-clear",
+    "auth_secret": "--secret-file",
+    "auth_username": "--username",
+    "base_image": "--base-image",
+    "ca_file": "--ca-file",
+    "filetype": "--filetype",
+    "keyring": "--keyring",
+    "keyring_filename": "--keyring-path",
+    "name": "Name",
+    "os": "OS",
+    "password": "Password",
+    "priority": "--priority",
+    "proxy_url": "--proxy",
+    "release": "Release",
+    "role": "--role",
+    "sha256": "--sha256",
+    "title": "--title",
+    "is_unsigned": "--unsigned",
+    "url": "URL",
+    "username": "User name",
+    "value": "Value",
+}
 
 
 @click.group(
+    cls=Group,
+    commands=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done, 1 it did not work (stderr says why), 2 typed wrongly, "
-    "130 stopped with Ctrl-C. Settings are SLIPWAY_* variables; `slipway settings` lists them.",
+    epilog="Exit codes: 0 done, 1 failed (stderr says why), 2 usage error, 130 stopped with "
+    "Ctrl-C. Settings are SLIPWAY_* variables; `slipway setting` lists them.",
 )
 @click.version_option(package_name="slipway")
 def cli() -> None:
     """Slipway: the image service of a bare-metal lab.
 
-    Commands work on this machine; with --url (SLIPWAY_URL) and a token most of
+    Commands work on this machine. With --url (or SLIPWAY_URL) and a token, most of
     them work on another one.
 
     \b
     First steps:
       slipway run                          start everything
-      slipway admin create ada             make a user
-      slipway images available             what can be selected
-      slipway images select ubuntu/noble --arch amd64 --import
-      slipway status                       what is stored, running and wrong
-      slipway doctor                       what is wrong, and what to do
+      slipway user create ada              create a user
+      slipway image available              list what you can select
+      slipway image select ubuntu/noble --arch amd64 --import
+      slipway status                       show what is stored, running and wrong
+      slipway doctor                       show what is wrong, and how to fix it
     """
 
 
-for command in (
-    source_group,
-    images_group,
-    import_group,
-    upload,
-    uploads_group,
-    inspect_command,
-    esxi_group,
-    mirror_group,
-    admin,
-    status,
-    events,
-    settings_group,
-    backup_group,
-    restore_command,
-    doctor,
-):
-    cli.add_command(command)
+def main() -> None:
+    """Run the command line; whatever goes wrong is a sentence, never a traceback."""
+    output.accept_any_text()
+    sys.exit(output.finish(_run()))
 
 
-# -- processes
+def _run() -> int:
+    try:
+        return int(cli.main(prog_name="slipway", standalone_mode=False) or 0)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except click.Abort as aborted:
+        output.error(str(aborted) or "stopped.")
+        return STOPPED
+    except click.ClickException as error:
+        output.usage_error(error)
+        return error.exit_code
+    except Exception as error:
+        problem = error if isinstance(error, Problem) else _database_problem(error)
+        if problem is not None:
+            output.error(sentence(problem))
+        elif not isinstance(error, OSError) or output.is_writable():
+            raise
+        return 1
 
 
-@cli.command()
-def run() -> None:
-    """Start web, rack and worker, and keep them running until Ctrl-C.
+def _database_problem(error: Exception) -> Problem | None:
+    if "sqlalchemy" not in sys.modules:
+        return None
+    from webapp.database import as_problem
 
-    Brings the database to its newest shape first.
-
-    \b
-    Examples:
-      slipway run
-      SLIPWAY_DATA_DIR=/srv/slipway SLIPWAY_WEB_BIND=127.0.0.1:5240 slipway run
-    """
-    from webapp.server.supervisor import supervise
-
-    sys.exit(supervise(loaded_settings()))
+    return as_problem(error)
 
 
-@cli.command()
-def web() -> None:
-    """Run the pages and the REST API only (SLIPWAY_WEB_BIND)."""
-    from webapp.server import planes
-
-    planes.run_plane("web", loaded_settings())
-
-
-@cli.command()
-def rack() -> None:
-    """Run only what machines fetch from (SLIPWAY_RACK_BIND)."""
-    from webapp.server import planes
-
-    planes.run_plane("rack", loaded_settings())
-
-
-@cli.command()
-def worker() -> None:
-    """Run only the worker, which imports and cleans up."""
-    from webapp import create_app
-    from webapp.server import planes
-    from webapp.server import worker as jobs
-
-    settings = loaded_settings().prepared()
-    planes.check(settings)
-    sys.exit(jobs.run_worker(create_app(settings, plane="none")))
-
-
-# -- settings and database
-
-
-@cli.group("db")
-def database_group() -> None:
-    """The region's database."""
-
-
-@database_group.command("upgrade")
-@click.argument("revision", default="head")
-def db_upgrade(revision: str) -> None:
-    """Bring the database to its newest shape, making it when there is none.
-
-    \b
-    Examples:
-      slipway db upgrade
-      SLIPWAY_DATABASE_URL=postgresql://slipway@db/slipway slipway db upgrade
-    """
-    from webapp import create_app, database
-    from webapp.extensions import db
-    from webapp.services.sources.first_start import ensure_defaults
-
-    settings = loaded_settings()
-    with create_app(settings, plane="none").app_context():
-        database.upgrade(db.engine, revision)
-        if revision == "head":
-            ensure_defaults(settings)
-
-
-@database_group.command("downgrade")
-@click.argument("revision")
-@click.confirmation_option(prompt="Going back may drop columns and their data. Go on?")
-def db_downgrade(revision: str) -> None:
-    """Take the database back to an older shape.
-
-    \b
-    Example:
-      slipway db downgrade -1 --yes
-    """
-    from webapp import create_app, database
-    from webapp.extensions import db
-
-    with create_app(loaded_settings(), plane="none").app_context():
-        database.downgrade(db.engine, revision)
-
-
-# -- trust
-
-
-@cli.command()
-@click.argument("file", type=click.Path())
-@click.option("--keyring", required=True, metavar="FILE", help="Public keys that may sign.")
-@click.option("--detached", metavar="FILE", help="Signature file, when it is not in FILE.")
-def verify(file: str, keyring: str, detached: str | None) -> None:
-    """Verify a signed FILE and print what was signed, byte for byte.
-
-    Uses the very code that an import uses. Exit code 1 and one reason on stderr
-    when the file cannot be trusted; then nothing is printed.
-
-    \b
-    Examples:
-      slipway verify index.sjson --keyring ubuntu-cloudimage-keyring.gpg
-      slipway verify index.json --detached index.json.gpg --keyring key.asc > trusted.json
-    """
-    from webapp.trust.verify import verify_file
-
-    verified = verify_file(file, keyring, detached)
-    sys.stdout.buffer.write(verified.payload)
-
-
-@cli.command()
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion(shell: str) -> None:
-    """Print what completes commands and options in a shell.
-
-    \b
-    Examples:
-      slipway completion bash > /etc/bash_completion.d/slipway
-      slipway completion fish > ~/.config/fish/completions/slipway.fish
-    """
-    from click.shell_completion import get_completion_class
-
-    found = get_completion_class(shell)
-    if found is None:
-        raise click.UsageError(f"no completion for {shell}")
-    click.echo(found(cli, {}, "slipway", "_SLIPWAY_COMPLETE").source())
+def sentence(problem: Problem) -> str:
+    """A problem as one line; fields have the names that a person typed."""
+    if not isinstance(problem, InvalidFields):
+        return str(problem)
+    return " ".join(
+        f"{FIELDS[name]}: {message}" if name in FIELDS else message
+        for name, messages in problem.fields.items()
+        for message in messages
+    )
 
 
 if __name__ == "__main__":

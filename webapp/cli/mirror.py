@@ -1,28 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``slipway mirror``: keep a copy of a boot source in a folder.
-
-Registered by webapp.cli; a Problem that leaves a command is printed there as one
-sentence, with exit code 1.
-"""
+"""``slipway mirror``: keep a copy of a boot source in a folder."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from webapp.cli import output
+from webapp.cli.groups import Group
 
+if TYPE_CHECKING:
     from webapp.mirror import Progress, PullReport
     from webapp.mirror.model import WantedFile
 
 
-@click.group("mirror")
+@click.group("mirror", cls=Group)
 def mirror_group() -> None:
     """Keep a copy of a boot source in a folder."""
 
@@ -30,13 +25,14 @@ def mirror_group() -> None:
 @mirror_group.command("pull")
 @click.argument("url")
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--keyring", required=True, metavar="FILE", help="Public keys that may sign it.")
+@click.option("--keyring", required=True, metavar="FILE", help="Public keys to trust.")
 @click.option(
     "--filter",
     "filters",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Only files that match: os=ubuntu, arch!=i386, release~(jammy|noble). All must match.",
+    help="Copy matching files only, e.g. os=ubuntu, arch!=i386 or release~(jammy|noble). "
+    "If repeated, all must match.",
 )
 @click.option(
     "--max",
@@ -46,11 +42,11 @@ def mirror_group() -> None:
     show_default=True,
     help="Versions of each product, newest first; 0 for all.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would come; change nothing.")
-@click.option("--prune", is_flag=True, help="Afterwards remove files that are not wanted any more.")
+@click.option("--dry-run", is_flag=True, help="Show what would be downloaded; change nothing.")
+@click.option("--prune", is_flag=True, help="Afterwards, remove files that are no longer wanted.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--proxy", default="", metavar="URL", help="http://host:port to go through.")
-@click.option("--ca-file", default="", metavar="FILE", help="Trust only these CAs for https.")
+@click.option("--proxy", default="", metavar="URL", help="Proxy, http://HOST:PORT.")
+@click.option("--ca-file", default="", metavar="FILE", help="CAs to trust for HTTPS.")
 def pull_command(
     url: str,
     folder: Path,
@@ -63,14 +59,14 @@ def pull_command(
     proxy: str,
     ca_file: str,
 ) -> None:
-    """Bring the stream at URL into DIR, verified and in its own layout.
+    """Copy the stream at URL into DIR and verify it.
 
-    DIR can be served by any web server and be a boot source itself. Exit code 0
-    means that all of it is there and verified. Otherwise the old index is still
-    in place with all that it had, and the next pull goes on where this stopped.
+    DIR keeps the layout of the stream, so any web server can serve it as a boot
+    source. Exit code 0 means that DIR is complete and verified. Otherwise the old
+    index and its files are still in place, and the next pull resumes.
 
-    With filters the signed index stays whole, since only its publisher can sign
-    another: it lists files that DIR does not have.
+    Filters don't change the signed index, since only its publisher can sign another:
+    it lists files that DIR doesn't have.
 
     \b
     Examples:
@@ -78,8 +74,6 @@ def pull_command(
         --keyring /usr/share/keyrings/ubuntu-cloudimage-keyring.gpg \\
         --filter 'release~(jammy|noble)' --filter arch=amd64 --dry-run
     """
-    from rich.console import Console
-
     from webapp.fetch import Fetcher, Route
     from webapp.mirror import pull
     from webapp.streams.filters import parse_filter
@@ -87,10 +81,10 @@ def pull_command(
 
     wanted = [parse_filter(text) for text in filters]
     keys = read_keyring(keyring)
-    console = Console(stderr=True)
     with (
         Fetcher(Route(proxy_url=proxy, ca_file=ca_file)) as fetcher,
-        _progress(console) as on_progress,
+        output.interruptible("Run the same command again to resume."),
+        output.progress("Checking the stream", 0) as advance,
     ):
         report = pull(
             url,
@@ -101,55 +95,23 @@ def pull_command(
             max_versions=max_versions,
             prune=prune,
             fetcher=fetcher,
-            on_progress=on_progress,
+            on_progress=lambda progress: _advance(advance, progress),
         )
     for warning in report.warnings:
-        click.echo(f"slipway: warning: {warning}", err=True)
+        output.error(f"warning: {warning}")
     if as_json:
-        click.echo(json.dumps(_as_dict(report), indent=2))
+        output.print_json(_as_dict(report))
         return
-    for line in _summary(report):
-        click.echo(line)
+    output.lines(_summary(report))
 
 
-@contextmanager
-def _progress(console: Console) -> Iterator[Callable[[Progress], None] | None]:
-    """A bar on a terminal, nothing elsewhere."""
-    if not console.is_terminal:
-        yield None
-        return
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("{task.fields[files]} files"),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("pull", total=None, files="0")
-
-        def tell(progress: Progress) -> None:
-            bar.update(
-                task,
-                total=progress.bytes_total or None,
-                completed=progress.bytes_done,
-                files=f"{progress.files_done}/{progress.files_total}",
-            )
-
-        yield tell
+def _advance(advance: Any, progress: Progress) -> None:
+    words = f"{progress.files_done}/{progress.files_total} files"
+    advance(progress.bytes_done, progress.bytes_total or None, words)
 
 
 def _as_dict(report: PullReport) -> dict[str, object]:
-    """The same for programs; sizes in bytes."""
+    """The report for programs; sizes in bytes."""
     lists = ("fetched", "kept", "reused", "superseded")
     return {
         **{
@@ -165,28 +127,28 @@ def _as_dict(report: PullReport) -> dict[str, object]:
 
 
 def _summary(report: PullReport) -> Iterator[str]:
-    """What happened, or would, in a few lines."""
+    """What happened, or would happen, in a few lines."""
     if report.is_dry_run:
         for file in report.fetched:
             yield f"{file.size:>14} {file.path}"
-        yield f"Would fetch {_amount(report.fetched)} and keep {_amount(report.kept)}."
+        yield f"Would download {_amount(report.fetched)} and keep {_amount(report.kept)}."
     elif report.is_unchanged:
         yield f"Unchanged: {_amount(report.kept)}, all verified."
     else:
         yield (
-            f"Fetched {_amount(report.fetched)}, kept {_amount(report.kept)}, "
+            f"Downloaded {_amount(report.fetched)}, kept {_amount(report.kept)}, "
             f"reused {_amount(report.reused)}; all verified."
         )
     dated = report.index_updated_at
     yield (
-        f"Index of {f'{dated:%Y-%m-%d %H:%M} UTC' if dated else 'an unknown date'}, "
+        f"Index published {f'{dated:%Y-%m-%d %H:%M} UTC' if dated else 'on an unknown date'}, "
         f"{f'signed by {report.fingerprint}' if report.fingerprint else 'not signed'}."
     )
     if report.superseded:
         if report.is_pruned:
-            yield f"Removed {_amount(report.superseded)} that are not wanted any more."
+            yield f"Removed {_amount(report.superseded)} no longer wanted."
         else:
-            yield f"{_amount(report.superseded)} are not wanted any more; --prune removes them."
+            yield f"No longer wanted: {_amount(report.superseded)}. Use --prune to remove."
 
 
 def _amount(files: tuple[WantedFile, ...]) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The client's side of tus: a file in pieces, each with its SHA-256, gone on with after a cut."""
+"""The client's side of tus: a file in pieces, each with its SHA-256, resumed after a cut."""
 
 from __future__ import annotations
 
@@ -9,23 +9,21 @@ import itertools
 import time
 from typing import Any, BinaryIO
 
-import click
-
 from webapp.cli import output
 from webapp.cli.client import API, Answer, Api, ApiProblem, Unreachable
 from webapp.errors import Problem
 
 PIECE = 8 << 20
 TUS = {"Tus-Resumable": "1.0.0", "User-Agent": "slipway/cli"}
-PATIENCE_S = 120.0  # with one piece, while nobody takes it
+PATIENCE_S = 120.0  # for one piece, while no server accepts it
 
 
 def digest(file: BinaryIO) -> tuple[str, int]:
-    """SHA-256 and size; the server asks for them, and may know these bytes already."""
+    """SHA-256 and size; the server needs them, and may hold these bytes already."""
     size = file.seek(0, 2)
     file.seek(0)
     found, done = hashlib.sha256(), 0
-    with output.progress("Reading", size) as advance:
+    with output.progress("Computing the SHA-256", size) as advance:
         while piece := file.read(PIECE):
             found.update(piece)
             done += len(piece)
@@ -33,34 +31,37 @@ def digest(file: BinaryIO) -> tuple[str, int]:
     return found.hexdigest(), done
 
 
-def send(api: Api, file: BinaryIO, size: int, said: dict[str, str]) -> int:
-    """Begin or go on, and send everything; returns the upload's id."""
-    before = _under_way(api, size, said)
+def send(api: Api, file: BinaryIO, size: int, declared: dict[str, str]) -> int:
+    """Start or resume, and send everything; returns the upload's id."""
+    before = _under_way(api, size, declared)
     if before is None:
-        begun = api.send("POST", f"{API}/uploads/files", _first(size, said), b"")
+        begun = api.send("POST", f"{API}/uploads/files", _first(size, declared), b"")
         place, upload_id = begun.headers["location"], int(begun.headers["slipway-upload"])
         offset = int(begun.headers["upload-offset"])
         if offset == size:
-            click.echo("The store holds these bytes already; nothing was sent.", err=True)
+            output.line("The server already has this file; nothing was sent.", err=True)
     else:
         place, upload_id = str(before["files_url"]), int(before["id"])
         offset = int(before["received"])
         if before["state"] != "receiving":
             return upload_id
-        click.echo(f"Going on at {output.size(offset)}.", err=True)
-    with output.progress("Sending", size) as advance:
-        while offset < size:
-            advance(offset)
-            file.seek(offset)
-            offset = _put(api, place, offset, file.read(PIECE))
-        advance(size)
+        output.line(f"Resuming at {output.size(offset)}.", err=True)
+    name = declared["filename"]
+    with output.interruptible("Run the same command again to resume."):
+        with output.progress(f"Sending {name}", size) as advance:
+            while offset < size:
+                advance(offset)
+                file.seek(offset)
+                offset = _put(api, place, offset, file.read(PIECE))
     return upload_id
 
 
 def _put(api: Api, place: str, offset: int, piece: bytes) -> int:
-    """Send one piece and return where to go on; tries again while nobody answers."""
+    """Send one piece and return the next offset; tries again while the server is away."""
     if not piece:
-        raise Problem("The file became shorter while it was sent.", next_step="Send it again.")
+        raise Problem(
+            "The file became shorter while it was sent.", next_step="Run the command again."
+        )
     checksum = base64.b64encode(hashlib.sha256(piece).digest()).decode()
     headers = TUS | {
         "Content-Type": "application/offset+octet-stream",
@@ -75,7 +76,7 @@ def _put(api: Api, place: str, offset: int, piece: bytes) -> int:
             if time.monotonic() > patience:
                 raise
         except ApiProblem as problem:
-            # A request that was cut may keep the server waiting for a while.
+            # The server may still be waiting for a request that was cut.
             if problem.status not in (409, 423, 460, 502, 503, 504) or time.monotonic() > patience:
                 raise
         time.sleep(min(5.0, 0.05 * 2**attempt))
@@ -92,17 +93,19 @@ def _offset(answer: Answer) -> int:
     return int(answer.headers["upload-offset"])
 
 
-def _first(size: int, said: dict[str, str]) -> dict[str, str]:
+def _first(size: int, declared: dict[str, str]) -> dict[str, str]:
     pairs = [
-        f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in said.items() if value
+        f"{key} {base64.b64encode(value.encode()).decode()}"
+        for key, value in declared.items()
+        if value
     ]
     return TUS | {"Upload-Length": str(size), "Upload-Metadata": ",".join(pairs)}
 
 
-def _under_way(api: Api, size: int, said: dict[str, str]) -> dict[str, Any] | None:
-    """An upload of this very file for this very image that was cut."""
-    name = said["name"].removeprefix("custom/")
-    wanted = (name, said["architecture"], said["filetype"], said["sha256"], size)
+def _under_way(api: Api, size: int, declared: dict[str, str]) -> dict[str, Any] | None:
+    """An unfinished upload of the same file for the same image."""
+    name = declared["name"].removeprefix("custom/")
+    wanted = (name, *(declared[key] for key in ("architecture", "filetype", "sha256")), size)
     for row in api.get("/uploads", is_open=True)["items"]:
         is_same = wanted == tuple(
             row[key] for key in ("name", "architecture", "filetype", "sha256", "size")

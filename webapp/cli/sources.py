@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``slipway source``: where images come from."""
+"""``slipway source``: the boot sources that images come from."""
 
 from __future__ import annotations
 
@@ -10,36 +10,37 @@ from typing import Any
 import click
 
 from webapp.cli import output
-from webapp.cli.client import Api, talks
+from webapp.cli.client import Api, with_api
+from webapp.cli.groups import Group
 
-_EMPTY = "No boot source yet. Next: slipway source add URL --keyring FILE"
+_EMPTY = "No boot sources yet. Next: slipway source add URL --keyring FILE"
 
 
-@click.group("source")
+@click.group("source", cls=Group)
 def source_group() -> None:
-    """Boot sources: where images come from."""
+    """Manage boot sources."""
 
 
-def _route(command: Any) -> Any:
+def _source_options(command: Any) -> Any:
     for option in reversed(
         (
-            click.option("--name", help="A name for people."),
-            click.option("--priority", type=int, help="The source with the highest one wins."),
-            click.option("--proxy", help="http://host:port to go through."),
-            click.option("--ca-file", help="File of CAs on the server to trust for https."),
-            click.option("--keyring", type=click.File("rb"), help="File here with the keys."),
-            click.option("--keyring-path", help="File on the server with the keys."),
-            click.option("--unsigned", is_flag=True, help="Trust it without a signature."),
+            click.option("--name", help="Display name."),
+            click.option("--priority", type=int, help="Priority; the highest wins."),
+            click.option("--proxy", help="Proxy, http://HOST:PORT."),
+            click.option("--ca-file", help="CA file on the server."),
+            click.option("--keyring", type=click.File("rb"), help="Local keyring file."),
+            click.option("--keyring-path", help="Keyring file on the server."),
+            click.option("--unsigned", is_flag=True, help="Accept it without a signature."),
             click.option("--username", help="User name for basic authentication."),
             click.option(
                 "--secret-file",
                 type=click.Path(exists=True, dir_okay=False, path_type=Path),
-                help="File with the password, or the bearer token without --username.",
+                help="File with the password; with the bearer token if there's no --username.",
             ),
             click.option(
                 "--secret-in-clear",
                 is_flag=True,
-                help="Send it over http:// too, where anybody on the way can read it.",
+                help="Send the password or token over http:// too, unencrypted.",
             ),
         )
     ):
@@ -48,7 +49,7 @@ def _route(command: Any) -> Any:
 
 
 def _body(options: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """The options that were given, as the API takes them."""
+    """The options that were given, as fields of the API."""
     body = {k: v for k, v in more.items() if v is not None}
     names = {"name": "name", "priority": "priority", "proxy": "proxy_url", "ca_file": "ca_file"}
     body |= {names[k]: options[k] for k in names if options[k] is not None}
@@ -69,9 +70,9 @@ def _body(options: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 @source_group.command("list")
-@talks
+@with_api
 def list_sources(api: Api, as_json: bool) -> None:
-    """List the boot sources, the one that wins first.
+    """List boot sources, highest priority first.
 
     \b
     Examples:
@@ -83,7 +84,7 @@ def list_sources(api: Api, as_json: bool) -> None:
         output.print_json(found)
         return
     output.print_table(
-        ("ID", "URL", "Name", "State", "Last read"),
+        ("ID", "URL", "Name", "State", "Last checked"),
         [
             (str(s["id"]), s["url"], s["name"], s["state"], output.time(s["refreshed_at"]))
             for s in found["items"]
@@ -94,9 +95,9 @@ def list_sources(api: Api, as_json: bool) -> None:
 
 @source_group.command("show")
 @click.argument("source_id", metavar="ID", type=int)
-@talks
+@with_api
 def show_source(source_id: int, api: Api, as_json: bool) -> None:
-    """Show one boot source and what is selected of it.
+    """Show a boot source and its selections.
 
     \b
     Example:
@@ -116,11 +117,11 @@ def show_source(source_id: int, api: Api, as_json: bool) -> None:
             ("Problem", problem.get("what", "")),
             ("Next", problem.get("next_step", "")),
             ("Priority", str(found["priority"])),
-            ("Keys", found["keyring_filename"] or "kept in the database"),
+            ("Keyring", found["keyring_filename"] or "stored in the database"),
             ("Signed by", found["signer"]),
-            ("Signed", output.time(found["signed_at"])),
-            ("Index of", output.time(found["index_updated_at"])),
-            ("Last read", output.time(found["refreshed_at"])),
+            ("Signed on", output.time(found["signed_at"])),
+            ("Index published", output.time(found["index_updated_at"])),
+            ("Last checked", output.time(found["refreshed_at"])),
             ("Proxy", found["proxy_url"]),
         ]
     )
@@ -132,10 +133,12 @@ def show_source(source_id: int, api: Api, as_json: bool) -> None:
 
 @source_group.command("preview")
 @click.argument("address", metavar="URL")
-@_route
-@talks
+@_source_options
+@with_api
 def preview_source(address: str, api: Api, as_json: bool, **options: Any) -> None:
-    """Read URL as an import would, say who signed it and what it offers; save nothing.
+    """Check URL and show who signed it and what it offers.
+
+    Nothing is saved.
 
     \b
     Example:
@@ -149,13 +152,13 @@ def preview_source(address: str, api: Api, as_json: bool, **options: Any) -> Non
     output.print_fields(
         [
             ("URL", found["url"]),
-            ("Signed by", found["fingerprint"] or "nobody"),
-            ("Signed", output.time(found["signed_at"])),
-            ("Index of", output.time(found["index_updated_at"])),
+            ("Signed by", found["fingerprint"] or "no one"),
+            ("Signed on", output.time(found["signed_at"])),
+            ("Index published", output.time(found["index_updated_at"])),
         ]
     )
     for warning in found["warnings"]:
-        click.echo(f"slipway: warning: {warning['what']} {warning['next_step']}", err=True)
+        output.error(f"warning: {warning['what']} {warning['next_step']}")
     output.print_table(
         ("Release", "Architectures", "Size"),
         [(o["title"], " ".join(o["arches"]), output.size(o["size"])) for o in found["offers"]],
@@ -164,10 +167,12 @@ def preview_source(address: str, api: Api, as_json: bool, **options: Any) -> Non
 
 @source_group.command("add")
 @click.argument("address", metavar="URL")
-@_route
-@talks
+@_source_options
+@with_api
 def add_source(address: str, api: Api, as_json: bool, **options: Any) -> None:
-    """Add a boot source; what it offers is read in the background.
+    """Add a boot source.
+
+    Slipway reads what it offers in the background.
 
     \b
     Examples:
@@ -176,15 +181,15 @@ def add_source(address: str, api: Api, as_json: bool, **options: Any) -> None:
       slipway source add http://mirror.lab/ --keyring mirror.gpg --name lab
     """
     made = api.call("POST", "/sources", _body(options, url=address))
-    output.say(made, as_json, f"Added boot source {made['id']}. Next: slipway images available")
+    output.result(made, as_json, f"Added boot source {made['id']}. Next: slipway image available")
 
 
 @source_group.command("change")
 @click.argument("source_id", metavar="ID", type=int)
-@click.option("--new-url", "address", metavar="URL", help="Where its stream is now.")
-@click.option("--on/--off", "enabled", default=None, help="Use it, or leave it alone.")
-@_route
-@talks
+@click.option("--new-url", "address", metavar="URL", help="New URL.")
+@click.option("--on/--off", "enabled", default=None, help="Enable or disable it.")
+@_source_options
+@with_api
 def change_source(
     source_id: int,
     address: str | None,
@@ -193,7 +198,9 @@ def change_source(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Change a boot source; what is not named keeps its value, and its selections stay.
+    """Change a boot source.
+
+    Options that you leave out keep their values. Selections are kept.
 
     \b
     Examples:
@@ -202,31 +209,33 @@ def change_source(
     """
     body = _body(options, url=address, is_enabled=enabled)
     if not body:
-        raise click.UsageError("nothing to change: name at least one option")
+        raise click.UsageError("nothing to change; use at least one option")
     changed = api.call("PATCH", f"/sources/{source_id}", body)
-    output.say(changed, as_json, f"Changed boot source {source_id}.")
+    output.result(changed, as_json, f"Changed boot source {source_id}.")
 
 
 @source_group.command("refresh")
 @click.argument("source_id", metavar="ID", type=int)
-@talks
+@with_api
 def refresh_source(source_id: int, api: Api, as_json: bool) -> None:
-    """Read a boot source again, now.
+    """Check a boot source again now.
 
     \b
     Example:
       slipway source refresh 1
     """
     done = api.call("POST", f"/sources/{source_id}/refresh")
-    output.say(done, as_json, done["message"])
+    output.result(done, as_json, done["message"])
 
 
 @source_group.command("remove")
 @click.argument("source_id", metavar="ID", type=int)
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@talks
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@with_api
 def remove_source(source_id: int, yes: bool, api: Api, as_json: bool) -> None:
-    """Remove a boot source with its selections; stored images stay until the next import.
+    """Remove a boot source and its selections.
+
+    The next import removes its images.
 
     \b
     Example:
@@ -234,6 +243,6 @@ def remove_source(source_id: int, yes: bool, api: Api, as_json: bool) -> None:
     """
     found = api.get(f"/sources/{source_id}")
     if not yes:
-        click.confirm(f"Remove {found['url']} and what is selected of it?", abort=True, err=True)
+        output.confirm(f"Remove {found['url']} and its selections?")
     api.call("DELETE", f"/sources/{source_id}")
-    output.say(found, as_json, f"Removed boot source {source_id}.")
+    output.result(found, as_json, f"Removed boot source {source_id}.")

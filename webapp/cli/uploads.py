@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``slipway upload``: send a file, go on after a cut, and wait until it is an image."""
+"""``slipway upload``: send a file, resume after a cut, and wait until it is an image."""
 
 from __future__ import annotations
 
@@ -11,24 +11,37 @@ from typing import Any, BinaryIO
 import click
 
 from webapp.cli import output, sending
-from webapp.cli.client import Api, Unreachable, talks
+from webapp.cli.client import Api, Unreachable, with_api
+from webapp.cli.groups import Group, former
 from webapp.errors import Problem
-from webapp.inspection import HEAD, REJECT, WORDS, Declared, inspect_head
 
-_LOOK_S = 0.5
+_POLL_S = 0.5
 _ARCH = "amd64/generic"
+_NAME = "Image name, e.g. web-server, esxi/8.0 or windows/win2022."
+_FILETYPE = "e.g. tgz, ddgz, ddxz or ddraw.  [default: detected]"
 
 
-@click.command("upload")
+@click.group("upload", cls=Group, default="send")
+def upload_group() -> None:
+    """Upload custom images.
+
+    \b
+    Examples:
+      slipway upload web.tgz --name web-server           is short for
+      slipway upload send web.tgz --name web-server
+    """
+
+
+@upload_group.command("send")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--name", required=True, help="Such as web-server, esxi/8.0 or windows/win2022.")
-@click.option("--arch", "architecture", help=f"ARCH/SUBARCH.  [default: what it is, or {_ARCH}]")
-@click.option("--filetype", help="tgz, ddgz, ddxz, ddraw, ….  [default: what it is]")
-@click.option("--title", help="A title for people.")
-@click.option("--base-image", default="", help="What it was made of, such as ubuntu/jammy.")
-@click.option("--no-wait", is_flag=True, help="Do not wait until it was checked.")
-@talks
-def upload(
+@click.option("--name", required=True, help=_NAME)
+@click.option("--arch", "architecture", help=f"ARCH/SUBARCH.  [default: detected, or {_ARCH}]")
+@click.option("--filetype", help=_FILETYPE)
+@click.option("--title", help="Display name.")
+@click.option("--base-image", default="", help="Image it was built from, e.g. ubuntu/jammy.")
+@click.option("--no-wait", is_flag=True, help="Don't wait for verification.")
+@with_api
+def send_file(
     file: Path,
     name: str,
     architecture: str | None,
@@ -39,11 +52,11 @@ def upload(
     api: Api,
     as_json: bool,
 ) -> None:
-    """Upload FILE as a custom image; run it again after a cut and it goes on where it was.
+    """Upload FILE. Run it again to resume.
 
-    Its first megabyte tells what it is: type, architecture and title need not be
-    said. Bytes that the store holds already are not sent. Exit code 1 when the
-    file is not what was said, with what it really is.
+    Type, architecture and title are detected from the first megabyte. A file that the
+    server already has isn't sent again. The exit code is 1 if FILE isn't what you
+    declared; stderr says what it is.
 
     \b
     Examples:
@@ -51,8 +64,8 @@ def upload(
       slipway upload esxi8.dd.gz --name esxi/8.0 --url http://lab:5240/
     """
     with file.open("rb") as opened:
-        found = _look(opened, name, _whole(architecture), filetype)
-        said = {
+        found = _detected(opened, name, _whole(architecture), filetype)
+        declared = {
             "name": name,
             "architecture": _whole(architecture) or found.get("architecture", _ARCH),
             "filetype": filetype or found.get("filetype", ""),
@@ -60,17 +73,17 @@ def upload(
             "base_image": base_image,
             "filename": file.name,
         }
-        said["sha256"], size = sending.digest(opened)
-        upload_id = sending.send(api, opened, size, said)
+        declared["sha256"], size = sending.digest(opened)
+        upload_id = sending.send(api, opened, size, declared)
     _follow(api, upload_id, no_wait, as_json)
 
 
 def _follow(
     api: Api, upload_id: int, no_wait: bool, as_json: bool, *, takes_any: bool = False
 ) -> None:
-    """Wait for the end of an upload and tell it; exit code 1 when it is no image.
+    """Wait until an upload ends and print the outcome; exit code 1 if it isn't an image.
 
-    takes_any: nobody said what it is, so it is declared as what it is found to be.
+    takes_any: no type was declared, so the detected one is.
     """
     found = _ended(api, upload_id, no_wait)
     right = found["report"].get("suggested", {}).get("filetype")
@@ -80,9 +93,9 @@ def _follow(
     if as_json:
         output.print_json(found)
     elif no_wait:
-        click.echo(f"Upload {upload_id} is {found['state']}. Next: slipway uploads list")
+        output.line(f"Upload {upload_id} is {found['state']}. Next: slipway upload list")
     else:
-        _tell(found)
+        _print_outcome(found)
     if found["state"] in ("rejected", "failed"):
         sys.exit(1)
 
@@ -95,39 +108,36 @@ def _ended(api: Api, upload_id: int, no_wait: bool) -> dict[str, Any]:
     return _wait(api, upload_id)
 
 
-def _look(file: BinaryIO, name: str, architecture: str, filetype: str | None) -> dict[str, str]:
-    """What the head of a file suggests; leaves with exit code 1 when it is not what was said."""
+def _detected(file: BinaryIO, name: str, architecture: str, filetype: str | None) -> dict[str, str]:
+    """What the head of a file suggests; raises Problem if it contradicts the declaration."""
+    from webapp.inspection import HEAD, REJECT, WORDS, Declared, inspect_head
+
     size = file.seek(0, 2)
     file.seek(0)
     report = inspect_head(file.read(HEAD), Declared.of(name, architecture, filetype or ""), size)
     if report.is_convertible:
         report.announce_conversion()
     if report.verdict == REJECT and (not filetype or Declared(filetype).word in WORDS):
-        _tell_report(report.as_dict())
+        _print_report(report.as_dict())
         raise Problem("Nothing was sent.", code="upload-rejected")
     return report.suggested
 
 
 def _whole(architecture: str | None) -> str:
-    """With the subarch that is meant where none is said."""
+    """With the subarch ``generic`` unless there is one."""
     architecture = architecture or ""
     return f"{architecture}/generic" if architecture and "/" not in architecture else architecture
 
 
-@click.group("uploads")
-def uploads_group() -> None:
-    """Uploads under way: list, fetch, declare anew, drop."""
-
-
-@uploads_group.command("list")
-@click.option("--all", "everything", is_flag=True, help="Those that ended, too.")
-@talks
+@upload_group.command("list")
+@click.option("--all", "everything", is_flag=True, help="Include finished uploads.")
+@with_api
 def list_uploads(everything: bool, api: Api, as_json: bool) -> None:
-    """List uploads, the newest first.
+    """List uploads, newest first.
 
     \b
     Example:
-      slipway uploads list
+      slipway upload list
     """
     found = api.get("/uploads", is_open=None if everything else True)
     if as_json:
@@ -147,19 +157,19 @@ def list_uploads(everything: bool, api: Api, as_json: bool) -> None:
             )
             for row in found["items"]
         ],
-        empty="No upload is under way. Next: slipway upload FILE --name NAME",
+        empty="No uploads in progress. Next: slipway upload FILE --name NAME",
     )
 
 
-@uploads_group.command("fetch")
+@upload_group.command("fetch")
 @click.argument("place", metavar="URL|PATH")
-@click.option("--name", required=True, help="Such as web-server, esxi/8.0 or windows/win2022.")
-@click.option("--sha256", default="", help="Of the file; needed for a URL.")
+@click.option("--name", required=True, help=_NAME)
+@click.option("--sha256", default="", help="SHA-256 of the file; required for a URL.")
 @click.option("--arch", "architecture", default=_ARCH, show_default=True, help="ARCH/SUBARCH.")
-@click.option("--filetype", help="tgz, ddgz, ddxz, ddraw, ….  [default: what it is]")
-@click.option("--title", default="", help="A title for people.")
-@click.option("--no-wait", is_flag=True, help="Do not wait until it was got and checked.")
-@talks
+@click.option("--filetype", help=_FILETYPE)
+@click.option("--title", default="", help="Display name.")
+@click.option("--no-wait", is_flag=True, help="Don't wait for the download and verification.")
+@with_api
 def fetch(
     place: str,
     name: str,
@@ -171,12 +181,14 @@ def fetch(
     api: Api,
     as_json: bool,
 ) -> None:
-    """Let the server get a file: from URL, or from PATH below its SLIPWAY_IMPORT_DIR.
+    """Let the server fetch a file from a URL or a folder.
+
+    PATH is relative to the server's SLIPWAY_IMPORT_DIR.
 
     \b
     Examples:
-      slipway uploads fetch https://lab.example/web.tgz --sha256 DIGEST --name web-server
-      slipway uploads fetch esxi8.dd.gz --name esxi/8.0
+      slipway upload fetch https://lab.example/web.tgz --sha256 DIGEST --name web-server
+      slipway upload fetch esxi8.dd.gz --name esxi/8.0
     """
     body = {
         "name": name,
@@ -191,52 +203,54 @@ def fetch(
     _follow(api, int(begun["id"]), no_wait, as_json, takes_any=not filetype)
 
 
-@uploads_group.command("declare")
+@upload_group.command("change")
 @click.argument("upload_id", metavar="ID", type=int)
-@click.option("--name", help="Another name.")
-@click.option("--arch", "architecture", help="Another ARCH/SUBARCH.")
-@click.option("--filetype", help="What it really is, such as ddgz.")
-@click.option("--title", help="Another title.")
-@click.option("--no-wait", is_flag=True, help="Do not wait until it was checked again.")
-@talks
-def declare(upload_id: int, no_wait: bool, api: Api, as_json: bool, **changes: str | None) -> None:
-    """Say anew what an upload is, after it was stopped; it is checked again.
+@click.option("--name", help="New name.")
+@click.option("--arch", "architecture", help="New ARCH/SUBARCH.")
+@click.option("--filetype", help="New file type, e.g. ddgz.")
+@click.option("--title", help="New display name.")
+@click.option("--no-wait", is_flag=True, help="Don't wait for verification.")
+@with_api
+def change_upload(
+    upload_id: int, no_wait: bool, api: Api, as_json: bool, **changes: str | None
+) -> None:
+    """Correct an upload's details and check it again.
 
     \b
     Example:
-      slipway uploads declare 7 --filetype ddgz
+      slipway upload change 7 --filetype ddgz
     """
     body = {key: value for key, value in changes.items() if value is not None}
     if not body:
-        raise click.UsageError("nothing to change: give --filetype, --name, --arch or --title")
+        raise click.UsageError("nothing to change; use --filetype, --name, --arch or --title")
     api.call("PATCH", f"/uploads/{upload_id}", body)
     _follow(api, upload_id, no_wait, as_json)
 
 
-@uploads_group.command("drop")
+@upload_group.command("discard")
 @click.argument("upload_id", metavar="ID", type=int)
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@talks
-def drop(upload_id: int, yes: bool, api: Api, as_json: bool) -> None:
-    """Forget an upload with its bytes.
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@with_api
+def discard(upload_id: int, yes: bool, api: Api, as_json: bool) -> None:
+    """Discard an upload and the data received.
 
     \b
     Example:
-      slipway uploads drop 7
+      slipway upload discard 7
     """
     found = api.get(f"/uploads/{upload_id}")
     if not yes:
-        words = f"Drop {output.size(found['received'])} of {found['name']}?"
-        click.confirm(words, abort=True, err=True)
+        output.confirm(f"Discard {output.size(found['received'])} of {found['name']}?")
     api.call("DELETE", f"/uploads/{upload_id}")
-    if as_json:
-        output.print_json(found)
-    else:
-        click.echo(f"Dropped upload {upload_id}.")
+    output.result(found, as_json, f"Discarded upload {upload_id}.")
+
+
+former(upload_group, "declare", change_upload)
+former(upload_group, "drop", discard)
 
 
 def _work_here() -> None:
-    """Without a worker on this machine the command finishes the upload itself."""
+    """Finish the upload in this process, which needs no worker."""
     from webapp.services.uploads import work
     from webapp.storage.leases import new_owner
 
@@ -245,18 +259,19 @@ def _work_here() -> None:
 
 def _wait(api: Api, upload_id: int) -> dict[str, Any]:
     found: dict[str, Any] = _asked(api, upload_id)
-    with output.progress("Checking", found["size"]) as advance:
+    left = f"Upload {upload_id} continues; to see it: slipway upload list"
+    with output.interruptible(left), output.progress("Checking", found["size"]) as advance:
         while found["state"] in ("checking", "fetching"):
             is_fetching = found["state"] == "fetching"
-            words = "Fetching" if is_fetching else "Checking"
+            words = f"{'Fetching' if is_fetching else 'Checking'} {found['name']}"
             advance(found["received" if is_fetching else "checked"], found["size"], words)
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
             found = _asked(api, upload_id)
     return found
 
 
 def _asked(api: Api, upload_id: int) -> dict[str, Any]:
-    """How an upload is; a server that is being started anew is waited for."""
+    """The state of an upload; waits for a server that is restarting."""
     patience = time.monotonic() + sending.PATIENCE_S
     while True:
         try:
@@ -264,25 +279,23 @@ def _asked(api: Api, upload_id: int) -> dict[str, Any]:
         except Unreachable:
             if time.monotonic() > patience:
                 raise
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
 
 
-def _tell_report(report: dict[str, Any]) -> None:
+def _print_report(report: dict[str, Any]) -> None:
     if report.get("words"):
-        click.echo(report["words"][0].upper() + report["words"][1:])
+        output.line(report["words"][0].upper() + report["words"][1:])
     for reason in report.get("reasons", []):
-        click.echo(f"slipway: {reason['grade']}: {reason['message']}", err=True)
+        output.error(f"{reason['grade']}: {reason['message']}")
         if reason["next_step"]:
-            click.echo(f"  Next: {reason['next_step']}", err=True)
+            output.line(f"  Next: {reason['next_step']}", err=True)
 
 
-def _tell(found: dict[str, Any]) -> None:
-    _tell_report(found["report"])
+def _print_outcome(found: dict[str, Any]) -> None:
+    _print_report(found["report"])
     if found["state"] == "done":
-        click.echo(
-            f"Machines get version {found['version']} of {found['name']} "
-            f"{found['architecture']} now."
-        )
+        image = f"{found['name']} {found['architecture']}"
+        output.line(f"Version {found['version']} of {image} is now current.")
         return
     problem = found["problem"] or {"what": f"The upload is {found['state']}.", "next_step": ""}
-    click.echo(f"slipway: {problem['what']} {problem['next_step']}".rstrip(), err=True)
+    output.error(f"{problem['what']} {problem['next_step']}".rstrip())

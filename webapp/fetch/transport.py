@@ -7,6 +7,7 @@ import functools
 import http.cookiejar
 import os
 import ssl
+import threading
 from typing import Any
 
 import certifi
@@ -69,9 +70,9 @@ _POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
 
 
 class _Adapter(HTTPAdapter):
-    """Use our connections and one TLS context that nothing can weaken."""
+    """Use our connections and one TLS context that nothing can weaken; None speaks no TLS."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext | None) -> None:
         self._context = context
         super().__init__(pool_maxsize=MAX_CONNECTIONS)
 
@@ -96,11 +97,29 @@ class _Adapter(HTTPAdapter):
 
 
 class _Session(requests.Session):
-    """A session that follows nothing.
+    """A session that follows nothing, and reads the CAs when it first needs them.
 
     requests reads the whole body of a redirect to prepare the next request,
     even when it is told not to follow; a stranger's body may have no end.
     """
+
+    def __init__(self, route: Route) -> None:
+        super().__init__()
+        self.adapters.clear()
+        self._tls = threading.Lock()
+        # Reading the system's CAs takes longer than a whole request to a mirror on the LAN.
+        uses_tls = bool(route.ca_file) or route.proxy_url.lower().startswith("https:")
+        context = _context(route.ca_file) if uses_tls else None
+        self.mount("http://", _Adapter(context))
+        if context is not None:
+            self.mount("https://", _Adapter(context))
+
+    def get_adapter(self, url: str | bytes) -> Any:
+        """See requests."""
+        with self._tls:
+            if "https://" not in self.adapters and str(url).lower().startswith("https:"):
+                self.mount("https://", _Adapter(_default_context()))
+        return super().get_adapter(url)  # type: ignore[arg-type]
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         return None
@@ -108,7 +127,7 @@ class _Session(requests.Session):
 
 def new_session(route: Route) -> requests.Session:
     """Make the session of one route. Raises FetchProblem for a bad CA file or proxy URL."""
-    session = _Session()
+    session = _Session(route)
     session.trust_env = False
     session.headers.clear()
     session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=()))
@@ -121,9 +140,6 @@ def new_session(route: Route) -> requests.Session:
                 next_step="Correct the proxy of the source.",
             )
         session.proxies = {"http": route.proxy_url, "https": route.proxy_url}
-    adapter = _Adapter(_context(route.ca_file))
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
     return session
 
 

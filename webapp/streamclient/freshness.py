@@ -23,7 +23,7 @@ SHOWN_NAMES = 3
 LATER = "The mirror is probably in the middle of an update; try again in a few minutes."
 _CONFIRM = (
     "Ask the publisher, or confirm these products on the boot source "
-    "(`slipway sources change ID --confirm PRODUCT`) to use the rest."
+    "(`slipway source change ID --confirm PRODUCT`) to use the rest."
 )
 BY_HAND = (
     "Index and document have the same date, so this isn't an update in progress and won't heal "

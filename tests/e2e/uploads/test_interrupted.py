@@ -157,7 +157,7 @@ def test_a_server_that_is_started_anew_goes_on_with_uploads(
     sending = subprocess.Popen(
         [SLIPWAY, *command], env=slipway.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    wait_until(lambda: '"receiving"' in slipway.cli("uploads", "list", "--json"), "it has begun")
+    wait_until(lambda: '"receiving"' in slipway.cli("upload", "list", "--json"), "it has begun")
     chance = random.Random(7)
     for _ in range(3):
         time.sleep(0.2 + chance.random())

@@ -436,7 +436,7 @@ def test_the_command_says_it_and_its_exit_code_tells(tmp_path: Any) -> None:
     wrong.write_bytes(gz(disks.root_tar()))
     done = CliRunner().invoke(cli, ["inspect", str(good), "--filetype", "ddgz"])
     assert done.exit_code == 0
-    assert "OK to upload as ddgz" in done.output
+    assert "Ready to upload as ddgz." in done.output
     done = CliRunner().invoke(cli, ["inspect", str(wrong), "--filetype", "ddgz", "--json"])
     assert done.exit_code == 1
     told = json.loads(done.output)

@@ -141,19 +141,19 @@ def test_the_command_pulls_and_says_what_it_did(
     planned = run(*args, "--dry-run", "--filter", "ftype=squashfs")
     assert planned.exit_code == 0
     assert squashfs_of(upstream) in planned.output
-    assert "Would fetch 1 file " in planned.output
+    assert "Would download 1 file " in planned.output
     assert not folder.exists()
 
     done = run(*args, "--max", "2")
     assert done.exit_code == 0
-    assert f"Fetched {len(upstream.items())} files" in done.output
+    assert f"Downloaded {len(upstream.items())} files" in done.output
     assert signing_key.fingerprint in done.output
 
     again = run(*args, "--max", "2")
     assert "Unchanged" in again.output
 
     fewer = run(*args, "--filter", "ftype=squashfs")
-    assert "--prune removes them" in fewer.output
+    assert "Use --prune to remove" in fewer.output
     pruned = run(*args, "--filter", "ftype=squashfs", "--prune")
     assert "Removed" in pruned.output
     assert set(tree_of(folder)) == {squashfs_of(upstream), *documents_of(upstream)}

@@ -264,11 +264,11 @@ def test_ones_own_factor_is_not_removed_without_a_code(region: Flask) -> None:
 def test_the_command_line_removes_a_factor(
     app: Flask, maria: Visitor, phone: Phone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from webapp.cli import admin, main
+    from webapp.cli import accounts, main
 
-    monkeypatch.setattr(admin, "app_context", app.app_context)
+    monkeypatch.setattr(accounts, "app_context", app.app_context)
     run = FlaskCliRunner(app).invoke
-    words = ["admin", "reset-two-factor", "Maria"]
+    words = ["user", "reset-two-factor", "Maria"]
     assert run(main.cli, words).output == "Removed the second factor of maria.\n"
     assert run(main.cli, words).output == "maria had no second factor.\n"
     with app.app_context():

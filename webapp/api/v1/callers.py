@@ -50,7 +50,7 @@ class Caller:
         if self.user is None:
             raise NotFound(
                 "The command line on this machine has no account.",
-                next_step="Name a user, e.g. `slipway admin token NAME`.",
+                next_step="Name a user, e.g. `slipway token create NAME`.",
             )
         return self.user
 
@@ -67,7 +67,7 @@ def identify(request: Request) -> Caller:
             where="the Authorization header",
             expected="Bearer slp_…",
             got=kind[:20] or "none",
-            next_step="Create one on your account page or with `slipway admin token NAME`.",
+            next_step="Create one on your account page or with `slipway token create NAME`.",
         )
     found = tokens.check(token.strip())
     if found is None:

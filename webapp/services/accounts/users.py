@@ -247,7 +247,7 @@ def setup_problem() -> SetupProblem:
         expected="the link that Slipway printed at its last start",
         got="an old, used or altered link",
         next_step="Restart Slipway, which prints a new link, "
-        "or run `slipway admin create NAME` on the server.",
+        "or run `slipway user create NAME` on the server.",
     )
 
 

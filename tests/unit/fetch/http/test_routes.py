@@ -174,6 +174,19 @@ def test_an_unknown_ca_is_refused(tmp_path: Path) -> None:
     assert (problem.code, "certificate" in problem.got) == ("http-tls", True)
 
 
+def test_the_cas_are_read_for_https_only(
+    server: MirrorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read() -> None:
+        raise FetchProblem("The CAs were read.", code="cas-read")
+
+    monkeypatch.setattr("webapp.fetch.transport._default_context", read)
+    with Fetcher() as fetcher:
+        assert isinstance(fetcher.metadata(server.url + "document"), Fetched)
+    with Fetcher() as fetcher, pytest.raises(FetchProblem, match=r"The CAs were read\."):
+        fetcher.metadata(server.url.replace("http:", "HTTPS:") + "document")
+
+
 @pytest.mark.parametrize("content", [None, "", "no certificate"])
 def test_a_ca_file_that_cannot_be_used_is_refused(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "broken.pem"
