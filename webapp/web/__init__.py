@@ -21,6 +21,7 @@ def register(app: Flask) -> None:
         setup,
         shell,
         sources,
+        storage,
         tokens,
         two_factor,
         uploads,
@@ -43,6 +44,7 @@ def register(app: Flask) -> None:
     app.register_blueprint(images.blueprint)
     app.register_blueprint(sources.blueprint)
     app.register_blueprint(imports.blueprint)
+    app.register_blueprint(storage.blueprint)
     app.register_blueprint(accounts.blueprint)
     app.register_blueprint(two_factor.blueprint)
     app.register_blueprint(setup.blueprint)

@@ -44,6 +44,7 @@ NAV = (
     NavItem("imports.index", "Imports", has_pill=True),
     NavItem("uploads.index", "Uploads", Role.ADMINISTRATOR),
     NavItem("vmware.index", "VMware"),
+    NavItem("storage.index", "Storage"),
 )
 
 

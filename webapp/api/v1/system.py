@@ -22,6 +22,7 @@ from webapp.api.v1.schemas import (
 from webapp.config import table
 from webapp.extensions import settings
 from webapp.services.accounts.tokens import Scope
+from webapp.services.blobs import scrubbing
 from webapp.services.overview import health, status, store
 from webapp.services.system import events, live_settings
 from webapp.severity import Severity
@@ -59,6 +60,42 @@ class HealthResponse(ResponseModel):
     checks: list[CheckResponse]
 
 
+class ScrubPass(ResponseModel):
+    """The last pass that checked stored files."""
+
+    finished_at: datetime
+    files: int
+    bytes: int
+    damaged: int
+    seconds: float
+
+
+class ScrubResponse(ResponseModel):
+    """How far the stored bytes have been read and checked again.
+
+    days: every file is checked within so many; 0: only on request. rate: bytes per
+    second, 0 without a limit. The counts are of what is due or was asked for.
+    """
+
+    days: int
+    rate: int
+    is_running: bool
+    files_done: int
+    files_total: int
+    bytes_done: int
+    bytes_total: int
+    seconds_left: int | None
+    all_checked_since: datetime | None
+    damaged: int
+    last_pass: ScrubPass | None
+
+
+class ScrubRequest(RequestModel):
+    """Check every stored file now. rate: MiB per second for this pass, 0 without a limit."""
+
+    rate: int | None = Field(None, ge=0, le=100_000)
+
+
 class StoreResponse(ResponseModel):
     """What the store holds."""
 
@@ -70,6 +107,7 @@ class StoreResponse(ResponseModel):
     unfinished_bytes: int
     uploads_open: int
     damaged: int
+    scrub: ScrubResponse
 
 
 class EventFilter(Paging):
@@ -126,7 +164,15 @@ def read_health(call: PlainCall) -> HealthResponse:
 @routes("GET", "/store", Scope.READ)
 def read_store(call: PlainCall) -> StoreResponse:
     """Show what the store holds."""
-    return StoreResponse(**store.of_store())
+    scrub = ScrubResponse.model_validate(scrubbing.status())
+    return StoreResponse(**store.of_store(), scrub=scrub)
+
+
+@routes("POST", "/store/scrub", Scope.IMPORT, status=202)
+def start_scrub(call: Call[Empty, ScrubRequest]) -> ScrubResponse:
+    """Read and check every stored file, in the background."""
+    scrubbing.request(call.actor, call.body.rate)
+    return ScrubResponse.model_validate(scrubbing.status())
 
 
 @routes("GET", "/events", Scope.READ)

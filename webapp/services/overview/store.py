@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from importlib.metadata import version as _version
 from typing import Any
 
@@ -11,7 +10,6 @@ from sqlalchemy import func, select
 
 from webapp.extensions import db, settings, store
 from webapp.models import OPEN_UPLOADS, Blob, BlobState, Upload
-from webapp.services.blobs import scrubbing
 
 
 def version() -> str:
@@ -42,5 +40,4 @@ def of_store() -> dict[str, Any]:
         "unfinished_bytes": sum(partial.received for partial in partials),
         "uploads_open": db.session.scalar(open_uploads) or 0,
         "damaged": states.get(BlobState.BAD, (0, 0))[0],
-        "scrub": dataclasses.asdict(scrubbing.status()),
     }
