@@ -33,7 +33,7 @@ class SettingsProblem(Problem):
 
 def _refuse(name: str, expected: str, got: str) -> SettingsProblem:
     return SettingsProblem(
-        f"{name} has a wrong value.",
+        f"{name} has an invalid value.",
         where=name,
         expected=expected,
         got=repr(got),
@@ -51,7 +51,7 @@ def _path(name: str, value: str) -> Path:
     try:
         return Path(value).expanduser().absolute()
     except RuntimeError:
-        raise _refuse(name, "a path; there is no such user", value) from None
+        raise _refuse(name, "a path of an existing user", value) from None
 
 
 def _switch(name: str, value: str) -> bool:
@@ -85,7 +85,7 @@ def _bind(name: str, value: str) -> str:
     host, _, port = value.rpartition(":")
     is_number = port.isascii() and port.isdigit() and len(port) < 6
     if not host or not is_number or not 0 < int(port) < 65536:
-        raise _refuse(name, "ADDRESS:PORT, such as 0.0.0.0:5240 or [::]:5240", value)
+        raise _refuse(name, "ADDRESS:PORT, e.g. 0.0.0.0:5240 or [::]:5240", value)
     return value
 
 
@@ -94,10 +94,10 @@ def _http_url(name: str, value: str) -> str:
         parts = urlsplit(value)
         _ = parts.port
     except ValueError:
-        raise _refuse(name, "an http:// or https:// address", value) from None
+        raise _refuse(name, "an http:// or https:// URL", value) from None
     is_odd = parts.query or parts.fragment or any(c.isspace() or not c.isprintable() for c in value)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or is_odd:
-        raise _refuse(name, "an http:// or https:// address without a password", value)
+        raise _refuse(name, "an http:// or https:// URL without a password", value)
     return value.rstrip("/") + "/"
 
 
@@ -133,13 +133,13 @@ def _networks(name: str, value: str) -> tuple[str, ...]:
         try:
             ipaddress.ip_network(part)
         except ValueError:
-            raise _refuse(name, "networks such as 10.0.0.0/8,fd00::/8", part) from None
+            raise _refuse(name, "networks, e.g. 10.0.0.0/8,fd00::/8", part) from None
     return parts
 
 
 def _accel(name: str, value: str) -> str:
     if value and not (value.startswith("/") and value.endswith("/")):
-        raise _refuse(name, "a path such as /_store/", value)
+        raise _refuse(name, "a path, e.g. /_store/", value)
     return value
 
 
@@ -155,7 +155,7 @@ def _set(default: str, text: str, parse: Callable[[str, str], Any], *, secret: b
 class Settings:
     """Every setting, typed and checked. ``{data}`` in a default is the data folder."""
 
-    data_dir: Path = _set("./var", "Folder of the database, the store and the kept secrets", _path)
+    data_dir: Path = _set("./var", "Data directory (database, images, secrets)", _path)
     database_url: str = _set(
         "sqlite:///{data}/slipway.db",
         "Region's database: sqlite or postgresql",
@@ -171,80 +171,76 @@ class Settings:
     queue_url: str = _set(
         "sqlite:///{data}/queue.db", "Queue that wakes the worker", _queue_url, secret=True
     )
-    web_bind: str = _set("0.0.0.0:5240", "Address and port of pages and REST", _bind)
+    web_bind: str = _set("0.0.0.0:5240", "Address and port of the web UI and APIs", _bind)
     rack_bind: str = _set("0.0.0.0:5248", "Address and port that machines fetch from", _bind)
     public_url: str = _set(
         "",
-        "Address of the pages as people type it; https turns on secure cookies",
+        "Public URL of the web UI; https turns on secure cookies",
         lambda name, value: _http_url(name, value) if value else "",
     )
     rack_url: str = _set(
         "",
-        "Address of the rack as machines see it, for the URLs that are shown",
+        "URL of the rack as machines see it, for URLs on pages",
         lambda name, value: _http_url(name, value) if value else "",
     )
     secret_key: str = _set(
         "",
-        "Signs cookies and encrypts kept passwords; made and kept when absent",
+        "Signs cookies and encrypts stored passwords; generated if unset",
         _text,
         secret=True,
     )
     default_source_url: str = _set(
-        "https://images.maas.io/ephemeral-v3/daily/", "Boot source of a first start", _http_url
+        "https://images.maas.io/ephemeral-v3/daily/",
+        "Boot source created at first start",
+        _http_url,
     )
     default_keyring: str = _set(
         "/usr/share/keyrings/ubuntu-cloudimage-keyring.gpg", "Keyring of that source", _text
     )
-    default_release: str = _set("noble", "Ubuntu release selected at a first start", _text)
-    defaults: bool = _set("on", "Create the default source and selection at a first start", _switch)
+    default_release: str = _set("noble", "Ubuntu release selected at first start", _text)
+    defaults: bool = _set("on", "Create the default source and selection at first start", _switch)
     single_source: bool = _set(
-        "off", "Stop managing images on the page when there is more than one source", _switch
+        "off", "Make pages read-only if there is more than one source", _switch
     )
     import_interval: int = _set("60", "Minutes between automatic imports", _number(1, 10080))
-    downloads: int = _set("2", "Files downloaded side by side", _number(1, 16))
+    downloads: int = _set("2", "Files downloaded in parallel", _number(1, 16))
     retire_grace: int = _set(
         "1800",
-        "Seconds that a replaced version stays for machines in mid-boot",
+        "Seconds to keep a replaced version for machines still booting",
         _number(0, 31 * 86400),
     )
-    keep_uploads: int = _set(
-        "3", "Versions of an uploaded image that stay to be rolled back to", _number(1, 100)
+    keep_uploads: int = _set("3", "Versions of an uploaded image to keep", _number(1, 100))
+    upload_max_gb: int = _set("64", "Maximum size of an upload, in GiB", _number(1, 4096))
+    import_dir: Path = _set("{data}/import", "Folder for uploads by server path", _path)
+    upload_days: int = _set("7", "Days before an abandoned upload is discarded", _number(1, 365))
+    stale_days: int = _set("14", "Days before an index counts as stale", _number(1, 3650))
+    metadata_max_mb: int = _set(
+        "64", "Maximum size of an index or products file, in MiB", _number(1, 1024)
     )
-    upload_max_gb: int = _set("64", "Largest file that can be uploaded, in GiB", _number(1, 4096))
-    import_dir: Path = _set(
-        "{data}/import", "Folder whose files can be uploaded by their path on the server", _path
-    )
-    upload_days: int = _set(
-        "7", "Days after which an upload that nobody goes on with is dropped", _number(1, 365)
-    )
-    stale_days: int = _set("14", "Days after which an old index is called stale", _number(1, 3650))
-    metadata_max_mb: int = _set("64", "Largest index or products file, in MiB", _number(1, 1024))
     deny_networks: tuple[str, ...] = _set(
-        "", "Networks that a boot source may never lead to, besides link-local", _networks
+        "", "Networks boot sources may not use, as well as link-local", _networks
     )
-    web_workers: int = _set("2", "Processes for pages and REST", _number(1, 64))
-    web_threads: int = _set("16", "Threads in each of them", _number(1, 1024))
+    web_workers: int = _set("2", "Processes for the web UI and APIs", _number(1, 64))
+    web_threads: int = _set("16", "Threads per process", _number(1, 1024))
     rack_workers: int = _set("2", "Processes for machines", _number(1, 64))
-    rack_threads: int = _set("128", "Threads in each of them: one a machine", _number(1, 4096))
+    rack_threads: int = _set("128", "Threads per process (one per machine)", _number(1, 4096))
     accel_prefix: str = _set(
         "",
-        "nginx location for X-Accel-Redirect, such as /_store/; empty: send it ourselves",
+        "nginx location for X-Accel-Redirect, e.g. /_store/; empty: send files directly",
         _accel,
     )
     trusted_proxies: int = _set(
-        "0", "Proxies in front of us whose X-Forwarded-* headers count", _number(0, 8)
+        "0", "Number of trusted reverse proxies (X-Forwarded-* headers)", _number(0, 8)
     )
     scrub_days: int = _set(
-        "30", "Days within which every stored byte is checked again; 0: never", _number(0, 3650)
+        "30", "Days within which every stored file is re-checked; 0: never", _number(0, 3650)
     )
     scrub_rate: int = _set(
-        "20", "MiB per second that this reads at most; 0: no limit", _number(0, 100_000)
+        "20", "Maximum MiB per second for that check; 0: no limit", _number(0, 100_000)
     )
-    event_days: int = _set("90", "Days that events are kept", _number(1, 3650))
-    log_level: str = _set(
-        "info", "Least level of the log", _choice("debug", "info", "warning", "error")
-    )
-    log_format: str = _set("text", "Log lines as text or json", _choice("text", "json"))
+    event_days: int = _set("90", "Days to keep events", _number(1, 3650))
+    log_level: str = _set("info", "Minimum log level", _choice("debug", "info", "warning", "error"))
+    log_format: str = _set("text", "Log format: text or json", _choice("text", "json"))
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @classmethod
@@ -279,9 +275,9 @@ class Settings:
             kept = replace(self, secret_key=_kept_key(path))
         except OSError as error:
             raise SettingsProblem(
-                "The data folder cannot be used.",
+                "The data folder can't be used.",
                 where=str(self.data_dir),
-                expected="a folder that this user may write",
+                expected="a folder that this user can write to",
                 got=error.strerror or str(error),
                 next_step="Set SLIPWAY_DATA_DIR to such a folder, or change its owner.",
             ) from error

@@ -260,17 +260,17 @@ def as_problem(error: Exception) -> DatabaseProblem | None:
     """
     if isinstance(error, CommandError):
         return DatabaseProblem(
-            "The database cannot be brought to that shape.",
+            "The database can't be migrated to that revision.",
             code="database-revision",
-            expected="a revision that is known here",
+            expected="a known revision",
             got=str(error),
-            next_step="Name a revision of migrations/versions, `head`, or a step such as `-1`.",
+            next_step="Name a revision of migrations/versions, `head`, or a step, e.g. `-1`.",
         )
     if isinstance(error, DBAPIError):
         return DatabaseProblem(
-            "The database cannot be used.",
+            "The database can't be used.",
             expected="a connection that can read and write",
             got=str(error.orig).strip().partition("\n")[0],
-            next_step="Check SLIPWAY_DATABASE_URL, that the server runs, and the free space.",
+            next_step="Check SLIPWAY_DATABASE_URL, that the server is running, and the free space.",
         )
     return None

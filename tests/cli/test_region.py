@@ -43,7 +43,7 @@ def test_a_database_that_does_not_answer_is_a_sentence_without_its_password(
     url = "postgresql://slipway:hunter2@127.0.0.1:1/slipway"
     for words in (("status",), ("run",), ("worker",)):
         sentence = refused(slipway(*words, SLIPWAY_DATABASE_URL=url))
-        assert "The database cannot be used." in sentence
+        assert "The database can't be used." in sentence
         assert "hunter2" not in sentence
 
 

@@ -85,12 +85,12 @@ def test_verify_says_in_one_sentence_why_not_and_prints_nothing(
     for file, keyring, words in (
         (altered, good, "changed after it was signed"),
         (documents / "index.sjson", other, "key"),
-        (documents / "index.json", good, "not signed"),
+        (documents / "index.json", good, "isn't signed"),
         (page, good, "HTML page"),
-        (tmp_path / "nowhere", good, "does not exist"),
+        (tmp_path / "nowhere", good, "doesn't exist"),
         (tmp_path, good, ""),
         (documents / "index.sjson", page, "public key"),
-        (documents / "index.sjson", tmp_path / "nowhere", "does not exist"),
+        (documents / "index.sjson", tmp_path / "nowhere", "doesn't exist"),
     ):
         assert words in refused(slipway("verify", file, "--keyring", keyring))
 

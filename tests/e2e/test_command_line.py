@@ -166,7 +166,7 @@ def test_a_file_is_got_by_the_server_and_declared_anew(place: Terminal) -> None:
     upload_id = str(place.json("upload", "list")["items"][0]["id"])
     done = place.run("upload", "change", upload_id, "--filetype", "ddgz")
     assert "is now current" in done
-    assert "no such file" in place.run("upload", "fetch", "none", "--name", "x", code=1)
+    assert "File not found" in place.run("upload", "fetch", "none", "--name", "x", code=1)
     assert "needs the SHA-256" in place.run(
         "upload", "fetch", "http://127.0.0.1:9/x", "--name", "x", code=1
     )
@@ -175,9 +175,9 @@ def test_a_file_is_got_by_the_server_and_declared_anew(place: Terminal) -> None:
 def test_mistakes_are_told_in_words(place: Terminal) -> None:
     assert "There's no image nothing" in place.run("image", "show", "nothing", code=1)
     assert "expected OS/RELEASE" in place.run("image", "select", "noble", code=2)
-    assert "There is no such boot source" in place.run("source", "show", "7", code=1)
+    assert "Boot source not found" in place.run("source", "show", "7", code=1)
     assert "No import is running" in place.run("import", "stop", code=1)
-    assert "not a setting" in place.run("setting", "set", "x", "y", code=1)
+    assert "isn't an image setting" in place.run("setting", "set", "x", "y", code=1)
     elsewhere = ("--url", "http://127.0.0.1:9/")
     env = {**place.env, "SLIPWAY_TOKEN": "slp_x"}
     env.pop("SLIPWAY_TOKEN_FILE", None)

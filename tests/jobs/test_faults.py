@@ -165,10 +165,10 @@ def test_what_does_not_fit_is_refused_before_the_first_byte(
     (failure,) = failures(run)
     assert (run.state, failure.code) == ("failed", "store-full")
     assert (failure.expected, failure.got) == (
-        f"room for {needed} bytes",
-        f"room for {needed - 1} bytes",
+        f"{needed} bytes free",
+        f"{needed - 1} bytes free",
     )
-    assert "2 images that are not selected any more can be deleted" in failure.next_step
+    assert "2 images that are no longer selected can be deleted" in failure.next_step
     assert not lab.fetched()
     assert (images(), set(store().digests())) == (before, held)
     assert transfers(run) == []

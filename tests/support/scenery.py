@@ -220,7 +220,7 @@ def ended_imports(source: BootSource) -> ImportRun:
     for hours, state, size, summary in (
         (26, "failed", 0, "No boot source could be read."),
         (25, "succeeded", 1_412_000_000, "2 images stored."),
-        (24, "stopped", 120_000_000, "Stopped on request."),
+        (24, "stopped", 120_000_000, "Stopped by user."),
     ):
         factories.import_run(
             state=state,

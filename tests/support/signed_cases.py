@@ -168,7 +168,7 @@ INSIDE = (
          lambda: good().replace(b"SHA512\n\n", b"SHA512\n", 1)),
     Case("NUL in the text", "signature-malformed",
          lambda: good().replace(UPDATED, UPDATED + b"\0")),
-    Case("dash not escaped", "signature-malformed", lambda: in_lines(good(), b"-x")),
+    Case("unescaped dash", "signature-malformed", lambda: in_lines(good(), b"-x")),
     Case("BEGIN line inside the text", "signature-several",
          lambda: in_lines(good(), BEGIN.rstrip())),
     Case("text in the signature block", "signature-malformed",

@@ -136,7 +136,7 @@ def test_the_server_gets_a_file_from_its_own_folder(app: Flask) -> None:
     folder.mkdir()
     (folder / "disk.gz").write_bytes(DISK)
     answer = visitor.post("/uploads/fetch", {**FORM, "place": "nothing", "sha256": ""})
-    assert (answer.status_code, "There is no such file" in answer.text) == (422, True)
+    assert (answer.status_code, "File not found" in answer.text) == (422, True)
     answer = visitor.post("/uploads/fetch", {**FORM, "place": "http://127.0.0.1:9/x", "sha256": ""})
     assert "needs the SHA-256" in answer.text
     where = leads_to(visitor.post("/uploads/fetch", {**FORM, "place": "disk.gz", "sha256": ""}))

@@ -105,10 +105,10 @@ class AddressRule:
         address = ip_address(text.partition("%")[0])
         reach = reach_of(address)
         if reach is None:
-            raise _refused("Nothing may be fetched from this kind of address.", where, address)
+            raise _refused("This kind of address isn't allowed.", where, address)
         for network in self.deny_networks:
             if network.version == address.version and address in network:
-                raise _refused("This network is denied by a setting.", where, address)
+                raise _refused("This network is blocked by a setting.", where, address)
         if limit is not None and reach > limit:
             raise _refused(
                 f"A redirect led from a {limit.name.lower()} address to a "
@@ -149,7 +149,7 @@ def _refused(what: str, where: str, address: object) -> FetchProblem:
         what,
         code="address-refused",
         where=where,
-        expected="an address that a mirror may have",
+        expected="an allowed mirror address",
         got=str(address),
         next_step="Correct the URL of the source, or ask the mirror's operator about the redirect.",
     )

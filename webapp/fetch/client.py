@@ -209,7 +209,7 @@ def _too_large(where: str, cap: int, got: str) -> FetchProblem:
         where=where,
         expected=f"at most {cap} bytes",
         got=got,
-        next_step="Check the URL; if the document is right, raise the limit in the settings.",
+        next_step="Check the URL. If the document is right, raise the limit in the settings.",
     )
 
 

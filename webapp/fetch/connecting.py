@@ -49,11 +49,11 @@ def connect(host: str, port: int) -> tuple[socket.socket, str]:
     reason = last.strerror if last and last.strerror else "no address answered"
     whom = "proxy" if call.is_proxied else "server"
     raise FetchProblem(
-        f"The {whom} cannot be reached.",
+        f"Can't reach the {whom}.",
         code="http-proxy" if call.is_proxied else "http-connection",
         where=call.where,
         got=reason,
-        next_step=f"Check the {whom}'s address, that it runs, and the firewall between.",
+        next_step=f"Check the {whom}'s address, that it is running, and the firewall.",
         is_temporary=True,
     ) from last
 
@@ -94,15 +94,15 @@ def _resolve(host: str, port: int, call: Call) -> list[tuple[int, Any]]:
         except queue.Empty:
             call.tick()
             if time.monotonic() > until:
-                raise call.timeout("The name service does not answer.") from None
+                raise call.timeout("DNS doesn't respond.") from None
     if not found:
         raise FetchProblem(
-            "The name of the server is not known.",
+            "Host not found.",
             code="http-connection",
             where=call.where,
-            expected="a name that the name service knows",
+            expected="a name that DNS resolves",
             got=host,
-            next_step="Check the spelling of the URL and this machine's name service.",
+            next_step="Check the spelling of the URL and this server's DNS.",
             is_temporary=True,
         )
     return found

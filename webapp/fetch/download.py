@@ -75,13 +75,13 @@ class Download:
             self._writer.commit()
         except BlobMismatch as mismatch:
             return FetchProblem(
-                "The mirror's file is not the one that the signed stream describes.",
+                "The mirror's file doesn't match the signed stream.",
                 code="hash-mismatch",
                 where=self._where,
                 expected=mismatch.expected,
                 got=mismatch.got,
-                next_step="The mirror is damaged or in the middle of an update; "
-                "try later or use another mirror.",
+                next_step="The mirror is corrupt or being updated. "
+                "Try later or use another mirror.",
             )
         return None
 
@@ -182,7 +182,7 @@ class Download:
     def _no_resume(self, answer: Answer, expected: str, got: str) -> FetchProblem:
         self._may_resume = False
         return FetchProblem(
-            "The mirror does not continue the file correctly; it is fetched from its start.",
+            "The mirror can't resume this file correctly. It is downloaded from the start.",
             code="http-range",
             where=answer.where,
             expected=expected,
@@ -193,13 +193,12 @@ class Download:
 
     def _wrong_size(self, where: str, got: int) -> FetchProblem:
         return FetchProblem(
-            "The mirror's file has another size than the signed stream says.",
+            "The mirror's file doesn't have the size in the signed stream.",
             code="size-mismatch",
             where=where,
             expected=f"{self._size} bytes",
             got=f"{got} bytes",
-            next_step="The mirror is damaged or in the middle of an update; "
-            "try later or use another mirror.",
+            next_step="The mirror is corrupt or being updated. Try later or use another mirror.",
         )
 
     def _receive(self, answer: Answer) -> None:
@@ -222,13 +221,13 @@ class Download:
         if answer.length is None and answer.readinto(view[:1]):
             self._writer.discard()
             raise FetchProblem(
-                "The mirror's file is longer than the signed stream says.",
+                "The mirror's file is longer than the signed stream declares.",
                 code="size-mismatch",
                 where=answer.where,
                 expected=f"{self._size} bytes",
                 got="more",
-                next_step="The mirror is damaged or in the middle of an update; "
-                "try later or use another mirror.",
+                next_step="The mirror is corrupt or being updated. "
+                "Try later or use another mirror.",
             )
 
     def _start_over(self) -> None:

@@ -104,13 +104,12 @@ class Requester:
         home = _origin(checked_url(url))
         if self._login and not self._is_clear_fine and is_in_clear(url):
             raise FetchProblem(
-                "The login of this source would go over plain http.",
+                "The credentials of this source would be sent over plain http.",
                 code="login-in-clear",
                 where=shown(url),
-                expected="https://, or somebody's word that it may be read on the way",
+                expected="https, or your consent to send them over http",
                 got="http://",
-                next_step="Change the source: use its https:// address, or accept that anybody on "
-                "the way can read the login.",
+                next_step="Edit the source: use an https URL, or allow sending over plain http.",
             )
         is_home = True
         call = Call(shown(url), self.limits, self._rule, is_stopped, max_bytes=max_bytes)
@@ -131,7 +130,7 @@ class Requester:
             if call.reach is not None:
                 call.limit = min(call.reach, call.limit if call.limit is not None else call.reach)
         raise FetchProblem(
-            "The server redirects in circles.",
+            "The server redirects in a loop.",
             code="http-redirect",
             where=call.where,
             expected=f"at most {self.limits.redirects} redirects",
@@ -177,7 +176,7 @@ def _authorization(route: Route) -> str:
     if route.auth_kind == "bearer" and re.fullmatch(r"[\x21-\x7e]+", route.secret):
         return f"Bearer {route.secret}"
     raise FetchProblem(
-        "The credentials of this source cannot be sent.",
+        "The credentials of this source can't be sent.",
         code="url-invalid",
         expected="a user name without a colon and a password, or a token without spaces",
         next_step="Enter the credentials again.",
@@ -210,7 +209,7 @@ def _target(answer: Answer, url: str) -> str:
 
 def _bad_redirect(where: str, got: str) -> FetchProblem:
     return FetchProblem(
-        "The server redirects to where we do not go.",
+        "This redirect isn't allowed.",
         code="http-redirect",
         where=where,
         expected="http:// or https:// and never from https down to http",
@@ -236,10 +235,10 @@ def _coding(headers: Mapping[str, str]) -> str:
 def encoding_problem(where: str) -> FetchProblem:
     """The server encodes what it was asked to send as it is."""
     return FetchProblem(
-        "The server sends the file encoded, though that was not asked for.",
+        "The server sends the file encoded, which wasn't requested.",
         code="http-encoding",
         where=where,
         expected="the file as it is (Accept-Encoding: identity)",
         got="Content-Encoding or Transfer-Encoding",
-        next_step="Switch compression off for these files at the mirror or the proxy.",
+        next_step="Turn off compression for these files on the mirror or the proxy.",
     )

@@ -115,4 +115,4 @@ class Stopped(FetchProblem):
     code = "stopped"
 
     def __init__(self, where: str = "") -> None:
-        super().__init__("Stopped on request.", where=where)
+        super().__init__("Stopped by user.", where=where)

@@ -29,11 +29,10 @@ LIBRARY_ERRORS = (
 
 _NEXT_STEPS = {
     401: "Enter the user name and password, or the token, of this source.",
-    403: "Check that this machine and its credentials may read the mirror.",
-    404: "The mirror may be in the middle of an update or hold only a part; "
-    "try later or use another mirror.",
+    403: "Check that this server and its credentials can read the mirror.",
+    404: "The mirror may be incomplete or being updated. Try later or use another mirror.",
     407: "Correct the user name and password in the proxy's URL.",
-    429: "The mirror wants fewer requests; try again later.",
+    429: "The mirror is rate-limiting requests. Try again later.",
 }
 
 
@@ -53,7 +52,7 @@ def checked_url(url: str) -> str:
     reason = _url_fault(url)
     if reason:
         raise FetchProblem(
-            "This is not a URL that can be fetched.",
+            "This URL can't be fetched.",
             code="url-invalid",
             where=shown(url),
             expected="http:// or https:// with a host, without user name and spaces",
@@ -89,7 +88,7 @@ def status_problem(status: int, where: str, headers: Mapping[str, str]) -> Fetch
     except ValueError:
         name = ""
     is_temporary = status in TEMPORARY
-    usual = "The mirror has trouble; try again later." if status >= 500 else ""
+    usual = "The mirror has a problem. Try again later." if status >= 500 else ""
     return FetchProblem(
         "The proxy refused the request." if status == 407 else "The server refused the request.",
         code="http-proxy" if status == 407 else "http-status",
@@ -119,13 +118,13 @@ def _retry_after(text: str) -> float | None:
 def html_problem(where: str, got: str) -> FetchProblem:
     """A web page came where a file was expected."""
     return FetchProblem(
-        "A web page came instead of the file; probably a proxy or a sign-in page answered.",
+        "A web page was sent instead of the file, probably by a proxy or a sign-in page.",
         code="http-html",
         where=where,
         expected="the file itself",
         got=got,
-        next_step="Open the URL in a browser on this network; set the source's proxy, "
-        "or sign this machine in.",
+        next_step="Open the URL in a browser on this network. Set the source's proxy, "
+        "or sign this server in.",
     )
 
 
@@ -137,7 +136,7 @@ def short_problem(where: str, expected: int | None, got: int) -> FetchProblem:
         where=where,
         expected="the rest of the file" if expected is None else f"{expected} bytes",
         got=f"{got} bytes",
-        next_step="Check the network between here and the mirror.",
+        next_step="Check the network between this server and the mirror.",
         is_temporary=True,
     )
 
@@ -151,12 +150,12 @@ def translate(error: BaseException, where: str) -> FetchProblem:
     for cause in chain:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return FetchProblem(
-                "The server's certificate is not trusted.",
+                "The server's certificate isn't trusted.",
                 code="http-tls",
                 where=where,
                 expected="a valid certificate for this host from a known CA",
                 got=cause.verify_message,
-                next_step="Check the host name and this machine's clock, or name the CA file "
+                next_step="Check the host name and this server's clock, or set the CA file "
                 "that signed it.",
             )
     if any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in chain):
@@ -169,7 +168,7 @@ def translate(error: BaseException, where: str) -> FetchProblem:
                 where=where,
                 expected="TLS 1.2 or newer",
                 got=(cause.reason or "a broken connection").replace("_", " ").lower(),
-                next_step="Check that the port speaks https and that nothing between breaks it.",
+                next_step="Check that the port speaks HTTPS.",
                 is_temporary=True,
             )
     if any(isinstance(cause, http.client.IncompleteRead) for cause in chain):
@@ -177,19 +176,19 @@ def translate(error: BaseException, where: str) -> FetchProblem:
     broken = (ConnectionError, TimeoutError, http.client.RemoteDisconnected, BrokenPipeError)
     if any(isinstance(cause, broken) for cause in chain):
         return FetchProblem(
-            "The connection was broken off.",
+            "The connection was lost.",
             code="http-connection",
             where=where,
-            next_step="Check the network between here and the mirror.",
+            next_step="Check the network between this server and the mirror.",
             is_temporary=True,
         )
     return FetchProblem(
-        "The server's answer is not valid HTTP.",
+        "The server's response isn't valid HTTP.",
         code="http-invalid",
         where=where,
-        expected="an HTTP answer with headers of a sane size",
+        expected="an HTTP response with headers of normal size",
         got=type(chain[-1]).__name__,
-        next_step="Check that the URL's port is that of a web server.",
+        next_step="Check that the URL's port belongs to a web server.",
     )
 
 
@@ -197,7 +196,7 @@ def _proxy_problem(chain: list[BaseException], where: str) -> FetchProblem:
     found = (re.match(r"Tunnel connection failed: (\d{3})", str(cause)) for cause in chain)
     status = next((int(match[1]) for match in found if match), 0)
     return FetchProblem(
-        "The proxy did not connect us.",
+        "The proxy connection failed.",
         code="http-proxy",
         where=where,
         got=f"HTTP status {status}" if status else "",

@@ -134,7 +134,7 @@ def new_session(route: Route) -> requests.Session:
     if route.proxy_url:
         if not route.proxy_url.lower().startswith(("http://", "https://")):
             raise FetchProblem(
-                "This kind of proxy cannot be used.",
+                "This kind of proxy isn't supported.",
                 code="http-proxy",
                 expected="http://host:port or https://host:port",
                 next_step="Correct the proxy of the source.",
@@ -151,7 +151,7 @@ def _context(ca_file: str) -> ssl.SSLContext:
         context.load_verify_locations(cafile=ca_file)
     except OSError as error:  # ssl.SSLError is one
         raise FetchProblem(
-            "The CA file of this source cannot be used.",
+            "The CA file of this source can't be used.",
             code="http-tls",
             where=ca_file,
             expected="a readable file with PEM certificates",

@@ -70,13 +70,13 @@ class Call:
         if self.is_stopped():
             raise Stopped(self.where)
         if self.deadline is not None and now > self.deadline:
-            raise self.timeout("The server took too long for the whole answer.")
+            raise self.timeout("The server took too long to respond.")
 
     def silent(self, seconds: float) -> None:
         """Judge a silence that is still going on."""
         self.tick()
         if seconds >= self.limits.read_s:
-            raise self.timeout(f"The server was silent for {self.limits.read_s:g} seconds.")
+            raise self.timeout(f"The server sent nothing for {self.limits.read_s:g} seconds.")
 
     def received(self, count: int, seconds: float) -> None:
         """Judge bytes that came after so many seconds of waiting.
@@ -86,7 +86,7 @@ class Call:
         self._bytes += count
         if self.max_bytes is not None and self._bytes > self.max_bytes:
             raise FetchProblem(
-                "The server sends without an end.",
+                "The server sent an endless response.",
                 code="http-too-large",
                 where=self.where,
                 expected=f"at most {self.max_bytes} bytes with headers and framing",
@@ -120,7 +120,7 @@ class Call:
             what,
             code="http-timeout",
             where=self.where,
-            next_step="Check the network and the proxy between here and the mirror.",
+            next_step="Check the network and the proxy between this server and the mirror.",
             is_temporary=True,
         )
 
@@ -189,7 +189,7 @@ class GuardedTLSSocket(ssl.SSLSocket):
                 except TimeoutError:
                     call.tick()
                     if time.monotonic() > until:
-                        raise call.timeout("The server does not answer in TLS.") from None
+                        raise call.timeout("The server doesn't respond over TLS.") from None
         except FetchProblem:
             self.close()
             raise

@@ -41,7 +41,7 @@ def create(request: Request, actor: str, origin: str, place: str) -> Response:
     _demand_version(request)
     length = request.headers.get("Upload-Length", "")
     if not length:
-        raise InvalidFields({"Upload-Length": ["Say how many bytes will come."]})
+        raise InvalidFields({"Upload-Length": ["Enter the number of bytes."]})
     said = _metadata(request.headers.get("Upload-Metadata", ""))
     declared = fields.Declared(
         name=said["name"],
@@ -75,10 +75,10 @@ def patch(request: Request, upload_id: int) -> Response:
     _demand_version(request)
     upload = uploads.find(upload_id)
     if request.mimetype != BYTES:
-        raise Problem("Bytes come as another type here.", code="body-type", expected=BYTES)
+        raise Problem("Wrong content type for upload data.", code="body-type", expected=BYTES)
     offset = request.headers.get("Upload-Offset", "")
     if not _NUMBER.fullmatch(offset):
-        raise InvalidFields({"Upload-Offset": ["Say at which byte these go on."]})
+        raise InvalidFields({"Upload-Offset": ["Enter the offset of these bytes."]})
     _append(request, upload, int(offset))
     return _answer(204, upload)
 
@@ -145,7 +145,7 @@ def _checked(
     def check() -> None:
         if found.digest() != expected:
             raise UploadProblem(
-                "These bytes were damaged on their way.",
+                "These bytes were damaged in transit.",
                 code="upload-checksum",
                 expected=f"sha256 {expected.hex()}",
                 got=f"sha256 {found.hexdigest()}",
@@ -170,7 +170,7 @@ def _demand_version(request: Request) -> None:
     got = request.headers.get("Tus-Resumable", "")
     if got != VERSION:
         raise Problem(
-            "This version of tus is not spoken here.",
+            "This version of tus isn't supported.",
             code="tus-version",
             where="Tus-Resumable",
             expected=VERSION,

@@ -66,7 +66,7 @@ class MirrorFolder:
             # What another tool mirrored has its documents there; files are checked anyway.
             if names and not names & {STATE_FOLDER, "streams"}:
                 raise MirrorProblem(
-                    "The folder holds other things than a mirror.",
+                    "The folder contains something other than a mirror.",
                     code="mirror-foreign",
                     where=str(self.path),
                     expected="a new or empty folder, or one with an earlier mirror",
@@ -115,7 +115,7 @@ class MirrorFolder:
                 return None
             if not stat.S_ISREG(found.st_mode):
                 raise MirrorProblem(
-                    "Something else is in the place of a file of the mirror.",
+                    "Something else is in the way of a mirror file.",
                     code="mirror-folder",
                     where=str(self.path / path),
                     expected="a regular file",
@@ -232,7 +232,7 @@ class MirrorFolder:
                 raise full(where, needed=None, free=None) from error
             is_link = error.errno in (errno.ELOOP, errno.ENOTDIR)
             raise MirrorProblem(
-                "The folder of the mirror cannot be used.",
+                "The mirror's folder can't be used.",
                 code="mirror-folder",
                 where=where,
                 expected="folders and files, and no links" if is_link else "read and write access",
@@ -246,11 +246,10 @@ class MirrorFolder:
 def full(where: str, *, needed: int | None, free: int | None) -> MirrorProblem:
     """There is no room for the mirror."""
     return MirrorProblem(
-        "There is not enough room for the mirror.",
+        "Not enough disk space for the mirror.",
         code="mirror-full",
         where=where,
         expected="more free space" if needed is None else f"{needed} bytes",
         got="none left" if free is None else f"{free} bytes free",
-        next_step="Free some space, or pull less with --filter and --max; "
-        "the next pull goes on where this one stopped.",
+        next_step="Free up space, or pull less with --filter and --max. The next pull resumes.",
     )

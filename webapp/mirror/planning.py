@@ -57,10 +57,10 @@ def _of_product(
 
 def _bad_path(path: str, flaw: str) -> MirrorProblem:
     return MirrorProblem(
-        "The stream cannot be kept as files.",
+        "The stream can't be stored as files.",
         code="mirror-bad-path",
         where=path,
         expected="a path of its own for each file",
         got=flaw,
-        next_step="Tell the publisher of the stream; nothing was changed here.",
+        next_step="Contact the publisher of the stream. Nothing was changed.",
     )

@@ -83,11 +83,11 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MirrorProblem(
-            "The folder of the mirror cannot be made.",
+            "The mirror's folder can't be created.",
             code="mirror-folder",
             where=str(folder),
             got=error.strerror or str(error),
-            next_step="Choose another folder or make it first.",
+            next_step="Choose another folder or create it first.",
         ) from error
 
 
@@ -161,12 +161,12 @@ class _Pull:
         if wanted or not (self._filters or (prune and self._state.files)):
             return
         raise MirrorProblem(
-            "No file of the stream is wanted, so nothing was changed.",
+            "No files match, so nothing was changed.",
             code="mirror-nothing-wanted",
             where=self._source.url.root,
             expected="at least one file" + (" that the filters match" if self._filters else ""),
             got="none",
-            next_step="Check the filters and the stream; --dry-run shows what would come.",
+            next_step="Check the filters and the stream. --dry-run shows what would be downloaded.",
         )
 
     def _read(self) -> tuple[Snapshot, list[WantedFile]]:

@@ -130,10 +130,10 @@ def _write(path: Path, content: bytes) -> None:
 
 def _damaged(folder: Path, got: str) -> MirrorProblem:
     return MirrorProblem(
-        "The memory of this mirror is damaged.",
+        "The state of this mirror is damaged.",
         code="mirror-state",
         where=str(folder),
         got=got,
-        next_step="Compare the source with its publisher's, then remove this folder; "
-        "the next pull checks every file again.",
+        next_step="Compare the source with its publisher's, then remove this folder. "
+        "The next pull checks every file again.",
     )

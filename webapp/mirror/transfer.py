@@ -135,11 +135,11 @@ def _incomplete(failures: Sequence[Problem], total: int) -> MirrorProblem:
     """Not everything came; says why by the first of them."""
     first = failures[0]
     return MirrorProblem(
-        f"{len(failures)} of {total} files did not come, so the index stays as it was. "
+        f"{len(failures)} of {total} files failed, so the index wasn't changed. "
         f"The first: {first.what}",
         code="mirror-incomplete",
         where=first.where,
         expected=first.expected,
         got=first.got,
-        next_step=first.next_step or "Pull again; what came is kept.",
+        next_step=first.next_step or "Pull again. Complete files are kept.",
     )

@@ -274,7 +274,7 @@ def checked_digest(sha256: str) -> str:
     """
     if not isinstance(sha256, str) or not _DIGEST.fullmatch(sha256):
         raise StoreProblem(
-            "This is not a sha256.",
+            "This isn't a SHA-256.",
             code="blob-digest-invalid",
             expected="64 lower-case hex digits",
             got=repr(sha256)[:80],
@@ -286,7 +286,7 @@ def checked_size(size: int) -> int:
     """Give the size back if a blob can have it. Raises StoreProblem (blob-size-invalid)."""
     if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= MAX_BLOB:
         raise StoreProblem(
-            "A blob cannot have this size.",
+            "A blob can't have this size.",
             code="blob-size-invalid",
             expected=f"0 to {MAX_BLOB} bytes",
             got=repr(size)[:80],

@@ -39,9 +39,9 @@ class StoreFull(StoreProblem):
         super().__init__(
             "The store is full.",
             where=where,
-            expected=f"room for {needed} bytes",
-            got="less" if free is None else f"room for {free} bytes",
-            next_step="Free some space or delete images; the next run goes on where this stopped.",
+            expected=f"{needed} bytes free",
+            got="less" if free is None else f"{free} bytes free",
+            next_step="Free up space or delete images. The next run resumes.",
         )
         self.needed = needed
         self.free = free
@@ -54,7 +54,7 @@ class BlobMissing(StoreProblem):
 
     def __init__(self, sha256: str) -> None:
         super().__init__(
-            "The store does not hold these bytes.",
+            "These bytes aren't in the store.",
             where=f"sha256 {sha256}",
             next_step="Import the image again.",
         )
@@ -67,9 +67,9 @@ class BlobBusy(StoreProblem):
 
     def __init__(self, sha256: str) -> None:
         super().__init__(
-            "Somebody else is writing the same bytes just now.",
+            "The same bytes are already being written.",
             where=f"sha256 {sha256}",
-            next_step="Wait for the other writer; its result serves both.",
+            next_step="Wait for the other writer to finish.",
         )
 
 
@@ -85,11 +85,11 @@ class BlobMismatch(StoreProblem):
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _NEXT = {
-    errno.ENOENT: "Mount the volume or create the folder, then start again.",
-    errno.EACCES: "Give the user that Slipway runs as the right to read and write it.",
-    errno.EPERM: "Give the user that Slipway runs as the right to read and write it.",
+    errno.ENOENT: "Mount the volume or create the folder, then restart.",
+    errno.EACCES: "Give the user that Slipway runs as read and write access.",
+    errno.EPERM: "Give the user that Slipway runs as read and write access.",
     errno.EROFS: "Mount the volume for writing.",
-    errno.EIO: "Check the disk (its kernel messages name the fault) and its cables.",
+    errno.EIO: "Check the disk and the kernel log.",
 }
 
 
@@ -98,11 +98,11 @@ def problem_of(error: OSError, root: Path, *, needed: int = 0) -> StoreProblem:
     if error.errno in _FULL:
         return StoreFull(str(root), needed=needed, free=free_of(root))
     return StoreUnusable(
-        "The store's folder cannot be used.",
+        "The store's folder can't be used.",
         where=str(error.filename or root),
         expected="a folder that can be read and written",
         got=error.strerror or str(error),
-        next_step=_NEXT.get(error.errno or 0, "Check the folder and the disk it lies on."),
+        next_step=_NEXT.get(error.errno or 0, "Check the folder and its disk."),
     )
 
 
@@ -132,10 +132,10 @@ def wrong_hash(sha256: str, got: str) -> BlobMismatch:
 
 def _mismatch(sha256: str, code: str, expected: str, got: str) -> BlobMismatch:
     return BlobMismatch(
-        "The bytes are not those that were promised.",
+        "The bytes don't match what was declared.",
         code=code,
         where=f"sha256 {sha256}",
         expected=expected,
         got=got,
-        next_step="Try again; if it stays so, the source is damaged or lies.",
+        next_step="Try again. If it persists, the source is corrupt or untrustworthy.",
     )

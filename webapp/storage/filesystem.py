@@ -51,11 +51,11 @@ class FilesystemStore:
             self._demand_marker()
             if layout.blobs.stat().st_dev != layout.partials.stat().st_dev:
                 raise StoreUnusable(
-                    "The folders of the store lie on two file systems.",
+                    "The store's folders are on two file systems.",
                     where=str(layout.root),
                     expected="sha256 and partial on one, so that a rename can publish a blob",
                     got="two",
-                    next_step="Mount one volume on the store's folder, not inside of it.",
+                    next_step="Mount one volume on the store's folder, not inside it.",
                 )
             if self.free_bytes() == 0:
                 raise StoreFull(str(layout.root), needed=1, free=0)
@@ -215,10 +215,10 @@ class FilesystemStore:
                 "The store's folder is used by something else.",
                 code="store-foreign",
                 where=str(layout.root),
-                expected=f"an empty folder, or one with our {layout.marker.name} file",
+                expected=f"an empty folder, or one with a {layout.marker.name} file",
                 got=f"{foreign[0].name} without it",
-                next_step="Choose another folder; if these are Slipway's blobs, "
-                f"restore or make an empty file {layout.marker.name} there.",
+                next_step="Choose another folder. If these are Slipway's blobs, "
+                f"restore or create an empty file {layout.marker.name} there.",
             )
         layout.root.mkdir(mode=0o750, exist_ok=True)
         with suppress(FileExistsError):
@@ -235,14 +235,14 @@ class FilesystemStore:
         """Tell "that blob is not there" from "the whole volume is not there"."""
         if not self._layout.marker.is_file():
             raise StoreUnusable(
-                "The store's folder is not there.",
+                "The store's folder doesn't exist.",
                 code="store-missing",
                 where=str(self._layout.root),
-                expected=f"our {self._layout.marker.name} file in it",
+                expected=f"a {self._layout.marker.name} file in it",
                 got="none",
                 next_step="Mount its volume, or point SLIPWAY_STORE_DIR to the right folder. If "
-                f"its images are lost, make an empty file {self._layout.marker.name} there: the "
-                "next import fetches them again.",
+                f"its images are lost, create an empty file {self._layout.marker.name} there: the "
+                "next import downloads them again.",
             )
 
     @contextmanager

@@ -30,7 +30,7 @@ def open_store(
     if kind == "database":
         return DatabaseStore(engine)
     raise StoreUnusable(
-        "There is no such kind of store.",
+        "Unknown kind of store.",
         expected="filesystem or database",
         got=repr(kind)[:80],
         next_step="Set SLIPWAY_STORE to one of them.",

@@ -154,11 +154,11 @@ class Transactions:
             return StoreFull(self.where, needed=needed, free=self._free_on_disk())
         # Only the first line: those after it may repeat the statement's values.
         return StoreUnusable(
-            "The database of the store cannot be used.",
+            "The store's database can't be used.",
             where=self.where,
-            expected="a database that can be read and written, of the newest revision",
+            expected="a writable database with the latest schema",
             got=(str(cause).splitlines() or [type(cause).__name__])[0][:300],
-            next_step="Check that it runs and has room, then run `slipway db upgrade`.",
+            next_step="Check that it is running and has free space, then run `slipway db upgrade`.",
         )
 
     @contextmanager

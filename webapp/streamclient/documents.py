@@ -190,12 +190,12 @@ class Documents:
         most = 2 * self._fetcher.limits.metadata_bytes
         if self._bytes > most:
             raise DocumentProblem(
-                "The documents of the stream are too large together.",
+                "The documents of the stream are too large in total.",
                 code="stream-too-large",
                 where=where,
                 expected=f"at most {most} bytes",
                 got="more",
-                next_step="If the stream is right, raise the limit of metadata in the settings.",
+                next_step="If the stream is right, raise SLIPWAY_METADATA_MAX_MB.",
             )
 
 

@@ -47,8 +47,7 @@ def check_not_ahead(updated: datetime, *, now: datetime, where: str) -> None:
             where=where,
             expected=f"at most one day after {_day(now)}",
             got=_day(updated),
-            next_step="Check the clock of this machine first; when it is right, tell the "
-            "publisher.",
+            next_step="Check this server's clock. If it's right, contact the publisher.",
         )
 
 
@@ -56,13 +55,13 @@ def check_not_older(updated: datetime, *, known: datetime | None, where: str) ->
     """Refuse an old document that is played again. Raises DocumentProblem (stream-rollback)."""
     if known is not None and updated < known:
         raise DocumentProblem(
-            "The mirror offers an older state of the stream than the one we have.",
+            "The mirror offers an older version of the stream than the stored one.",
             code="stream-rollback",
             where=where,
             expected=f"{_day(known)} or later",
             got=_day(updated),
-            next_step="The mirror lags behind or somebody replays old files: try later or use "
-            "another mirror. If the publisher went back on purpose, add the source anew.",
+            next_step="The mirror lags behind, or old files are being replayed. Try later or use "
+            "another mirror. If the publisher rolled back on purpose, add the source again.",
         )
 
 
@@ -73,8 +72,8 @@ def changed_in_place(updated: datetime, *, where: str) -> DocumentProblem:
         code="stream-changed-in-place",
         where=where,
         expected=f"a date after {_day(updated)}, or the same content",
-        got="other content with the same date",
-        next_step="Ask the publisher; if it was on purpose, add the source anew.",
+        got="different content with the same date",
+        next_step="Contact the publisher. If it was on purpose, add the source again.",
     )
 
 
@@ -150,7 +149,7 @@ def left_out_warning(left_out: Sequence[Skipped], where: str) -> Problem | None:
         code="stream-left-out",
         where=where,
         got="; ".join(shown) + rest,
-        next_step="Tell the publisher of the stream.",
+        next_step="Contact the publisher of the stream.",
     )
 
 
@@ -166,12 +165,12 @@ def stale_warning(
     if updated is None or now - updated <= timedelta(days=stale_days):
         return None
     return Problem(
-        f"The stream has not changed for {(now - updated).days} days.",
+        f"The stream hasn't changed for {(now - updated).days} days.",
         code="stream-stale",
         where=where,
         expected=f"a change at least every {stale_days} days",
         got=_day(updated),
-        next_step="Compare with the publisher's own mirror: this one may have stopped updating.",
+        next_step="Compare it with the publisher's own mirror. This one may have stopped updating.",
     )
 
 
@@ -186,7 +185,7 @@ def key_warning(keyring: Keyring | None, fingerprint: str, *, now: datetime) -> 
         code="key-expires-soon",
         where=fingerprint,
         got=_day(min(ends)),
-        next_step="Get the publisher's renewed key and put it into the keyring before that day.",
+        next_step="Get the publisher's renewed key and add it to the keyring before that day.",
     )
 
 
@@ -195,7 +194,7 @@ def skipped_warning(entries: Sequence[IndexEntry], *, where: str) -> Problem | N
     if not entries:
         return None
     return Problem(
-        f"{len(entries)} documents of the index are of a kind that is not read here.",
+        f"{len(entries)} documents of the index are of an unsupported kind.",
         code="stream-entry-skipped",
         where=where,
         expected="products:1.0 documents of images",
@@ -206,16 +205,16 @@ def skipped_warning(entries: Sequence[IndexEntry], *, where: str) -> Problem | N
 def empty_warning(where: str) -> Problem:
     """Nothing in the stream can be used."""
     return Problem(
-        "The stream offers no image that can be used here.",
+        "The stream doesn't offer any usable images.",
         code="stream-empty",
         where=where,
-        next_step="Check the address: another stream of this mirror may hold the images.",
+        next_step="Check the URL. Another stream of this mirror may have the images.",
     )
 
 
 def _mixed(where: str, expected: str, got: str, next_step: str) -> DocumentProblem:
     return DocumentProblem(
-        "The index and the document it names are of two different states.",
+        "The index and a document it lists don't match.",
         code="stream-mixed",
         where=where,
         expected=expected,

@@ -142,21 +142,21 @@ class _Reader:
         for entry in index.entries:
             if self._path(entry) == self._index_path:
                 raise DocumentProblem(
-                    "The index names itself.",
+                    "The index lists itself.",
                     code="stream-index-loop",
                     where=where,
                     got=ascii(entry.content_id)[:100],
-                    next_step="Tell the publisher of the stream.",
+                    next_step="Contact the publisher of the stream.",
                 )
         chosen = [entry for entry in index.entries if _is_read(entry)]
         if len(chosen) > MAX_DOCUMENTS:
             raise DocumentProblem(
-                "The index names too many documents.",
+                "The index lists too many documents.",
                 code="stream-too-large",
                 where=where,
                 expected=f"at most {MAX_DOCUMENTS}",
                 got=str(len(chosen)),
-                next_step="Check the address; a mirror of images has a handful.",
+                next_step="Check the URL. An image mirror has only a few.",
             )
         others = [entry for entry in index.entries if not _is_read(entry)]
         self._warnings.append(freshness.skipped_warning(others, where=where))

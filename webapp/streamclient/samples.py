@@ -42,7 +42,7 @@ class ItemCheck:
             return None
         rest = f" and {len(bad) - SHOWN_PATHS} more" if len(bad) > SHOWN_PATHS else ""
         return Problem(
-            f"The mirror lists files that it does not have: of {self.asked} looked at, "
+            f"The mirror lists files that it doesn't have: of {self.asked} checked, "
             f"{len(self.missing)} are missing and {len(self.other_size)} have another size.",
             code="stream-incomplete",
             where=", ".join(bad[:SHOWN_PATHS]) + rest,

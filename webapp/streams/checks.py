@@ -188,5 +188,5 @@ def problem(
         where=", ".join(at),
         expected=expected,
         got=got,
-        next_step="Tell the publisher of the stream.",
+        next_step="Contact the publisher of the stream.",
     )

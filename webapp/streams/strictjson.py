@@ -149,7 +149,7 @@ class _Parser:
             where=self._what,
             expected=expected,
             got=got,
-            next_step="Check that this is the address of a stream; if it is, tell its publisher.",
+            next_step="Check that this is the URL of a stream. If it is, contact its publisher.",
         ) from None
 
 

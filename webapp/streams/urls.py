@@ -101,7 +101,7 @@ def check_path(path: str, *, where: str) -> None:
             where=where,
             expected="plain segments below the mirror's root",
             got=ascii(path[:200]),
-            next_step="Tell the publisher of the stream.",
+            next_step="Contact the publisher of the stream.",
         )
 
 
@@ -153,38 +153,38 @@ def _invalid(
         f"{what}.",
         code="url-invalid",
         where="url",
-        expected=expected or "an address such as https://images.maas.io/ephemeral-v3/stable/",
+        expected=expected or "a URL, e.g. https://images.maas.io/ephemeral-v3/stable/",
         got=got,
-        next_step=next_step or "Correct the address of the boot source.",
+        next_step=next_step or "Correct the URL of the boot source.",
     )
 
 
 def _split(text: str) -> SplitResult:
     if not text:
-        raise _invalid("The address is empty")
+        raise _invalid("The URL is empty")
     if len(text) > MAX_URL:
         raise _invalid(
-            "The address is too long",
+            "The URL is too long",
             expected=f"at most {MAX_URL} characters",
             got=f"{len(text)} characters",
         )
     if "\\" in text or " " in text or UNPRINTABLE.search(text):
-        raise _invalid("The address holds a blank, a backslash or a control character")
+        raise _invalid("The URL contains a space, a backslash or a control character")
     try:
         parts = urlsplit(text)
         _ = parts.port
     except ValueError as error:
-        raise _invalid("The host or port of the address cannot be read") from error
+        raise _invalid("The host or port of the URL isn't valid") from error
     if "@" in parts.netloc:
         raise _invalid(
-            "The address holds a user name or password, which would end up in logs",
-            next_step="Remove it from the address and use the login fields of the source.",
+            "The URL contains a user name or password, which would end up in logs",
+            next_step="Remove it from the URL and use the authentication fields of the source.",
         )
     if parts.scheme not in _DEFAULT_PORTS:
-        raise _invalid("The address is not a web address", expected="http:// or https://")
+        raise _invalid("The URL isn't a web address", expected="http:// or https://")
     if "?" in text or "#" in text:
         raise _invalid(
-            "The address holds a query or a fragment, which has no meaning below it",
+            "The URL contains a query or a fragment, which isn't supported",
             next_step='Remove everything from "?" or "#" on.',
         )
     return parts
@@ -193,14 +193,14 @@ def _split(text: str) -> SplitResult:
 def _netloc(parts: SplitResult) -> str:
     host, port = _host(parts.hostname or ""), parts.port
     if port == 0:
-        raise _invalid("The port of the address is out of range", expected="1 to 65535", got="0")
+        raise _invalid("The port of the URL is out of range", expected="1 to 65535", got="0")
     is_default = port is None or port == _DEFAULT_PORTS[parts.scheme]
     return host if is_default else f"{host}:{port}"
 
 
 def _host(host: str) -> str:
     """The host as it goes on the wire: ASCII, lower case, IPv6 in brackets."""
-    problem = _invalid("The host of the address is not a valid name or address", got=ascii(host))
+    problem = _invalid("The host of the URL isn't a valid name or address", got=ascii(host))
     try:
         if ":" in host:
             if "%" in host:  # a zone means something on one machine only
@@ -228,18 +228,18 @@ def _segments(path: str) -> list[str]:
     try:
         segments = [unquote(part, errors="strict") for part in raw.split("/")] if raw else []
     except UnicodeDecodeError as error:
-        raise _invalid("The path of the address is not UTF-8", got=ascii(path[:200])) from error
+        raise _invalid("The path of the URL isn't UTF-8", got=ascii(path[:200])) from error
     for segment in segments:
         flaw = _segment_flaw(segment)
         if flaw:
-            raise _invalid(f"The path of the address {flaw}", got=ascii(path[:200]))
+            raise _invalid(f"The path of the URL {flaw}", got=ascii(path[:200]))
     return segments
 
 
 def _index(name: str) -> tuple[str, bool]:
     if not _INDEX_NAME.fullmatch(name):
         raise _invalid(
-            "The address names a file that is no index",
+            "The URL is for a file that isn't an index",
             expected="a name ending in .sjson, .json or .json.gpg",
             got=ascii(name),
         )

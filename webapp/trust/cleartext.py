@@ -32,14 +32,14 @@ _BEGIN_SIGNATURE = re.compile(rb"-----BEGIN PGP SIGNATURE-----\r?\n")
 _END_SIGNATURE = b"-----END PGP SIGNATURE-----"
 _ASK = "Ask the publisher for a plain clear-signed document (gpg --clearsign)."
 _UNSIGNED = (
-    "Use the signed document (.sjson). Where a mirror has none, its source can be marked as "
-    "unsigned, which means that nobody vouches for its images."
+    "Use the signed document (.sjson). If the mirror has none, mark its source as "
+    "unsigned, which means that no one vouches for its images."
 )
-_CHECK = "Check the address, and whether a proxy or a sign-in page answers instead of the mirror."
+_CHECK = "Check the URL, and whether a proxy or a sign-in page responds instead of the mirror."
 _OTHER = {
-    "signature-missing": ("The document is not signed.", _UNSIGNED),
-    "signature-wrong-kind": ("What came is not a clear-signed document.", _ASK),
-    "signature-not-a-document": ("What came is no document at all.", _CHECK),
+    "signature-missing": ("The document isn't signed.", _UNSIGNED),
+    "signature-wrong-kind": ("This isn't a clear-signed document.", _ASK),
+    "signature-not-a-document": ("This isn't a document.", _CHECK),
 }
 
 
@@ -49,7 +49,7 @@ def check_frame(raw: bytes, *, where: str) -> None:
         _refuse_other(raw, where)
     if long_line := _LONG_LINE.search(raw):
         raise SignatureProblem(
-            "A line of the signed document is too long to be checked safely: gpg cuts such lines.",
+            "A line of the signed document is too long to check: gpg truncates it.",
             code="signature-long-line",
             where=where,
             expected=f"lines of at most {MAX_LINE} bytes",
@@ -60,13 +60,13 @@ def check_frame(raw: bytes, *, where: str) -> None:
         _malformed(where, "a NUL byte")
     head = _HEAD.match(raw)
     if head is None:
-        _malformed(where, "other header lines than Hash, or no empty line after them")
+        _malformed(where, "header lines other than Hash, or no empty line after them")
     begin = _next_dashes(raw, head.end(), where)
     inside = _BEGIN_SIGNATURE.match(raw, begin)
     if inside is None:
         if raw.startswith(b"-----BEGIN PGP", begin):
             _several(where)
-        _malformed(where, "a line of text that begins with a dash not escaped")
+        _malformed(where, "a line that begins with an unescaped dash")
     end = _next_dashes(raw, inside.end(), where)
     if not raw.startswith(_END_SIGNATURE, end):
         _malformed(where, "something else inside the signature block")
@@ -74,7 +74,7 @@ def check_frame(raw: bytes, *, where: str) -> None:
     if b"-----BEGIN PGP" in rest:
         _several(where)
     if rest:
-        _unsigned_text("after", f"{len(rest)} bytes that nobody signed", where)
+        _unsigned_text("after", f"{len(rest)} unsigned bytes", where)
     _check_armored(raw[inside.end() : end], where)
 
 
@@ -92,12 +92,12 @@ def check_detached(signature: bytes, *, where: str) -> None:
     else:
         looks = sniff.describe(signature)
         raise SignatureProblem(
-            "This is not a detached signature.",
+            "This isn't a detached signature.",
             code=_code_of(looks) if looks in sniff.FOREIGN else "signature-wrong-kind",
             where=where,
             expected="a detached signature (gpg --detach-sign), armored or binary",
             got=looks,
-            next_step="Name the .gpg, .sig or .asc file that belongs to this document.",
+            next_step="Choose the .gpg, .sig or .asc file of this document.",
         )
 
 
@@ -107,7 +107,7 @@ def _check_armored(inside: bytes, where: str) -> None:
     try:
         decoded = packets.dearmor(inside)
     except ValueError as error:
-        _malformed(where, f"a signature block that cannot be read: {error}")
+        _malformed(where, f"an unreadable signature block: {error}")
     _check_packets(decoded, where)
 
 
@@ -115,9 +115,9 @@ def _check_packets(binary: bytes, where: str) -> None:
     try:
         tags = packets.tags(binary)
     except ValueError as error:
-        _malformed(where, f"a signature that cannot be read: {error}")
+        _malformed(where, f"an unreadable signature: {error}")
     if set(tags) != {packets.SIGNATURE}:
-        _malformed(where, "something else than signatures in the signature block")
+        _malformed(where, "something other than signatures in the signature block")
     if len(tags) > MAX_SIGNATURES:
         _malformed(where, f"more than {MAX_SIGNATURES} signatures")
 
@@ -127,12 +127,12 @@ def _next_dashes(raw: bytes, start: int, where: str) -> int:
     found = _DASHES.search(raw, start)
     if found is None:
         raise SignatureProblem(
-            "The signed document is cut off.",
+            "The signed document is truncated.",
             code="signature-cut-off",
             where=where,
             expected="the line " + _END_SIGNATURE.decode(),
             got="the end of the document",
-            next_step="Try again; when it stays so, tell the publisher of the mirror.",
+            next_step="Try again. If it persists, contact the publisher of the mirror.",
         )
     return found.start()
 
@@ -140,7 +140,7 @@ def _next_dashes(raw: bytes, start: int, where: str) -> int:
 def _refuse_other(raw: bytes, where: str) -> NoReturn:
     looks = sniff.describe(raw)
     if _BEGIN in raw:
-        _unsigned_text("before", "something that nobody signed", where)
+        _unsigned_text("before", "unsigned content", where)
     code = _code_of(looks)
     what, next_step = _OTHER[code]
     raise SignatureProblem(
@@ -161,7 +161,7 @@ def _code_of(looks: str) -> str:
 
 def _unsigned_text(side: str, got: str, where: str) -> NoReturn:
     raise SignatureProblem(
-        f"Something stands {side} the signed document.",
+        f"There is unsigned content {side} the signed document.",
         code=f"signature-text-{side}",
         where=where,
         expected=f"nothing {side} it",
@@ -172,7 +172,7 @@ def _unsigned_text(side: str, got: str, where: str) -> NoReturn:
 
 def _several(where: str) -> NoReturn:
     raise SignatureProblem(
-        "There is more than one signed block in the document.",
+        "The document has more than one signed block.",
         code="signature-several",
         where=where,
         expected="exactly one",
@@ -183,7 +183,7 @@ def _several(where: str) -> NoReturn:
 
 def _malformed(where: str, got: str) -> NoReturn:
     raise SignatureProblem(
-        "The signed document is not built as it has to be.",
+        "The signed document is malformed.",
         code="signature-malformed",
         where=where,
         expected="one clear-signed text with nothing but signatures in its signature block",

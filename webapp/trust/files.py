@@ -23,7 +23,7 @@ def read_bounded(path: str, *, max_bytes: int, what: str, problem: type[Problem]
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise problem(
-            f"The {what} does not exist.",
+            f"The {what} doesn't exist.",
             code=f"{code}-missing",
             where=where,
             next_step="Check the path, or put the file there.",
@@ -33,12 +33,12 @@ def read_bounded(path: str, *, max_bytes: int, what: str, problem: type[Problem]
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise problem(
-                f"The {what} is not a regular file.",
+                f"The {what} isn't a regular file.",
                 code=f"{code}-not-regular",
                 where=where,
                 expected="a regular file",
                 got="a folder, device, pipe or socket",
-                next_step="Save it as a file first and name that file.",
+                next_step="Save it as a file first, and use that file.",
             )
         data = _read_at_most(descriptor, max_bytes + 1)
     except OSError as error:
@@ -75,10 +75,10 @@ def _unreadable(
 ) -> Problem:
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return problem(
-        f"The {what} cannot be read.",
+        f"The {what} can't be read.",
         code=f"{what.replace(' ', '-')}-unreadable",
         where=where,
         expected="a readable file",
         got=reason or type(error).__name__,
-        next_step="Check the path and that the account Slipway runs as may read it.",
+        next_step="Check the path, and that the user Slipway runs as can read it.",
     )

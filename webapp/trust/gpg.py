@@ -100,7 +100,7 @@ def run(
             statuses = parse_statuses(status_file.read())
     except FileNotFoundError:
         raise GpgProblem(
-            f"The program {program} is not installed, so no signature can be checked.",
+            f"{program} isn't installed, so signatures can't be checked.",
             code="gpg-missing",
             expected=f"{program} on the PATH",
             got="no such program",
@@ -108,11 +108,11 @@ def run(
         ) from None
     except subprocess.TimeoutExpired:
         raise GpgProblem(
-            f"The program {program} did not finish in time and was stopped.",
+            f"{program} took too long and was stopped.",
             code="gpg-timeout",
             expected=f"an answer within {TIMEOUT_S:g} seconds",
             got="none",
-            next_step="Try again; when it stays so, the document or the keyring is suspect.",
+            next_step="Try again. If it persists, the document or the keyring is suspect.",
         ) from None
     except OSError as error:
         raise _failed(program, error.strerror or type(error).__name__) from None
@@ -137,8 +137,8 @@ def parse_statuses(raw: bytes) -> tuple[Status, ...]:
 
 def _failed(program: str, got: str) -> GpgProblem:
     return GpgProblem(
-        f"The program {program} could not do its work.",
-        expected="gpg that runs, and a temporary folder with room",
+        f"{program} failed.",
+        expected="a working gpg and free space in the temporary folder",
         got=got,
         next_step="Check the free space of the temporary folder (TMPDIR), memory and limits.",
     )

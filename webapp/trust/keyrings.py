@@ -18,10 +18,10 @@ _NAMES = {"1": "rsa", "3": "rsa", "17": "dsa"}  # RFC 4880 9.1; the others have 
 TROUBLES = {
     "key-revoked": "it was revoked by its owner",
     "key-expired": "it has expired",
-    "key-in-future": "it was made in the future, as this machine's clock has it",
-    "key-invalid": "its own signatures do not hold",
+    "key-in-future": "it was created in the future, according to this server's clock",
+    "key-invalid": "its own signatures are invalid",
     "key-weak": "it is too short to be safe",
-    "key-cannot-sign": "it is not for signing",
+    "key-cannot-sign": "it can't sign",
 }
 _EXPECTED = "one or more OpenPGP public keys, armored or binary"
 
@@ -45,7 +45,7 @@ _SECRET_TAGS = {packets.SECRET_KEY, packets.SECRET_SUBKEY}
 class KeyInfo:
     """One public key as gpg sees it.
 
-    ``is_valid`` is False when its own signatures do not hold, ``can_sign`` is
+    ``is_valid`` is False when its own signatures are invalid, ``can_sign`` is
     about this very key, not about its subkeys; ``is_expired`` is as of loading.
     """
 
@@ -138,7 +138,7 @@ def load_keyring(data: bytes, *, now: datetime | None = None) -> Keyring:
     troubles = [key.signing_trouble(now) for key in keys]
     if not keys:
         raise KeyringProblem(
-            "gpg on this machine understands no key in the keyring.",
+            "gpg on this server doesn't support any key in the keyring.",
             code="keyring-not-understood",
             expected="OpenPGP keys of version 4",
             got="keys of another version",
@@ -181,7 +181,7 @@ def _public_packets(data: bytes) -> bytes:
             code="keyring-empty",
             expected=_EXPECTED,
             got=sniff.EMPTY,
-            next_step="Paste the whole key, with its BEGIN and END lines, or choose its file.",
+            next_step="Paste the complete key, with its BEGIN and END lines, or choose its file.",
         )
     looks = sniff.describe(data)
     if looks == sniff.PRIVATE_KEY or b"PRIVATE KEY BLOCK-----" in data:
@@ -197,7 +197,7 @@ def _public_packets(data: bytes) -> bytes:
     if not _SECRET_TAGS.isdisjoint(tags):
         raise _private()
     if tags[:1] != [packets.PUBLIC_KEY] or not _PUBLIC_TAGS.issuperset(tags):
-        raise _not_a_key("OpenPGP data that is no public key")
+        raise _not_a_key("OpenPGP data that isn't a public key")
     return binary
 
 
@@ -266,7 +266,7 @@ def _readable(user_id: str) -> str:
 
 def _private() -> KeyringProblem:
     return KeyringProblem(
-        "This is a private key. It was not kept; a keyring holds public keys only.",
+        "This is a private key. It wasn't saved. A keyring holds public keys only.",
         code="keyring-private",
         expected=_EXPECTED,
         got=sniff.PRIVATE_KEY,
@@ -282,9 +282,9 @@ def _not_a_key(looks: str) -> KeyringProblem:
     if looks == sniff.KEYBOX:
         step = "Export its keys: gpg --no-default-keyring --keyring FILE --export FINGERPRINT"
     if looks == sniff.FINGERPRINT:
-        step = "Fetch the key itself and compare it with this fingerprint."
+        step = "Get the key itself and compare it with this fingerprint."
     return KeyringProblem(
-        "The keyring holds no OpenPGP public key.",
+        "The keyring doesn't contain an OpenPGP public key.",
         code="keyring-not-a-key",
         expected=_EXPECTED,
         got=looks,
@@ -298,13 +298,13 @@ def _damaged(reason: str) -> KeyringProblem:
         code="keyring-damaged",
         expected=_EXPECTED,
         got=reason,
-        next_step="Copy the whole key again, with its BEGIN and END lines, or upload its file.",
+        next_step="Copy the complete key again, with its BEGIN and END lines, or upload its file.",
     )
 
 
 def _unusable(key: KeyInfo, code: str) -> KeyringProblem:
     return KeyringProblem(
-        f"No key in the keyring can be used: {TROUBLES[code]}.",
+        f"No key in the keyring is usable: {TROUBLES[code]}.",
         code=code,
         expected="a key that can sign now",
         got=describe_key(key),
@@ -315,7 +315,7 @@ def _unusable(key: KeyInfo, code: str) -> KeyringProblem:
 def step_for(code: str) -> str:
     """What to do about a key's trouble."""
     if code == "key-in-future":
-        return "Check the clock of this machine first; when it is right, tell the publisher."
+        return "Check this server's clock. If it's right, contact the publisher."
     return "Get the publisher's current key from a place you trust, and use that."
 
 

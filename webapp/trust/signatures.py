@@ -28,26 +28,26 @@ _MISSING_KEY = "9"  # why ERRSIG could not check, gpg's doc/DETAILS
 _SHOWN = 8  # fingerprints in one message
 _VERDICTS = frozenset(("GOODSIG", "BADSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG", "ERRSIG"))
 _ALARMS = frozenset(("BADARMOR", "NODATA", "UNEXPECTED", "ERROR", "FAILURE"))
-_SUSPECT = "Try again; when it stays so, do not use this mirror until its publisher explains it."
+_SUSPECT = "Try again. If it persists, don't use this mirror until its publisher explains it."
 _NEW_KEY = (
-    "If the publisher has a new key, compare its fingerprint on a page that you trust and put it "
-    "into the keyring. Otherwise do not use this mirror."
+    "If the publisher has a new key, compare its fingerprint on a page you trust and add it "
+    "to the keyring. Otherwise don't use this mirror."
 )
 _PLAIN = "Ask the publisher for a signature as gpg makes it by default."
 # code: (what is wrong, what to do)
 _WORDS = {
     "signature-bad": ("The document was changed after it was signed.", _SUSPECT),
     "signature-expired": ("The signature has expired.", _SUSPECT),
-    "signature-unknown-key": ("The document is signed by a key that is not trusted.", _NEW_KEY),
-    "signature-weak-hash": ("The signature rests on a hash that can be forged.", _PLAIN),
-    "signature-wrong-type": ("The signature is of a type that does not fix every byte.", _PLAIN),
+    "signature-unknown-key": ("The document is signed by an untrusted key.", _NEW_KEY),
+    "signature-weak-hash": ("The signature uses a hash that can be forged.", _PLAIN),
+    "signature-wrong-type": ("The signature's type doesn't cover every byte.", _PLAIN),
     "signature-unreadable": ("gpg could not check the signature.", _PLAIN),
     "signature-in-future": (
         "The signature is dated in the future.",
-        "Check the clock of this machine first; when it is right, tell the publisher.",
+        "Check this server's clock. If it's right, contact the publisher.",
     ),
     **{
-        code: (f"The key that signed does not count: {why}.", step_for(code))
+        code: (f"Signing key not accepted: {why}.", step_for(code))
         for code, why in TROUBLES.items()
     },
 }
@@ -153,7 +153,7 @@ def _check_size(raw: bytes, max_bytes: int, what: str) -> None:
             where=what,
             expected=f"at most {max_bytes} bytes",
             got=f"{len(raw)} bytes",
-            next_step="Check that this is the address of a stream's index or products document.",
+            next_step="Check that this is the URL of a stream's index or products document.",
         )
 
 
@@ -214,7 +214,7 @@ def _check(
         raise _problem("signature-in-future", what, until, f"{signed_at:%Y-%m-%d %H:%M} UTC")
     if claim.valid[3] != "0" and _time(claim.valid[3]) <= now:
         ended = f"one that ended {_time(claim.valid[3]):%Y-%m-%d %H:%M} UTC"
-        raise _problem("signature-expired", what, "a signature that counts now", ended)
+        raise _problem("signature-expired", what, "a signature that is valid now", ended)
     return found[0].fingerprint, signed_at
 
 
@@ -227,7 +227,7 @@ def _unknown(signers: str, keyring: Keyring, what: str) -> SignatureProblem:
 
 def _check_key(key: KeyInfo, what: str, now: datetime) -> None:
     if code := key.trouble(now):
-        raise _problem(code, what, "a key that counts now", describe_key(key))
+        raise _problem(code, what, "a key that is valid now", describe_key(key))
 
 
 def _check_hash(field: tuple[str, ...], what: str) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import re
 
-EMPTY = "nothing at all"
-BLANK = "a lot of white space"
+EMPTY = "an empty file"
+BLANK = "only white space"
 TEXT = "plain text"
 BINARY = "binary data"
 HTML = "an HTML page"

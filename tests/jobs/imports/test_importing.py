@@ -146,7 +146,7 @@ def test_an_unchanged_source_costs_one_request_and_changes_nothing(lab: Lab) -> 
     before, number = images(), serial()
     lab.server.reset()
     run = lab.run()
-    assert (run.state, run.summary) == ("succeeded", "Nothing new.")
+    assert (run.state, run.summary) == ("succeeded", "No changes.")
     assert [(r.path, r.status) for r in lab.server.log] == [
         (f"/{lab.mirror.path}streams/v1/index.sjson", 304)
     ]
@@ -257,5 +257,5 @@ def test_selections_that_match_nothing_import_nothing(lab: Lab) -> None:
     )
     db.session.commit()
     run = lab.run()
-    assert (run.state, run.summary) == ("succeeded", "Nothing new.")
+    assert (run.state, run.summary) == ("succeeded", "No changes.")
     assert images() == {}

@@ -87,7 +87,7 @@ def test_an_import_without_any_enabled_source_does_nothing(lab: Lab) -> None:
     lab.source.is_enabled = False
     db.session.commit()
     run = lab.run()
-    assert (run.state, run.summary) == ("succeeded", "There is no enabled boot source.")
+    assert (run.state, run.summary) == ("succeeded", "No boot source is enabled.")
     assert images() == before
 
 
@@ -133,7 +133,7 @@ def test_nothing_of_a_source_is_published_that_was_changed_during_the_run(lab: L
 
     with lab.during_download(change):
         run = lab.run()
-    assert "another run follows" in run.summary
+    assert "another import follows" in run.summary
     assert images() == {}
     lab.run()
     assert NOBLE in images()

@@ -128,7 +128,7 @@ def test_a_stop_ends_a_download_and_keeps_what_came(
     runs.stop("ann")
     wait_for(is_ended(run_id))
     run = run_now(run_id)
-    assert (run.state, run.summary) == ("stopped", "Stopped on request.")
+    assert (run.state, run.summary) == ("stopped", "Stopped by user.")
     assert not runs.is_importing()
     assert images() == {}
     assert db.session.scalar(select(BootResource.id)) is None
@@ -178,7 +178,7 @@ def test_a_stop_keeps_old_versions_and_those_that_had_come(
     wait_for(lambda: run_now(run_id).sets_published >= 2)
     runs.stop("ann")
     wait_for(is_ended(run_id))
-    assert run_now(run_id).summary == "Stopped on request. 2 images had been published."
+    assert run_now(run_id).summary == "Stopped on request. 2 images published before that."
     after = images()
     assert {name for name in after if after[name] != before[name]} == {
         name for name in before if "jammy" in name

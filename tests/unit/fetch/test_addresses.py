@@ -215,7 +215,7 @@ def test_a_redirect_to_something_else_than_http_is_refused(
 def test_a_denied_network_is_not_even_connected_to(server: MirrorServer) -> None:
     with (
         Fetcher(limits=QUICK, deny_networks=["127.0.0.0/8"]) as fetcher,
-        pytest.raises(FetchProblem, match="denied by a setting"),
+        pytest.raises(FetchProblem, match="blocked by a setting"),
     ):
         fetcher.metadata(server.url + "document")
     assert server.log == []
@@ -293,7 +293,7 @@ def test_through_a_proxy_written_out_addresses_are_judged(server: MirrorServer) 
     with Fetcher(Route(proxy_url=server.url), QUICK) as fetcher:
         fetched = fetcher.metadata("http://mirror.example.test/document")
         assert isinstance(fetched, Fetched)
-        with pytest.raises(FetchProblem, match="this kind of address"):
+        with pytest.raises(FetchProblem, match="kind of address"):
             fetcher.metadata("http://169.254.169.254/document")
         for inside in ("http://127.0.0.1/x", "http://localhost/x", "http://2130706433/x"):
             server.set_faults([Fault(path="document", redirect=inside)])

@@ -148,7 +148,7 @@ REFUSED: dict[str, tuple[str, Callable[[], bytes]]] = {
     "revoked": ("key-revoked", lambda: stolen().public),
     "short RSA": ("key-weak", lambda: weak().public),
     "short DSA": ("key-weak", lambda: new_key("DSA <d@example.test>", algorithm="dsa1024").public),
-    "made in the future": (
+    "created in the future": (
         "key-in-future",
         lambda: new_key(made_at=NOW + timedelta(days=90)).public,
     ),

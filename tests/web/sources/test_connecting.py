@@ -135,10 +135,10 @@ def secrets_of(app: Flask, sealed: str) -> str:
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ({"path": "sjson$", "body": "<html>Sign in to the network</html>"}, "sign this machine in"),
+        ({"path": "sjson$", "body": "<html>Sign in to the network</html>"}, "sign this server in"),
         ({"path": "sjson$", "status": 404}, "404"),
         ({"path": "sjson$", "status": 403}, "403"),
-        ({"path": "sjson$", "body": '{"format": "index:1.0"}'}, "not signed"),
+        ({"path": "sjson$", "body": '{"format": "index:1.0"}'}, "t signed"),
         ({"path": "sjson$", "flip": 80}, "signature"),
     ],
 )

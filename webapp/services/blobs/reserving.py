@@ -38,7 +38,7 @@ def reserve(sizes: Mapping[str, int], renew: Callable[[], object] = lambda: None
             return found
         db.session.rollback()
         if time.monotonic() > until:
-            raise Conflict("The same bytes are being deleted.", next_step="Try again in a minute.")
+            raise Conflict("The same file is being deleted.", next_step="Try again in a minute.")
         time.sleep(_PAUSE_S)
         deletion.finish_deletions()
 

@@ -94,7 +94,7 @@ def delete_resources(resource_ids: Sequence[int], actor: str) -> None:
         raise NotFound(
             "Boot resource not found.",
             where=f"boot resource {min(missing)}",
-            next_step="Look at the list of images; it may have been removed.",
+            next_step="It may have been removed. See the list of images.",
         )
     publishing.retire(
         [(row.id, Key(row.name, row.architecture), "deleted on request") for row in found],

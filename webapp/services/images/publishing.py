@@ -35,9 +35,9 @@ class BlobsVanished(Problem):
 
     def __init__(self, key: Key) -> None:
         super().__init__(
-            "Some bytes of this image disappeared from the store before it was published.",
+            "Some files of this image disappeared from the store before it was published.",
             where=" ".join(key),
-            next_step="Nothing to do: the next import fetches them again.",
+            next_step="Nothing to do. The next import downloads them again.",
         )
 
 

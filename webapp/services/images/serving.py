@@ -32,8 +32,8 @@ class NamesUnread(Problem):
 
     def __init__(self) -> None:
         super().__init__(
-            "The published names could not be read yet.",
-            next_step="Look at the database; every request tries again.",
+            "The list of published images couldn't be read yet.",
+            next_step="Check the database. Each request tries again.",
         )
 
 

@@ -24,7 +24,7 @@ class DeletePreview:
 
     frees: bytes that nothing else names; shared: bytes that stay for other images.
     comes_back: the names of those that a selection still asks for, so that the
-    next import fetches them again. used_by: machines that fetched one of them
+    next import downloads them again. used_by: machines that fetched one of them
     within the last week.
     """
 

@@ -196,16 +196,16 @@ def _removed(location: Location) -> Problem:
         "The boot source of this file was removed during the import.",
         code="source-removed",
         where=location.path,
-        next_step="Nothing to do: the next import goes by the sources there are then.",
+        next_step="Nothing to do. The next import uses the current sources.",
     )
 
 
 def unexpected(error: Exception, where: str) -> Problem:
     """A defect of ours, in the shape that people get to read."""
     return Problem(
-        f"Something unexpected happened: {type(error).__name__}.",
+        f"Unexpected error: {type(error).__name__}.",
         code="internal",
         where=where,
         got=str(error)[:500],
-        next_step="The worker's log has the details; please report them.",
+        next_step="See the worker log for details.",
     )

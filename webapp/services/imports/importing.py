@@ -69,7 +69,7 @@ def execute(run_id: int, owner: str, is_leaving: Callable[[], bool]) -> RunState
             log.exception("the import broke", run=run_id)
             db.session.rollback()
             work.failures.add(unexpected(error, f"run {run_id}"))
-            state, summary = RunState.FAILED, "The import broke off."
+            state, summary = RunState.FAILED, "The import failed unexpectedly."
     if reporter.is_lost:
         log.warning("another worker has the run", run=run_id)
         return None
@@ -112,7 +112,7 @@ class Import:
         problem = self._lack_of_room(todo)
         if problem is not None:
             self.failures.add(problem)
-            return RunState.FAILED, "Nothing was fetched or removed: the store has no room."
+            return RunState.FAILED, "Nothing was changed: not enough disk space."
         if not self._reserve(todo):
             return self._stopped()
         self._fetch(todo, states)
@@ -160,14 +160,14 @@ class Import:
         if not todo.bytes_needed or free is None or free >= todo.bytes_needed:
             return None
         held = len(todo.retire)
-        advice = f" {held} images that are not selected any more can be deleted." if held else ""
+        advice = f" {held} images that are no longer selected can be deleted." if held else ""
         return Problem(
-            "The store has no room for this import, so nothing was fetched or removed.",
+            "Not enough disk space. Nothing was changed.",
             code="store-full",
             where=f"{len(todo.to_fetch)} files of {len(todo.sets)} images",
-            expected=f"room for {todo.bytes_needed} bytes",
-            got=f"room for {free} bytes",
-            next_step=f"Free space, select less or delete images.{advice}",
+            expected=f"{todo.bytes_needed} bytes free",
+            got=f"{free} bytes free",
+            next_step=f"Free up space, select fewer images or delete some.{advice}",
         )
 
     def _reserve(self, todo: Plan) -> bool:
@@ -324,21 +324,21 @@ class Import:
 
     def _stopped(self) -> tuple[RunState, str]:
         published = self._published()
-        done = f" {_count(published, 'image')} had been published." if published else ""
-        return RunState.STOPPED, f"Stopped on request.{done}"
+        done = f" {_count(published, 'image')} published before that." if published else ""
+        return RunState.STOPPED, f"Stopped by user.{done}"
 
     def _ended(self, states: Iterable[SourceState]) -> tuple[RunState, str]:
         enabled = [state for state in states if state.is_enabled]
         if not enabled:
-            return RunState.SUCCEEDED, "There is no enabled boot source."
+            return RunState.SUCCEEDED, "No boot source is enabled."
         done = [
             f"{_count(number, 'image')} {word}"
             for number, word in ((self._published(), "published"), (self._removed, "removed"))
             if number
         ]
-        summary = f"{' and '.join(done)}." if done else "Nothing new."
+        summary = f"{' and '.join(done)}." if done else "No changes."
         if self._is_superseded:
-            summary += " A source changed meanwhile, so another run follows."
+            summary += " A source changed in the meantime, so another import follows."
         if not self.failures.count:
             return RunState.SUCCEEDED, summary
         summary += f" {_count(self.failures.count, 'problem')}."

@@ -60,7 +60,7 @@ def plan(sources: Iterable[SourceState], stock: Stock) -> Plan:
         resource = stored.get(key)
         claim = _winner(claims[key], resource)
         if claim is None:
-            untouched.append(_held(key, resource, "its source could not be read"))
+            untouched.append(_held(key, resource, "its source can't be read"))
             continue
         problem = _conflict(claim, resource, stock.blobs, sizes)
         if problem is not None:
@@ -96,9 +96,9 @@ def plan(sources: Iterable[SourceState], stock: Stock) -> Plan:
 def nothing_left(count: int) -> Problem:
     """The guard of 1.8: a run that only removes everything is a mistake, most likely."""
     return Problem(
-        f"Removing what is not selected would leave no image at all, so all {count} stay.",
+        f"Removing unselected images would leave none, so all {count} are kept.",
         code="import-guard",
-        expected="at least one image that is selected and stored",
+        expected="at least one selected and stored image",
         got="none",
         next_step="Select the images you want, or delete the stored ones on the images page.",
     )
@@ -157,7 +157,7 @@ def _conflict(
 ) -> Problem | None:
     if resource is not None and resource.is_uploaded:
         return Problem(
-            "An uploaded image has the name of one from a boot source.",
+            "An uploaded image has the same name as one from a boot source.",
             code="name-taken",
             where=f"{claim.offer.product} of {claim.source.url}",
             expected=f"no uploaded image called {' '.join(resource.key)}",
@@ -169,12 +169,12 @@ def _conflict(
         size = known.size if known and known.is_ready else sizes.get(item.sha256, item.size)
         if size != item.size:
             return Problem(
-                "The stream gives a wrong size for bytes that are known.",
+                "The stream gives a wrong size for a known file.",
                 code="size-conflict",
                 where=f"{item.path} of {claim.source.url}",
                 expected=f"{size} bytes for sha256 {item.sha256}",
                 got=f"{item.size} bytes",
-                next_step="Tell the publisher of the stream; the stored version stays.",
+                next_step="Contact the publisher of the stream. The stored version is kept.",
             )
     return None
 
@@ -221,17 +221,17 @@ def _judge(
     resource: StoredResource, sources: Sequence[SourceState], sets: Sequence[PlannedSet]
 ) -> Retirement | Untouched:
     if resource.is_uploaded:
-        return _held(resource.key, resource, "uploaded images are never touched")
+        return _held(resource.key, resource, "uploaded")
     own = next((source for source in sources if source.id == resource.source_id), None)
     if own is not None and not own.is_enabled:
         return _held(resource.key, resource, "its source is disabled")
     if own is not None and not own.is_judged:
-        return _held(resource.key, resource, "its source could not be read, or is empty")
+        return _held(resource.key, resource, "its source can't be read, or is empty")
     wanting = _wanting(resource, own, sources)
     if not wanting:
-        return Retirement(resource.id, resource.key, "no selection asks for it any more")
+        return Retirement(resource.id, resource.key, "no longer selected")
     if not all(source.is_judged for source in wanting):
-        return _held(resource.key, resource, "a source that is selected could not be read")
+        return _held(resource.key, resource, "a selected source can't be read")
     line = (resource.os, resource.release, resource.arch)
     if any((o.os, o.release, o.arch) == line for source in wanting for o in source.offers):
         others = (s for s in sets if (s.offer.os, s.offer.release, s.offer.arch) == line)
@@ -241,7 +241,7 @@ def _judge(
             f"the source dropped {resource.subarch} and still offers {resource.key.name}",
             frozenset(planned.key for planned in others),
         )
-    gone = "it is gone from its source and kept, since it is still selected"
+    gone = "no longer offered by its source; kept while it is selected"
     return Untouched(resource.key, gone, resource.id, is_gone=True)
 
 
@@ -283,12 +283,12 @@ def _is_suspicious(source: SourceState, stock: Stock) -> bool:
 
 def _empty_stream(source: SourceState) -> Refusal:
     problem = Problem(
-        "The stream can be read and offers nothing that can be stored.",
+        "The stream is valid but contains no bootable images.",
         code="stream-empty",
         where=source.url,
         expected="at least one image",
         got="none",
-        next_step="Check the address with the publisher; every stored image is kept.",
+        next_step="Check the URL with the publisher. All stored images are kept.",
     )
     return Refusal(problem, source.id)
 

@@ -77,9 +77,9 @@ def of(run_id: int) -> RunReport:
     run = db.session.get(ImportRun, run_id)
     if run is None:
         raise NotFound(
-            "There is no such import.",
+            "Import not found.",
             where=f"import {run_id}",
-            next_step="Look at the list of imports; old ones are forgotten.",
+            next_step="See the list of imports. Old ones are deleted.",
         )
     return report(run)
 

@@ -141,7 +141,7 @@ def stop(requested_by: str) -> ImportRun | None:
     ended = (
         update(ImportRun)
         .where((ImportRun.state == RunState.QUEUED) | is_orphan)
-        .values(state=RunState.STOPPED, finished_at=now_, summary="Stopped on request.")
+        .values(state=RunState.STOPPED, finished_at=now_, summary="Stopped by user.")
         .returning(ImportRun.id)
     )
     for run_id in statements.execute(ended).scalars().all():

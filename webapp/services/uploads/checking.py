@@ -167,9 +167,9 @@ def declare(upload: Upload, changes: dict[str, str], actor: str) -> Upload:
     """
     if not upload.is_open or (upload.state == UploadState.CHECKING and upload.claimed_by):
         raise Conflict(
-            "This upload cannot be declared anew now.",
+            "The details of this upload can't be corrected now.",
             got=upload.state,
-            next_step="Wait until it was checked; an image that is done is uploaded again.",
+            next_step="Wait until it is verified. To change a published image, upload it again.",
         )
     values = fields.checked(
         fields.Declared(
@@ -224,4 +224,4 @@ def _hold(upload_id: int, owner: str, **values: Any) -> None:
     )
     db.session.commit()
     if not held:
-        raise Conflict("Another worker has taken this upload over.")
+        raise Conflict("Another worker has taken over this upload.")

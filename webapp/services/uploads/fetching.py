@@ -31,7 +31,7 @@ def begin(values: dict[str, Any], actor: str, *, url: str = "", path: str = "") 
     values: the fields of upload_fields.Declared but size. Exactly one of url and path.
     """
     if bool(url) == bool(path):
-        raise InvalidFields({"__all__": ["Give an address (url) or a path, one of them."]})
+        raise InvalidFields({"__all__": ["Enter either a URL or a path."]})
     size = _size_of_url(url, values.get("sha256", "")) if url else _size_of_path(path)
     declared = fields.Declared(size=size, origin=URL if url else PATH, place=url or path, **values)
     upload = uploads.create(declared, actor)
@@ -74,12 +74,12 @@ def _from_url(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> Non
         if problem.code != "hash-mismatch":
             raise
         raise Problem(
-            "The file at this address is not the one with this SHA-256.",
+            "The file at this URL doesn't match the SHA-256.",
             code="upload-wrong-hash",
             where=url,
             expected=problem.expected,
             got=problem.got,
-            next_step="Compare the checksum with what its publisher says, and begin again.",
+            next_step="Compare the checksum with the publisher's, and start again.",
         ) from problem
     reserving.mark_ready(digest)
     _note(upload_id, owner, size, state=UploadState.CHECKING)
@@ -99,19 +99,19 @@ def _pieces(file: Any, is_leaving: Callable[[], bool]) -> Iterator[bytes]:
 
 def _size_of_url(url: str, sha256: str) -> int:
     if not sha256:
-        raise InvalidFields({"sha256": ["An address needs the SHA-256 of its file beside it."]})
+        raise InvalidFields({"sha256": ["A URL needs the SHA-256 of its file."]})
     if not url.startswith(("http://", "https://")) or "@" in url.partition("?")[0]:
-        raise InvalidFields({"url": ["Enter an http:// or https:// address without a password."]})
+        raise InvalidFields({"url": ["Enter an http:// or https:// URL without a password."]})
     with _fetcher() as fetcher:
         head = fetcher.head(url)
     if head.status != 200 or head.size is None:
         raise Problem(
-            "The address does not tell how large its file is.",
+            "The server doesn't report the size of the file.",
             code="upload-address",
             where=url,
             expected="200 with a Content-Length",
             got=str(head.status),
-            next_step="Check the address; or download the file and upload it.",
+            next_step="Check the URL, or download the file and upload it.",
         )
     return head.size
 
@@ -130,7 +130,7 @@ def _checked_path(text: str) -> Path:
         path, state = folder, os.lstat("/")
     if not path.is_relative_to(folder) or not stat.S_ISREG(state.st_mode):
         raise InvalidFields(
-            {"path": [f"There is no such file in {folder} (SLIPWAY_IMPORT_DIR). Put it there."]}
+            {"path": [f"File not found in {folder} (SLIPWAY_IMPORT_DIR). Put it there."]}
         )
     return path
 

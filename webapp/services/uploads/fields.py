@@ -84,7 +84,7 @@ def _size(value: str | int) -> int:
         raise InvalidFields({"size": ["Enter a whole number."]})
     if int(text) > limit:
         raise InvalidFields(
-            {"size": [f"At most {limit} bytes are taken (SLIPWAY_UPLOAD_MAX_GB), not {text}."]}
+            {"size": [f"The maximum is {limit} bytes (SLIPWAY_UPLOAD_MAX_GB), not {text}."]}
         )
     return int(text)
 

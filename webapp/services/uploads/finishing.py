@@ -92,7 +92,7 @@ def _receiver(upload: Upload) -> BlobReceiver:
         return store().receiver(upload.token, upload.size)
     except BlobBusy:
         raise Conflict(
-            "This upload is being finished just now.", code="upload-busy", next_step="Wait."
+            "This upload is being finished.", code="upload-busy", next_step="Wait until it is done."
         ) from None
 
 
@@ -113,7 +113,7 @@ def _publish(upload: Upload, blob_id: int) -> None:
         .execution_options(populate_existing=True)
     )
     if locked is None:
-        raise Conflict("This upload was dropped while it was being finished.")
+        raise Conflict("This upload was discarded while it was being finished.")
     if locked.state == UploadState.DONE:
         db.session.rollback()
         return

@@ -40,7 +40,7 @@ FILETYPES = {
 }
 WORDS = {ftype: word for word, (ftype, _) in FILETYPES.items()}
 FILENAMES = dict(FILETYPES.values())
-MOST_A_DAY = 999  # more would not sort any more
+MAX_A_DAY = 999  # more would not sort any more
 _VERSION = re.compile(r"(\d{8})(?:\.(\d{1,8}))?(?:~.*)?", re.ASCII)  # day, number
 
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,99}", re.ASCII)
@@ -83,14 +83,14 @@ def _read_name(text: str, offered: Collection[tuple[str, str]]) -> ImageName:
     parts = name.split("/")
     if len(parts) > 2 or not all(_PART.fullmatch(part) for part in parts):
         raise _Refused(
-            "Enter a name such as web-server or esxi/8.0: letters, digits and . _ + ~ -, "
-            "each part up to 100 characters, with one slash at most."
+            "Enter a name, e.g. web-server or esxi/8.0: letters, digits and . _ + ~ -, "
+            "parts of up to 100 characters, with at most one slash."
         )
     if len(parts) == 2:
         os, release = parts
         if os not in SYSTEMS:
             systems = ", ".join(SYSTEMS)
-            raise _Refused(f"{os} is not an operating system known here. Known: {systems}.")
+            raise _Refused(f"{os} isn't a known operating system. Known: {systems}.")
         if (os, release) in offered:
             raise _Refused(f"{name} is a reserved name: a boot source offers it.")
         if os == "bootloader":
@@ -144,7 +144,7 @@ def read_base_image(text: str) -> str:
     text = text.strip()
     os, slash, release = text.partition("/")
     if text and (not slash or os not in SYSTEMS or not _PART.fullmatch(release)):
-        raise InvalidFields({"base_image": ["Enter a base image such as ubuntu/jammy."]})
+        raise InvalidFields({"base_image": ["Enter a base image, e.g. ubuntu/jammy."]})
     return text
 
 
@@ -152,7 +152,7 @@ def read_title(text: str) -> str:
     """A line for people. Raises InvalidFields."""
     text = text.strip()
     if len(text) > 200 or not text.isprintable():
-        raise InvalidFields({"title": ["Enter one line of at most 200 characters."]})
+        raise InvalidFields({"title": ["Enter a single line of up to 200 characters."]})
     return text
 
 
@@ -168,6 +168,6 @@ def next_version(day: date, existing: Iterable[str]) -> str:
     last = max((int(match[2] or 0) for match in found if match[1] == stem), default=None)
     if last is None:
         return stem
-    if last >= MOST_A_DAY:
-        raise InvalidFields({"name": [f"{MOST_A_DAY} versions a day are enough. Try tomorrow."]})
+    if last >= MAX_A_DAY:
+        raise InvalidFields({"name": [f"{MAX_A_DAY} versions a day is the limit. Try tomorrow."]})
     return f"{stem}.{last + 1:03d}"

@@ -50,11 +50,11 @@ class WrongOffset(UploadProblem):
 
     def __init__(self, received: int, got: int) -> None:
         super().__init__(
-            "These bytes do not follow those that are here.",
+            "These bytes don't continue what was received.",
             where="offset",
             expected=str(received),
             got=str(got),
-            next_step=f"Go on at byte {received}.",
+            next_step=f"Resume at byte {received}.",
         )
         self.received = received
 
@@ -67,7 +67,7 @@ def create(declared: Declared, actor: str) -> Upload:
     values = fields.checked(declared)
     size = values["size"]
     if not size and declared.is_checked_first:
-        raise InvalidFields({"size": ["An empty file is no image."]})
+        raise InvalidFields({"size": ["The file is empty."]})
     known = _known_size(values["sha256"])
     if known is not None and known != size:
         raise InvalidFields(
@@ -154,7 +154,7 @@ def append(
                 raise UploadProblem("Missing data.", code="upload-empty")
             if length is not None and came < length and is_all_or_nothing:
                 raise UploadProblem(
-                    "The data ended too early.",
+                    "The data ended early.",
                     code="upload-cut",
                     expected=f"{length} bytes",
                     got=f"{came} bytes",
@@ -219,11 +219,9 @@ def begin_again(upload: Upload) -> None:
 def drop(upload: Upload, actor: str) -> None:
     """Forget an upload with its bytes. Raises Conflict when it is an image already."""
     if upload.state == UploadState.DONE:
-        raise Conflict("This upload is an image already. Delete the image instead.")
+        raise Conflict("This upload is already an image. Delete the image instead.")
     if upload.state == UploadState.CHECKING and upload.claimed_by:
-        raise Conflict(
-            "This upload is being checked just now.", next_step="Try again when that is done."
-        )
+        raise Conflict("This upload is being verified.", next_step="Try again when that is done.")
     token = upload.token
     events.record("upload.dropped", actor=actor, subject=f"{upload.name} {upload.architecture}")
     db.session.delete(upload)
@@ -280,9 +278,9 @@ def _settle(held: tuple[int, str, str], receiver: BlobReceiver, size: int) -> No
     if not statements.count(update(Upload).where(*is_ours).values(**values)):
         db.session.rollback()
         raise Conflict(
-            "This upload was ended while these bytes were on their way.",
+            "This upload ended while these bytes were in transit.",
             code="upload-over",
-            next_step="Look at how it is now.",
+            next_step="Check its current status.",
         )
     db.session.commit()
     receiver.settle()
@@ -296,9 +294,9 @@ def _receiver(upload: Upload, state: UploadState) -> BlobReceiver:
         receiver = store().receiver(upload.token, upload.size)
     except BlobBusy:
         raise Conflict(
-            "Another request is sending bytes of this upload just now.",
+            "Another request is sending data for this upload.",
             code="upload-busy",
-            next_step="Wait until it is done, and ask where to go on.",
+            next_step="Wait until it is done, then ask for the offset to resume from.",
         ) from None
     try:
         try:
@@ -343,9 +341,9 @@ def _known(upload: Upload | None, where: str) -> Upload:
 
 def _unknown(where: str) -> NotFound:
     return NotFound(
-        "There is no such upload.",
+        "Upload not found.",
         where=where,
-        next_step="It may have expired or been dropped; begin it again.",
+        next_step="It may have expired or been discarded. Start again.",
     )
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webapp.errors import InvalidFields
-from webapp.services.uploads.names import MOST_A_DAY, next_version
+from webapp.services.uploads.names import MAX_A_DAY, next_version
 
 DAY = date(2026, 11, 28)
 
@@ -45,4 +45,4 @@ def test_the_newest_is_the_largest_whatever_the_clock_does(days: list[int]) -> N
 
 def test_a_day_has_so_many_and_then_says_so() -> None:
     with pytest.raises(InvalidFields, match="versions a day"):
-        next_version(DAY, [f"20261128.{MOST_A_DAY}"])
+        next_version(DAY, [f"20261128.{MAX_A_DAY}"])

@@ -186,7 +186,7 @@ def test_folder_that_cannot_be_made_is_no_bad_signature(
 GOODSIG = "GOODSIG {id} x\n"
 VALIDSIG = "VALIDSIG {signer} 2026-01-01 1767225600 0 4 0 22 {hash} 01 {primary}\n"
 LIES = {
-    "nothing at all": ("", 0, "signature-unreadable"),
+    "an empty file": ("", 0, "signature-unreadable"),
     "good without its details": (GOODSIG, 0, "signature-unreadable"),
     "details without good": (VALIDSIG, 0, "signature-unreadable"),
     "details of a key not in the keyring": (

@@ -143,7 +143,7 @@ def test_an_image_stays_with_its_source_while_that_one_cannot_be_read() -> None:
     other = source(offer(version="3"), id=2)
     made = plan([best, other], stock_of(offer(version="1"), source_id=1))
     assert made.is_empty
-    assert reason(made, GA) == "its source could not be read"
+    assert reason(made, GA) == "its source can't be read"
 
 
 def test_an_image_that_is_not_stored_is_taken_from_the_next_source_that_can_be_read() -> None:

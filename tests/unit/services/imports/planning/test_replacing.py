@@ -110,9 +110,7 @@ def test_an_uploaded_image_is_never_touched() -> None:
 def test_what_no_selection_asks_for_any_more_goes() -> None:
     jammy = offer("jammy", "ga-22.04")
     made = plan([source(offer(), jammy)], stock_of(offer(), jammy))
-    assert [(one.resource_id, one.why) for one in made.retire] == [
-        (2, "no selection asks for it any more")
-    ]
+    assert [(one.resource_id, one.why) for one in made.retire] == [(2, "no longer selected")]
     assert made.retire[0].waits_for == frozenset()
 
 
@@ -121,7 +119,7 @@ def test_what_the_source_stopped_offering_stays_while_it_is_selected() -> None:
     made = plan([source(jammy, wanted=[NOBLE, JAMMY])], stock_of(offer(), jammy))
     assert not made.retire
     assert made.newly_gone == (1,)
-    assert reason(made, GA).startswith("it is gone from its source and kept")
+    assert reason(made, GA).startswith("no longer offered by its source")
     known = holding(stored(offer(), gone_since=LONG_AGO))
     assert plan([source(jammy, wanted=[NOBLE, JAMMY])], known).newly_gone == ()
 
