@@ -78,7 +78,7 @@ REFUSED = [
     ("http://127.1/x", "host"),
     ("http://1.2.3.256/x", "host"),
     ("http://\u2025.example/x", "host"),
-    ("http://h/a b", "blank"),
+    ("http://h/a b", "space"),
     ("http://h\\@evil/x", "backslash"),
     ("http://h/\x00", "control"),
     ("http://h/a\nb", "control"),
