@@ -31,6 +31,7 @@ from urllib.parse import urlencode, urlsplit
 from sqlalchemy import create_engine, insert, select
 
 from tests.support import live
+from tests.support.ports import keep_port
 from webapp.models import BootResource, ResourceSet, utcnow
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -289,7 +290,7 @@ def peak(pid: int) -> float:
 def nginx(folder: Path) -> Iterator[str]:
     """nginx that takes files with PUT."""
     (folder / "files" / "temp").mkdir(parents=True)
-    port = live.free_port()
+    port = keep_port()
     user = "user root;" if os.geteuid() == 0 else ""
     (folder / "nginx.conf").write_text(CONFIG.format(user=user, folder=folder, port=port))
     process = subprocess.Popen(

@@ -30,7 +30,7 @@ from pathlib import Path
 
 from tests.mirror.maker import Mirror, make_mirror
 from tests.support import signed
-from tests.support.live import free_port
+from tests.support.ports import keep_port
 
 ROOT = Path(__file__).resolve().parent.parent
 GIB = 1 << 30
@@ -212,7 +212,7 @@ def piped(base: str, paths: list[str]) -> float:
 @contextmanager
 def nginx(root: Path, folder: Path) -> Iterator[tuple[str, Path]]:
     """A plain nginx with sendfile serving a folder on loopback; gives its address and log."""
-    port, log = free_port(), folder / "access.log"
+    port, log = keep_port(), folder / "access.log"
     config = folder / "nginx.conf"
     config.write_text(
         f"""

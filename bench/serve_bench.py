@@ -32,6 +32,7 @@ from urllib.parse import urlsplit
 from tests.rack import images
 from tests.rack.server import LiveRack
 from tests.support import databases, live
+from tests.support.ports import keep_port
 from webapp.extensions import db, store
 from webapp.models import Blob, ResourceFile
 
@@ -150,7 +151,7 @@ def nginx(folder: Path, large: Path, small: Path) -> Iterator[tuple[str, int]]:
     (folder / "files").mkdir(parents=True)
     (folder / "files" / "large").hardlink_to(large)
     (folder / "files" / "small").hardlink_to(small)
-    port = live.free_port()
+    port = keep_port()
     user = "user root;" if os.geteuid() == 0 else ""
     config = CONFIG.format(folder=folder, host=live.HOST, port=port, user=user)
     (folder / "nginx.conf").write_text(config)

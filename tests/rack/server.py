@@ -14,6 +14,7 @@ from typing import Self
 from flask import Flask
 
 from tests.support import live
+from tests.support.ports import keep_port
 from webapp import create_app
 from webapp.config import Settings
 from webapp.extensions import db
@@ -25,7 +26,7 @@ class LiveRack:
     role = "rack"
 
     def __init__(self, folder: Path, database_url: str, **settings: object) -> None:
-        self.port = live.free_port()
+        self.port = keep_port()
         values: dict[str, object] = {
             "data_dir": folder,
             "database_url": database_url,

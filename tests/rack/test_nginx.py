@@ -25,6 +25,7 @@ from tests.rack.conftest import BASE
 from tests.rack.server import LiveRack
 from tests.support import live
 from tests.support.databases import Databases
+from tests.support.ports import keep_port
 from webapp.config import ROOT
 from webapp.extensions import db, store
 from webapp.models import Event
@@ -97,14 +98,14 @@ def front(
     )
     with rack.app.app_context():
         images.image({**images.FILES, "squashfs": CONTENT})
-    port = live.free_port()
+    port = keep_port()
     changes = {"127.0.0.1:5249": f"127.0.0.1:{rack.port}", "listen 5248": f"listen {port}"}
     if is_accelerated:
         certificate(folder)
         changes |= {
             "/var/lib/slipway/store/": f"{rack.app.extensions['slipway.settings'].store_dir}/",
             "/etc/ssl/slipway/": f"{folder}/",
-            "listen 443": f"listen {live.free_port()}",
+            "listen 443": f"listen {keep_port()}",
         }
     command = nginx(folder, site(request.param, **changes))
     subprocess.run([*command, "-t"], check=True, capture_output=True)

@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,8 +18,8 @@ from typing import Self
 import pytest
 
 from tests.support import databases
+from tests.support.ports import HOST, keep_port
 
-HOST = "127.0.0.1"
 ROLES = ("web", "rack", "worker")
 SLIPWAY = Path(sys.executable).parent / "slipway"
 ADMIN = "admin"
@@ -29,7 +27,7 @@ PASSWORD = "correct horse battery staple"
 
 
 class LiveSlipway:
-    """``slipway run`` on free ports with a data folder of its own; a context manager.
+    """``slipway run`` on ports of its own with a data folder of its own; a context manager.
 
     env: more SLIPWAY_* values; the defaults are off, so there is no boot source.
     Everything it prints goes to ``<data_dir>/slipway.log``.
@@ -37,7 +35,7 @@ class LiveSlipway:
 
     def __init__(self, data_dir: Path, env: Mapping[str, str] | None = None) -> None:
         self.data_dir = data_dir
-        self.web_port, self.rack_port = free_port(), free_port()
+        self.web_port, self.rack_port = keep_port(), keep_port()
         self.env = {
             **{k: v for k, v in os.environ.items() if not k.startswith("SLIPWAY_")},
             "SLIPWAY_DATA_DIR": str(data_dir),
@@ -149,22 +147,6 @@ class LiveSlipway:
 
     def _is_alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
-
-
-def free_port() -> int:
-    """A port that nobody listens on now.
-
-    Below the range that outgoing connections take their ports from: one of
-    those would be gone before the server starts, in a run that makes thousands.
-    """
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return port
 
 
 def answers(url: str) -> bool:

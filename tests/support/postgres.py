@@ -7,7 +7,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterable
@@ -18,7 +17,8 @@ from typing import Self
 import psycopg
 from psycopg import sql
 
-HOST = "127.0.0.1"
+from tests.support.ports import HOST, keep_port
+
 USER = "slipway"
 OPTIONS = {
     "autovacuum": "off",
@@ -116,9 +116,7 @@ class Cluster:
             raise NoPostgres(f"initdb failed: {done.stderr.strip()[-500:]}")
 
     def _start(self) -> None:
-        with socket.socket() as probe:
-            probe.bind((HOST, 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = keep_port()
         command = [
             str(self.bin / "postgres"),
             "-D",

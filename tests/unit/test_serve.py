@@ -21,6 +21,7 @@ import pytest
 
 from tests.support import live
 from tests.support.live import LiveSlipway
+from tests.support.ports import keep_port
 from webapp.config import Settings
 from webapp.server import planes, sockets
 
@@ -236,7 +237,7 @@ def test_an_address_that_is_not_ours_is_said_in_a_sentence() -> None:
 
 
 def test_ipv6_addresses() -> None:
-    port = live.free_port()
+    port = keep_port()
     with planes.listen("web", settings_of(web_bind=f"[::1]:{port}")):
         with socket.create_connection(("::1", port), timeout=10):
             pass
@@ -244,7 +245,7 @@ def test_ipv6_addresses() -> None:
 
 def test_the_kernel_ends_connections_that_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planes, "STALL_S", 1)
-    port = live.free_port()
+    port = keep_port()
     with (
         planes.listen("rack", settings_of(rack_bind=f"{live.HOST}:{port}")) as listener,
         socket.create_connection((live.HOST, port)),

@@ -1,166 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Streams of legal, less usual shapes, as people publish them, read and mirrored for real."""
+"""Whose streams: dates, fields and products that are optional or unusual."""
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.mirror.server import MirrorServer
-from tests.support import signed
-from tests.support.signed import SigningKey
-from webapp.errors import Problem
-from webapp.fetch import Fetcher, Limits
-from webapp.mirror import PullReport, pull
-from webapp.streamclient import KnownDocument, Snapshot, StreamSource, read_stream
-from webapp.streams.urls import normalise
-from webapp.trust.keyrings import Keyring, load_keyring
-
-Tree = dict[str, Any]
-LIMITS = Limits(connect_s=2, read_s=2, total_metadata_s=5, retries=0, backoff_s=0.01)
-CONTENT = "com.example.maas:stable:v3:download"
-NOBLE = "com.example.maas.stable:v3:boot:24.04:amd64:ga-24.04"
-DATE = "Sun, 22 Nov 2026 08:00:00 +0000"
-LATER = "Mon, 23 Nov 2026 08:00:00 +0000"
-NEVER_STALE = 36_500
-
-
-class Stream:
-    """A small stream in a folder, with the files that it lists."""
-
-    def __init__(self, root: Path, key: SigningKey) -> None:
-        self.root, self.key = root, key
-        (root / "streams/v1").mkdir(parents=True)
-        self.products: Tree = {}
-        self.listed: list[str] | None = None
-        self.dates: Tree = {"updated": DATE}
-        self.content_id = CONTENT
-        self.others: Tree = {}
-        self.forms = (".sjson", ".json")
-
-    def item(self, path: str, ftype: str, *, without: str = "", **more: Any) -> Tree:
-        data = f"payload of {path}".encode() * 50
-        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
-        (self.root / path).write_bytes(data)
-        found = {
-            "ftype": ftype,
-            "path": path,
-            "size": len(data),
-            "sha256": hashlib.sha256(data).hexdigest(),
-            "md5": hashlib.md5(data).hexdigest(),
-            **more,
-        }
-        return {name: value for name, value in found.items() if name not in without.split()}
-
-    def ubuntu(self, **extra: Tree) -> Tree:
-        items = {
-            ftype: self.item(f"noble/amd64/20261120/{ftype}", ftype)
-            for ftype in ("boot-kernel", "boot-initrd", "squashfs")
-        }
-        return {
-            "arch": "amd64",
-            "kflavor": "generic",
-            "label": "stable",
-            "os": "ubuntu",
-            "release": "noble",
-            "release_title": "24.04 LTS",
-            "subarch": "ga-24.04",
-            "subarches": "generic,ga-24.04",
-            "version": "24.04",
-            "versions": {"20261120": {"items": {**items, **extra}}},
-        }
-
-    def loader(self, arch: str) -> Tree:
-        path = f"bootloaders/pxe/{arch}/20261101.0/syslinux.tar.xz"
-        return {
-            "arch": arch,
-            "arches": "amd64,i386",
-            "bootloader-type": "pxe",
-            "label": "stable",
-            "os": "pxelinux",
-            "versions": {"20261101.0": {"items": {"x": self.item(path, "archive.tar.xz")}}},
-        }
-
-    def publish(self) -> Stream:
-        path = f"streams/v1/{self.content_id}.json"
-        entry = {
-            "datatype": "image-downloads",
-            "format": "products:1.0",
-            "path": path,
-            "products": sorted(self.products) if self.listed is None else self.listed,
-            **self.dates,
-        }
-        index = {self.content_id: entry, **self.others}
-        self._write("streams/v1/index", {"format": "index:1.0", "index": index, **self.dates})
-        products = {"content_id": self.content_id, "products": self.products, **self.dates}
-        self._write(path.removesuffix(".json"), {"format": "products:1.0", **products})
-        return self
-
-    def _write(self, stem: str, tree: Tree) -> None:
-        raw = json.dumps(tree, indent=1).encode() + b"\n"
-        contents: dict[str, Callable[[], bytes]] = {
-            ".sjson": lambda: signed.clearsign(self.key, raw),
-            ".json": lambda: raw,
-            ".json.gpg": lambda: signed.detach(self.key, raw),
-        }
-        for form in self.forms:
-            (self.root / (stem + form)).write_bytes(contents[form]())
-
-
-@pytest.fixture
-def stream(tmp_path: Path, signing_key: SigningKey) -> Stream:
-    return Stream(tmp_path / "upstream", signing_key)
-
-
-@functools.cache
-def keyring_of(key: SigningKey) -> Keyring:
-    return load_keyring(key.public)
-
-
-def read(
-    stream: Stream,
-    known: Snapshot | None = None,
-    *,
-    is_signed: bool = True,
-    confirmed: frozenset[str] = frozenset(),
-) -> Snapshot:
-    names = KnownDocument.__dataclass_fields__
-    documents = known.documents if known else ()
-    kept = {d.path: KnownDocument(**{n: getattr(d, n) for n in names}) for d in documents}
-    keyring = keyring_of(stream.key) if is_signed else None
-    with MirrorServer(stream.root) as server, Fetcher(limits=LIMITS) as fetcher:
-        source = StreamSource(normalise(server.url), keyring, confirmed)
-        return read_stream(source, fetcher, kept, stale_days=NEVER_STALE)
-
-
-def pulled(stream: Stream, folder: Path, *, is_signed: bool = True, **options: Any) -> PullReport:
-    keyring = keyring_of(stream.key) if is_signed else None
-    with MirrorServer(stream.root) as server, Fetcher(limits=LIMITS) as fetcher:
-        return pull(server.url, folder, keyring, fetcher=fetcher, **options)
+from tests.unit.stream_shapes.published import (
+    DATE,
+    LATER,
+    NOBLE,
+    Stream,
+    Tree,
+    names,
+    pulled,
+    read,
+    refused,
+)
+from webapp.mirror import PullReport
+from webapp.streamclient import Snapshot
 
 
 def codes(snapshot: Snapshot | PullReport) -> list[str]:
     return [warning.code for warning in snapshot.warnings if warning.code != "stream-stale"]
-
-
-def names(snapshot: Snapshot) -> list[str]:
-    return [f"{one.os}/{one.release}/{one.arch}/{one.subarch}" for one in snapshot.offers]
-
-
-@contextmanager
-def refused(code: str) -> Iterator[list[Problem]]:
-    caught: list[Problem] = []
-    with pytest.raises(Problem) as info:
-        yield caught
-    caught.append(info.value)
-    assert info.value.code == code, info.value
 
 
 # -- optional is optional
@@ -441,127 +305,3 @@ def test_a_stream_of_incus_can_be_mirrored(stream: Stream, tmp_path: Path) -> No
     assert set(codes(report)) == {"stream-undated", "stream-left-out", "stream-empty"}
     assert (tmp_path / "local/streams/v1/images.json").exists()
     assert pulled(stream, tmp_path / "local", is_signed=False).is_unchanged
-
-
-# -- edited by hand
-
-
-def edited(stream: Stream, dates: Tree) -> str:
-    gone = NOBLE.replace("24.04", "22.04")
-    stream.products, stream.dates = {NOBLE: stream.ubuntu()}, dates
-    stream.listed = [NOBLE, gone]
-    stream.publish()
-    return gone
-
-
-@pytest.mark.parametrize("dates", [{"updated": DATE}, {}])
-def test_a_product_that_only_the_index_has_is_named(stream: Stream, dates: Tree) -> None:
-    gone = edited(stream, dates)
-    with refused("stream-mixed") as caught:
-        read(stream)
-    assert f"1 not in the document: {gone}" in caught[0].got
-    assert "won't heal by itself" in caught[0].next_step
-    assert ("isn't an update in progress" in caught[0].next_step) == bool(dates)
-
-
-@pytest.mark.parametrize("dates", [{"updated": DATE}, {}])
-def test_a_product_that_is_missing_may_be_confirmed_by_name(stream: Stream, dates: Tree) -> None:
-    gone = edited(stream, dates)
-    assert names(read(stream, confirmed=frozenset({gone}))) == ["ubuntu/noble/amd64/ga-24.04"]
-    with refused("stream-mixed"):
-        read(stream, confirmed=frozenset({"another"}))
-    stream.listed = [gone]  # the index lost another one as well
-    stream.publish()
-    with refused("stream-mixed") as caught:
-        read(stream, confirmed=frozenset({gone}))
-    assert caught[0].got == f"1 not in the index: {NOBLE}"
-
-
-# -- bare documents with detached signatures
-
-
-@pytest.fixture
-def detached(stream: Stream) -> Stream:
-    stream.products, stream.forms = {NOBLE: stream.ubuntu()}, (".json", ".json.gpg")
-    return stream.publish()
-
-
-def test_a_stream_with_detached_signatures_is_read(detached: Stream) -> None:
-    found = read(detached)
-    assert names(found) == ["ubuntu/noble/amd64/ga-24.04"]
-    assert found.fingerprint == detached.key.fingerprint
-    assert [document.path.partition(".json")[2] for document in found.documents] == [
-        "",
-        ".gpg",
-        "",
-        ".gpg",
-    ]
-    assert read(detached, found).is_unchanged
-
-
-def test_a_stream_with_detached_signatures_is_mirrored_and_is_one_again(
-    detached: Stream, tmp_path: Path
-) -> None:
-    assert len(pulled(detached, tmp_path / "local").fetched) == 3
-    copy = Stream(tmp_path / "copy", detached.key)
-    copy.root = tmp_path / "local"
-    assert names(read(copy)) == ["ubuntu/noble/amd64/ga-24.04"]
-    assert pulled(detached, tmp_path / "local").is_unchanged
-
-
-@pytest.mark.parametrize("name", ["index", CONTENT])
-def test_an_altered_document_is_refused_by_its_detached_signature(
-    detached: Stream, name: str
-) -> None:
-    path = detached.root / f"streams/v1/{name}.json"
-    path.write_bytes(path.read_bytes() + b"\n")
-    with refused("signature-bad"):
-        read(detached)
-
-
-@pytest.mark.parametrize(
-    "signature", [b"", b"-----BEGIN PGP SIGNATURE-----\n", b"{}", b"\x89\x01" * 40_000]
-)
-def test_a_signature_that_is_none_is_refused(detached: Stream, signature: bytes) -> None:
-    (detached.root / "streams/v1/index.json.gpg").write_bytes(signature)
-    with pytest.raises(Problem) as caught:
-        read(detached)
-    assert caught.value.code.startswith("signature-")
-
-
-def test_a_missing_signature_is_never_a_reason_to_read_unsigned(detached: Stream) -> None:
-    (detached.root / "streams/v1/index.json.gpg").unlink()
-    with refused("http-status"):
-        read(detached)
-
-
-def test_detached_documents_never_go_back(detached: Stream) -> None:
-    old = {path: path.read_bytes() for path in (detached.root / "streams/v1").iterdir()}
-    detached.dates = {"updated": LATER}
-    found = read(detached.publish())
-    for path, content in old.items():
-        path.write_bytes(content)
-    with refused("stream-rollback"):
-        read(detached, found)
-
-
-def test_detached_documents_of_two_states_are_refused(detached: Stream) -> None:
-    names_of = [detached.root / f"streams/v1/{CONTENT}.json{end}" for end in ("", ".gpg")]
-    old = {path: path.read_bytes() for path in names_of}
-    detached.dates = {"updated": LATER}
-    detached.publish()
-    for path, content in old.items():
-        path.write_bytes(content)
-    with refused("stream-mixed"):
-        read(detached)
-
-
-def test_a_publisher_may_change_the_form_of_the_signature(detached: Stream) -> None:
-    first = read(detached)
-    detached.forms = (".sjson", ".json")
-    detached.dates = {"updated": LATER}
-    for path in (detached.root / "streams/v1").glob("*.gpg"):
-        path.unlink()
-    second = read(detached.publish(), first)
-    assert all(document.path.endswith(".sjson") for document in second.documents)
-    assert read(detached, second).is_unchanged
