@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +13,7 @@ from psycopg import sql
 
 from tests.contract.conftest import KINDS
 from tests.contract.stores import MIB, Blob, Harness, Place, make_blob
+from tests.support.full_disk import fill, small_disk
 from tests.support.postgres import Cluster
 from webapp.storage.base import BlobWriter
 from webapp.storage.errors import StoreFull
@@ -28,17 +26,8 @@ NEW = make_blob(6 * MIB + 17)
 @pytest.fixture
 def disk() -> Iterator[Path]:
     """A folder with a file system of 72 MiB in it."""
-    folder = Path(tempfile.mkdtemp(prefix="slipway-disk-", dir="/tmp"))
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=777", "tmpfs", str(folder)]
-    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    try:
-        if mounted.returncode:
-            pytest.skip(f"this user may not mount a small disk: {mounted.stderr.strip()}")
+    with small_disk(DISK) as folder:
         yield folder
-    finally:
-        if not mounted.returncode:
-            subprocess.run(["umount", "--lazy", str(folder)], check=True)
-        folder.rmdir()
 
 
 @pytest.fixture
@@ -66,20 +55,6 @@ def place(request: pytest.FixtureRequest, disk: Path) -> Place:
     if dialect == "postgres":
         url = request.getfixturevalue("tablespace")
     return Place(kind, disk / "store", url)
-
-
-def fill(disk: Path) -> Path:
-    """Use up the disk to the last byte."""
-    path = disk / "filling"
-    with path.open("ab", buffering=0) as file:
-        for size in (MIB, 4096, 1):
-            try:
-                while True:
-                    file.write(bytes(size))
-            except OSError:
-                continue
-    assert shutil.disk_usage(disk).free == 0
-    return path
 
 
 def write_rest(writer: BlobWriter, blob: Blob) -> None:

@@ -33,6 +33,11 @@ from webapp.storage.opening import open_store
 
 _THREADS = 2
 _IGNORED = {"lost+found"}  # in the root of a file system
+# Settings that a restore is meant to change.
+_PLACES = {
+    f"SLIPWAY_{name}"
+    for name in ("DATA_DIR", "DATABASE_URL", "IMPORT_DIR", "QUEUE_URL", "STORE_DIR")
+}
 
 
 @dataclass(frozen=True)
@@ -236,7 +241,8 @@ def _other_settings(backup: Backup, settings: Settings) -> tuple[str, ...]:
     """Settings that the backup's region had and that are different here; never secrets."""
     there = json.loads(backup.content(backup.manifest.member(manifest.SETTINGS)))
     here = {name: value for name, value, _origin, _help in config.table(settings)}
-    return tuple(sorted(name for name in there if name in here and here[name] != there[name]))
+    shared = there.keys() & here.keys() - _PLACES
+    return tuple(sorted(name for name in shared if here[name] != there[name]))
 
 
 # -- files

@@ -94,20 +94,17 @@ def _settle_blobs(session: Session, store: BlobStore, restored: Collection[str])
 
 def _restart_uploads(session: Session) -> int:
     """Unfinished uploads begin at their first byte, since a backup doesn't hold their bytes."""
-    begun = {"received": 0, "checked": 0, "claimed_by": "", "claimed_at": None, "problem": {}}
-    is_fetched = Upload.origin.in_(ORIGINS)
-    count = 0
-    for condition, state in (
-        (is_fetched, UploadState.FETCHING),
-        (~is_fetched, UploadState.RECEIVING),
-    ):
-        found = session.execute(
-            update(Upload)
-            .where(Upload.state.in_(OPEN_UPLOADS), condition)
-            .values(state=state, touched_at=utcnow(), **begun)
-        )
-        count += found.rowcount  # type: ignore[attr-defined]
-    return count
+    opened = session.scalars(select(Upload).where(Upload.state.in_(OPEN_UPLOADS))).all()
+    for upload in opened:
+        is_fetched = upload.origin in ORIGINS
+        upload.state = UploadState.FETCHING if is_fetched else UploadState.RECEIVING
+        upload.received = upload.checked = 0
+        upload.claimed_by, upload.claimed_at, upload.problem = "", None, {}
+        upload.touched_at = utcnow()
+        if upload.original:  # converted: what is sent again is the original
+            upload.sha256, upload.size = upload.original["sha256"], upload.original["size"]
+            upload.original = {}
+    return len(opened)
 
 
 def _keep_keyrings(session: Session, keyrings: Mapping[int, bytes]) -> None:

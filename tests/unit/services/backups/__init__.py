@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an import plans, runs and reports."""
+"""The files of a backup."""
