@@ -172,7 +172,7 @@ def test_an_upload_without_words_shows_help() -> None:
 def test_completion_offers_the_visible_commands_without_importing_them() -> None:
     context = click.Context(cli)
     found = {item.value for item in cli.shell_complete(context, "s")}
-    assert found == {"status", "source", "setting"}
+    assert found == {"status", "source", "setting", "store"}
 
 
 def test_every_spelling_in_a_text_is_a_command_that_help_lists() -> None:

@@ -41,6 +41,7 @@ COMMANDS = Table(
         Row("token", "keys:token_group", "Manage API tokens", ("tokens",)),
         Row("event", "system:event_group", "List and follow events", ("events",)),
         Row("setting", "system:setting_group", "List and change settings", ("settings",)),
+        Row("store", "storage:store_group", "Show what is stored, and check it", ("stores",)),
         Row("backup", "backups:backup_group",
             "Back up this Slipway while it runs, and verify backups", ("backups",)),
         Row("restore", "backups:restore_command", "Restore BACKUP into an empty data folder"),
