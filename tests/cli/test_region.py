@@ -119,6 +119,7 @@ def test_status_tells_versions_sources_runs_and_problems(slipway: Shell, region:
         error_code="http-timeout",
         error_what="The mirror [red]does not[/red] answer.",
         error_next_step="Check that it runs.",
+        checked_at=utcnow(),
         refreshed_at=utcnow(),
     )
     factories.selection(source, arches=["amd64", "arm64"])
