@@ -214,7 +214,7 @@ def test_changes_are_read_out_without_moving_the_focus(stage: Stage, open_page: 
     box.focus()
     page.keyboard.press("Space")
     page.get_by_text("1 to add, 0 to remove").wait_for()
-    announcer.get_by_text("1 to add, 0 to remove").wait_for(state="attached")
+    announcer.get_by_text("Images to add: 1, to remove: 0").wait_for(state="attached")
     page.locator(':focus[value$="ubuntu/jammy/arm64"]').wait_for()
 
 
@@ -346,7 +346,7 @@ def test_the_main_journey_needs_no_mouse(
     page.locator("#run-progress[value]").wait_for()
     press(page, page.get_by_role("button", name="Stop import"))
     page.get_by_text("No import is running").wait_for()
-    page.locator("#announcer", has_text="Import finished: Stopped on request.").wait_for(
+    page.locator("#announcer", has_text="Import finished: Stopped by user.").wait_for(
         state="attached"
     )
 
