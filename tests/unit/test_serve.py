@@ -23,7 +23,7 @@ from tests.support import live
 from tests.support.live import LiveSlipway
 from tests.support.ports import keep_port
 from webapp.config import Settings
-from webapp.server import planes, sockets
+from webapp.server import planes, sockets, supervisor
 
 MakeLive = Callable[[Mapping[str, str]], LiveSlipway]
 
@@ -182,36 +182,58 @@ def test_one_plane_alone_needs_a_migrated_database(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_children_that_fail_start_later_each_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "pauses"),
+    [
+        ("web", [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]),
+        ("rack", [0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0, 5.0]),
+    ],
+)
+def test_a_child_that_fails_early_waits_longer_each_time_and_after_good_service_not_at_all(
+    name: str, pauses: list[float], tmp_path: Path
+) -> None:
     script = tmp_path / "supervise.py"
     script.write_text(
         textwrap.dedent("""
-            import signal, sys, time
+            import os, signal, sys, time
             from webapp.server import supervisor
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, supervisor.WATCHED)
-            child = supervisor.Child("it", lambda: sys.exit(7))
-            clock, delays = [1000.0], []
+            child = supervisor.Child(sys.argv[1], lambda: sys.exit(7))
+            clock, pauses = [1000.0], []
             supervisor.time.monotonic = lambda: clock[0]
-            for _ in range(9):
-                clock[0] += child.seconds_to_start()
-                child.tend(mask)
+
+            def end():
                 while child.pid:
                     time.sleep(0.01)
                     child.tend(mask)
-                delays.append(child.seconds_to_start())
-            clock[0] += delays[-1]
+
+            for _ in range(8):
+                clock[0] += child.seconds_to_start()
+                child.tend(mask)
+                end()
+                pauses.append(child.seconds_to_start())
+            clock[0] += pauses[-1]
             child.run = lambda: time.sleep(600)
             child.tend(mask)
             clock[0] += supervisor.CALM_S
+            killed = child.pid
+            os.kill(killed, signal.SIGKILL)
+            while child.pid == killed:  # the clock stands still: no pause is over
+                time.sleep(0.01)
+                child.tend(mask)
             child.kill()
-            print(delays)
+            print(pauses)
         """)
     )
     done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, str(script), name], capture_output=True, text=True, timeout=60, check=True
     )
-    assert done.stdout.splitlines()[-1] == "[0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]"
-    assert "it ended with code 7; it starts again" in done.stdout
+    assert done.stdout.splitlines()[-1] == str(pauses)
+    assert f"{name} ended with code 7; it starts again" in done.stdout
+
+
+def test_good_service_is_ten_seconds() -> None:
+    assert supervisor.CALM_S == 10
 
 
 # -- one plane

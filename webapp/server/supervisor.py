@@ -36,8 +36,8 @@ STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 WATCHED = {*STOPPING, signal.SIGCHLD}
 STOP_S = 40.0  # a child that did not stop by then is killed
 TWICE_S = 1.0  # a signal that comes again within this time is the same one
-CALM_S = 60.0  # a child that lived so long starts again at once
-LONGEST_DELAY_S = 30.0
+CALM_S = 10.0  # a child that served for this long restarts without a pause
+MAX_PAUSE_S = {"rack": 5.0}  # machines that boot now can't wait longer
 PR_SET_PDEATHSIG = 1
 
 Mask = set[int | signal.Signals]
@@ -202,9 +202,17 @@ def _stop(children: list[Child]) -> int:
     return 0
 
 
+def pause_s(failures: int, longest: float) -> float:
+    """Seconds before a restart: none after good service, then doubling from half a second.
+
+    failures: how often in a row the process ended before it had served for CALM_S.
+    """
+    return min(longest, 2.0 ** (min(failures, 16) - 2)) if failures else 0.0
+
+
 @dataclass
 class Child:
-    """One process that is started again when it ends, later each time it fails early."""
+    """One process that restarts when it ends, after a longer pause each time it fails early."""
 
     name: str
     run: Callable[[], None]
@@ -240,11 +248,11 @@ class Child:
                 return
             self.pid = 0
             self.failures = 0 if now - self.started_at >= CALM_S else self.failures + 1
-            delay = min(LONGEST_DELAY_S, 2.0 ** (self.failures - 2)) if self.failures else 0.0
-            self.start_at = now + delay
+            pause = pause_s(self.failures, MAX_PAUSE_S.get(self.name, 30.0))
+            self.start_at = now + pause
             code = os.waitstatus_to_exitcode(status)
             how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-            log.warning(f"{self.name} {how}; it starts again", in_s=round(delay, 1))
+            log.warning(f"{self.name} {how}; it starts again", in_s=round(pause, 1))
         if now >= self.start_at:
             self.start(mask)
 
