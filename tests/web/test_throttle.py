@@ -143,6 +143,51 @@ def test_a_clock_that_goes_back_gives_no_tokens(region: Flask, clock: Clock) -> 
     assert not throttle.allow(bucket, "k")
 
 
+def test_a_clock_that_went_back_refuses_nobody_for_long(
+    region: Flask, clock: Clock, evaluated: list[str]
+) -> None:
+    users.create_user("maria", PASSWORD, Role.VIEWER)
+    while guess("maria", "x", ATTACKER) == "wrong":
+        pass
+    clock.forward(-365 * 86400)
+    assert guess("maria", PASSWORD, ATTACKER) == "throttled"
+    clock.forward(61)
+    assert guess("maria", PASSWORD, ATTACKER) == "in"
+
+
+def test_guesses_from_many_addresses_share_a_slow_bucket(
+    region: Flask, clock: Clock, evaluated: list[str]
+) -> None:
+    users.create_user("maria", PASSWORD, Role.VIEWER)
+    assert guess("maria", PASSWORD, OWNER) == "in"
+    evaluated.clear()
+    for number in range(100):
+        guess("maria", f"guess {number}", f"198.51.100.{number}")
+        clock.forward(36)
+    assert len(evaluated) <= sessions.EVERYWHERE_BUCKET.capacity + 12
+    while guess("maria", "x", f"198.51.101.{len(evaluated)}") == "wrong":
+        pass
+    assert guess("maria", PASSWORD, "203.0.113.9") == "throttled"
+    assert guess("maria", PASSWORD, OWNER) == "in"  # an address that signed in before
+    assert guess("someone", "x", "203.0.113.9") == "wrong"
+
+
+def test_an_address_stays_known_while_buckets_are_swept(
+    region: Flask, clock: Clock, evaluated: list[str]
+) -> None:
+    users.create_user("maria", PASSWORD, Role.VIEWER)
+    assert guess("maria", PASSWORD, OWNER) == "in"
+    clock.forward(100 * 86400)
+    assert guess("maria", PASSWORD, "192.0.2.99") == "in"  # sweeps
+    while guess("maria", "x", f"198.51.100.{len(evaluated)}") == "wrong":
+        pass
+    assert guess("maria", PASSWORD, OWNER) == "in"
+    clock.forward(181 * 86400)
+    while guess("maria", "x", f"198.51.100.{len(evaluated)}") == "wrong":
+        pass
+    assert guess("maria", PASSWORD, OWNER) == "throttled"
+
+
 def test_old_buckets_are_swept_at_the_next_sign_in(
     region: Flask, clock: Clock, evaluated: list[str]
 ) -> None:
@@ -152,7 +197,8 @@ def test_old_buckets_are_swept_at_the_next_sign_in(
     clock.forward(2 * 86400)
     guess("maria", PASSWORD, OWNER)
     kept = db.session.scalar(select(func.count()).select_from(LoginThrottle))
-    assert kept == 1  # the address that just signed in
+    # The address that just signed in: its bucket, its account's, and that it's known.
+    assert kept == 3
 
 
 def test_the_page_says_how_long_to_wait(app: Flask, visit: Callable[..., Visitor]) -> None:

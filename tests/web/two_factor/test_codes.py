@@ -57,6 +57,14 @@ def test_a_step_that_was_used_and_those_before_it_count_no_more() -> None:
         assert accepted == (present + 1 if away == 1 else None)
 
 
+def test_a_step_that_has_not_come_yet_is_from_before_the_clock_was_set_back() -> None:
+    now = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
+    totp = pyotp.TOTP(RFC_KEY)
+    present = totp.timecode(now)
+    code = totp.generate_otp(present)
+    assert two_factor.accepted_step(RFC_KEY, code, now, present + 120) == present
+
+
 @pytest.mark.parametrize(
     "code", ["", " ", "12345", "1234567", "٢٨٧٠٨٢", "28708\uff12", "\0", "x" * 9999]
 )

@@ -32,6 +32,9 @@ SEEN_EVERY = timedelta(minutes=1)
 # second bucket stops one address from trying one password on every account.
 ACCOUNT_BUCKET = throttle.Bucket("account", capacity=8, refill_s=60)
 ADDRESS_BUCKET = throttle.Bucket("address", capacity=40, refill_s=10)
+# Guesses from many addresses share this one: 20 at once, then 12 an hour. Networks the
+# account has signed in from are exempt, so that nobody can lock its owner out there.
+EVERYWHERE_BUCKET = throttle.Bucket("everywhere", capacity=20, refill_s=300)
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +79,7 @@ def authenticate(username: str, password: str, *, address: str) -> User:
     """
     name = username.strip().lower()
     account_key = f"{name}\0{throttle.network(address)}"
-    _spend(account_key, address)
+    _spend(name, address)
     # PostgreSQL refuses NUL in a text, and no name holds anything unprintable.
     user = db.session.scalar(select(User).where(User.username == name)) if _is_name(name) else None
     if not passwords.verify(password, user.password_hash if user else None) or not (
@@ -98,16 +101,20 @@ def authenticate(username: str, password: str, *, address: str) -> User:
 def check_again(user: User, password: str, *, address: str) -> bool:
     """Whether a signed-in person knows their own password; throttled like a sign-in."""
     key = f"{user.username}\0{throttle.network(address)}"
-    _spend(key, address)
+    _spend(user.username, address)
     if not passwords.verify(password, user.password_hash):
         return False
     throttle.forget(ACCOUNT_BUCKET, key)
     return True
 
 
-def _spend(account_key: str, address: str) -> None:
-    if throttle.allow(ADDRESS_BUCKET, throttle.network(address)) and throttle.allow(
-        ACCOUNT_BUCKET, account_key
+def _spend(name: str, address: str) -> None:
+    network = throttle.network(address)
+    account_key = f"{name}\0{network}"
+    if (
+        throttle.allow(ADDRESS_BUCKET, network)
+        and throttle.allow(ACCOUNT_BUCKET, account_key)
+        and (throttle.is_known(account_key) or throttle.allow(EVERYWHERE_BUCKET, name))
     ):
         return
     log.warning("sign-in throttled", address=address)
@@ -131,6 +138,7 @@ def open_session(user: User, *, address: str, user_agent: str) -> SignedIn:
     )
     db.session.execute(delete(LoginSession).where(_has_ended(now)))
     throttle.sweep()
+    throttle.remember(f"{user.username}\0{throttle.network(address)}")
     db.session.add(session)
     user.last_login_at = now
     events.record("user.signed_in", actor=user.username, subject=address)

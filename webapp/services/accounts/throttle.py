@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import case, delete, extract, update
+from sqlalchemy import case, delete, extract, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from webapp.extensions import db
 from webapp.models import LoginThrottle, utcnow
+
+FULL = timedelta(days=1)  # every bucket is full again after this time
+KNOWN = timedelta(days=180)  # a network stays known for this long after a sign-in
+_KNOWN = "known:"
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,14 @@ def allow(bucket: Bucket, key: str) -> bool:
         .values(key=hashed, tokens=float(bucket.capacity), updated_at=now)
         .on_conflict_do_nothing()
     )
+    # After the clock was set back, time counts from now on: waiting for it to
+    # catch up would keep everyone out.
+    db.session.execute(
+        update(LoginThrottle)
+        .where(LoginThrottle.key == hashed, LoginThrottle.updated_at > now)
+        .values(updated_at=now)
+        .execution_options(synchronize_session=False)
+    )
     elapsed_s = int(now.timestamp()) - extract("epoch", LoginThrottle.updated_at)
     filled = LoginThrottle.tokens + elapsed_s / float(bucket.refill_s)
     tokens = case((filled > bucket.capacity, float(bucket.capacity)), else_=filled)
@@ -58,10 +70,33 @@ def forget(bucket: Bucket, key: str) -> None:
     db.session.execute(delete(LoginThrottle).where(LoginThrottle.key == _hashed(bucket, key)))
 
 
+def remember(key: str) -> None:
+    """Note a sign-in with this key, e.g. an account and a network; the caller commits."""
+    now = utcnow()
+    insert = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
+    db.session.execute(
+        insert(LoginThrottle)
+        .values(key=_known(key), tokens=0.0, updated_at=now)
+        .on_conflict_do_update(index_elements=["key"], set_={"updated_at": now})
+    )
+
+
+def is_known(key: str) -> bool:
+    """Whether ``remember`` noted this key within KNOWN."""
+    query = select(LoginThrottle.updated_at).where(LoginThrottle.key == _known(key))
+    at = db.session.scalar(query)
+    return at is not None and at > utcnow() - KNOWN
+
+
 def sweep() -> None:
-    """Drop buckets that must be full again; the caller commits."""
-    stale = utcnow() - timedelta(days=1)
-    db.session.execute(delete(LoginThrottle).where(LoginThrottle.updated_at < stale))
+    """Drop buckets that must be full again, and old sign-ins; the caller commits."""
+    now = utcnow()
+    is_known = LoginThrottle.key.startswith(_KNOWN)
+    is_over = case(
+        (is_known, LoginThrottle.updated_at < now - KNOWN),
+        else_=LoginThrottle.updated_at < now - FULL,
+    )
+    db.session.execute(delete(LoginThrottle).where(is_over))
 
 
 def network(address: str) -> str:
@@ -78,4 +113,8 @@ def network(address: str) -> str:
 
 
 def _hashed(bucket: Bucket, key: str) -> str:
-    return hashlib.sha256(f"{bucket.name}\0{key}".encode()).hexdigest()
+    return hashlib.sha256(f"{bucket.name}\0{key}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _known(key: str) -> str:
+    return _KNOWN + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()

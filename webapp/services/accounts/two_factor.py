@@ -56,11 +56,16 @@ def key_address(key: str, username: str) -> str:
 
 
 def accepted_step(key: str, code: str, now: datetime, last_step: int) -> int | None:
-    """The time step whose code this is: the present one or a neighbour, after last_step."""
+    """The time step whose code this is: the present one or a neighbour, after last_step.
+
+    A last step that hasn't come yet is from before the clock was set back. It doesn't
+    count: the owner would be kept out until then.
+    """
     totp, code = pyotp.TOTP(key), _plain(code)
     if not (code.isascii() and code.isdigit()):
         return None
     present = totp.timecode(now)
+    last_step = last_step if last_step <= present + 1 else 0
     for step in (present, present - 1, present + 1):
         if step > last_step and hmac.compare_digest(totp.generate_otp(step), code):
             return step

@@ -79,6 +79,13 @@ def request(actor: str, rate: int | None = None) -> None:
     wake()
 
 
+def settle(now: datetime) -> None:
+    """Date a request of the future now, so that its pass can end; the caller commits."""
+    asked = _request()
+    if asked and datetime.fromisoformat(asked["at"]) > now:
+        db.session.merge(Setting(key=REQUEST, value={**asked, "at": now.isoformat()}))
+
+
 def status() -> ScrubStatus:
     """What is checked and what is due; two queries, reads only."""
     asked = _request()

@@ -104,7 +104,8 @@ def _damage() -> list[Check]:
 def _worker() -> list[Check]:
     seen = db.session.scalar(select(Setting.value).where(Setting.key == WORKER_SEEN))
     at = datetime.fromisoformat(seen) if seen else None
-    if at is None or utcnow() - at > WORKER_LATE:
+    # Seen in the future: before the clock was set back, so perhaps long ago.
+    if at is None or not -WORKER_LATE <= utcnow() - at <= WORKER_LATE:
         found = f"last seen {at:%Y-%m-%d %H:%M} UTC" if at else "never seen"
         return [
             Check(

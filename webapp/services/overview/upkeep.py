@@ -13,6 +13,7 @@ from webapp.extensions import db, settings
 from webapp.models import BootSource, Event, ImportRun
 from webapp.services.blobs import checking, retention
 from webapp.services.imports import runs
+from webapp.services.overview import clock
 from webapp.services.system import live_settings, statements
 from webapp.services.system.live_settings import AUTO_IMPORT
 from webapp.services.uploads import uploads
@@ -27,7 +28,7 @@ def reconcile(trigger: str = "schedule", *, is_thorough: bool = False) -> None:
     worker is gone needs nothing here, since ``runs.claim`` takes it over.
     """
     steps = (checking.check_store, uploads.expire) if is_thorough else ()
-    for step in (*steps, retention.clean_up, _forget):
+    for step in (clock.settle, *steps, retention.clean_up, _forget):
         try:
             step()
         except Problem as problem:

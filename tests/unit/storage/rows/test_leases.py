@@ -35,6 +35,16 @@ def test_a_lease_of_another_machine_is_respected_until_it_ran_out(harness: Harne
         assert writer.offset == 2 * MIB
 
 
+def test_a_lease_of_the_future_counts_from_now(harness: Harness) -> None:
+    harness.start(BLOB, 2 * MIB)
+    owned_by(harness, ELSEWHERE, seconds_ago=-86400)  # the clock was set back by a day
+    with pytest.raises(BlobBusy):
+        harness.store.writer(BLOB.sha256, BLOB.size)
+    owned_by(harness, ELSEWHERE, seconds_ago=LEASE_S)
+    with harness.store.writer(BLOB.sha256, BLOB.size) as writer:
+        assert writer.offset == 2 * MIB
+
+
 def test_who_lost_his_lease_writes_nothing_more(harness: Harness) -> None:
     slow = harness.store.writer(BLOB.sha256, BLOB.size)
     slow.write(BLOB.data[:MIB])
