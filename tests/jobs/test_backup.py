@@ -17,6 +17,7 @@ from sqlalchemy import func, select, update
 from tests.jobs import rotten
 from tests.jobs.conftest import Lab, check_region, files, images
 from tests.support.databases import Databases
+from tests.support.full_disk import MIB, fill, small_disk
 from webapp import create_app
 from webapp.config import Settings
 from webapp.errors import Problem
@@ -28,6 +29,7 @@ from webapp.services.blobs import checking
 from webapp.services.sources import sources
 from webapp.services.uploads import finishing, uploads
 from webapp.services.uploads.fields import Declared
+from webapp.storage.errors import SPARE, StoreFull
 
 pytestmark = pytest.mark.both_databases
 STORES = [
@@ -179,6 +181,22 @@ def test_a_backup_with_all_bytes_needs_no_import(
         check_region()
 
 
+def test_a_store_that_survived_is_used_again(
+    lab: Lab, elsewhere: Elsewhere, settings: Settings, tmp_path: Path
+) -> None:
+    lab.select("noble")
+    assert lab.run().state == "succeeded"
+    kernel, initrd = files(NOBLE)["boot-kernel"], files(NOBLE)["boot-initrd"]
+    making.make(tmp_path / "backup", Keep.NONE, quiet)
+    rotten.damage(initrd, "delete")
+    there = elsewhere(store_dir=settings.store_dir)
+    assert restoring.restore(tmp_path / "backup", there, quiet).missing == 1
+    assert served(there, KERNEL) == (200, kernel)
+    with running(there):
+        lab.run()
+        check_region()
+
+
 def test_images_of_a_disabled_source_are_kept_like_uploads(
     lab: Lab, elsewhere: Elsewhere, tmp_path: Path
 ) -> None:
@@ -276,6 +294,23 @@ def test_a_damaged_member_takes_everything_back(backup: Path, elsewhere: Elsewhe
     data[-1] ^= 1
     member.write_bytes(data)
     assert restoring.restore(backup, there, quiet).files == 1
+
+
+def test_a_full_disk_takes_everything_back(backup: Path, elsewhere: Elsewhere) -> None:
+    with small_disk(SPARE + 2 * MIB) as disk:
+        there = elsewhere(data_dir=disk / "there", store_dir=disk / "there" / "store")
+        with pytest.raises(StoreFull):  # room for the database, but not for the upload
+            restoring.restore(backup, there, quiet)
+        assert list(there.data_dir.iterdir()) == []
+        filling = fill(disk)
+        with pytest.raises(StoreFull):
+            restoring.restore(backup, there, quiet)
+        assert list(there.data_dir.iterdir()) == []
+        filling.unlink()
+    again = replace(there, data_dir=backup.with_name("there"), store_dir=backup.with_name("store"))
+    if again.database_url.startswith("sqlite"):
+        assert not Path(again.database_url.removeprefix("sqlite:///")).exists()
+    assert restoring.restore(backup, again, quiet).files == 1
 
 
 def test_a_restore_that_was_killed_starts_nothing(backup: Path, elsewhere: Elsewhere) -> None:
