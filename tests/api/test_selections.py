@@ -110,7 +110,7 @@ def test_a_selection_is_deleted(app: Flask, any_client: Script, path: str) -> No
     assert stored(app) == []
 
 
-@pytest.mark.parametrize("name", ["os", "release", "arches", "subarches", "labels"])
+@pytest.mark.parametrize("name", ["os", "release"])
 def test_each_field_is_required(app: Flask, any_client: Script, path: str, name: str) -> None:
     for values in ({k: v for k, v in NOBLE.items() if k != name}, {**NOBLE, name: ""}):
         answer = any_client.post(path, **values)
@@ -122,10 +122,14 @@ def test_each_field_is_required(app: Flask, any_client: Script, path: str, name:
 
 def test_all_missing_fields_are_named_at_once(any_client: Script, path: str) -> None:
     answer = any_client.post(path)
-    assert answer.json == {
-        name: ["This field is required."]
-        for name in ("os", "release", "arches", "subarches", "labels")
-    }
+    assert answer.json == {name: ["This field is required."] for name in ("os", "release")}
+
+
+@pytest.mark.parametrize("name", ["arches", "subarches", "labels"])
+def test_a_list_that_is_left_out_means_everything(any_client: Script, path: str, name: str) -> None:
+    made = any_client.post(path, **{k: v for k, v in NOBLE.items() if k != name})
+    assert made.status_code == 200
+    assert made.json[name] == ["*"]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +162,7 @@ def test_a_source_that_nobody_has_read_yet_says_to_try_again(app: Flask, admin: 
     answer = admin.post(f"boot-sources/{source_id}/selections/", **NOBLE)
     assert answer.status_code == 400
     assert answer.json["os"][-1] == (
-        "The source is being read just now. Try again in a few seconds."
+        "The source's catalogue is still being read. Try again in a few seconds."
     )
 
 

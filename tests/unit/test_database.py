@@ -24,6 +24,7 @@ from webapp.config import Settings
 from webapp.extensions import db, store
 from webapp.models import (
     APIKey,
+    APINonce,
     APIToken,
     Base,
     Blob,
@@ -118,6 +119,8 @@ def fill(engine: Engine) -> dict[str, int]:
         user.api_tokens.append(APIToken(token_hash="t", scopes=["read"]))
         session.add(Upload(token="t" * 64, size=7, resource_id=resource.id))
         session.add_all([run, user, Event(kind="a.b"), Setting(key="k", value=[1])])
+        session.flush()
+        session.add(APINonce(key_id=user.api_keys[0].id, timestamp=1, nonce="n"))
         session.add_all([Publication(id=1), LoginThrottle(key="k", tokens=1.0)])
         session.commit()
     return counts(engine)
@@ -129,7 +132,7 @@ def counts(engine: Engine) -> dict[str, int]:
         return {t.name: len(connection.execute(select(t)).all()) for t in tables}
 
 
-ADDED_LATER = ("api_token", "upload")
+ADDED_LATER = ("api_nonce", "api_token", "upload")
 
 
 def test_every_migration_walks_up_and_down_with_data_in_the_tables(engine: Engine) -> None:

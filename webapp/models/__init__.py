@@ -1,7 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The region's database: tables and their invariants, one module a subject."""
 
-from webapp.models.accounts import APIKey, APIToken, LoginSession, LoginThrottle, Role, User
+from webapp.models.accounts import (
+    APIKey,
+    APINonce,
+    APIToken,
+    LoginSession,
+    LoginThrottle,
+    Role,
+    User,
+)
 from webapp.models.base import Base, utcnow
 from webapp.models.events import Event, Publication, Setting
 from webapp.models.resources import (
@@ -33,6 +41,7 @@ __all__ = [
     "ACTIVE_STATES",
     "OPEN_UPLOADS",
     "APIKey",
+    "APINonce",
     "APIToken",
     "Base",
     "Blob",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import enum
 from datetime import datetime
 
-from sqlalchemy import ForeignKey
+from sqlalchemy import BigInteger, ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.models.base import Base, utcnow
@@ -65,7 +65,11 @@ class LoginSession(Base):
 
 
 class APIKey(Base):
-    """An OAuth 1.0 PLAINTEXT key ``consumer:token:secret``; of the secret only its SHA-256."""
+    """An OAuth 1.0 key ``consumer:token:secret``.
+
+    secret_hash: SHA-256 of the secret, for PLAINTEXT. secret_sealed: the secret, encrypted,
+    for HMAC-SHA1; "" for keys from before, until they're used with PLAINTEXT.
+    """
 
     __tablename__ = "api_key"
 
@@ -75,10 +79,23 @@ class APIKey(Base):
     consumer_key: Mapped[str] = mapped_column(unique=True)
     token_key: Mapped[str] = mapped_column(unique=True)
     secret_hash: Mapped[str]
+    secret_sealed: Mapped[str] = mapped_column(default="", server_default="")
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     used_at: Mapped[datetime | None]
 
     user: Mapped[User] = relationship(back_populates="api_keys")
+
+
+class APINonce(Base):
+    """A signature that was used: none is accepted twice while its timestamp is valid."""
+
+    __tablename__ = "api_nonce"
+
+    key_id: Mapped[int] = mapped_column(
+        ForeignKey("api_key.id", ondelete="CASCADE"), primary_key=True
+    )
+    timestamp: Mapped[int] = mapped_column(BigInteger, primary_key=True, index=True)
+    nonce: Mapped[str] = mapped_column(primary_key=True)
 
 
 class APIToken(Base):

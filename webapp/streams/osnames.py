@@ -15,6 +15,7 @@ _OS_TITLES = {
     "grub-efi": "GRUB (UEFI)",
     "grub-efi-signed": "GRUB (UEFI, signed)",
     "grub-ieee1275": "GRUB (Open Firmware)",
+    "ol": "Oracle Linux",
     "pxelinux": "PXELINUX",
     "rhel": "Red Hat Enterprise Linux",
     "suse": "SUSE",

@@ -184,10 +184,24 @@ def test_settings_about_images_are_read_and_changed(any_client: Script, app: Fla
     assert read_setting("http_proxy") is None
 
 
+def test_the_distro_defaults_of_bootstrap_scripts_are_kept(any_client: Script) -> None:
+    for name, value in (
+        ("commissioning_distro_series", "noble"),
+        ("default_osystem", "ubuntu"),
+        ("default_distro_series", "noble"),
+        ("default_min_hwe_kernel", "ga-24.04"),
+    ):
+        assert any_client.post("maas/", op="set_config", name=name, value=value).text == "OK"
+        assert any_client.get("maas/", op="get_config", name=name).json == value
+    assert any_client.post("maas/", op="set_config", name="default_min_hwe_kernel").text == "OK"
+    assert any_client.get("maas/", op="get_config", name="default_min_hwe_kernel").json is None
+
+
 def test_settings_that_cannot_be_meant_are_refused(admin: Script, viewer: Script) -> None:
     for name, value, field in (
         ("boot_images_auto_import", "perhaps", "value"),
         ("http_proxy", "nonsense", "value"),
+        ("default_distro_series", "no ble", "value"),
         ("ntp_servers", "x", "name"),
         ("", "x", "name"),
     ):

@@ -25,12 +25,15 @@ FORM, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"
 class Arguments:
     """Texts and files of a call; an empty text counts as left out.
 
-    op: selects an action among those of a method, with underscores.
+    op: selects an action among those of a method, with underscores. pairs: every text of
+    the body as it was sent, empty ones too. is_form: the body is urlencoded.
     """
 
     texts: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     files: dict[str, bytes] = field(default_factory=dict)
     op: str = ""
+    pairs: list[tuple[str, str]] = field(default_factory=list)
+    is_form: bool = False
 
     def text(self, name: str, default: str = "") -> str:
         """The last value of a name."""
@@ -74,7 +77,7 @@ def _read_body(body: bytes, content_type: str, arguments: Arguments) -> None:
             if part.is_file and part.content:
                 arguments.files[part.name] = part.content
             elif not part.is_file:
-                arguments.add_text(part.name, _utf8(part.content))
+                arguments.pairs.append((part.name, _utf8(part.content)))
     elif kind == FORM:
         try:
             pairs = parse_qsl(
@@ -82,10 +85,11 @@ def _read_body(body: bytes, content_type: str, arguments: Arguments) -> None:
             )
         except ValueError as error:
             raise BodyProblem("The form has too many fields.") from error
-        for name, value in pairs:
-            arguments.add_text(name, value)
+        arguments.pairs, arguments.is_form = pairs, True
     elif kind == "application/json":
         _read_json(body, arguments)
+    for name, value in arguments.pairs:
+        arguments.add_text(name, value)
 
 
 def _read_json(body: bytes, arguments: Arguments) -> None:

@@ -199,7 +199,10 @@ def create(call: Call) -> Response:
     elif content is not None:
         uploads.append(upload, [content])
         finishing.finish(upload)
-    return as_json(detail(id), 201)
+    made = detail(id)
+    if upload.is_open:  # Cluster API uploads to the first set, all others to the last
+        made["sets"] = {upload.version: made["sets"][upload.version]}
+    return as_json(made, 201)
 
 
 def _refuse_without_digest(declared: fields.Declared) -> None:

@@ -13,20 +13,19 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from flask import Response, request
+from flask import Response
 
 from webapp.api.v2.answers import exactly_json
-from webapp.api.v2.dispatch import API, Action, Call, Resource
+from webapp.api.v2.dispatch import API, Action, Call, Resource, root
 from webapp.api.v2.table import RESOURCES
-from webapp.extensions import settings
 
 TITLE = "Slipway's REST API 2.0: boot sources, selections and images for MAAS clients."
 
 
 def describe(call: Call) -> Response:
     """Describe the API."""
-    root = _root()
-    document = description(lambda path: {"path": path, "uri": root + path})
+    address = root()
+    document = description(lambda path: {"path": path, "uri": address + path})
     # If the type has a charset, stock command lines refuse to log in.
     return exactly_json({**document, "hash": api_hash()})
 
@@ -70,20 +69,6 @@ def _action(action: Action) -> dict[str, Any]:
         "restful": not action.op,
         "doc": inspect.getdoc(action.run),
     }
-
-
-def _root() -> str:
-    """Scheme and host as the client sees them, since it calls back there.
-
-    X-Forwarded-Host is used only from as many proxies as the settings trust;
-    middleware takes the scheme from them.
-    """
-    host = request.host or f"{request.environ['SERVER_NAME']}:{request.environ['SERVER_PORT']}"
-    trusted = settings().trusted_proxies
-    forwarded = [one.strip() for one in request.headers.get("X-Forwarded-Host", "").split(",")]
-    if trusted and len(forwarded) >= trusted and forwarded[-trusted]:
-        host = forwarded[-trusted]
-    return f"{request.scheme}://{host}"
 
 
 DESCRIBE = Resource(

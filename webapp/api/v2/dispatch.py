@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 
 from webapp.api.v2 import answers
 from webapp.api.v2.arguments import Arguments, read_arguments
 from webapp.api.v2.auth import identify
 from webapp.errors import InvalidFields, Problem
+from webapp.extensions import settings
 from webapp.http import dispatch
 from webapp.http.bodies import MAX_BODY_BYTES, Incoming
 from webapp.http.dispatch import METHODS, Params
@@ -108,14 +109,13 @@ class _Dialect:
     """API keys, forms of any kind, and text for errors (rule: rest-answers)."""
 
     def authenticate(self, resource: Resource) -> User | None:
-        return None if resource.is_public else identify(request)
+        if resource.is_public:
+            return None
+        return identify(request, root(), lambda: _arguments(resource))
 
     def read(self, resource: Resource, user: User | None, params: Params) -> Call:
-        actions = [action for action in resource.actions if action.method == request.method]
-        if any(action.takes_bytes for action in actions):
-            return Call(user, Arguments(), Incoming(request))
-        largest = max((action.max_bytes for action in actions), default=MAX_BODY_BYTES)
-        return Call(user, read_arguments(request, largest))
+        incoming = Incoming(request) if _takes_bytes(resource) else None
+        return Call(user, _arguments(resource), incoming)
 
     def run(self, resource: Resource, call: Call, params: Params) -> Response:
         method = "GET" if request.method == "HEAD" else request.method
@@ -157,6 +157,38 @@ def add_resource(app: Flask, resource: Resource) -> None:
         methods=METHODS,
         provide_automatic_options=False,
     )
+
+
+def _actions(resource: Resource) -> list[Action]:
+    return [action for action in resource.actions if action.method == request.method]
+
+
+def _takes_bytes(resource: Resource) -> bool:
+    return any(action.takes_bytes for action in _actions(resource))
+
+
+def _arguments(resource: Resource) -> Arguments:
+    """The arguments of this request. The body is read once: a signature may cover it."""
+    if "arguments" not in g:
+        largest = max((one.max_bytes for one in _actions(resource)), default=MAX_BODY_BYTES)
+        is_raw = _takes_bytes(resource)
+        g.arguments = Arguments() if is_raw else read_arguments(request, largest)
+    found: Arguments = g.arguments
+    return found
+
+
+def root() -> str:
+    """Scheme and host as the client sees them, since it calls back there.
+
+    X-Forwarded-Host is used only from as many proxies as the settings trust;
+    middleware takes the scheme from them.
+    """
+    host = request.host or f"{request.environ['SERVER_NAME']}:{request.environ['SERVER_PORT']}"
+    trusted = settings().trusted_proxies
+    forwarded = [one.strip() for one in request.headers.get("X-Forwarded-Host", "").split(",")]
+    if trusted and len(forwarded) >= trusted and forwarded[-trusted]:
+        host = forwarded[-trusted]
+    return f"{request.scheme}://{host}"
 
 
 def _is_allowed(action: Action, user: User | None) -> bool:

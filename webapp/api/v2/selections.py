@@ -16,8 +16,8 @@ from webapp.models import BootSource, BootSourceSelection, Role
 from webapp.services.sources import selections, sources
 from webapp.streams.filters import Wanted
 
-REQUIRED = ("os", "release", "arches", "subarches", "labels")
-NOTHING = Wanted("", "", (), (), ())
+REQUIRED = ("os", "release")
+NOTHING = Wanted("", "", ("*",), ("*",), ("*",))
 
 
 def read_all(call: Call, boot_source_id: int) -> Response:
@@ -37,13 +37,13 @@ def create(call: Call, boot_source_id: int) -> Response:
     :param release: Required. The release, e.g. noble.
     :type release: String
 
-    :param arches: Required, repeatable. The architectures, e.g. amd64; * for all.
+    :param arches: Optional, repeatable. The architectures, e.g. amd64. Default: * for all.
     :type arches: String
 
-    :param subarches: Required, repeatable. The kernels; * for all.
+    :param subarches: Optional, repeatable. The kernels. Default: * for all.
     :type subarches: String
 
-    :param labels: Required, repeatable. The labels, e.g. stable; * for all.
+    :param labels: Optional, repeatable. The labels, e.g. stable. Default: * for all.
     :type labels: String
     """
     source = sources.get(boot_source_id)

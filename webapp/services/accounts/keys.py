@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""API keys ``consumer:token:secret``; of the secret only its SHA-256 is stored."""
+"""API keys ``consumer:token:secret``: create, check, revoke (rule: rest-keys).
+
+The secret is stored as its SHA-256, which PLAINTEXT needs, and encrypted, since an
+HMAC can't be checked without it.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +13,20 @@ import string
 from collections.abc import Sequence
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from webapp.errors import InvalidFields
 from webapp.extensions import db
-from webapp.models import APIKey, User
+from webapp.models import APIKey, APINonce, User, utcnow
 from webapp.services.accounts import credentials
 from webapp.services.system import events
+from webapp.services.system import secrets as vault
 
 _LETTERS = string.ascii_letters + string.digits
 _SECRET_LENGTH = 43  # 62^43 is more than 2^256
-MAX_KEYS = 50
 KEPT_LOGINS = 10
+MAX_SKEW_S = 300  # between the clocks of client and server, as in MAAS
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +47,7 @@ def create_api_key(user: User, name: str) -> str:
         consumer_key=consumer,
         token_key=token,
         secret_hash=credentials.digest(secret),
+        secret_sealed=vault.seal(secret),
     )
     db.session.add(key)
     events.record("api_key.added", actor=user.username, subject=name)
@@ -68,20 +75,45 @@ def revoke_token(user: User, token: str) -> None:
 
 def check_api_key(consumer: str, token: str, secret: str) -> User | None:
     """The active user whose key this is, or None; an unknown key takes as long."""
-    found = None
-    if consumer.isalnum() and token.isalnum():  # ours are; PostgreSQL takes no NUL
-        found = db.session.execute(
-            select(APIKey, User)
-            .join(User)
-            .where(APIKey.consumer_key == consumer, APIKey.token_key == token)
-        ).one_or_none()
+    found = find(consumer, token)
     kept = found[0].secret_hash if found else credentials.digest("")
     is_right = hmac.compare_digest(kept, credentials.digest(secret))
-    if found is None or not is_right or not found[1].is_active:
+    if found is None or not is_right:
         return None
     key, user = found
+    if not key.secret_sealed:
+        _seal(key, secret)
     credentials.note(key)
     return user
+
+
+def find(consumer: str, token: str) -> tuple[APIKey, User] | None:
+    """A key and its active user, without checking the secret."""
+    if not consumer.isalnum() or not token.isalnum():  # ours are; PostgreSQL takes no NUL
+        return None
+    row = db.session.execute(
+        select(APIKey, User)
+        .join(User)
+        .where(APIKey.consumer_key == consumer, APIKey.token_key == token)
+    ).one_or_none()
+    return (row[0], row[1]) if row is not None and row[1].is_active else None
+
+
+def spend(key: APIKey, timestamp: int, nonce: str) -> bool:
+    """Note the use of a signature; False if it was used before. Commits.
+
+    Nonces are kept as long as their timestamp is accepted: MAX_SKEW_S either way.
+    """
+    oldest = int(utcnow().timestamp()) - MAX_SKEW_S
+    db.session.execute(delete(APINonce).where(APINonce.timestamp < oldest))
+    db.session.add(APINonce(key_id=key.id, timestamp=timestamp, nonce=nonce))
+    try:
+        db.session.commit()
+    except IntegrityError:
+        db.session.rollback()
+        return False
+    credentials.note(key)
+    return True
 
 
 def of_user(user_id: int) -> Sequence[APIKey]:
@@ -92,6 +124,16 @@ def of_user(user_id: int) -> Sequence[APIKey]:
 def revoke_api_key(user: User, key_id: int) -> None:
     """Delete one of a user's own keys; raises NotFound for anyone else's."""
     credentials.revoke(APIKey, user, key_id)
+
+
+def _seal(key: APIKey, secret: str) -> None:
+    """Keep the secret of an older key, now that it's known. Never fails, as ``note``."""
+    try:
+        key.secret_sealed = vault.seal(secret)
+        db.session.commit()
+    except SQLAlchemyError as error:
+        db.session.rollback()
+        log.warning("could not store a sealed secret", error=type(error).__name__)
 
 
 def _random(length: int) -> str:

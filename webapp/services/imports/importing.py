@@ -278,7 +278,7 @@ class Import:
             retire = []  # what was unselected may be selected again: the next run decides
         if todo.newly_gone:
             publishing.mark_gone(todo.newly_gone)
-        problem = self._nothing_left(retire)
+        problem = None if todo.is_emptied else self._nothing_left(retire)
         if retire and problem is None:
             rows = [(one.resource_id, one.key, one.why) for one in retire]
             retired = publishing.retire(rows, actor="worker")

@@ -75,7 +75,10 @@ def plan(sources: Iterable[SourceState], stock: Stock) -> Plan:
     judged = [_judge(r, sources, sets) for r in stock.resources if r.key not in claims]
     retire = [verdict for verdict in judged if isinstance(verdict, Retirement)]
     untouched += [verdict for verdict in judged if isinstance(verdict, Untouched)]
-    if retire and _leaves_nothing(retire, sets, stock):
+    is_emptied = any(source.is_judged for source in enabled) and not any(
+        source.wanted for source in sources
+    )
+    if retire and not is_emptied and _leaves_nothing(retire, sets, stock):
         refusals.append(Refusal(nothing_left(len(retire))))
         retire = []
     blobs = _blobs(sets, enabled, stock.blobs)
@@ -90,11 +93,15 @@ def plan(sources: Iterable[SourceState], stock: Stock) -> Plan:
         refusals=tuple(refusals),
         newly_gone=_newly_gone(untouched, stock),
         wanted=len(claims),
+        is_emptied=is_emptied,
     )
 
 
 def nothing_left(count: int) -> Problem:
-    """The guard of 1.8: a run that only removes everything is a mistake, most likely."""
+    """The guard: a run that only removes everything is probably a mistake.
+
+    Deselecting every image isn't: an administrator did that (rule: never-empty-the-store).
+    """
     return Problem(
         f"Removing unselected images would leave none, so all {count} are kept.",
         code="import-guard",

@@ -175,6 +175,7 @@ class Plan:
     newly_gone: tuple[int, ...] = ()
     orphans: tuple[Damaged, ...] = ()
     wanted: int = field(default=0)  # images that selections ask for and sources offer
+    is_emptied: bool = field(default=False)  # an administrator deselected every image
 
     @property
     def to_fetch(self) -> tuple[PlannedBlob, ...]:

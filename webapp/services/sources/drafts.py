@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import select
 
 from webapp.errors import InvalidFields, Problem
-from webapp.extensions import db
+from webapp.extensions import db, settings
 from webapp.fetch import is_in_clear
 from webapp.models import BootSource
 from webapp.services.system import live_settings
@@ -39,6 +39,26 @@ class SourceDraft:
     auth_username: str = ""
     auth_secret: str = ""
     auth_in_clear: bool = False
+
+
+# Where MAAS has the keyring of images.maas.io, as a snap and as a deb. Clients write these
+# paths without looking, so they mean the default keyring here (rule: rest-default-keyring).
+MAAS_KEYRINGS = frozenset(
+    {
+        "/snap/maas/current/usr/share/keyrings/ubuntu-cloudimage-keyring.gpg",
+        "/usr/share/keyrings/ubuntu-cloudimage-keyring.gpg",
+    }
+)
+
+
+def keyring_file(path: str) -> str:
+    """The file that a keyring path means on this server. Raises KeyringProblem if it's missing."""
+    if os.path.exists(path):
+        return path
+    default = settings().default_keyring
+    if path in MAAS_KEYRINGS and os.path.exists(default):
+        return default
+    raise missing_keyring(path)
 
 
 def check(draft: SourceDraft, source_id: int | None = None) -> tuple[SourceDraft, Keyring | None]:
@@ -92,9 +112,7 @@ def _tested_keyring(draft: SourceDraft, problems: dict[str, list[str]]) -> Keyri
     try:
         if draft.keyring_data:
             return load_keyring(draft.keyring_data)
-        if not os.path.exists(draft.keyring_filename):
-            raise missing_keyring(draft.keyring_filename)
-        return read_keyring(draft.keyring_filename)
+        return read_keyring(keyring_file(draft.keyring_filename))
     except Problem as problem:
         name = "keyring_data" if draft.keyring_data else "keyring_filename"
         problems[name] = [str(problem)]

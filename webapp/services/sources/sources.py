@@ -7,7 +7,6 @@ fetched and verified; whatever goes wrong before that leaves the old one.
 
 from __future__ import annotations
 
-import os  # os.path: pathlib raises for a name that is too long or not allowed
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
@@ -18,7 +17,7 @@ from webapp.errors import NotFound, Problem
 from webapp.extensions import db, settings
 from webapp.fetch import Fetcher, Route
 from webapp.models import BootSource, StreamDocument
-from webapp.services.sources.drafts import SourceDraft, check, missing_keyring
+from webapp.services.sources.drafts import SourceDraft, check, keyring_file
 from webapp.services.system import events, fetching, live_settings, secrets
 from webapp.services.system.wake import wake
 from webapp.streamclient import (
@@ -163,9 +162,7 @@ def keyring_of(source: BootSource) -> Keyring | None:
         return None
     if source.keyring_data is not None:
         return load_keyring(source.keyring_data)
-    if not os.path.exists(source.keyring_filename):
-        raise missing_keyring(source.keyring_filename)
-    return read_keyring(source.keyring_filename)
+    return read_keyring(keyring_file(source.keyring_filename))
 
 
 def fetcher_for(source: BootSource, is_stopped: Callable[[], bool] | None = None) -> Fetcher:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +18,16 @@ from webapp.services.system import events
 from webapp.services.system.wake import wake
 
 AUTO_IMPORT = "boot_images_auto_import"
+# What bootstrap scripts always set. They're kept for those who read them back.
+DISTRO_DEFAULTS = {
+    "commissioning_distro_series": ("Ubuntu release that MAAS commissions machines with", ""),
+    "default_osystem": ("Operating system that MAAS deploys by default", "ubuntu"),
+    "default_distro_series": ("Release that MAAS deploys by default", ""),
+    "default_min_hwe_kernel": ("Oldest kernel that MAAS deploys by default, e.g. ga-24.04", ""),
+}
 HTTP_PROXY, USES_PROXY, NO_PROXY = "http_proxy", "enable_http_proxy", "boot_images_no_proxy"
 
+_WORD = re.compile(r"[A-Za-z0-9._+-]{0,100}", re.ASCII)
 _WORDS = {"true": True, "yes": True, "on": True, "1": True}
 _WORDS |= {"false": False, "no": False, "off": False, "0": False, "": False}
 
@@ -36,6 +45,13 @@ def _proxy(value: str) -> str:
     return value
 
 
+def _word(value: str) -> str:
+    value = value.strip()
+    if not _WORD.fullmatch(value):
+        raise InvalidFields({"value": ["Enter a name, e.g. noble: letters, digits and . _ + -"]})
+    return value
+
+
 @dataclass(frozen=True)
 class Known:
     """A setting: what it does, its value when nobody set it, and how text becomes one."""
@@ -50,6 +66,7 @@ KNOWN: dict[str, Known] = {
     HTTP_PROXY: Known("Proxy for boot sources without their own", "", _proxy),
     USES_PROXY: Known("Use http_proxy", True, _switch),
     NO_PROXY: Known("Connect to boot sources directly, ignoring http_proxy", False, _switch),
+    **{name: Known(help, value, _word) for name, (help, value) in DISTRO_DEFAULTS.items()},
 }
 
 

@@ -17,6 +17,7 @@ SYSTEMS = (
     "centos",
     "custom",
     "esxi",
+    "ol",
     "rhel",
     "suse",
     "ubuntu",

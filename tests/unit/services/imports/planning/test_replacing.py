@@ -177,7 +177,7 @@ def test_a_new_source_without_images_and_selections_is_no_problem() -> None:
 
 
 def test_a_run_that_would_remove_everything_and_bring_nothing_is_held_back() -> None:
-    made = plan([source(offer(), wanted=[])], stock_of(offer()))
+    made = plan([source(offer(), wanted=[JAMMY])], stock_of(offer()))
     assert made.is_empty
     assert codes(made) == ["import-guard"]
     made = plan([source(offer(), offer("jammy", "ga-22.04"), wanted=[JAMMY])], stock_of(offer()))
@@ -254,6 +254,15 @@ def applied(made: Plan, before: Stock) -> Stock:
     return Stock(tuple(resources), {**before.blobs, **ready})
 
 
+def test_deselecting_every_image_deletes_what_is_stored() -> None:
+    made = plan([source(offer(), wanted=[])], stock_of(offer()))
+    assert codes(made) == []
+    assert [one.resource_id for one in made.retire] == [1]
+    unread = plan([source(offer(), wanted=[], is_fresh=False)], stock_of(offer()))
+    assert not unread.retire
+    assert not plan([], stock_of(offer())).retire
+
+
 @given(regions())
 @settings(max_examples=150, deadline=None)
 def test_a_plan_that_was_carried_out_leaves_nothing_to_do(
@@ -293,7 +302,7 @@ def test_every_image_is_decided_once_and_nothing_is_taken_without_proof(
     assert all(planned.source_id in judged for planned in made.sets)
     if before.resources and all(not r.is_uploaded for r in before.resources):
         left = len(before.resources) - len(made.retire) + len(made.sets)
-        assert left > 0
+        assert left > 0 or made.is_emptied
 
 
 @given(regions())
