@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +27,7 @@ def mirror_group() -> None:
 @mirror_group.command("pull")
 @click.argument("url")
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--keyring", required=True, metavar="FILE", help="Public keys to trust.")
+@click.option("--keyring", metavar="FILE", help="Public keys to trust.")
 @click.option(
     "--filter",
     "filters",
@@ -44,17 +46,36 @@ def mirror_group() -> None:
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be downloaded; change nothing.")
 @click.option("--prune", is_flag=True, help="Afterwards, remove files that are no longer wanted.")
+@click.option(
+    "--prune-after",
+    metavar="TIME",
+    callback=lambda context, option, text: _duration(text),
+    help="Like --prune, but keep such files for TIME (24h, 7d), for those who still read them.",
+)
+@click.option("--no-loaders", is_flag=True, help="Leave out boot loaders that no filter matches.")
+@click.option(
+    "--confirm",
+    "confirmed",
+    multiple=True,
+    metavar="PRODUCT",
+    help="Accept that the index and the documents disagree on PRODUCT.",
+)
+@click.option("--unsigned", is_flag=True, help="Read an unsigned stream, in place of --keyring.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--proxy", default="", metavar="URL", help="Proxy, http://HOST:PORT.")
 @click.option("--ca-file", default="", metavar="FILE", help="CAs to trust for HTTPS.")
 def pull_command(
     url: str,
     folder: Path,
-    keyring: str,
+    keyring: str | None,
     filters: tuple[str, ...],
     max_versions: int,
     dry_run: bool,
     prune: bool,
+    prune_after: timedelta | None,
+    no_loaders: bool,
+    confirmed: tuple[str, ...],
+    unsigned: bool,
     as_json: bool,
     proxy: str,
     ca_file: str,
@@ -67,6 +88,7 @@ def pull_command(
 
     Filters don't change the signed index, since only its publisher can sign another:
     it lists files that DIR doesn't have.
+    Boot loaders are included with any filter, since machines can't boot without them.
 
     \b
     Examples:
@@ -80,7 +102,11 @@ def pull_command(
     from webapp.trust.keyrings import read_keyring
 
     wanted = [parse_filter(text) for text in filters]
-    keys = read_keyring(keyring)
+    if unsigned == bool(keyring):
+        raise click.UsageError("Give --keyring FILE, or --unsigned for a stream that nobody signs.")
+    if prune and prune_after is not None:
+        raise click.UsageError("Give --prune or --prune-after, not both.")
+    keys = read_keyring(keyring) if keyring else None
     with (
         Fetcher(Route(proxy_url=proxy, ca_file=ca_file)) as fetcher,
         output.interruptible("Run the same command again to resume."),
@@ -93,7 +119,9 @@ def pull_command(
             wanted,
             dry_run=dry_run,
             max_versions=max_versions,
-            prune=prune,
+            prune_after=timedelta(0) if prune else prune_after,
+            keeps_loaders=not no_loaders,
+            confirmed=confirmed,
             fetcher=fetcher,
             on_progress=lambda progress: _advance(advance, progress),
         )
@@ -112,7 +140,7 @@ def _advance(advance: Any, progress: Progress) -> None:
 
 def _as_dict(report: PullReport) -> dict[str, object]:
     """The report for programs; sizes in bytes."""
-    lists = ("fetched", "kept", "reused", "superseded")
+    lists = ("fetched", "kept", "reused", "superseded", "removed")
     return {
         **{
             name: [{"path": file.path, "size": file.size} for file in getattr(report, name)]
@@ -120,7 +148,7 @@ def _as_dict(report: PullReport) -> dict[str, object]:
         },
         "is_dry_run": report.is_dry_run,
         "is_unchanged": report.is_unchanged,
-        "is_pruned": report.is_pruned,
+        "is_pruned": bool(report.removed),
         "index_updated_at": report.index_updated_at and report.index_updated_at.isoformat(),
         "signer": report.fingerprint,
     }
@@ -144,11 +172,21 @@ def _summary(report: PullReport) -> Iterator[str]:
         f"Index published {f'{dated:%Y-%m-%d %H:%M} UTC' if dated else 'on an unknown date'}, "
         f"{f'signed by {report.fingerprint}' if report.fingerprint else 'not signed'}."
     )
+    if report.removed:
+        yield f"Removed {_amount(report.removed)} no longer wanted."
     if report.superseded:
-        if report.is_pruned:
-            yield f"Removed {_amount(report.superseded)} no longer wanted."
-        else:
-            yield f"No longer wanted: {_amount(report.superseded)}. Use --prune to remove."
+        yield f"No longer wanted: {_amount(report.superseded)}; --prune removes them."
+
+
+def _duration(text: str | None) -> timedelta | None:
+    """A time as ``90m``, ``24h`` or ``7d``. Raises BadParameter."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
+    if match is None:
+        raise click.BadParameter(f"{text!r} isn't a time. Give a number and s, m, h or d: 24h.")
+    seconds = {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+    return timedelta(seconds=int(match[1]) * seconds)
 
 
 def _amount(files: tuple[WantedFile, ...]) -> str:

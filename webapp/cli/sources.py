@@ -42,6 +42,13 @@ def _source_options(command: Any) -> Any:
                 is_flag=True,
                 help="Send the password or token over http:// too, unencrypted.",
             ),
+            click.option(
+                "--confirm",
+                "confirmed",
+                multiple=True,
+                metavar="PRODUCT",
+                help="Accept that the mirror's index and documents disagree on PRODUCT.",
+            ),
         )
     ):
         command = option(command)
@@ -64,6 +71,8 @@ def _body(options: dict[str, Any], **more: Any) -> dict[str, Any]:
         body["auth_kind"] = "basic" if options["username"] else "bearer"
     if options["username"]:
         body["auth_username"] = options["username"]
+    if options["confirmed"]:
+        body["confirmed_products"] = list(options["confirmed"])
     if options["secret_in_clear"]:
         body["can_auth_in_clear"] = True
     return body
@@ -125,10 +134,19 @@ def show_source(source_id: int, api: Api, as_json: bool) -> None:
             ("Proxy", found["proxy_url"]),
         ]
     )
+    _print_left_out(found)
     output.print_table(
         ("Selected", "Architectures"),
         [(f"{s['os']}/{s['release']}", " ".join(s["arches"])) for s in found["selections"]],
     )
+
+
+def _print_left_out(found: Any) -> None:
+    if found["left_out"]:
+        output.print_table(
+            ("Left out", "Version", "Reason"),
+            [(one["product"], one["version"], one["reason"]) for one in found["left_out"]],
+        )
 
 
 @source_group.command("preview")
@@ -157,6 +175,7 @@ def preview_source(address: str, api: Api, as_json: bool, **options: Any) -> Non
             ("Index published", output.time(found["index_updated_at"])),
         ]
     )
+    _print_left_out(found)
     for warning in found["warnings"]:
         output.error(f"warning: {warning['what']} {warning['next_step']}")
     output.print_table(

@@ -45,8 +45,8 @@ class PullReport:
 
     fetched: the files that came (or would come) from the source. reused: files
     whose bytes were here under another path. kept: files that were here and right.
-    superseded: files of earlier pulls that are not wanted any more; removed ones
-    are gone. bytes_received: what crossed the network for files.
+    superseded: files of earlier pulls that aren't wanted and still there.
+    removed: such files that are gone. bytes_received: what crossed the network for files.
     """
 
     is_dry_run: bool
@@ -58,6 +58,6 @@ class PullReport:
     reused: tuple[WantedFile, ...]
     kept: tuple[WantedFile, ...]
     superseded: tuple[WantedFile, ...]
-    is_pruned: bool
+    removed: tuple[WantedFile, ...]
     bytes_received: int
     warnings: tuple[Problem, ...]

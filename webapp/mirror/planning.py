@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from webapp.mirror.model import MirrorProblem, WantedFile
 from webapp.streams.documents import Product, ProductsDocument
 from webapp.streams.filters import Filter, file_fields
 
 STATE_FOLDER = ".slipway"
+LOADER_KEY = "bootloader-type"
+Passes = Callable[[Mapping[str, str]], bool]
 
 
 def wanted_files(
@@ -18,18 +20,22 @@ def wanted_files(
     max_versions: int,
     *,
     document_paths: Collection[str],
+    keeps_loaders: bool = True,
 ) -> list[WantedFile]:
     """The files that pass all filters, of each product's newest ``max_versions`` (0: all).
 
-    A version of which no file passes does not count. Raises MirrorProblem
-    (mirror-bad-path) for files that would overwrite each other or our own ones.
+    keeps_loaders: boot loaders pass, too, unless no other file does or a filter is about
+    them (rule: loaders-come-along). A version of which no file passes does not count.
+    Raises MirrorProblem (mirror-bad-path) for files that would overwrite each other or
+    our own ones.
     """
+    documents = list(documents)
     wanted: dict[str, WantedFile] = {}
-    for document in documents:
-        for product in document.products:
-            for file in _of_product(document, product, filters, max_versions):
-                if wanted.setdefault(file.path, file) != file:
-                    raise _bad_path(file.path, "two different files have this path")
+    _collect(
+        wanted, documents, max_versions, lambda fields: all(f.matches(fields) for f in filters)
+    )
+    if wanted and keeps_loaders and not any(f.key == LOADER_KEY for f in filters):
+        _collect(wanted, documents, max_versions, lambda fields: bool(fields.get(LOADER_KEY)))
     reserved = {STATE_FOLDER, *document_paths}
     for path in wanted:
         if path in reserved or path.split("/", 1)[0] == STATE_FOLDER:
@@ -37,16 +43,28 @@ def wanted_files(
     return list(wanted.values())
 
 
+def _collect(
+    wanted: dict[str, WantedFile],
+    documents: Iterable[ProductsDocument],
+    max_versions: int,
+    passes: Passes,
+) -> None:
+    for document in documents:
+        for product in document.products:
+            for file in _of_product(document, product, passes, max_versions):
+                if wanted.setdefault(file.path, file) != file:
+                    raise _bad_path(file.path, "two different files have this path")
+
+
 def _of_product(
-    document: ProductsDocument, product: Product, filters: Sequence[Filter], max_versions: int
+    document: ProductsDocument, product: Product, passes: Passes, max_versions: int
 ) -> Iterator[WantedFile]:
     count = 0
     for version in product.versions:
         files = [
             WantedFile(item.path, item.size, item.sha256)
             for item in version.items
-            if item.path
-            and all(f.matches(file_fields(document, product, version, item)) for f in filters)
+            if item.path and passes(file_fields(document, product, version, item))
         ]
         if files:
             yield from files

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from webapp.fetch import Fetcher, Stopped
@@ -36,26 +37,29 @@ def pull(
     *,
     dry_run: bool = False,
     max_versions: int = 1,
-    prune: bool = False,
+    prune_after: timedelta | None = None,
+    keeps_loaders: bool = True,
+    confirmed: Collection[str] = (),
     fetcher: Fetcher | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     is_stopped: Callable[[], bool] | None = None,
 ) -> PullReport:
     """Bring a stream into ``folder``, or with ``dry_run`` say what would come.
 
-    filters: all must match. max_versions: of each product, newest first; 0 for
-    all. prune: after success remove files of earlier pulls that are not wanted
-    any more. keyring None: unsigned by consent. on_progress: called by several
-    threads, one at a time.
+    filters: all must match; boot loaders come along (keeps_loaders). max_versions: of
+    each product, newest first; 0 for all. prune_after: after success remove files of
+    earlier pulls that haven't been wanted for that long. confirmed: products on which
+    the index and the documents may disagree. keyring None: unsigned by consent.
+    on_progress: called by several threads, one at a time.
 
     When this returns, every wanted file is there and verified, and the index that
     names them is in place. When it raises a Problem, the index and all that was
     whole before are still there, nothing unverified has a name in the tree, and
     the next pull goes on where this one stopped.
     """
-    source = StreamSource(normalise(url), keyring)
+    source = StreamSource(normalise(url), keyring, frozenset(confirmed))
     with _owned(fetcher) as client:
-        made = _Pull(source, filters, max_versions, client, on_progress, is_stopped)
+        made = _Pull(source, filters, max_versions, keeps_loaders, client, on_progress, is_stopped)
         if dry_run and not folder.exists():
             return made.plan_for_nothing()
         if not dry_run:
@@ -65,7 +69,7 @@ def pull(
             if dry_run:
                 return made.plan(tree)
             with tree.locked():
-                return made.run(tree, prune)
+                return made.run(tree, prune_after)
 
 
 @contextlib.contextmanager
@@ -99,6 +103,7 @@ class _Pull:
         source: StreamSource,
         filters: Sequence[Filter],
         max_versions: int,
+        keeps_loaders: bool,
         fetcher: Fetcher,
         on_progress: Callable[[Progress], None] | None,
         is_stopped: Callable[[], bool] | None,
@@ -106,6 +111,7 @@ class _Pull:
         self._source = source
         self._filters = filters
         self._max_versions = max_versions
+        self._keeps_loaders = keeps_loaders
         self._fetcher = fetcher
         self._tracker = Tracker(on_progress)
         self._is_stopped = is_stopped or (lambda: False)
@@ -130,12 +136,12 @@ class _Pull:
         fetched = [file for file in missing if file.sha256 not in donors]
         return self._report(snapshot, fetched=fetched, is_dry_run=True, wanted=wanted)
 
-    def run(self, tree: MirrorFolder, prune: bool) -> PullReport:
+    def run(self, tree: MirrorFolder, prune_after: timedelta | None) -> PullReport:
         """Do it."""
         self._state = memory.load(tree.state)
         self._saved = self._state.copy()
         snapshot, wanted = self._read()
-        self._refuse_nothing(tree, wanted, prune)
+        self._refuse_nothing(wanted, is_pruned=prune_after is not None)
         try:
             missing = self._reuse(tree, self._sort(tree, wanted))
             self._transfer(tree).run(missing)
@@ -145,20 +151,20 @@ class _Pull:
                 self._save(tree)
             raise
         self._publish(tree, snapshot.documents)
-        report = self._report(snapshot, fetched=missing, wanted=wanted, is_pruned=prune)
-        if prune:
-            self._prune(tree, report.superseded)
+        current = {file.path for file in wanted} | {d.path for d in snapshot.documents}
+        removed = self._prune(tree, current, prune_after)
+        report = self._report(snapshot, fetched=missing, wanted=wanted, removed=removed)
         self._state.root = self._source.url.root
         self._state.documents = {d.path: _known(d) for d in snapshot.documents}
         self._save(tree)
         return report
 
-    def _refuse_nothing(self, tree: MirrorFolder, wanted: list[WantedFile], prune: bool) -> None:
+    def _refuse_nothing(self, wanted: list[WantedFile], *, is_pruned: bool) -> None:
         """Refuse filters that match nothing, and to empty a mirror that holds something.
 
         The import has the same guard: a stream that turned empty removes nothing.
         """
-        if wanted or not (self._filters or (prune and self._state.files)):
+        if wanted or not (self._filters or (is_pruned and self._state.files)):
             return
         raise MirrorProblem(
             "No files match, so nothing was changed.",
@@ -180,6 +186,7 @@ class _Pull:
             self._filters,
             self._max_versions,
             document_paths=[document.path for document in snapshot.documents],
+            keeps_loaders=self._keeps_loaders,
         )
         self._tracker.files_total = len(wanted)
         return snapshot, wanted
@@ -257,12 +264,27 @@ class _Pull:
             if not self._is_right(tree, file):
                 self._record(file, tree.write(document.path, document.content))
 
-    def _prune(self, tree: MirrorFolder, superseded: Iterable[WantedFile]) -> None:
-        """Remove what earlier pulls brought, unless somebody changed it since."""
-        for file in superseded:
-            known = self._state.files.pop(file.path)
-            if tree.stat(file.path) == known.stat:
-                tree.remove(file.path)
+    def _prune(
+        self, tree: MirrorFolder, current: Collection[str], after: timedelta | None
+    ) -> list[WantedFile]:
+        """Remove what hasn't been wanted for long enough, unless someone changed it since.
+
+        Others may still read a file that an index of theirs names, so it counts from the
+        pull that found it unwanted. Returns what was removed.
+        """
+        now = datetime.now(UTC)
+        unwanted = [path for path in self._state.files if path not in current]
+        since = {path: self._state.unwanted.get(path, now) for path in unwanted}
+        due = [path for path in unwanted if after is not None and now - since[path] >= after]
+        removed = []
+        for path in due:
+            known = self._state.files.pop(path)
+            del since[path]
+            removed.append(known.wanted)
+            if tree.stat(path) == known.stat:
+                tree.remove(path)
+        self._state.unwanted = since
+        return removed
 
     def _save(self, tree: MirrorFolder) -> None:
         if self._state != self._saved:
@@ -276,7 +298,7 @@ class _Pull:
         fetched: Sequence[WantedFile],
         wanted: Sequence[WantedFile] = (),
         is_dry_run: bool = False,
-        is_pruned: bool = False,
+        removed: Sequence[WantedFile] = (),
     ) -> PullReport:
         current = {file.path for file in wanted} | {d.path for d in snapshot.documents}
         return PullReport(
@@ -291,7 +313,7 @@ class _Pull:
             superseded=tuple(
                 known.wanted for path, known in self._state.files.items() if path not in current
             ),
-            is_pruned=is_pruned,
+            removed=tuple(removed),
             bytes_received=self._tracker.bytes_received,
             warnings=snapshot.warnings,
         )

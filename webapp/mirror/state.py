@@ -34,15 +34,20 @@ class KnownFile:
 
 @dataclass
 class State:
-    """All of it. root: the source's address, whose ETags the documents bear."""
+    """All of it.
+
+    root: the source's address, whose ETags the documents bear. unwanted: since when
+    files of earlier pulls haven't been wanted.
+    """
 
     root: str = ""
     documents: dict[str, KnownDocument] = field(default_factory=dict)
     files: dict[str, KnownFile] = field(default_factory=dict)
+    unwanted: dict[str, datetime] = field(default_factory=dict)
 
     def copy(self) -> State:
         """The same, for comparison after this one changed."""
-        return State(self.root, dict(self.documents), dict(self.files))
+        return State(self.root, dict(self.documents), dict(self.files), dict(self.unwanted))
 
 
 def load(folder: Path) -> State:
@@ -64,6 +69,10 @@ def load(folder: Path) -> State:
             root=tree["root"],
             documents={document.path: document for document in documents},
             files={file.wanted.path: file for file in files},
+            unwanted={
+                path: datetime.fromisoformat(since)
+                for path, since in tree.get("unwanted", {}).items()
+            },
         )
     except FileNotFoundError:
         if (folder / "state.json").exists():
@@ -87,6 +96,7 @@ def save(folder: Path, state: State) -> None:
             [path, file.stat.size, file.stat.mtime_ns, file.wanted.sha256]
             for path, file in sorted(state.files.items())
         ],
+        "unwanted": {path: since.isoformat() for path, since in state.unwanted.items()},
     }
     _write(folder / "state.json", json.dumps(tree, indent=0).encode())
     kept = {_content_path(folder, document.sha256) for document in state.documents.values()}

@@ -51,6 +51,10 @@ class BootSource(Base):
     index_updated_at: Mapped[datetime | None]  # what the index itself says
     signed_at: Mapped[datetime | None]
     signer_fingerprint: Mapped[str] = mapped_column(default="")
+    # Parts of the stream that aren't used, as streams.offers.Skipped.as_dict.
+    left_out: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
+    # Products on which the index and the documents may disagree (rule: no-going-back).
+    confirmed_products: Mapped[list[str]] = mapped_column(default=list)
 
     error_code: Mapped[str] = mapped_column(default="")
     error_what: Mapped[str] = mapped_column(default="")

@@ -101,6 +101,10 @@ class Skipped:
     reason: str
     version: str = ""
 
+    def as_dict(self) -> dict[str, str]:
+        """The fields, as JSON keeps them with the source."""
+        return {"product": self.product, "version": self.version, "reason": self.reason}
+
 
 @dataclass(frozen=True, slots=True)
 class Notification:

@@ -194,6 +194,7 @@ def draft_from(form: SourceForm, source: BootSource | None) -> SourceDraft:
         # A kept password goes to the host that it was given for, and to no other.
         auth_secret=form.auth_secret.data or (kept.secret if kept.origin == _origin(url) else ""),
         auth_in_clear=bool(form.auth_in_clear.data),
+        confirmed_products=source.confirmed_products if source else (),
     )
 
 

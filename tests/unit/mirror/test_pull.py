@@ -75,11 +75,13 @@ def test_filters_and_versions_choose_files(
     mirror: Mirror, mirror_server: MirrorServer, signing_key: SigningKey, folder: Path
 ) -> None:
     filters = [parse_filter("arch=amd64"), parse_filter("release~(noble)")]
-    pulled(mirror_server, folder, signing_key, filters=filters)
+    pulled(mirror_server, folder, signing_key, filters=filters, keeps_loaders=False)
     chosen = mirror.newest(release="noble", arch="amd64")
     assert tree_of(folder) == files_of(mirror, chosen) | documents_of(mirror)
 
-    report = pulled(mirror_server, folder, signing_key, filters=filters, max_versions=0)
+    report = pulled(
+        mirror_server, folder, signing_key, filters=filters, keeps_loaders=False, max_versions=0
+    )
     chosen = mirror.items(release="noble", arch="amd64")
     assert tree_of(folder) == files_of(mirror, chosen) | documents_of(mirror)
     assert report.kept

@@ -45,11 +45,11 @@ def test_an_update_fetches_what_is_new_and_keeps_the_rest(
     gone = set(old) - set(files_of(upstream))
     assert {file.path for file in report.superseded} == gone
 
-    report = pulled(server, folder, signing_key, prune=True)
-    assert report.is_pruned
-    assert {file.path for file in report.superseded} == gone
+    report = pulled(server, folder, signing_key, prune_after=timedelta(0))
+    assert {file.path for file in report.removed} == gone
+    assert report.superseded == ()
     assert tree_of(folder) == files_of(upstream) | documents_of(upstream)
-    assert pulled(server, folder, signing_key, prune=True).superseded == ()
+    assert pulled(server, folder, signing_key, prune_after=timedelta(0)).removed == ()
 
 
 def test_pruning_spares_what_somebody_else_changed_or_made(
@@ -60,23 +60,23 @@ def test_pruning_spares_what_somebody_else_changed_or_made(
     changed.write_bytes(b"my own build")
     (changed.parent / "notes.txt").write_text("mine")
     upstream.publish_next()
-    pulled(server, folder, signing_key, prune=True)
+    pulled(server, folder, signing_key, prune_after=timedelta(0))
     assert changed.read_bytes() == b"my own build"
     assert (changed.parent / "notes.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("prune", [True, False])
+@pytest.mark.parametrize("prune", [timedelta(0), None])
 def test_filters_that_match_nothing_change_nothing(
     upstream: Mirror,
     server: MirrorServer,
     signing_key: SigningKey,
     folder: Path,
-    prune: bool,
+    prune: timedelta | None,
 ) -> None:
     pulled(server, folder, signing_key)
     before = tree_of(folder)
     with pytest.raises(MirrorProblem) as caught:
-        pulled(server, folder, signing_key, filters=[parse_filter("os=ubunut")], prune=prune)
+        pulled(server, folder, signing_key, filters=[parse_filter("os=ubunut")], prune_after=prune)
     assert caught.value.code == "mirror-nothing-wanted"
     assert tree_of(folder) == before
 
@@ -93,7 +93,7 @@ def test_a_stream_that_turned_empty_prunes_nothing(
 
     upstream.publish(after=timedelta(days=1), edit=empty)
     with pytest.raises(MirrorProblem):
-        pulled(server, folder, signing_key, prune=True)
+        pulled(server, folder, signing_key, prune_after=timedelta(0))
     assert tree_of(folder) == before
 
 

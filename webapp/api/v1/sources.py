@@ -55,12 +55,26 @@ class SourceChangeRequest(RequestModel):
     auth_username: str | None = Field(None, max_length=200)
     auth_secret: str | None = Field(None, max_length=4000)
     can_auth_in_clear: bool | None = Field(None, description="Send the login over plain HTTP too")
+    confirmed_products: list[str] | None = Field(
+        None,
+        max_length=1000,
+        description="Products that the index lists and the documents lack, or the other way "
+        "round; accepted by name for a mirror that was edited by hand",
+    )
 
 
 class SourceRequest(SourceChangeRequest):
     """A new boot source: the URL of its signed stream, and one keyring."""
 
     url: str = Field(max_length=2000)
+
+
+class LeftOutItem(ResponseModel):
+    """A part of a stream that isn't used. version: empty when it's the whole product."""
+
+    product: str
+    version: str
+    reason: str
 
 
 class SourceResponse(ResponseModel):
@@ -75,6 +89,7 @@ class SourceResponse(ResponseModel):
             "signer",
             "problem",
             "state",
+            "left_out",
             "updated_at",
         }
     )
@@ -99,6 +114,8 @@ class SourceResponse(ResponseModel):
     index_updated_at: datetime | None
     signed_at: datetime | None
     signer: str
+    left_out: list[LeftOutItem] = Field(description="At most 200")
+    confirmed_products: list[str]
     state: SourceState
     problem: ProblemItem | None
 
@@ -120,6 +137,7 @@ class PreviewResponse(ResponseModel):
     index_updated_at: datetime | None
     offers: list[OfferedReleaseResponse]
     skipped: int = Field(description="Number of products of unknown kinds")
+    left_out: list[LeftOutItem] = Field(description="Those skipped, at most 200")
     warnings: list[ProblemItem]
 
 
@@ -191,7 +209,8 @@ def preview(call: Call[Empty, SourceRequest]) -> PreviewResponse:
             OfferedReleaseResponse(title=one.title, arches=list(one.arches), size=one.size)
             for one in catalogue.offered(found.offers)
         ],
-        skipped=found.skipped,
+        skipped=len(found.skipped),
+        left_out=[LeftOutItem(**one.as_dict()) for one in found.skipped[: refreshing.MAX_LEFT_OUT]],
         warnings=[ProblemItem(**warning.as_dict()) for warning in found.warnings],
     )
 
@@ -261,6 +280,8 @@ def response_of(row: BootSource) -> SourceResponse:
         index_updated_at=row.index_updated_at,
         signed_at=row.signed_at,
         signer=row.signer_fingerprint,
+        left_out=[LeftOutItem(**one) for one in row.left_out],
+        confirmed_products=row.confirmed_products,
         state=found.state,
         problem=ProblemItem(**found.problem.as_dict()) if found.problem else None,
     )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os  # os.path: pathlib raises for a name that is too long or not allowed
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import select
@@ -20,6 +21,7 @@ from webapp.trust.keyrings import Keyring, decoded, load_keyring, read_keyring
 # The key that signs images.maas.io, to compare a keyring with (issue of trust: shown, not assumed).
 MAAS_IO_FINGERPRINT = "4A3CE3CD565D7EB5C810E2B97FF3F408476CF100"
 MAX_URL = 2000
+MAX_CONFIRMED = 1000
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class SourceDraft:
     auth_username: str = ""
     auth_secret: str = ""
     auth_in_clear: bool = False
+    confirmed_products: Sequence[str] = ()  # index and documents may disagree on these
 
 
 # Where MAAS has the keyring of images.maas.io, as a snap and as a deb. Clients write these
@@ -81,6 +84,8 @@ def check(draft: SourceDraft, source_id: int | None = None) -> tuple[SourceDraft
             "This index isn't signed. Use the URL of the signed one (index.sjson), "
             "or confirm that the source is unsigned."
         ]
+    if len(draft.confirmed_products) > MAX_CONFIRMED:
+        problems["confirmed_products"] = [f"Confirm at most {MAX_CONFIRMED} products."]
     _check_route(draft, problems)
     if problems:
         raise InvalidFields(problems)

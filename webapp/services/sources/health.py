@@ -73,4 +73,17 @@ def judge(source: BootSource, now: datetime | None = None) -> SourceHealth:
             f"Its index is {age.days} days old.",
             "Check that the mirror is still being updated.",
         )
-    return SourceHealth(SourceState.OK, Severity.OK)
+    return SourceHealth(SourceState.OK, Severity.OK, _left_out(source))
+
+
+def _left_out(source: BootSource) -> str:
+    """What of the stream isn't used, with the first reason."""
+    if not source.left_out:
+        return ""
+    first, count = source.left_out[0], len(source.left_out)
+    version = f", version {first['version']}" if first["version"] else ""
+    return (
+        f"{count} entr{'ies' if count > 1 else 'y'} of its stream {'are' if count > 1 else 'is'} "
+        f"left out: {first['product']}{version}: {first['reason']}"
+        f"{f' (and {count - 1} more)' if count > 1 else ''}."
+    )

@@ -24,6 +24,8 @@ from webapp.services.system.wake import wake
 from webapp.streamclient import KnownDocument, Snapshot, StreamSource, read_stream
 from webapp.streams.urls import normalise
 
+MAX_LEFT_OUT = 200  # shown with a source; its stream may hold thousands
+
 
 @dataclass(frozen=True)
 class RefreshOutcome:
@@ -43,8 +45,9 @@ def refresh(source: BootSource, is_stopped: Callable[[], bool] | None = None) ->
     source_id, url, stamp = source.id, source.url, source.updated_at
     try:
         keyring = keyring_of(source)
+        confirmed = frozenset(source.confirmed_products)
         snapshot = read_stream(
-            StreamSource(url=normalise(url), keyring=keyring),
+            StreamSource(normalise(url), keyring, confirmed),
             fetcher_for(source, is_stopped),
             _known_documents(source_id),
             stale_days=settings().stale_days,
@@ -139,6 +142,7 @@ def _store_snapshot(source_id: int, stamp: datetime, snapshot: Snapshot) -> None
             "index_updated_at": snapshot.index_updated_at,
             "signed_at": snapshot.signed_at,
             "signer_fingerprint": snapshot.fingerprint,
+            "left_out": [one.as_dict() for one in snapshot.skipped[:MAX_LEFT_OUT]],
         }
     _write_health(source_id, health)
     db.session.commit()

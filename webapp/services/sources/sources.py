@@ -8,7 +8,7 @@ fetched and verified; whatever goes wrong before that leaves the old one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 
 from sqlalchemy import delete, func, select, update
@@ -25,7 +25,7 @@ from webapp.streamclient import (
     check_items,
     read_stream,
 )
-from webapp.streams.mapping import Offer
+from webapp.streams.mapping import Offer, Skipped
 from webapp.streams.urls import normalise
 from webapp.trust.keyrings import KeyInfo, Keyring, load_keyring, read_keyring
 
@@ -40,7 +40,7 @@ class Preview:
     signed_at: datetime | None
     index_updated_at: datetime | None
     offers: tuple[Offer, ...]
-    skipped: int
+    skipped: tuple[Skipped, ...]
     warnings: tuple[Problem, ...]
 
 
@@ -69,7 +69,8 @@ def connect(draft: SourceDraft, source_id: int | None = None) -> Preview:
     Raises InvalidFields for the draft itself and Problem for what the mirror did.
     """
     draft, keyring = check(draft, source_id)
-    source = StreamSource(url=normalise(draft.url), keyring=keyring)
+    confirmed = frozenset(draft.confirmed_products)
+    source = StreamSource(normalise(draft.url), keyring, confirmed)
     fetcher = _fetcher(draft)
     snapshot = read_stream(source, fetcher, {}, stale_days=settings().stale_days)
     # The index alone doesn't show which files are missing (rule: filtered-mirrors).
@@ -81,7 +82,7 @@ def connect(draft: SourceDraft, source_id: int | None = None) -> Preview:
         signed_at=snapshot.signed_at,
         index_updated_at=snapshot.index_updated_at,
         offers=snapshot.offers,
-        skipped=len(snapshot.skipped),
+        skipped=snapshot.skipped,
         warnings=(*snapshot.warnings, missing) if missing else snapshot.warnings,
     )
 
@@ -107,6 +108,8 @@ def update_source(source: BootSource, draft: SourceDraft, actor: str) -> BootSou
     """
     draft, _ = check(draft, source.id)
     is_moved = draft.url != source.url
+    if is_moved and list(draft.confirmed_products) == source.confirmed_products:
+        draft = replace(draft, confirmed_products=())  # they were about the old address
     trust = ("keyring_filename", "keyring_data", "is_unsigned")
     is_rekeyed = any(getattr(draft, name) != getattr(source, name) for name in trust)
     before = source.url
@@ -115,6 +118,7 @@ def update_source(source: BootSource, draft: SourceDraft, actor: str) -> BootSou
         db.session.execute(delete(StreamDocument).where(StreamDocument.source_id == source.id))
         source.index_updated_at = source.signed_at = source.refreshed_at = None
         source.signer_fingerprint = ""
+        source.left_out = []
     elif is_rekeyed:
         db.session.execute(
             update(StreamDocument)
@@ -174,6 +178,7 @@ def _apply(source: BootSource, draft: SourceDraft) -> None:
     values = asdict(draft)
     values["auth_secret"] = secrets.seal(draft.auth_secret)
     values["keyring_data"] = draft.keyring_data or None
+    values["confirmed_products"] = list(draft.confirmed_products)
     if draft.priority is None:
         top = db.session.scalar(select(func.max(BootSource.priority)))
         values["priority"] = 0 if top is None else top + 1
