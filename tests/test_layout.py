@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -284,3 +285,13 @@ for name in {names!r}:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_architecture_document_names_what_is_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    paths = set(re.findall(r"`((?:webapp|tests|templates)/[\w/.-]+)`", text))
+    assert len(paths) > 30
+    assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
+    named = re.search(r"\n      services/.*?\n      http/", text, re.DOTALL)
+    assert named is not None
+    assert tuple(re.findall(r"^        (\w+)/", named[0], re.MULTILINE)) == SUBJECTS
