@@ -33,10 +33,6 @@ CASE = re.compile(r"(?<![\w./-])[A-Z]\d{1,2}(?![\w./%-])")
 NO_CASE = {"U2"}  # ESXi 7.0 U2
 
 
-# Rooms whose citations are being replaced where others work; each goes with its last old one.
-UNCONVERTED = ("webapp/inspection", "tests/unit/inspection")
-
-
 @cache
 def rules() -> dict[str, str]:
     """The text of each rule by its name."""
@@ -137,14 +133,12 @@ def test_every_rule_is_cited_where_it_is_kept() -> None:
         name
         for name, text in rules().items()
         if not any(name in cited_in(path) for path in kept_in(text))
-        and not all(path.startswith(UNCONVERTED) for path in kept_in(text))
     ]
     assert idle == []
 
 
 def test_nothing_is_cited_that_is_not_here() -> None:
-    left = [path for path in sources() if not str(path.relative_to(ROOT)).startswith(UNCONVERTED)]
-    assert [mark for path in left for mark in unknown_citations(path)] == []
+    assert [mark for path in sources() for mark in unknown_citations(path)] == []
 
 
 @pytest.mark.parametrize(

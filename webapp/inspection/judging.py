@@ -233,6 +233,7 @@ def _judge_esxi(report: Report, declared: Declared) -> None:
     if esxi.layout.startswith("7") and report.disk.size < (32 << 30) and _numbers(version) >= (8,):
         report.say(WARN, "small", f"ESXi 8 and later need 32 GiB; this disk is "
                    f"{human(report.disk.size)}.", "Build it with a 32 GiB disk.")  # fmt: skip
+    # It can't be seen in the disk itself (rule: esxi-known-password).
     report.say(
         NOTE, "password",
         "Images built from the Packer template use a publicly known root password unless the "
