@@ -26,6 +26,7 @@ def create_app(settings: Settings | None = None, plane: Plane = "web") -> Flask:
 
     from webapp import database, logs
     from webapp.extensions import db
+    from webapp.middleware import merge_slashes
     from webapp.storage.opening import open_store
 
     settings = settings or Settings.load(os.environ)
@@ -68,4 +69,5 @@ def create_app(settings: Settings | None = None, plane: Plane = "web") -> Flask:
         from webapp.api import v1
 
         v1.register(app)
+    merge_slashes(app)
     return app

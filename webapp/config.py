@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -86,6 +87,8 @@ def _bind(name: str, value: str) -> str:
     is_number = port.isascii() and port.isdigit() and len(port) < 6
     if not host or not is_number or not 0 < int(port) < 65536:
         raise _refuse(name, "ADDRESS:PORT, e.g. 0.0.0.0:5240 or [::]:5240", value)
+    if any(mark in host for mark in ":[]") and not re.fullmatch(r"\[[\da-fA-F]*:[\w:.%]*\]", host):
+        raise _refuse(name, "an IPv6 address in brackets, e.g. [::1]:5240", value)
     return value
 
 

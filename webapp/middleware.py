@@ -8,6 +8,7 @@ Headers that tell browsers what a page may do, a request's id, the files of
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 STATIC = ROOT / "static"
+SLASHES = re.compile("/{2,}")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 SAFE_METHODS = ("GET", "HEAD")
 COOKIE_NAME = "slipway"
@@ -122,6 +124,21 @@ def _configure(app: Flask, settings: Settings) -> None:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.url_map.redirect_defaults = False
+
+
+def merge_slashes(app: Flask) -> None:
+    """Take a run of slashes in a path for one, as web servers and file systems do.
+
+    Configurations join an address that ends in a slash and a path that begins with one.
+    """
+    inner = app.wsgi_app
+
+    def merged(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if "//" in environ.get("PATH_INFO", ""):
+            environ["PATH_INFO"] = SLASHES.sub("/", environ["PATH_INFO"])
+        return inner(environ, start_response)
+
+    app.wsgi_app = merged  # type: ignore[method-assign]
 
 
 # -- static files

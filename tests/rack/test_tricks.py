@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from collections.abc import Iterator
 
 from flask.testing import FlaskClient
@@ -53,6 +54,7 @@ def test_10_000_tricks_get_nothing(machine: FlaskClient) -> None:
         if statuses[-1] == "200 OK":
             # Only where nothing but a query or fragment was added to a good name.
             assert data in contents
+            path_info = re.sub("/+", "/", path_info)  # a run of slashes is one
             assert path_info.startswith(f"{BASE}/")
             assert path_info.removeprefix("/images/").count("/") in (5, 6)
             served += 1

@@ -5,7 +5,13 @@ from __future__ import annotations
 
 import pytest
 
-from webapp.server.incoming import MAX_COLLECTED_BODY, Incoming, read_head, sender
+from webapp.server.incoming import (
+    MAX_COLLECTED_BODY,
+    Incoming,
+    connection_option,
+    read_head,
+    sender,
+)
 
 
 def head(*fields: str, method: str = "POST") -> bytes:
@@ -81,3 +87,20 @@ def test_shares_go_by_the_real_client(
     peer: str, forwarded: tuple[str, ...], proxies: int, expected: str
 ) -> None:
     assert sender(peer, forwarded, proxies) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], ""),
+        (["close"], "close"),
+        (["Upgrade, Close"], "close"),
+        (["keep-alive, TE"], "keep-alive"),
+        (["TE", "close"], "close"),
+        (["keep-alive", "x ,CLOSE"], "close"),
+        (["closer, x"], ""),
+        (["", ",,"], ""),
+    ],
+)
+def test_connection_is_a_list(values: list[str], expected: str) -> None:
+    assert connection_option(values) == expected

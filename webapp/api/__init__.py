@@ -7,6 +7,8 @@ from flask import Flask
 def register(app: Flask) -> None:
     """Add the REST blueprints to the app."""
     from webapp.api import v1, v2
+    from webapp.http import tus
 
     v2.register(app)
     v1.register(app)
+    tus.speak(app)

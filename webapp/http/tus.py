@@ -12,10 +12,11 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from email.utils import format_datetime
+from typing import TYPE_CHECKING
 
-from flask import Request, Response
+from flask import Flask, Request, Response
 
 from webapp.errors import InvalidFields, Problem
 from webapp.http.bodies import Incoming
@@ -24,12 +25,48 @@ from webapp.models import Upload
 from webapp.services.uploads import checking, fields, uploads
 from webapp.services.uploads.uploads import UploadProblem
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
 VERSION = "1.0.0"
 EXTENSIONS = "creation,creation-with-upload,expiration,termination,checksum"
 BYTES = "application/offset+octet-stream"
+METHODS = ("HEAD", "PATCH", "DELETE")
+_ADDRESS = re.compile(r"(?:/api/v1)?/uploads/files(?P<one>/[0-9]+)?/?", re.ASCII)
+# Extensions that aren't in EXTENSIONS, by the header that asks for them.
+_REFUSED = {
+    "Upload-Concat": "Send the file in one upload.",
+    "Upload-Defer-Length": "Send Upload-Length with the size of the file in bytes.",
+}
 _NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
 _MAX_METADATA = 8192
 _FIELDS = ("name", "architecture", "filetype", "title", "base_image", "sha256", "filename")
+
+
+def speak(app: Flask) -> None:
+    """Have the app's tus addresses answer OPTIONS, and take methods that a proxy would refuse.
+
+    tus 1.0.0: OPTIONS tells what the server can do; ``X-HTTP-Method-Override`` on a
+    POST counts as the method.
+    """
+    inner = app.wsgi_app
+
+    def speaking(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        address = _ADDRESS.fullmatch(environ.get("PATH_INFO", ""))
+        if address is None:
+            return inner(environ, start_response)
+        meant = environ.pop("HTTP_X_HTTP_METHOD_OVERRIDE", "").strip().upper()
+        if environ["REQUEST_METHOD"] == "POST" and meant in (*METHODS, "OPTIONS"):
+            environ["REQUEST_METHOD"] = meant
+        if environ["REQUEST_METHOD"] != "OPTIONS":
+            return inner(environ, start_response)
+        response = decorate(Response(status=204))
+        methods = METHODS if address["one"] else ("POST",)
+        response.headers["Allow"] = ", ".join(("OPTIONS", *methods))
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response(environ, start_response)
+
+    app.wsgi_app = speaking  # type: ignore[method-assign]
 
 
 def create(request: Request, actor: str, origin: str, place: str) -> Response:
@@ -39,6 +76,9 @@ def create(request: Request, actor: str, origin: str, place: str) -> Response:
     is the size at once.
     """
     _demand_version(request)
+    for name, step in _REFUSED.items():
+        if name in request.headers:
+            raise InvalidFields({name: [f"{name} isn't supported. {step}"]})
     length = request.headers.get("Upload-Length", "")
     if not length:
         raise InvalidFields({"Upload-Length": ["Enter the number of bytes."]})
@@ -48,7 +88,8 @@ def create(request: Request, actor: str, origin: str, place: str) -> Response:
         architecture=said["architecture"],
         size=length,
         sha256=said["sha256"],
-        filetype=said["filetype"],
+        # Browsers' clients send a media type under this name.
+        filetype="" if "/" in said["filetype"] else said["filetype"],
         title=said["title"],
         base_image=said["base_image"],
         origin=origin,

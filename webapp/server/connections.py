@@ -26,7 +26,7 @@ from gunicorn import util
 from gunicorn.http import errors
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from webapp.server.incoming import read_head, sender
+from webapp.server.incoming import read_head, sender, with_one_option
 from webapp.server.sockets import InPlaceUnreader, Transfer, received, refuse
 
 HEAD_S = 10.0  # a request's head must be whole after this
@@ -212,6 +212,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
         """Run the app, and note that the head of its answer went out."""
+        req.headers = with_one_option(req.headers)
         is_kept = super().handle_request(req, conn)
         conn.is_answered = True
         return is_kept

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 END_OF_HEAD = b"\r\n\r\n"
@@ -53,6 +54,19 @@ def read_head(data: bytes | bytearray) -> Incoming | None:
     if size and is_bodiless:
         return Incoming(end, True, hops)
     return Incoming(end + size, False, hops)
+
+
+def connection_option(values: Iterable[str]) -> str:
+    """What ``Connection`` asks for: "close", "keep-alive" or "" (RFC 9110 7.6.1: it's a list)."""
+    options = {option.strip().lower() for value in values for option in value.split(",")}
+    return next((option for option in ("close", "keep-alive") if option in options), "")
+
+
+def with_one_option(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The headers with ``Connection`` as the one word that gunicorn takes it for."""
+    option = connection_option(value for name, value in headers if name == "CONNECTION")
+    others = [header for header in headers if header[0] != "CONNECTION"]
+    return [*others, ("CONNECTION", option)] if option else others
 
 
 def sender(peer: str, forwarded: tuple[str, ...], trusted_proxies: int) -> str:

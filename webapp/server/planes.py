@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import resource
 import socket
 import sys
@@ -29,6 +30,7 @@ STALL_S = 60  # a peer that neither takes nor sends a byte for so long is gone
 MOST_CONNECTIONS = 4096  # in each process
 GRACE_S = {"web": 10, "rack": 30}  # for running requests when stopping
 UPLOADS = (b"/uploads", b"/api/v1/uploads", b"/MAAS/api/2.0/boot-resources")
+SLASHES = re.compile(rb"/{2,}")
 APP_FAILED = 4  # gunicorn's word for "do not start this worker again and again"
 
 
@@ -128,7 +130,7 @@ class _Application(BaseApplication):  # type: ignore[misc]
     @staticmethod
     def is_upload(target: bytes) -> bool:
         """Whether a request's target takes uploads, whose bodies may take their time."""
-        return target.startswith(UPLOADS)
+        return SLASHES.sub(b"/", target).startswith(UPLOADS)
 
     def load_config(self) -> None:
         for name, value in options(self._plane, self._settings).items():
