@@ -155,6 +155,6 @@ def test_a_token_is_no_path(store: BlobStore, token: str) -> None:
 
 
 def test_a_process_remembers_so_many_uploads_only() -> None:
-    for _ in range(running._MOST * 2):
+    for _ in range(running._MAX_SETTLED * 2):
         running.RunningHash(secrets.token_hex(32)).settle()
-    assert len(running._settled) == running._MOST
+    assert len(running._settled) == running._MAX_SETTLED

@@ -166,7 +166,7 @@ def test_what_exceeds_the_bound_is_counted_not_kept(
     is_failing: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "PERIOD_S", 3600.0)
-    monkeypatch.setattr(events, "MOST_KEPT", 3)
+    monkeypatch.setattr(events, "MAX_KEPT", 3)
     sink = Sink()
     recorder = Recorder(sink)
     for machine in range(5):

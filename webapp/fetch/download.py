@@ -18,8 +18,8 @@ from webapp.fetch.retry import pause_before_retry, wait
 from webapp.storage.base import BlobWriter
 from webapp.storage.errors import BlobMismatch
 
-SMALLEST_PIECE = 64 << 10
-LARGEST_PIECE = 1 << 20
+MIN_PIECE = 64 << 10
+MAX_PIECE = 1 << 20
 OVERHEAD = 8 << 20  # bytes of headers and chunk framing
 
 
@@ -89,7 +89,7 @@ class Download:
         """Try until all bytes are there or trying makes no sense."""
         # A try that brings less counts as a failure, so that a server which gives
         # one byte for each request cannot keep us for ever.
-        enough = max(self._size // 64, SMALLEST_PIECE)
+        enough = max(self._size // 64, MIN_PIECE)
         failures = 0
         while self._writer.offset < self._size:
             before = self._writer.offset
@@ -203,9 +203,9 @@ class Download:
 
     def _receive(self, answer: Answer) -> None:
         """Write the body; what came before a break is kept."""
-        largest = min(max(self._size // 32, SMALLEST_PIECE), LARGEST_PIECE)
+        largest = min(max(self._size // 32, MIN_PIECE), MAX_PIECE)
         view = memoryview(bytearray(largest))
-        piece = SMALLEST_PIECE
+        piece = MIN_PIECE
         while rest := self._size - self._writer.offset:
             wanted = min(piece, rest)
             started = time.monotonic()
@@ -217,7 +217,7 @@ class Download:
                 raise short_problem(answer.where, self._size, self._writer.offset)
             # Large pieces are quick, small ones lose little and show progress on a slow line.
             seconds = time.monotonic() - started
-            piece = min(piece * 2, largest) if seconds < 0.1 else max(piece // 2, SMALLEST_PIECE)
+            piece = min(piece * 2, largest) if seconds < 0.1 else max(piece // 2, MIN_PIECE)
         if answer.length is None and answer.readinto(view[:1]):
             self._writer.discard()
             raise FetchProblem(

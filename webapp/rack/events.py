@@ -14,7 +14,7 @@ from webapp.services.images.serving import Fetches
 log = structlog.get_logger(__name__)
 
 PERIOD_S = 1.0
-MOST_KEPT = 10_000  # different fetches within a period (or while the database is away)
+MAX_KEPT = 10_000  # different fetches within a period (or while the database is away)
 
 _Key = tuple[str, str, str, str, int]
 
@@ -43,7 +43,7 @@ class Recorder:
         with self._lock:
             seen = self._kept.get(key)
             if seen is None:
-                if len(self._kept) >= MOST_KEPT:
+                if len(self._kept) >= MAX_KEPT:
                     self.dropped += 1
                     return
                 seen = self._kept[key] = Fetches(kind, actor, path, version, status)
@@ -83,7 +83,7 @@ class Recorder:
                 if earlier is not None:
                     earlier.requests += seen.requests
                     earlier.size += seen.size
-                elif len(batch) < MOST_KEPT:
+                elif len(batch) < MAX_KEPT:
                     batch[key] = seen
                 else:
                     self.dropped += seen.requests

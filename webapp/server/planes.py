@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 BACKLOG = 2048
 KEEPALIVE_S = 75  # longer than a page polls and than nginx keeps its connections
 STALL_S = 60  # a peer that neither takes nor sends a byte for so long is gone
-MOST_CONNECTIONS = 4096  # in each process
+MAX_CONNECTIONS = 4096  # in each process
 GRACE_S = {"web": 10, "rack": 30}  # for running requests when stopping
 UPLOADS = (b"/uploads", b"/api/v1/uploads", b"/MAAS/api/2.0/boot-resources")
 SLASHES = re.compile(rb"/{2,}")
@@ -150,7 +150,7 @@ def options(plane: Plane, settings: Settings) -> dict[str, Any]:
     is_web = plane == "web"
     threads = settings.web_threads if is_web else settings.rack_threads
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    connections = max(threads + 1, min(MOST_CONNECTIONS, files - threads - 128))
+    connections = max(threads + 1, min(MAX_CONNECTIONS, files - threads - 128))
     return {
         "proc_name": f"slipway {plane}",
         "workers": settings.web_workers if is_web else settings.rack_workers,

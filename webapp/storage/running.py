@@ -13,7 +13,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
-_MOST = 64  # uploads remembered in a process
+_MAX_SETTLED = 64  # uploads remembered in a process
 
 _lock = threading.Lock()
 _settled: OrderedDict[str, tuple[int, hashlib._Hash]] = OrderedDict()
@@ -53,7 +53,7 @@ class RunningHash:
         with _lock:
             _settled[self._token] = (self._offset, self._hash.copy())
             _settled.move_to_end(self._token)
-            while len(_settled) > _MOST:
+            while len(_settled) > _MAX_SETTLED:
                 _settled.popitem(last=False)
 
     def hexdigest(self, read_from: Callable[[int], Iterable[bytes]]) -> str:

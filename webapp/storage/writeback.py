@@ -14,11 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-MOST_WAITING = 4  # pieces that the disk may be behind
+MAX_WAITING = 4  # pieces that the disk may be behind
 
 # Its thread starts with the first piece, so nothing runs yet when processes fork.
 _thread = ThreadPoolExecutor(1, "writeback")
-_room = threading.BoundedSemaphore(MOST_WAITING)
+_room = threading.BoundedSemaphore(MAX_WAITING)
 
 
 def begin(path: Path, start: int, length: int) -> None:

@@ -31,7 +31,7 @@ from webapp.storage.errors import StoreFull
 
 RAW = "root-dd.raw"
 _PIECE = 1 << 20
-_MOST_STEPS = 3
+_MAX_STEPS = 3
 _TELL_S = 1.0
 _ROOM = 64 << 20  # bytes that stay free
 
@@ -91,10 +91,10 @@ def convert(upload: Upload, reader: BlobReader, hold: Hold) -> bool:
 
 def _raw_disk(source: Path, hold: Hold) -> tuple[Path, Report, list[str]]:
     kinds: list[str] = []
-    for number in range(_MOST_STEPS + 1):
+    for number in range(_MAX_STEPS + 1):
         report = _inspect(source, hold)
         kind = kind_of(report) or ("tar" if report.disk_in_tar else "")
-        if not kind or number == _MOST_STEPS:
+        if not kind or number == _MAX_STEPS:
             break
         _demand_room(source.parent, report.forecast)
         target = source.with_name(f"step-{number}")
