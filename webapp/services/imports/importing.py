@@ -173,16 +173,16 @@ class Import:
     def _reserve(self, todo: Plan) -> bool:
         """Write down what is to be fetched; False when stopped in the meantime."""
         try:
-            self._reporter.expect(transfers.begin(self._run_id, todo.blobs, self._renew))
+            self._reporter.expect(transfers.begin(self._run_id, todo.blobs, self._stop_or_renew))
         except Stopped:
             return False
         return True
 
-    def _renew(self) -> None:
+    def _stop_or_renew(self) -> None:
         """Renew the lease, or raise Stopped once the run is to stop."""
         if self._reporter.is_stopped():
             raise Stopped
-        self._hold()
+        self._renew_lease()
 
     # -- download and publish
 
@@ -241,7 +241,7 @@ class Import:
 
     def _publish_once(self, planned: PlannedSet) -> None:
         origin = self._origins[planned.source_id]
-        self._hold()
+        self._renew_lease()
         if not publishing.is_unchanged(origin):
             # It may not be trusted any longer; the next run decides (rule: change-during-import).
             db.session.rollback()
@@ -250,7 +250,7 @@ class Import:
             return
         is_new, retired = publishing.publish(planned, origin)
         if is_new:
-            runs.hold(
+            runs.renew_lease(
                 self._run_id,
                 self._owner,
                 sets_published=ImportRun.sets_published + 1,
@@ -273,7 +273,7 @@ class Import:
         if not retire and not todo.newly_gone:
             return
         self._reporter.enter("publishing")
-        self._hold()
+        self._renew_lease()
         if runs.intent() != self.intent:
             retire = []  # what was unselected may be selected again: the next run decides
         if todo.newly_gone:
@@ -282,7 +282,9 @@ class Import:
         if retire and problem is None:
             rows = [(one.resource_id, one.key, one.why) for one in retire]
             retired = publishing.retire(rows, actor="worker")
-            runs.hold(self._run_id, self._owner, sets_retired=ImportRun.sets_retired + retired)
+            runs.renew_lease(
+                self._run_id, self._owner, sets_retired=ImportRun.sets_retired + retired
+            )
             self._removed = len(retire)
         db.session.commit()
         if problem is not None:
@@ -311,8 +313,8 @@ class Import:
         source_id = outcome.location.source_id if outcome.location else None
         self.failures.add(problem, source_id, blob.first, blob.filename)
 
-    def _hold(self) -> None:
-        if not runs.hold(self._run_id, self._owner):
+    def _renew_lease(self) -> None:
+        if not runs.renew_lease(self._run_id, self._owner):
             raise LeaseLost()
 
     def _published(self) -> int:

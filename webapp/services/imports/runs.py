@@ -202,7 +202,7 @@ def heartbeat(run_id: int, owner: str, progress: Progress) -> Pulse:
     """Renew the lease and save progress in one transaction; says whether to go on."""
     is_cancelled = statements.execute(
         update(ImportRun)
-        .where(*_held(run_id, owner))
+        .where(*_owned_by(run_id, owner))
         .values(
             lease_until=now() + timedelta(seconds=LEASE_S),
             phase=progress.phase,
@@ -222,19 +222,23 @@ def heartbeat(run_id: int, owner: str, progress: Progress) -> Pulse:
 
 def glance(run_id: int, owner: str) -> Pulse:
     """What a heartbeat learns, without writing."""
-    is_cancelled = db.session.scalar(select(ImportRun.is_cancelled).where(*_held(run_id, owner)))
+    is_cancelled = db.session.scalar(
+        select(ImportRun.is_cancelled).where(*_owned_by(run_id, owner))
+    )
     db.session.rollback()
     return Pulse(is_ours=is_cancelled is not None, is_cancelled=bool(is_cancelled))
 
 
-def hold(run_id: int, owner: str, **values: Any) -> bool:
-    """Lock the run's row until the caller commits; False when it is not ours any more.
+def renew_lease(run_id: int, owner: str, **values: Any) -> bool:
+    """Renew the lease and lock the run's row until the caller commits; False if we lost the run.
 
-    Whatever a run changes outside its own rows is committed together with this,
-    so that a worker that was silent for too long cannot act beside its successor.
+    A run commits this together with each change outside its own rows, so that a
+    worker that was silent for too long can't act at the same time as its successor.
     """
     values = {"lease_until": now() + timedelta(seconds=LEASE_S), **values}
-    return statements.count(update(ImportRun).where(*_held(run_id, owner)).values(**values)) == 1
+    return (
+        statements.count(update(ImportRun).where(*_owned_by(run_id, owner)).values(**values)) == 1
+    )
 
 
 def save_transfers(changed: Sequence[dict[str, Any]]) -> None:
@@ -244,7 +248,7 @@ def save_transfers(changed: Sequence[dict[str, Any]]) -> None:
 
 
 def finish(run_id: int, owner: str, ending: Ending) -> bool:
-    """End our run; False when it is not ours any more, and nothing is changed then.
+    """End our run. Returns False, and changes nothing, if we no longer own it.
 
     If sources or selections changed since the run started, another one is queued in
     the same transaction (rule: change-during-import).
@@ -261,7 +265,7 @@ def finish(run_id: int, owner: str, ending: Ending) -> bool:
         "bytes_per_s": 0,
     }
     # Before anything is read: see queue().
-    if not statements.count(update(ImportRun).where(*_held(run_id, owner)).values(**values)):
+    if not statements.count(update(ImportRun).where(*_owned_by(run_id, owner)).values(**values)):
         db.session.rollback()
         return False
     save_transfers(ending.progress.transfers)
@@ -281,7 +285,7 @@ def finish(run_id: int, owner: str, ending: Ending) -> bool:
 def release(run_id: int, owner: str) -> None:
     """Hand a run back unfinished, so that the next worker goes on with it at once."""
     statements.execute(
-        update(ImportRun).where(*_held(run_id, owner)).values(lease_owner="", lease_until=now())
+        update(ImportRun).where(*_owned_by(run_id, owner)).values(lease_owner="", lease_until=now())
     )
     db.session.commit()
 
@@ -337,7 +341,7 @@ def wanted() -> Any:
     )
 
 
-def _held(run_id: int, owner: str) -> tuple[Any, ...]:
+def _owned_by(run_id: int, owner: str) -> tuple[Any, ...]:
     return (
         ImportRun.id == run_id,
         ImportRun.lease_owner == owner,

@@ -22,7 +22,7 @@ from webapp.storage.base import BlobReader
 from webapp.storage.errors import BlobMissing
 
 _HEAD_PIECES = 8  # of a request's body, each 256 KiB: more than HEAD
-_TELL_S = 1.0  # how often progress is written down
+_SAVE_S = 1.0  # how often progress is written down
 
 log = structlog.get_logger(__name__)
 
@@ -75,14 +75,14 @@ def look(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> Report:
         nonlocal told
         if is_leaving():
             raise Interrupted
-        if time.monotonic() - told >= _TELL_S:
+        if time.monotonic() - told >= _SAVE_S:
             told = time.monotonic()
-            _hold(upload_id, owner, checked=done)
+            _renew_lease(upload_id, owner, checked=done)
 
     with _reader(upload) as reader:
         db.session.commit()  # no transaction is open while bytes are read
         report = converting.announce(inspect(_pieces(reader), said, on_progress))
-    _hold(upload_id, owner, checked=upload.size)
+    _renew_lease(upload_id, owner, checked=upload.size)
     return report
 
 
@@ -92,16 +92,16 @@ def convert(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> bool:
     Raises as ``look`` does, and what ``converting.convert`` raises.
     """
     upload_id = upload.id
-    renew = converting.now_and_then(lambda: _hold(upload_id, owner))
+    renew = converting.every_second(lambda: _renew_lease(upload_id, owner))
 
-    def hold() -> None:
+    def keep_alive() -> None:
         if is_leaving():
             raise Interrupted
         renew()
 
     with _reader(upload) as reader:
         db.session.commit()
-        return converting.convert(upload, reader, hold)
+        return converting.convert(upload, reader, keep_alive)
 
 
 def look_back(upload: Upload, is_leaving: Callable[[], bool]) -> None:
@@ -216,7 +216,7 @@ def _said(upload: Upload) -> Declared:
     return Declared.of(upload.name, upload.architecture, upload.ftype)
 
 
-def _hold(upload_id: int, owner: str, **values: Any) -> None:
+def _renew_lease(upload_id: int, owner: str, **values: Any) -> None:
     held = statements.count(
         update(Upload)
         .where(Upload.id == upload_id, Upload.claimed_by == owner)

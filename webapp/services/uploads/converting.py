@@ -32,10 +32,10 @@ from webapp.storage.errors import StoreFull
 RAW = "root-dd.raw"
 _PIECE = 1 << 20
 _MAX_STEPS = 3
-_TELL_S = 1.0
+_RENEW_S = 1.0
 _ROOM = 64 << 20  # bytes that stay free
 
-Hold = Callable[[], None]
+KeepAlive = Callable[[], None]
 
 
 class NotConverted(Problem):
@@ -55,18 +55,18 @@ def kind_of(report: Report) -> str:
 
 
 def announce(report: Report) -> Report:
-    """Say that a file will be converted, where it would be rejected otherwise."""
+    """Report that a file will be converted instead of rejected."""
     if kind_of(report):
         report.announce_conversion()
     return report
 
 
-def convert(upload: Upload, reader: BlobReader, hold: Hold) -> bool:
-    """Put the raw disk in the place of what was uploaded. hold: called often; may raise.
+def convert(upload: Upload, reader: BlobReader, keep_alive: KeepAlive) -> bool:
+    """Replace the uploaded file with the raw disk. keep_alive: called often; may raise.
 
-    Returns False when these aren't the declared bytes, and leaves them alone.
+    Returns False, and leaves the file alone, when its bytes aren't the declared ones.
 
-    Raises NotConverted, StoreFull and what the store and ``hold`` raise.
+    Raises NotConverted, StoreFull and what the store and ``keep_alive`` raise.
     """
     upload_id = upload.id
     folder = settings().data_dir / "conversions" / str(upload_id)
@@ -74,12 +74,12 @@ def convert(upload: Upload, reader: BlobReader, hold: Hold) -> bool:
     folder.mkdir(parents=True)
     try:
         source = folder / "source"
-        digest = _copy(reader, source, hold)
+        digest = _copy(reader, source, keep_alive)
         if upload.sha256 and upload.sha256 != digest:
             return False  # finishing refuses them
-        made, report, kinds = _raw_disk(source, hold)
+        made, report, kinds = _raw_disk(source, keep_alive)
         original = {"sha256": digest, "size": reader.size, "kinds": kinds}
-        _keep(upload_id, made, report, original, hold)
+        _keep(upload_id, made, report, original, keep_alive)
         return True
     except OSError as error:
         if error.errno != 28:
@@ -89,17 +89,17 @@ def convert(upload: Upload, reader: BlobReader, hold: Hold) -> bool:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _raw_disk(source: Path, hold: Hold) -> tuple[Path, Report, list[str]]:
+def _raw_disk(source: Path, keep_alive: KeepAlive) -> tuple[Path, Report, list[str]]:
     kinds: list[str] = []
     for number in range(_MAX_STEPS + 1):
-        report = _inspect(source, hold)
+        report = _inspect(source, keep_alive)
         kind = kind_of(report) or ("tar" if report.disk_in_tar else "")
         if not kind or number == _MAX_STEPS:
             break
         _demand_room(source.parent, report.forecast)
         target = source.with_name(f"step-{number}")
         try:
-            conversion.run(Step(kind, source, target, MAX_DISK), hold)
+            conversion.run(Step(kind, source, target, MAX_DISK), keep_alive)
         except Failed as failed:
             if failed.code == "full":
                 raise _full(source.parent, report.forecast) from failed
@@ -122,7 +122,9 @@ def _raw_disk(source: Path, hold: Hold) -> tuple[Path, Report, list[str]]:
     return source, report, kinds
 
 
-def _keep(upload_id: int, made: Path, report: Report, original: dict[str, Any], hold: Hold) -> None:
+def _keep(
+    upload_id: int, made: Path, report: Report, original: dict[str, Any], keep_alive: KeepAlive
+) -> None:
     """Store the disk under a token of its own, then let the upload have it."""
     size, token = made.stat().st_size, secrets.token_hex(32)
     free = store().free_bytes()
@@ -132,7 +134,7 @@ def _keep(upload_id: int, made: Path, report: Report, original: dict[str, Any], 
         with store().receiver(token, size) as receiver:
             for piece in _pieces(made):
                 receiver.write(piece)
-                hold()
+                keep_alive()
             receiver.settle()
             digest = receiver.digest()
         upload = uploads.find(upload_id)
@@ -173,19 +175,19 @@ def _keep(upload_id: int, made: Path, report: Report, original: dict[str, Any], 
     uploads.drop_bytes(old if taken else token)
 
 
-def _copy(reader: BlobReader, target: Path, hold: Hold) -> str:
+def _copy(reader: BlobReader, target: Path, keep_alive: KeepAlive) -> str:
     _demand_room(target.parent, reader.size)
     digest = hashlib.sha256()
     with target.open("wb") as file:
         for piece in reader.chunks():
             file.write(piece)
             digest.update(piece)
-            hold()
+            keep_alive()
     return digest.hexdigest()
 
 
-def _inspect(path: Path, hold: Hold) -> Report:
-    return inspect(_pieces(path), Declared(), lambda done: hold())
+def _inspect(path: Path, keep_alive: KeepAlive) -> Report:
+    return inspect(_pieces(path), Declared(), lambda done: keep_alive())
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
@@ -205,13 +207,13 @@ def _full(folder: Path, needed: int) -> StoreFull:
     )
 
 
-def now_and_then(do: Callable[[], None]) -> Hold:
-    """A function that does it at most once a second."""
+def every_second(do: Callable[[], None]) -> KeepAlive:
+    """Wrap a function so that it runs at most once a second."""
     last = time.monotonic()
 
     def maybe() -> None:
         nonlocal last
-        if time.monotonic() - last >= _TELL_S:
+        if time.monotonic() - last >= _RENEW_S:
             last = time.monotonic()
             do()
 
