@@ -225,3 +225,16 @@ def test_the_document_lists_every_endpoint_and_is_valid(app: Flask) -> None:
         for operation in path.values():
             assert operation["summary"]
             assert operation["summary"][0].isupper()
+
+
+def test_booleans_are_named_alike(app: Flask) -> None:
+    schemas = app.test_client().get(f"{API}/openapi.json").json["components"]["schemas"]
+    found = {
+        f"{name}.{field}"
+        for name, schema in schemas.items()
+        for field, kind in schema.get("properties", {}).items()
+        if {"boolean"} >= {one.get("type") for one in kind.get("anyOf", [kind])} - {"null"}
+    }
+    assert {"SourceResponse.is_enabled", "UserChangeRequest.is_active"} <= found
+    odd = [one for one in found if not one.rpartition(".")[2].startswith(("is_", "has_", "can_"))]
+    assert odd == []

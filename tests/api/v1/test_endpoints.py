@@ -330,6 +330,13 @@ def test_users_are_made_and_changed_but_never_the_last_administrator(program: Ty
     assert program.call("POST", "users", {"username": "bo", "password": "x"}).status_code == 422
 
 
+def test_errors_name_fields_as_the_api_does(program: Typed) -> None:
+    body = {"url": "http://mirror.example.test/", "keyring": "eA==", "auth_kind": "bearer"}
+    answer = program.call("POST", "sources", body | {"auth_secret": "x"})
+    assert answer.status_code == 422
+    assert {"keyring", "can_auth_in_clear"} == set(answer.json["errors"])
+
+
 # -- ESXi
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar
@@ -172,8 +174,8 @@ def read_all(call: PlainCall) -> Page[SourceResponse]:
 @routes("POST", "/sources", Scope.ADMIN, status=201)
 def create(call: Call[Empty, SourceRequest]) -> SourceResponse:
     """Add a boot source; its catalogue is read in the background."""
-    row = sources.add(_draft(call.body, SourceDraft(url="")), call.actor)
-    return response_of(row)
+    with _api_names():
+        return response_of(sources.add(_draft(call.body, SourceDraft(url="")), call.actor))
 
 
 @routes("GET", ONE, Scope.READ)
@@ -186,7 +188,8 @@ def read(call: PlainCall, id: int) -> SourceResponse:
 def change(call: Call[Empty, SourceChangeRequest], id: int) -> SourceResponse:
     """Change a boot source; its selections stay."""
     row = sources.get(id)
-    sources.update_source(row, _draft(call.body, sources.draft_of(row)), call.actor)
+    with _api_names():
+        sources.update_source(row, _draft(call.body, sources.draft_of(row)), call.actor)
     return response_of(row)
 
 
@@ -199,7 +202,8 @@ def remove(call: PlainCall, id: int) -> None:
 @routes("POST", "/sources/preview", Scope.ADMIN)
 def preview(call: Call[Empty, SourceRequest]) -> PreviewResponse:
     """Read a source as an import would, and show what it offers; nothing is saved."""
-    found = sources.connect(_draft(call.body, SourceDraft(url="")))
+    with _api_names():
+        found = sources.connect(_draft(call.body, SourceDraft(url="")))
     return PreviewResponse(
         url=found.url,
         fingerprint=found.fingerprint,
@@ -298,6 +302,17 @@ def _draft(request: SourceChangeRequest, before: SourceDraft) -> SourceDraft:
     elif sent.get("keyring_filename"):
         values["keyring_data"] = None
     return replace(before, **values)
+
+
+@contextmanager
+def _api_names() -> Iterator[None]:
+    """Name fields in errors as this API does."""
+    try:
+        yield
+    except InvalidFields as problem:
+        names = {name: field for field, name in _DRAFT.items()} | {"keyring_data": "keyring"}
+        fields = {names.get(name, name): words for name, words in problem.fields.items()}
+        raise InvalidFields(fields) from None
 
 
 def _keys(text: str) -> bytes:
