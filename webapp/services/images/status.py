@@ -19,9 +19,12 @@ from webapp.models import (
     ResourceType,
     TransferState,
 )
+from webapp.services.sources import health
 from webapp.services.sources.catalogue import Box
+from webapp.services.sources.health import SourceState
 
 OPEN_STATES = (TransferState.WAITING, TransferState.DOWNLOADING, TransferState.VERIFYING)
+_NO_ANSWER = {SourceState.OFF: "is off", SourceState.UNREADABLE: "can't be read"}
 
 
 class Status(enum.StrEnum):
@@ -48,7 +51,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Progress:
-    """What the newest run says of one image."""
+    """What the newest run has done for one image."""
 
     bytes_done: int = 0
     bytes_total: int = 0
@@ -59,18 +62,18 @@ class Progress:
 
 @dataclass(frozen=True)
 class NewestRun:
-    """The run that was asked for last, with its progress by (name, main architecture)."""
+    """The run requested last, with its progress by (name, main architecture)."""
 
     is_active: bool
     progress: Mapping[tuple[str, str], Progress]
 
     def of(self, name: str, arch: str) -> Progress:
-        """What it says of one image; nothing when it has no part in the run."""
+        """The progress of one image; empty when the run doesn't include it."""
         return self.progress.get((name, arch), Progress())
 
 
 def newest_run() -> NewestRun:
-    """Read it, in three queries at most."""
+    """Read the newest run, in at most three queries."""
     run = db.session.scalar(select(ImportRun).order_by(ImportRun.id.desc()).limit(1))
     if run is None:
         return NewestRun(is_active=False, progress={})
@@ -113,7 +116,7 @@ def of_stored(
     is_damaged: bool = False,
     has_installer: bool = True,
 ) -> Verdict:
-    """Judge an image that machines get now. resources: all its kernels; source: its own.
+    """Judge an image that machines can get now. resources: all its kernels; source: its own.
 
     has_installer: an Ubuntu image of the architecture is stored; its ephemeral system
     writes uploaded images to disk (rule: upload-before-images).
@@ -158,9 +161,9 @@ def _damaged(first: BootResource, progress: Progress) -> Verdict:
 
 
 def _unselected(source: BootSource | None, is_offered: bool) -> Verdict:
-    # What a source that is off or cannot be read lacks proves nothing: see planning.
-    if source is not None and (not source.is_enabled or source.error_code):
-        why = "can't be read" if source.is_enabled else "is off"
+    # An image isn't deleted while its source is off or unreadable: see planning.
+    why = _NO_ANSWER.get(health.judge(source).state) if source is not None else None
+    if why is not None:
         return Verdict(Status.SYNCED, f"No longer selected. Kept while its boot source {why}.")
     next_step = "The next import deletes it." + (" Select it to keep it." if is_offered else "")
     return Verdict(Status.REMOVING, "No longer selected.", next_step)
@@ -191,14 +194,17 @@ def of_selected(
 
 
 def _trouble(box: Box, source: BootSource | None) -> Verdict | None:
-    """Why it cannot come, when that is known before an import tries."""
-    if source is None or (box.digests and not source.error_code):
+    """Why the next import can't download it, if that is known already."""
+    if source is None:
         return None
-    if not source.is_enabled:
+    state = health.judge(source).state
+    if state == SourceState.OFF:
         words = ("Its boot source is off.", "Turn the source on, or deselect the image.")
-    elif source.error_code:
+    elif state == SourceState.UNREADABLE:
         words = ("Its boot source can't be read.", "Fix the boot source.")
-    elif source.checked_at is None:
+    elif box.digests:
+        return None
+    elif state == SourceState.CHECKING:
         words = ("Its boot source is being checked.", "")
     else:
         words = ("Its boot source doesn't offer it.", "Wait until it does, or deselect the image.")
