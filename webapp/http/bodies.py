@@ -7,7 +7,7 @@ first (rule: rest-read-the-body).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from flask import Request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
@@ -31,8 +31,23 @@ class Incoming:
         self._request = request
         self.length = request.content_length
 
-    def pieces(self) -> Iterator[bytes]:
-        """The bytes in pieces; they end early if the client disconnects."""
+    def pieces(self, watch: Callable[[], Callable[[], bool]] | None = None) -> Iterator[bytes]:
+        """The bytes in pieces; they end early if the client disconnects.
+
+        watch: called before the first piece. What it returns is asked each second in which
+        nothing comes; True ends them, too.
+        """
+        unreader = self._request.environ.get("slipway.unreader")
+        if unreader is None:
+            yield from self._pieces()
+            return
+        unreader.on_idle = watch() if watch else None
+        try:
+            yield from self._pieces()
+        finally:
+            unreader.on_idle = None
+
+    def _pieces(self) -> Iterator[bytes]:
         try:
             if self.length is None:
                 yield from self._chunked()

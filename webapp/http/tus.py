@@ -22,7 +22,7 @@ from webapp.errors import InvalidFields, Problem
 from webapp.http.bodies import Incoming
 from webapp.http.dispatch import add_retry_after
 from webapp.models import Upload
-from webapp.services.uploads import checking, fields, uploads
+from webapp.services.uploads import checking, fields, takeover, uploads
 from webapp.services.uploads.uploads import UploadProblem
 
 if TYPE_CHECKING:
@@ -151,7 +151,8 @@ def refuse(problem: Problem) -> Response:
 
 def _append(request: Request, upload: Upload, offset: int) -> None:
     incoming = Incoming(request)
-    pieces, check = _checked(request.headers.get("Upload-Checksum", ""), incoming.pieces())
+    arriving = incoming.pieces(lambda: takeover.watch(upload))
+    pieces, check = _checked(request.headers.get("Upload-Checksum", ""), arriving)
     uploads.append(
         upload,
         pieces,

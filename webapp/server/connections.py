@@ -87,6 +87,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
 
         def answer(environ: dict[str, Any], start_response: Any) -> Any:
             environ["slipway.hand_over"] = self._take_over
+            environ["slipway.unreader"] = self._current.conn.parser.unreader
             return app(environ, start_response)
 
         answer.extensions = app.extensions  # type: ignore[attr-defined]

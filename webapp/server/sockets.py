@@ -6,11 +6,16 @@ from __future__ import annotations
 import errno
 import socket
 import time
-from typing import Protocol
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol, TypeVar
 
 from gunicorn.http.unreader import SocketUnreader
 
 LARGE_PIECE = 64 << 10
+IDLE_S = 1.0
+MAX_IDLE = 60  # of those until a silent client is given up
+Received = TypeVar("Received")
 
 
 class Transfer(Protocol):
@@ -28,10 +33,12 @@ class Transfer(Protocol):
 class InPlaceUnreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
     """Receives pieces of a body in place; gunicorn reads ahead and copies what it has read.
 
-    deadline: when the body has to be whole, None without one.
+    deadline: when the body has to be whole, None without one. on_idle: asked each second
+    in which nothing comes; True ends the body there.
     """
 
     deadline: float | None = None
+    on_idle: Callable[[], bool] | None = None
 
     def read(self, size: int | None = None, read_ahead: int | None = None) -> bytes:
         """``size`` bytes, fewer only at the end of the stream; see Unreader."""
@@ -49,9 +56,30 @@ class InPlaceUnreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no 
         got = min(len(held), size)
         data[:got] = held[:got]
         view = memoryview(data)
-        while got < size and (more := self.sock.recv_into(view[got:])):
+        while got < size and (more := self._receive(partial(self.sock.recv_into, view[got:]))):
             got += more
         return bytes(view[:got])
+
+    def chunk(self) -> bytes:
+        """The next bytes of the socket, none at its end."""
+        return self._receive(partial(self.sock.recv, self.mxchunk)) or b""
+
+    def _receive(self, receive: Callable[[], Received]) -> Received | None:
+        """What ``receive`` gives, None when the body is ended early."""
+        if self.on_idle is None:
+            return receive()
+        before = self.sock.gettimeout()
+        self.sock.settimeout(IDLE_S)
+        try:
+            for _ in range(MAX_IDLE):
+                try:
+                    return receive()
+                except TimeoutError:
+                    if self.on_idle():
+                        return None
+            raise TimeoutError(errno.ETIMEDOUT, "nothing more came")
+        finally:
+            self.sock.settimeout(before)
 
 
 def received(sock: socket.socket) -> bytes | None:

@@ -29,7 +29,7 @@ from webapp.models import (
 )
 from webapp.services.system import events, statements
 from webapp.services.system.wake import wake
-from webapp.services.uploads import fields, resources
+from webapp.services.uploads import fields, resources, takeover
 from webapp.services.uploads.fields import Declared
 from webapp.storage.base import BlobReceiver
 from webapp.storage.errors import BlobBusy, StoreFull
@@ -291,7 +291,7 @@ def _settle(held: tuple[int, str, str], receiver: BlobReceiver, size: int) -> No
 def _receiver(upload: Upload, state: UploadState) -> BlobReceiver:
     """The upload's bytes, locked, and not more of them than were confirmed."""
     try:
-        receiver = store().receiver(upload.token, upload.size)
+        receiver = takeover.receiver(upload)
     except BlobBusy:
         raise Conflict(
             "Another request is sending data for this upload.",
