@@ -13,6 +13,10 @@ DATA := $(or $(SLIPWAY_DATA_DIR),var)
 ARGS ?=
 LOCKS := requirements.txt requirements-build.txt
 DEV_LOCKS := $(LOCKS) requirements-dev.txt
+# Two processes run the tests, a file in one of them; ARGS="-n 0" runs them one after the other.
+SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
+QUICK := tests/test_layout.py tests/test_rules.py tests/test_templates.py tests/unit/services \
+	tests/unit/streams tests/unit/web tests/unit/test_config.py
 CHECKED := webapp tests bench deploy migrations wsgi.py
 UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
       --no-annotate --custom-compile-command 'make lock'
@@ -33,13 +37,17 @@ demo: $(VENV)/.ready packages-run ## import from a small signed mirror made here
 
 ##@ Check
 
+.PHONY: quick
+quick: $(VENV)/.ready-dev lint ## before each commit: lint, layout and the quick tests of single modules
+	@exec $(BIN)/python -m pytest --quiet $(SIDE_BY_SIDE) -m "not slow and not browser" $(QUICK) $(ARGS)
+
 .PHONY: test
 test: $(VENV)/.ready-dev packages-test lint ## set up, lint and run all tests; DB=postgres: on PostgreSQL
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
-.PHONY: fuzz
-fuzz: $(VENV)/.ready-dev ## feed the parsers damaged input; ARGS=--hypothesis-profile=long for hours of it
-	@exec $(BIN)/python -m pytest tests/fuzz -q $(ARGS)
+.PHONY: torture
+torture: $(VENV)/.ready-dev packages-test ## the longest tests at full size
+	@TORTURE=1 exec $(BIN)/python -m pytest tests/e2e/uploads/test_interrupted.py $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.ready-dev ## ruff and mypy

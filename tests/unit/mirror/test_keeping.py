@@ -55,7 +55,7 @@ UBUNTU = {"boot-kernel", "boot-initrd", "squashfs"}
         (["--filter", "os~(grub*|pxelinux)"], {"syslinux.tar.xz"}),
         ([], UBUNTU | {"syslinux.tar.xz"}),
     ],
-    ids=" ".join,
+    ids=lambda words: " ".join(sorted(words)),
 )
 def test_boot_loaders_come_along_unless_told_otherwise(
     stream: Stream, args: list[str], expected: set[str]
