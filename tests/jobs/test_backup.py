@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import func, select, update
+from sqlalchemy import create_engine, func, select, update
 
 from tests.jobs import rotten
 from tests.jobs.conftest import Lab, check_region, files, images
@@ -23,7 +24,7 @@ from webapp.config import Settings
 from webapp.errors import Problem
 from webapp.extensions import db, store
 from webapp.models import Blob, BlobState, BootResource, BootSource, Upload, User
-from webapp.services.backups import making, reading, restoring
+from webapp.services.backups import making, reading, restoring, snapshots
 from webapp.services.backups.making import Keep
 from webapp.services.blobs import checking
 from webapp.services.sources import sources
@@ -238,6 +239,26 @@ def test_damaged_bytes_are_left_out_and_reported(lab: Lab, tmp_path: Path) -> No
     with reading.opened(tmp_path / "backup.tar") as backup:
         assert reading.damage(backup, quiet) == []
         assert backup.manifest.left_out == (kernel,)
+
+
+@pytest.mark.parametrize("name", ["backup", "backup.tar"])
+def test_a_full_disk_leaves_no_backup(name: str, region: Flask) -> None:
+    uploaded(PAYLOADS[0], "mine")
+    with small_disk(4 * MIB) as disk:
+        filling = fill(disk)
+        for room in (0, 8 << 10, 3 * MIB):  # for nothing, a part of the database, and all of it
+            os.truncate(filling, filling.stat().st_size - room)
+            with pytest.raises(Problem, match=r"space|pg_dump failed"):
+                making.make(disk / name, Keep.UPLOADS, quiet)
+            assert [path.name for path in disk.iterdir()] == ["filling"]
+
+
+def test_a_damaged_database_is_a_sentence(tmp_path: Path) -> None:
+    source = tmp_path / "region.db"
+    source.write_bytes(b"SQLite format 3\0" + bytes(5000))
+    with pytest.raises(Problem, match="can't be copied") as caught:
+        snapshots.copied(create_engine(f"sqlite:///{source}"), tmp_path / "copy").__enter__()
+    assert str(source) in caught.value.where
 
 
 # -- what a restore refuses, and what it leaves behind

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, text
 
+from webapp.errors import Problem
 from webapp.services.backups import postgres
 
 # Image bytes of the database store; a backup keeps them as members, as those of files.
@@ -63,4 +64,10 @@ def _copy_sqlite(source: Path, target: Path) -> None:
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from error
-        raise
+        raise Problem(
+            "The database can't be copied.",
+            code="backup",
+            where=str(source),
+            got=str(error),
+            next_step="Check the disk. If the database is damaged, restore an earlier backup.",
+        ) from error
