@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from webapp import numbers
 from webapp.errors import Problem
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,10 +66,10 @@ def _switch(name: str, value: str) -> bool:
 
 def _number(low: int, high: int) -> Callable[[str, str], int]:
     def parse(name: str, value: str) -> int:
-        is_number = value.isascii() and value.isdigit() and len(value) < 19
-        if not is_number or not low <= int(value) <= high:
+        number = numbers.whole(value)
+        if number is None or not low <= number <= high:
             raise _refuse(name, f"a whole number from {low} to {high}", value)
-        return int(value)
+        return number
 
     return parse
 
@@ -84,8 +85,7 @@ def _choice(*choices: str) -> Callable[[str, str], str]:
 
 def _bind(name: str, value: str) -> str:
     host, _, port = value.rpartition(":")
-    is_number = port.isascii() and port.isdigit() and len(port) < 6
-    if not host or not is_number or not 0 < int(port) < 65536:
+    if not host or not 0 < (numbers.whole(port) or 0) < 65536:
         raise _refuse(name, "ADDRESS:PORT, e.g. 0.0.0.0:5240 or [::]:5240", value)
     if any(mark in host for mark in ":[]") and not re.fullmatch(r"\[[\da-fA-F]*:[\w:.%]*\]", host):
         raise _refuse(name, "an IPv6 address in brackets, e.g. [::1]:5240", value)

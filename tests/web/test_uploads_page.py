@@ -9,6 +9,7 @@ import lzma
 import re
 from typing import Any
 
+import pytest
 from flask import Flask
 from sqlalchemy import select
 
@@ -127,6 +128,27 @@ def test_a_file_is_looked_at_by_its_first_megabyte(app: Flask) -> None:
     assert 'data-suggest-filetype="ddxz"' in answer.text
     assert "VMware ESXi" in answer.text
     assert "data-fix" in answer.text
+
+
+@pytest.mark.parametrize("size", ["²", "١٢", "-1", "1e3", "", "9" * 40])
+def test_a_size_that_is_not_a_number_is_left_out(app: Flask, size: str) -> None:
+    visitor = Visitor(app, Role.ADMINISTRATOR)
+    answer = visitor.client.post(
+        "/uploads/look",
+        query_string={"filetype": "ddgz", "size": size, "name": "x"},
+        data=DISK[: 1 << 20],
+        headers={"X-CSRFToken": visitor.token(), "HX-Request": "true"},
+        content_type="application/octet-stream",
+    )
+    assert answer.status_code == 200
+
+
+def test_an_address_that_is_too_long_is_refused_not_cut(app: Flask) -> None:
+    visitor = Visitor(app, Role.ADMINISTRATOR)
+    for place in ("http://127.0.0.1:9/" + "x" * 482, "x" * 501):
+        answer = visitor.post("/uploads/fetch", {**FORM, "place": place, "sha256": "0" * 64})
+        assert answer.status_code == 422
+        assert "Use at most 500 characters; this has 501." in text_of(answer)
 
 
 def test_the_server_gets_a_file_from_its_own_folder(app: Flask) -> None:

@@ -12,6 +12,8 @@ import os
 import secrets
 from pathlib import Path
 
+from webapp import numbers
+
 # Longer than the longest silence of a download that still goes on.
 LEASE_S = 120
 
@@ -33,9 +35,10 @@ def give_up(owner: str) -> None:
 def is_dead(owner: str) -> bool:
     """Whether the owner is surely done; False when it may still be at work elsewhere."""
     parts = owner.split("/")
-    if len(parts) != 4 or not parts[0] or parts[0] != _place() or not parts[1].isdecimal():
+    if len(parts) != 4 or not parts[0] or parts[0] != _place():
         return False
-    return owner in _given_up or _started(int(parts[1])) != parts[2]
+    pid = numbers.whole(parts[1])
+    return pid is not None and (owner in _given_up or _started(pid) != parts[2])
 
 
 def _place() -> str:

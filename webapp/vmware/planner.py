@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from webapp import numbers
 from webapp.vmware.model import (
     ERROR,
     NOTE,
@@ -202,8 +203,9 @@ class Planner:
             self._error("unmapped", message, link.place, "Name physical interfaces.")
             return
         mode = link.mode
-        if mode.isdigit() and len(mode) == 1 and int(mode) < len(MODES):
-            mode = MODES[int(mode)]
+        code = numbers.whole(mode, digits=1)
+        if code is not None and code < len(MODES):
+            mode = MODES[code]
         if mode not in TEAMING:
             told = repr(mode[:40]) if mode else "none"
             number = f" ({link.mode})" if mode != link.mode else ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterator
 
+from webapp import numbers
 from webapp.vmware.keys import Table, Taken, take
 from webapp.vmware.model import ERROR, IP, NOTE, STOPS, WARNING, Config, Link, Route, Subnet, shown
 from webapp.vmware.reading import Value
@@ -48,7 +49,6 @@ def read_route(config: Config, route: Value, known: Table, kind: str) -> list[Ro
         config.find(ERROR, "route", message, route.place, STOPS, "Use a gateway of its family.")
         return []
     metric = (value.text or "") if (value := route.get("metric")) is not None else ""
-    is_number = metric.isascii() and metric.isdigit() and len(metric) < 11
     on_link = got.get("on-link")
     is_default = network in _EVERYTHING
     return [
@@ -56,7 +56,7 @@ def read_route(config: Config, route: Value, known: Table, kind: str) -> list[Ro
             "default" if is_default else network,
             via,
             route.place,
-            metric=int(metric) if is_number else 0,
+            metric=numbers.whole(metric, digits=10) or 0,
             on_link=on_link is not None and on_link.as_bool() is True,
         )
     ]

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
-from webapp import hx
+from webapp import hx, numbers
 from webapp.errors import NotFound, Problem
 from webapp.extensions import settings, store
 from webapp.models import Role
@@ -117,10 +117,11 @@ def delete(os: str, release: str, arch: str) -> ResponseReturnValue:
 def make_current(os: str, release: str, arch: str) -> ResponseReturnValue:
     """Make another version of an uploaded image the current one."""
     image = _image(os, release, arch)
-    resource_id = request.form.get("resource_id", "")
-    if not resource_id.isdigit() or int(resource_id) not in image.resource_ids:
-        raise NotFound("Image not found.", where=resource_id[:20])
-    chosen = versions.make_current(int(resource_id), request.form.get("version", ""), me().username)
+    sent = request.form.get("resource_id", "")
+    resource_id = numbers.whole(sent)
+    if resource_id is None or resource_id not in image.resource_ids:
+        raise NotFound("Image not found.", where=sent[:20])
+    chosen = versions.make_current(resource_id, request.form.get("version", ""), me().username)
     flash(f"Version {chosen.version} is now current.", "ok")
     return hx.see_other(url_for("images.show", os=os, release=release, arch=arch))
 

@@ -15,7 +15,7 @@ from wtforms import SelectField, StringField
 from wtforms.fields import SelectChoice
 from wtforms.validators import InputRequired, Optional
 
-from webapp import hx
+from webapp import hx, numbers
 from webapp.errors import InvalidFields, Problem
 from webapp.extensions import settings
 from webapp.http import tus
@@ -155,7 +155,7 @@ def look() -> ResponseReturnValue:
         said.get("name", "")[:200],
         said.get("architecture", "")[:100],
         said.get("filetype", "")[:40],
-        size=int(size) if size.isdigit() and len(size) < 16 else None,
+        size=numbers.whole(size, digits=15),
     )
     drain(request)
     found = report.as_dict()

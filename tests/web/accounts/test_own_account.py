@@ -70,7 +70,7 @@ def test_guessing_the_current_password_is_throttled(maria: Visitor) -> None:
         "correct horse battery staple",
         "  spaces count  ",
         "Ünïcödé pässwörd 🔑",
-        "x9" * 32 + "ab" * 32,
+        "x9kQ-7tWz_4mVp" * 9 + "ab",
         "'; DROP TABLE user; --",
         "{{ 7 * 7 }} and more",
     ],

@@ -18,6 +18,7 @@ import pyotp
 import structlog
 from sqlalchemy import update
 
+from webapp import numbers
 from webapp.errors import Conflict, InvalidFields
 from webapp.extensions import db
 from webapp.models import User, utcnow
@@ -62,7 +63,7 @@ def accepted_step(key: str, code: str, now: datetime, last_step: int) -> int | N
     count: the owner would be kept out until then.
     """
     totp, code = pyotp.TOTP(key), _plain(code)
-    if not (code.isascii() and code.isdigit()):
+    if numbers.whole(code) is None:
         return None
     present = totp.timecode(now)
     last_step = last_step if last_step <= present + 1 else 0

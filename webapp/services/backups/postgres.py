@@ -11,6 +11,7 @@ from pathlib import Path
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import Engine
 
+from webapp import numbers
 from webapp.config import MASK
 from webapp.errors import Problem
 
@@ -41,7 +42,7 @@ def program(name: str) -> str:
     found = shutil.which(name)
     if found:
         return found
-    installed = [path for path in _INSTALLED.glob(f"*/bin/{name}") if path.parts[-3].isdigit()]
+    installed = [path for path in _INSTALLED.glob(f"*/bin/{name}") if numbers.whole(path.parts[-3])]
     if installed:
         return str(max(installed, key=lambda path: int(path.parts[-3])))
     raise Problem(

@@ -15,6 +15,7 @@ from functools import cached_property, lru_cache
 
 from sqlalchemy import Text, cast, select
 
+from webapp import numbers
 from webapp.extensions import db
 from webapp.models import Blob, BlobState, BootResource, BootSource, BootSourceCache, ResourceFile
 from webapp.services.sources import selections
@@ -153,9 +154,10 @@ def value_of(pick: Pick) -> str:
 def parse_value(value: str) -> Pick | None:
     """The pick of a box's value, None for what no page of ours has sent."""
     parts = value.split("/")
-    if len(parts) != 4 or not parts[0].isascii() or not parts[0].isdigit() or len(parts[0]) > 9:
+    source_id = numbers.whole(parts[0], digits=9)
+    if len(parts) != 4 or source_id is None:
         return None
-    return Pick(int(parts[0]), *parts[1:])
+    return Pick(source_id, *parts[1:])
 
 
 def read(today: date | None = None) -> Picture:

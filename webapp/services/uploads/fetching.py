@@ -32,6 +32,11 @@ def begin(values: dict[str, Any], actor: str, *, url: str = "", path: str = "") 
     """
     if bool(url) == bool(path):
         raise InvalidFields({"__all__": ["Enter either a URL or a path."]})
+    field, place = ("url", url) if url else ("path", path)
+    if len(place) > uploads.MAX_PLACE:
+        raise InvalidFields(
+            {field: [f"Use at most {uploads.MAX_PLACE} characters; this has {len(place)}."]}
+        )
     size = _size_of_url(url, values.get("sha256", "")) if url else _size_of_path(path)
     declared = fields.Declared(size=size, origin=URL if url else PATH, place=url or path, **values)
     upload = uploads.create(declared, actor)

@@ -36,6 +36,8 @@ from webapp.storage.errors import BlobBusy, StoreFull
 
 log = structlog.get_logger(__name__)
 
+MAX_PLACE = 500  # characters of an address or path; the name of a sent file is cut to it
+
 
 class UploadProblem(Problem):
     """Bytes that cannot be taken as they are sent. Codes: upload-empty, -too-much, -cut, …"""
@@ -80,7 +82,7 @@ def create(declared: Declared, actor: str) -> Upload:
     upload = Upload(
         token=secrets.token_hex(32),
         origin=declared.origin,
-        place=declared.place[:500],
+        place=declared.place[:MAX_PLACE],
         actor=actor,
         is_checked_first=declared.is_checked_first,
         resource_id=resource.id,
