@@ -18,6 +18,7 @@ from flask import Request
 from oauthlib.oauth1.rfc5849 import signature as oauth_signature
 from oauthlib.oauth1.rfc5849 import utils as oauth
 
+from webapp import numbers
 from webapp.api.v2.arguments import BODY_METHODS, FORM, Arguments
 from webapp.errors import Problem
 from webapp.models import APIKey, User
@@ -97,12 +98,13 @@ def _hmac(base: str, secret: str) -> bytes:
 
 def _freshness(fields: dict[str, str]) -> tuple[int, str]:
     """Timestamp and nonce. Raises KeyRefused for a request that's too old or too new."""
-    text, nonce = fields.get("oauth_timestamp", ""), fields.get("oauth_nonce", "")
-    if not (text.isascii() and text.isdigit() and len(text) < 12):
+    timestamp = numbers.whole(fields.get("oauth_timestamp", ""), digits=11)
+    nonce = fields.get("oauth_nonce", "")
+    if timestamp is None:
         raise KeyRefused("oauth_timestamp must be seconds since 1970.")
     if not nonce or len(nonce) > MAX_NONCE or not nonce.isprintable():
         raise KeyRefused(f"oauth_nonce must be 1 to {MAX_NONCE} printable characters.")
-    skew = int(text) - int(time.time())
+    skew = timestamp - int(time.time())
     if abs(skew) > keys.MAX_SKEW_S:
         side = "ahead of" if skew > 0 else "behind"
         raise KeyRefused(
@@ -111,7 +113,7 @@ def _freshness(fields: dict[str, str]) -> tuple[int, str]:
             got=f"{abs(skew)} s",
             next_step="Set both clocks, e.g. by NTP.",
         )
-    return int(text), nonce
+    return timestamp, nonce
 
 
 def _secret_of(key: APIKey) -> str:
