@@ -50,7 +50,7 @@ def set_up(page: Page, slipway: LiveSlipway) -> None:
     page.goto(link)
     page.get_by_label("User name").fill("ada")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_label(re.compile("again|repeat", re.I)).fill(PASSWORD)
+    page.get_by_label(re.compile("^Confirm")).fill(PASSWORD)
     page.get_by_role("button", name="Create administrator").click()
     page.wait_for_url("**/images/")
 

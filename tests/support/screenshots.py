@@ -84,7 +84,7 @@ def walk(page: Page, slipway: LiveSlipway, server: MirrorServer, keys: str, shoo
     shoot("setup")
     page.get_by_label("User name").fill("ada")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_label(re.compile("again|repeat", re.I)).fill(PASSWORD)
+    page.get_by_label(re.compile("^Confirm")).fill(PASSWORD)
     page.get_by_role("button", name="Create administrator").click()
     page.wait_for_url("**/images/")
 
@@ -126,8 +126,8 @@ def walk(page: Page, slipway: LiveSlipway, server: MirrorServer, keys: str, shoo
     server.set_faults([Fault(path="index.sjson$", body="<html>Sign in to the network</html>")])
     page.goto("/sources/1")
     page.get_by_role("button", name="Refresh now").click()
-    page.get_by_text("Queued to check it").wait_for()
-    page.get_by_text("Queued to check it").wait_for(state="hidden")
+    page.get_by_text("Queued for checking").wait_for()
+    page.get_by_text("Queued for checking").wait_for(state="hidden")
     shoot("source-error")
 
 
@@ -154,7 +154,7 @@ def walk_esxi(page: Page, file: Path, shoot: Shoot) -> None:
     shoot("network-plan")
     config.fill(config.input_value().replace("active-backup", "balance-tlb"))
     page.get_by_role("button", name="Preview plan").click()
-    page.get_by_text("The host would be lost").wait_for()
+    page.get_by_text("Host would be unreachable").wait_for()
     shoot("network-error")
 
 

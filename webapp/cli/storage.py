@@ -89,7 +89,7 @@ def _words(found: dict[str, Any]) -> str:
         files = "1 damaged file" if found["damaged"] == 1 else f"{found['damaged']} damaged files"
         return (
             f"{files}. Machines don't get damaged files. "
-            "Next: slipway import start replaces them, or says what to upload."
+            "Next: slipway import start replaces them, or lists what to upload again."
         )
     if found["is_running"]:
         done, total = found["files_done"], found["files_total"]

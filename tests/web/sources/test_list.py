@@ -36,7 +36,7 @@ def test_an_empty_list_leads_administrators_on(administrator: Visitor, visit: Vi
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"checked_at": None}, "Checking Queued to check it."),
+        ({"checked_at": None}, "Checking Queued for checking."),
         ({"is_enabled": False}, "Off Nothing is imported from it"),
         ({"error_code": "x", "error_what": "It is HTML."}, "Unreadable It is HTML."),
         (

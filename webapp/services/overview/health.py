@@ -93,7 +93,7 @@ def _damage() -> list[Check]:
                 f"{len({one.sha256 for one in bad})} damaged files, not served: "
                 + ", ".join(images[:5])
                 + (f" and {len(images) - 5} more images" if len(images) > 5 else ""),
-                "Start an import. It replaces them, or says what to upload.",
+                "Start an import. It replaces them, or lists what to upload again.",
             )
         ]
     since = scrubbing.status().all_checked_since

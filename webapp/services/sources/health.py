@@ -56,8 +56,8 @@ def judge(source: BootSource, now: datetime | None = None) -> SourceHealth:
         return SourceHealth(
             SourceState.CHECKING,
             Severity.BUSY,
-            "Waiting for the worker to check it.",
-            "If this lasts, make sure that the worker is running.",
+            "Queued for checking.",
+            "If this takes long, check that the worker is running.",
         )
     problem = refreshing.problem_of(source)
     if problem is not None:
