@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from oauthlib import oauth1
 
 from tests.api.clients import API, DIALECTS, Dialect, Request, oauth
 from tests.mirror.maker import Mirror, make_mirror
@@ -168,6 +169,23 @@ def test_statuses_reasons_and_types_over_the_wire(wire: Wire) -> None:
     assert unknown.body == b"Unrecognised signature: method=POST op=xyz"
     fields = wire.call("POST", "boot-sources/", url="x")
     assert (fields.status, fields.content_type) == (400, "application/json; charset=utf-8")
+
+
+def test_hmac_signatures_over_the_wire(node: LiveSlipway, key: str) -> None:
+    """The server's own idea of the address is what the client signed, odd as it may be."""
+    consumer, token, secret = key.split(":")
+    wire, root = Wire(node.web_port, key), f"http://{HOST}:{node.web_port}"
+    signer = oauth1.Client(consumer, "", token, secret)
+    for target in (
+        f"{API}users/?op=whoami",
+        f"{API}boot-resources/?type=synced&x=a%20b+c%2Bd&x=%C3%A9",
+        f"{API}boot%2Dresources/?op=is_importing",
+    ):
+        _, headers, _ = signer.sign(root + target, "GET")
+        answer = wire.send(Request("GET", target, dict(headers)))
+        assert answer.status == 200, (target, answer.body)
+        again = wire.send(Request("GET", target, dict(headers)))
+        assert (again.status, b"nonce" in again.body) == (401, True)
 
 
 def test_who_is_refused_can_send_all_of_a_large_body_first(node: LiveSlipway, key: str) -> None:
