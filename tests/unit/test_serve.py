@@ -149,7 +149,7 @@ def test_a_used_port_is_said_in_a_sentence(plane: str, tmp_path: Path) -> None:
 def test_a_second_one_on_the_same_data_folder_is_refused(make_live: MakeLive) -> None:
     first = make_live({})
     second = LiveSlipway(first.data_dir)
-    with pytest.raises(AssertionError, match="Slipway runs already with this data folder"):
+    with pytest.raises(AssertionError, match="Slipway is already running with this data folder"):
         second.start()
     assert "Traceback" not in second.output()
     assert first.stop() == 0

@@ -34,12 +34,12 @@ BODY_RATE = 10 << 10  # bytes per second at which an ordinary body has to arrive
 STREAM_S = 300.0  # for a chunked body that is no upload
 STALL_S = 60.0  # for a machine that takes no byte of its file
 MAX_COLLECTED = 64 << 20  # bytes of bodies in memory, in each process
-REAP_S = 0.5  # between looks for what ran out of time
+REAP_S = 0.5  # between checks for expired connections
 SEND_PIECE = 1 << 20  # bytes of a file sent to one machine before others get their turn
 MAX_HEAD = 64 << 10  # bytes of it that we hold for one connection
 LINGER_S = 2.0  # how long a closed connection may still send (RFC 9112 9.6)
 MAX_LINGER = 64 << 10  # bytes of that
-DRAIN_S = 0.5  # patience for a body nobody read
+DRAIN_S = 0.5  # to wait for a body that went unread
 STREAM_SHARE = 3 / 4  # of the threads that requests with streamed bodies may hold
 
 _STATUS_OF = {
@@ -290,7 +290,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             self.set_accept_enabled(self.nr_conns < self.worker_connections)
 
     def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
-        """Whether the next request may follow; a body nobody read is not waited for."""
+        """Whether the next request may follow; an unread body is not waited for."""
         return keepalive and bool(conn.parser.finish_body(deadline=time.monotonic() + DRAIN_S))
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:

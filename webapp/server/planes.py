@@ -41,7 +41,7 @@ class AddressProblem(Problem):
 
 
 def run_plane(plane: Plane, settings: Settings, listener: socket.socket | None = None) -> None:
-    """Serve one plane until told to stop; leaves by SystemExit.
+    """Serve one plane until asked to stop; leaves by SystemExit.
 
     listener: a listening socket that outlives restarts; made when absent.
     Raises a Problem when the plane cannot start.

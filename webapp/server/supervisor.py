@@ -43,7 +43,7 @@ PR_SET_PDEATHSIG = 1
 Mask = set[int | signal.Signals]
 
 
-class RunsAlready(Problem):
+class AlreadyRunning(Problem):
     """Another supervisor has this data folder."""
 
     code = "runs-already"
@@ -59,7 +59,7 @@ def supervise(settings: Settings) -> int:
 
     settings = settings.prepared()
     logs.configure(settings)
-    held = hold(settings.data_dir)
+    held = lock_data_dir(settings.data_dir)
     planes: tuple[Plane, ...] = ("web", "rack")
     listeners = {plane: serve.listen(plane, settings) for plane in planes}
     setup_code = prepare(settings)
@@ -83,7 +83,7 @@ def supervise(settings: Settings) -> int:
         Child("rack", lambda: run("rack")),
         Child("worker", work),
     ]
-    knocks = [Knock(listener) for listener in listeners.values()]
+    probes = [ReadinessProbe(listener) for listener in listeners.values()]
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     try:
         for child in children:
@@ -97,7 +97,7 @@ def supervise(settings: Settings) -> int:
                 return _stop(children)
             for child in children:
                 child.tend(mask)
-            if not is_ready and all(knock.is_answered() for knock in knocks):
+            if not is_ready and all(probe.is_answered() for probe in probes):
                 is_ready = True
                 _announce(settings, setup_code)
     finally:  # signals stay blocked: whoever presses Ctrl-C on has been heard
@@ -106,11 +106,11 @@ def supervise(settings: Settings) -> int:
         database.fold_journals(settings.database_url, settings.queue_url)
 
 
-def hold(folder: Path) -> BinaryIO:
-    """Take a data folder for this process; it is free again when the file is closed.
+def lock_data_dir(folder: Path) -> BinaryIO:
+    """Lock a data folder for this process; closing the file unlocks it.
 
     Two supervisors would both make a setup link, and only the later one would
-    work. Raises RunsAlready, Problem.
+    work. Raises AlreadyRunning, Problem.
     """
     path = folder / "run.lock"
     try:
@@ -128,8 +128,8 @@ def hold(folder: Path) -> BinaryIO:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
-        raise RunsAlready(
-            "Slipway runs already with this data folder.",
+        raise AlreadyRunning(
+            "Slipway is already running with this data folder.",
             where=str(folder),
             next_step="Stop the other `slipway run`, or set SLIPWAY_DATA_DIR to another folder.",
         ) from None
@@ -137,7 +137,7 @@ def hold(folder: Path) -> BinaryIO:
 
 
 def prepare(settings: Settings) -> str | None:
-    """Bring the database to its newest shape; the setup code while there is no user."""
+    """Migrate the database to the latest schema; returns the setup code while there is no user."""
     from webapp.services.accounts import users
     from webapp.services.sources.first_start import ensure_defaults
 
@@ -165,15 +165,15 @@ def _pause(children: list[Child], is_ready: bool) -> float:
 
 def _announce(settings: Settings, setup_code: str | None) -> None:
     web = settings.public_url or _url(settings.web_bind)
-    _say(f"Slipway is ready: {web}")
-    _say(f"Machines fetch from {settings.rack_url or _url(settings.rack_bind)}images/")
+    _print(f"Slipway is ready: {web}")
+    _print(f"Machines fetch from {settings.rack_url or _url(settings.rack_bind)}images/")
     if setup_code:
-        _say("Create the first administrator, once, with this link:")
-        _say(f"  {web}setup?code={setup_code}")
+        _print("Create the first administrator, once, with this link:")
+        _print(f"  {web}setup?code={setup_code}")
 
 
-def _say(line: str) -> None:
-    """Print a line; that nobody reads it is no reason to stop anything."""
+def _print(line: str) -> None:
+    """Print a line; a closed output stops nothing."""
     with contextlib.suppress(OSError):
         print(line, flush=True)
 
@@ -186,9 +186,9 @@ def _url(bind: str) -> str:
 def _stop(children: list[Child]) -> int:
     """Stop all children in good order; a second signal, or time running out, kills them."""
     began = time.monotonic()
-    for child in children:  # before a word is printed: nobody may be reading any more
+    for child in children:  # before a word is printed: the output may be closed
         child.terminate()
-    _say("Stopping; Ctrl-C once more stops at once.")
+    _print("Stopping; Ctrl-C once more stops at once.")
     while any(child.is_running() for child in children):
         caught = signal.sigtimedwait(WATCHED, 0.5)
         passed = time.monotonic() - began
@@ -196,9 +196,9 @@ def _stop(children: list[Child]) -> int:
         is_urged = caught is not None and caught.si_signo in STOPPING and passed > TWICE_S
         if is_urged or passed > STOP_S:
             slow = [child.name for child in children if child.is_running()]
-            _say(f"Killed {', '.join(slow)}.")
+            _print(f"Killed {', '.join(slow)}.")
             return 1
-    _say("Stopped.")
+    _print("Stopped.")
     return 0
 
 
@@ -314,8 +314,8 @@ def _set_title(title: str) -> None:
         name.write(title[:15])
 
 
-class Knock:
-    """One request to a plane, to know when it answers; waits for nothing."""
+class ReadinessProbe:
+    """One request to a plane, to learn when it answers; never blocks."""
 
     def __init__(self, listener: socket.socket) -> None:
         self._address = _loopback(listener.getsockname())

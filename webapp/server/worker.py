@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The worker: woken through a huey queue, told what to do by the table of runs.
+"""The worker: a huey queue wakes it, and the table of runs lists its work.
 
-A message in the queue says nothing but "look now"; losing one costs little,
-since the worker looks by itself now and then. So of huey only the storage is
+A message in the queue only means "check now". Losing one costs little, since the
+worker also checks regularly by itself. So only huey's storage is
 used: its consumer would bring signal handlers that kill a running import on
-SIGTERM, which supervisors send, and would unpickle what it finds in the queue.
+SIGTERM, which supervisors send, and would unpickle what is in the queue.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from webapp.services.uploads import work as upload_work
 from webapp.storage.leases import new_owner
 
 POLL_S = 0.25  # how often an embedded queue is asked
-LOOK_S = 10.0  # without being woken, e.g. for a run whose worker died elsewhere
+RECHECK_S = 10.0  # without being woken, e.g. for a run whose worker died elsewhere
 TICK_S = 60.0
 THOROUGH_S = 3600.0
 LEAVE_S = 15.0  # for a run to be handed back
@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 
 
 def run_worker(app: Flask) -> int:
-    """Work until SIGTERM or SIGINT; a run that is going on is handed back, resumable."""
+    """Work until SIGTERM or SIGINT; a running import is handed back, resumable."""
     worker = Worker(app)
     if threading.current_thread() is threading.main_thread():
         for name in (signal.SIGTERM, signal.SIGINT):
@@ -61,7 +61,7 @@ def _close_databases(app: Flask) -> None:
 
 
 class Worker:
-    """The main thread keeps house; others listen to the queue, read
+    """The main thread runs the upkeep; others listen to the queue, read
     new sources, import, and finish uploads."""
 
     def __init__(self, app: Flask) -> None:
@@ -70,7 +70,7 @@ class Worker:
         self._owner = new_owner()
         # A signal may arrive while the main thread holds the lock of any Event; putting
         # into a SimpleQueue is safe even then.
-        self._told: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._stop_requests: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._leaving = threading.Event()
         self._due = {name: threading.Event() for name in ("import", "read", "scrub", "uploads")}
 
@@ -80,12 +80,12 @@ class Worker:
 
     def leave(self) -> None:
         """End ``run`` soon; for any thread and for signal handlers."""
-        self._told.put(None)
+        self._stop_requests.put(None)
 
     def run(self) -> int:
-        """Work until told to leave; returns the exit code."""
+        """Work until asked to stop; returns the exit code."""
         log.info("worker started", owner=self._owner)
-        self._keep_house("start", is_thorough=True)
+        self._run_upkeep("start", is_thorough=True)
         threads = [
             threading.Thread(target=self._listen, name="queue", daemon=True),
             threading.Thread(target=self._repeat, args=("read", self._read), daemon=True),
@@ -96,76 +96,76 @@ class Worker:
         for thread in threads:
             thread.start()
         checked = time.monotonic()
-        while not self._is_told_to_leave(TICK_S):
+        while not self._must_stop(TICK_S):
             is_thorough = time.monotonic() - checked >= THOROUGH_S
             checked = time.monotonic() if is_thorough else checked
-            self._keep_house("schedule", is_thorough=is_thorough)
-            self._look()
+            self._run_upkeep("schedule", is_thorough=is_thorough)
+            self._wake_all()
         self._leaving.set()
-        self._look()
+        self._wake_all()
         until = time.monotonic() + LEAVE_S
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
         if any(thread.is_alive() for thread in threads):
-            log.warning("not everything ended in time; the next worker goes on with it")
+            log.warning("not everything ended in time; the next worker continues it")
         log.info("worker ended")
         return 0
 
-    def _is_told_to_leave(self, patience_s: float) -> bool:
+    def _must_stop(self, patience_s: float) -> bool:
         try:
-            self._told.get(timeout=patience_s)
+            self._stop_requests.get(timeout=patience_s)
         except queue.Empty:
             return False
         return True
 
-    def _look(self) -> None:
+    def _wake_all(self) -> None:
         for event in self._due.values():
             event.set()
 
-    def _keep_house(self, trigger: str, *, is_thorough: bool) -> None:
+    def _run_upkeep(self, trigger: str, *, is_thorough: bool) -> None:
         try:
             with self._app.app_context():
                 health.note_worker()
                 upkeep.reconcile(trigger, is_thorough=is_thorough)
         except Exception:
-            log.exception("house-keeping failed")
+            log.exception("upkeep failed")
 
     def _listen(self) -> None:
-        """Turn messages of the queue into looks."""
+        """Wake all threads for each message in the queue."""
         while not self._leaving.is_set():
             try:
                 storage = wake_queue(self._settings.queue_url)
                 if storage.dequeue() is not None:
-                    self._look()
+                    self._wake_all()
                     continue
                 pause = 0.0 if storage.blocking else POLL_S
             except Exception:
                 log.warning("the queue cannot be read", exc_info=True)
-                pause = LOOK_S
+                pause = RECHECK_S
             self._leaving.wait(pause)
 
     def _repeat(self, what: str, work: Callable[[], None]) -> None:
-        """Do a piece of work now, whenever woken, and now and then."""
+        """Do a piece of work now, whenever woken, and regularly."""
         while not self._leaving.is_set():
             self._due[what].clear()
             try:
                 work()
             except Exception:
-                log.exception("the work could not go on; it is tried again", work=what)
-            self._due[what].wait(LOOK_S)
+                log.exception("the work failed and will be tried again", work=what)
+            self._due[what].wait(RECHECK_S)
 
     def _read(self) -> None:
-        """Read new sources, also while an import goes on: people wait to see what they offer."""
+        """Read new sources, even during an import: users wait to see what they offer."""
         with self._app.app_context():
             refreshing.refresh_unread(self._leaving.is_set)
 
     def _uploads(self) -> None:
-        """Look into uploads and make images of them, also while an import goes on."""
+        """Inspect uploads and turn them into images, even during an import."""
         with self._app.app_context():
             upload_work.work(self._owner, self._leaving.is_set)
 
     def _scrub(self) -> None:
-        """Read stored bytes again that have not been checked for long."""
+        """Reread stored bytes that were last checked long ago."""
         with self._app.app_context():
             scrubbing.work(self._leaving.is_set)
 

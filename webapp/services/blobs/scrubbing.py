@@ -32,7 +32,7 @@ from webapp.storage.errors import StoreProblem
 REQUEST = "scrub_request"  # {"at": ISO time, "rate": MiB/s}
 RESULT = "scrub_last_pass"
 _IMPORT_SHARE = 4  # beside an import, a scrub reads at this fraction of its rate
-_LOOK_S = 1.0
+_CHECK_S = 1.0
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30}  # system call numbers
 _IDLE = 3 << 13  # IOPRIO_CLASS_IDLE
 
@@ -157,7 +157,7 @@ class _Pace:
     def __init__(self, rate: int, is_leaving: Callable[[], bool]) -> None:
         self._rate = rate
         self._is_leaving = is_leaving
-        self._looked = 0.0
+        self._checked_at = 0.0
         self._is_importing = False
 
     def hash_of(self, reader: BlobReader) -> str:
@@ -178,8 +178,8 @@ class _Pace:
 
     def _wait(self, size: int, begun: float) -> None:
         now = time.monotonic()
-        if now - self._looked >= _LOOK_S:
-            self._looked, self._is_importing = now, _is_importing()
+        if now - self._checked_at >= _CHECK_S:
+            self._checked_at, self._is_importing = now, _is_importing()
         rate = self._rate // (_IMPORT_SHARE if self._is_importing else 1)
         until = begun + size / rate if rate else begun
         while not self._is_leaving() and (left := until - time.monotonic()) > 0:

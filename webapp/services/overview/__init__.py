@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The state of the whole system, and its housekeeping."""
+"""The state of the whole system, and its upkeep."""

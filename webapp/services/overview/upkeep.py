@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What has to be done now and then: start the automatic import, free, forget, check."""
+"""Regular upkeep: start the automatic import, free space, delete old history, check the store."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def reconcile(trigger: str = "schedule", *, is_thorough: bool = False) -> None:
     worker is gone needs nothing here, since ``runs.claim`` takes it over.
     """
     steps = (checking.check_store, uploads.expire) if is_thorough else ()
-    for step in (clock.settle, *steps, retention.clean_up, _forget):
+    for step in (clock.settle, *steps, retention.clean_up, _delete_history):
         try:
             step()
         except Problem as problem:
-            # E.g. a store that cannot be reached: the import says so for people to see.
+            # E.g. a store that cannot be reached: the import reports it to users.
             db.session.rollback()
-            log.error("house-keeping is incomplete", step=step.__name__, **problem.as_dict())
+            log.error("upkeep is incomplete", step=step.__name__, **problem.as_dict())
     queue_if_due(trigger)
 
 
@@ -52,15 +52,15 @@ def queue_if_due(trigger: str = "schedule") -> ImportRun | None:
         return None
     if live_settings.is_auto_import():
         return runs.queue(trigger, "schedule")
-    tell = log.info if trigger == "start" else log.debug
-    tell("the automatic import is off", setting=AUTO_IMPORT)
+    write = log.info if trigger == "start" else log.debug
+    write("the automatic import is off", setting=AUTO_IMPORT)
     return None
 
 
-def _forget() -> None:
+def _delete_history() -> None:
     cutoff = runs.now() - timedelta(days=settings().event_days)
     old_events = statements.count(delete(Event).where(Event.at < cutoff))
     old_runs = statements.count(delete(ImportRun).where(ImportRun.finished_at < cutoff))
     db.session.commit()
     if old_events or old_runs:
-        log.info("history forgotten", events=old_events, runs=old_runs)
+        log.info("history deleted", events=old_events, runs=old_runs)
