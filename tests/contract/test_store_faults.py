@@ -17,7 +17,7 @@ from webapp.storage.errors import StoreFull, StoreProblem, StoreUnusable
 
 OLD = make_blob(70_000, seed=1)
 NEW = make_blob(2 * MIB + 17)
-STEPS = ("write", "fsync", "rename", "mkdir", "open", "fstat", "preadv", "statvfs", "stat")
+STEPS = ("write", "fsync", "rename", "mkdir", "open", "fstat", "pread", "statvfs", "stat")
 FILES = pytest.mark.parametrize("place", ["filesystem"], indirect=True)
 ROWS = pytest.mark.parametrize("place", ["database-sqlite", "database-postgres"], indirect=True)
 

@@ -103,7 +103,7 @@ def test_a_wrong_digest_keeps_the_bytes(harness: Harness) -> None:
 def test_too_few_and_too_many_bytes_are_refused(store: BlobStore) -> None:
     send(store, 0, 1000)
     with store.receiver(TOKEN, LARGE.size) as receiver:
-        with pytest.raises(BlobMismatch, match="promised"):
+        with pytest.raises(BlobMismatch, match="declared"):
             receiver.adopt(LARGE.sha256)
         with pytest.raises(BlobMismatch):
             receiver.write(bytes(LARGE.size))

@@ -25,7 +25,7 @@ _PAGE = 1000  # digests in one query
 # which shows now, or killed, and the server finished the last thing that it had sent.
 _TRIES = 3
 
-W = TypeVar("W", bound=RowWriter)
+W = TypeVar("W", RowWriter, RowReceiver)
 
 
 class DatabaseStore:

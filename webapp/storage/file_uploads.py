@@ -1,80 +1,78 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An upload as a file: the same as a partial, except that its digest comes last."""
+"""An upload as a file: like a partial, except that its digest may come last."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-from webapp.storage.base import CHUNK
 from webapp.storage.errors import too_short, wrong_hash
-from webapp.storage.files import FileWriter
+from webapp.storage.files import GrowingFile
 from webapp.storage.layout import Layout
 from webapp.storage.running import RunningHash
 
 
-class FileReceiver(FileWriter):
+class FileReceiver:
     """Append to ``incoming/<token>.part`` under its lock; see base.BlobReceiver."""
 
-    _hash: RunningHash
-
     def __init__(self, layout: Layout, token: str, size: int) -> None:
-        self._running = RunningHash(token)
-        super().__init__(layout, token, size)
+        self.size = size
+        self._hash = RunningHash(token)
+        self._file = GrowingFile(layout, layout.incoming(token), token, size)
+        self._hash.resume(self._file.offset)
+
+    @property
+    def offset(self) -> int:
+        """Bytes in the file."""
+        return self._file.offset
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append bytes; one system call and one hash update for each call, no copy."""
+        for piece in self._file.append(data):
+            self._hash.update(piece)
 
     def cut(self, offset: int) -> None:
         """Make the file shorter."""
-        self._demand_open()
-        if offset >= self._offset:
-            return
-        try:
-            os.ftruncate(self._fd, offset)
-        except OSError as error:
-            raise self._problem(error) from error
-        self._offset = self._strode = offset
-        self._hash.cut(offset)
+        self._file.demand_open()
+        if offset < self.offset:
+            self._file.cut(offset)
+            self._hash.cut(offset)
 
     def settle(self) -> None:
-        """What was written survives the process already; only the hash has to be kept.
-
-        The disk begins to write it, or all of a large file would wait for the fsync.
-        """
-        self._demand_open()
-        self._start_writing()
+        """What was written survives the process already; only the hash has to be kept."""
+        self._file.demand_open()
+        self._file.start_writing()
         self._hash.settle()
 
     def digest(self) -> str:
         """Hash what this process did not see."""
-        self._demand_open()
-        return self._hash.hexdigest(self._read_from)
+        self._file.demand_open()
+        return self._hash.hexdigest(self._file.read)
 
     def adopt(self, sha256: str) -> None:
         """Check, fsync, rename to the blob's name, fsync the folder."""
-        self._demand_open()
-        if self._offset != self.size:
-            raise too_short(sha256, self.size, self._offset)
+        self._file.demand_open()
+        if self.offset != self.size:
+            raise too_short(sha256, self.size, self.offset)
         found = self.digest()
         if found != sha256:
             raise wrong_hash(sha256, found)
-        self._publish(sha256)
+        self._file.publish(sha256)
         self._hash.forget()
 
-    def _place(self) -> Path:
-        return self._layout.incoming(self.sha256)
+    def close(self) -> None:
+        """Keep what is there and let others write."""
+        self._file.close()
 
-    def _take_in(self, found: int) -> None:
-        self._hash = self._running
-        self._hash.resume(found)
-        self._offset = found
+    def __enter__(self) -> Self:
+        """Nothing to do: the constructor opened it."""
+        return self
 
-    def _read_from(self, start: int) -> Iterator[bytes]:
-        while start < self._offset:
-            try:
-                piece = os.pread(self._fd, CHUNK, start)
-            except OSError as error:
-                raise self._problem(error) from error
-            if not piece:
-                raise too_short(self.sha256, self._offset, start)
-            yield piece
-            start += len(piece)
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close; everything is kept."""
+        self.close()

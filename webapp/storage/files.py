@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Self
 
 from webapp.storage import writeback
 from webapp.storage.base import CHUNK, checked_range
@@ -26,31 +26,35 @@ from webapp.storage.errors import (
     wrong_hash,
 )
 from webapp.storage.layout import Layout
-from webapp.storage.running import RunningHash
 
 # Bytes after which a writer looks at the disk: whether there is still room, and to let it
 # begin to write.
 STRIDE = 8 << 20
 
 
-class FileWriter:
-    """Append to ``partial/<digest>.part`` under its lock; see base.BlobWriter."""
+class GrowingFile:
+    """A file that grows under its lock until a rename makes it a blob.
 
-    _hash: hashlib._Hash | RunningHash
+    name: the digest or token that errors name. found: bytes that were there at first.
+    """
 
-    def __init__(self, layout: Layout, sha256: str, size: int) -> None:
-        self.sha256 = sha256
+    def __init__(self, layout: Layout, path: Path, name: str, size: int) -> None:
+        self.name = name
         self.size = size
+        self.offset = 0
+        self.found: int | None = None  # None until we know
         self._layout = layout
-        self._path = self._place()
-        self._hash = hashlib.sha256()
-        self._offset = 0
+        self._path = path
         self._strode = 0  # offset at the last look at the disk
-        self._found: int | None = None  # bytes that were there, None until we know
         self._fd = -1
         try:
-            self._fd = _locked(self._path, sha256, os.O_RDWR | os.O_APPEND | os.O_CREAT)
-            self._resume()
+            self._fd = _locked(path, name, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+            found = os.fstat(self._fd).st_size
+            if found > size:
+                os.ftruncate(self._fd, 0)
+                found = 0
+            self.found = self.offset = self._strode = found
+            self._demand_room(size - found, size - found)
         except OSError as error:
             self.close()
             raise problem_of(error, layout.root, needed=size) from error
@@ -58,51 +62,59 @@ class FileWriter:
             self.close()
             raise
 
-    @property
-    def offset(self) -> int:
-        """Bytes in the file, all of them hashed."""
-        return self._offset
+    def append(self, data: bytes | bytearray | memoryview) -> Iterator[memoryview]:
+        """Write the bytes, without a copy; yields each part that has been written.
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append bytes; one system call and one hash update for each call, no copy."""
-        self._demand_open()
+        Raises BlobMismatch before the first byte when they are too many.
+        """
+        self.demand_open()
         view = memoryview(data).cast("B")
-        if len(view) > self.size - self._offset:
-            raise too_long(self.sha256, self.size, self._offset + len(view))
-        if self._offset - self._strode >= STRIDE:
-            self._stride()
-        try:
-            while view:
+        if len(view) > self.size - self.offset:
+            raise too_long(self.name, self.size, self.offset + len(view))
+        if self.offset - self._strode >= STRIDE:
+            missing = self.size - self.offset
+            self._demand_room(min(STRIDE, missing), missing)
+            self.start_writing()
+        while view:
+            try:
                 done = os.write(self._fd, view)
-                self._hash.update(view[:done])
-                self._offset += done
-                view = view[done:]
+            except OSError as error:
+                raise self._problem(error) from error
+            self.offset += done
+            yield view[:done]
+            view = view[done:]
+
+    def read(self, start: int = 0) -> Iterator[bytes]:
+        """Yield what is there, from ``start``."""
+        while start < self.offset:
+            try:
+                piece = os.pread(self._fd, min(CHUNK, self.offset - start), start)
+            except OSError as error:
+                raise self._problem(error) from error
+            if not piece:
+                raise too_short(self.name, self.offset, start)
+            yield piece
+            start += len(piece)
+
+    def cut(self, offset: int) -> None:
+        """Make the file shorter."""
+        self.demand_open()
+        try:
+            os.ftruncate(self._fd, offset)
         except OSError as error:
             raise self._problem(error) from error
+        self.offset = self._strode = offset
 
-    def flush(self) -> None:
-        """Nothing is held back here: what was written survives the process already."""
-        self._demand_open()
+    def start_writing(self) -> None:
+        """Have the disk begin to write, or all of a large file would wait for the fsync."""
+        writeback.begin(self._path, self._strode, self.offset - self._strode)
+        self._strode = self.offset
 
-    def commit(self) -> None:
-        """Check, fsync, rename over the blob's name, fsync the folder."""
-        self._demand_open()
-        if self._offset != self.size:
-            raise too_short(self.sha256, self.size, self._offset)
-        found = cast("hashlib._Hash", self._hash).hexdigest()
-        if found != self.sha256:
-            self.discard()
-            raise wrong_hash(self.sha256, found)
-        self._publish(self.sha256)
-
-    def _place(self) -> Path:
-        return self._layout.partial(self.sha256)
-
-    def _publish(self, sha256: str) -> None:
-        """Make what was checked durable and visible under its digest.
+    def publish(self, sha256: str) -> None:
+        """Make what was checked durable and visible under its digest, and close.
 
         After a failed fsync the kernel may have thrown the bytes away and yet
-        show them until it forgets: such a partial cannot be trusted and goes.
+        show them until it forgets: such a partial can't be trusted and goes.
         When only the folder's fsync fails, the whole blob may be visible already.
         """
         try:
@@ -119,8 +131,8 @@ class FileWriter:
             raise self._problem(error) from error
 
     def close(self) -> None:
-        """Keep what is there, unlock; an empty partial is worth nothing and goes."""
-        if self._found == 0 and self._offset == 0:
+        """Keep the partial, unlock; an empty one is worth nothing and goes."""
+        if self.found == 0 and self.offset == 0:
             self.discard()
         self._release()
 
@@ -131,48 +143,10 @@ class FileWriter:
                 self._path.unlink()
         self._release()
 
-    def __enter__(self) -> Self:
-        """Nothing to do: the constructor opened it."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close; what was not committed stays a partial."""
-        self.close()
-
-    def _resume(self) -> None:
-        found = os.fstat(self._fd).st_size
-        if found > self.size:
-            os.ftruncate(self._fd, 0)
-            found = 0
-        self._found = found
-        missing = self.size - found
-        self._demand_room(missing, missing)
-        self._take_in(found)
-        self._strode = self._offset
-
-    def _take_in(self, found: int) -> None:
-        """Hash the bytes that were there."""
-        buffer = memoryview(bytearray(min(CHUNK, found)))
-        while self._offset < found:
-            done = os.preadv(self._fd, [buffer], self._offset)
-            if done == 0:
-                raise OSError(0, "the file became shorter while it was read", str(self._path))
-            self._hash.update(buffer[:done])
-            self._offset += done
-
-    def _stride(self) -> None:
-        missing = self.size - self._offset
-        self._demand_room(min(STRIDE, missing), missing)
-        self._start_writing()
-
-    def _start_writing(self) -> None:
-        writeback.begin(self._path, self._strode, self._offset - self._strode)
-        self._strode = self._offset
+    def demand_open(self) -> None:
+        """Raise ValueError once it is closed."""
+        if self._fd < 0:
+            raise ValueError("the writer is closed")
 
     def _demand_room(self, room: int, needed: int) -> None:
         free = free_of(self._layout.root)
@@ -188,16 +162,74 @@ class FileWriter:
             os.rename(self._path, target)
 
     def _problem(self, error: OSError) -> StoreProblem:
-        return problem_of(error, self._layout.root, needed=self.size - self._offset)
-
-    def _demand_open(self) -> None:
-        if self._fd < 0:
-            raise ValueError("the writer is closed")
+        return problem_of(error, self._layout.root, needed=self.size - self.offset)
 
     def _release(self) -> None:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+
+class FileWriter:
+    """Append to ``partial/<digest>.part``, hashing as bytes arrive; see base.BlobWriter."""
+
+    def __init__(self, layout: Layout, sha256: str, size: int) -> None:
+        self.sha256 = sha256
+        self.size = size
+        self._file = GrowingFile(layout, layout.partial(sha256), sha256, size)
+        self._hash = hashlib.sha256()
+        try:
+            for piece in self._file.read():
+                self._hash.update(piece)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def offset(self) -> int:
+        """Bytes in the file, all of them hashed."""
+        return self._file.offset
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append bytes; one system call and one hash update for each call, no copy."""
+        for piece in self._file.append(data):
+            self._hash.update(piece)
+
+    def flush(self) -> None:
+        """Nothing is held back here: what was written survives the process already."""
+        self._file.demand_open()
+
+    def commit(self) -> None:
+        """Check, fsync, rename over the blob's name, fsync the folder."""
+        self._file.demand_open()
+        if self.offset != self.size:
+            raise too_short(self.sha256, self.size, self.offset)
+        found = self._hash.hexdigest()
+        if found != self.sha256:
+            self.discard()
+            raise wrong_hash(self.sha256, found)
+        self._file.publish(self.sha256)
+
+    def close(self) -> None:
+        """Keep the partial and let others write."""
+        self._file.close()
+
+    def discard(self) -> None:
+        """Drop the partial."""
+        self._file.discard()
+
+    def __enter__(self) -> Self:
+        """Nothing to do: the constructor opened it."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close; what was not committed stays a partial."""
+        self.close()
 
 
 class FileReader:

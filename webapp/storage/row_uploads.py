@@ -1,71 +1,81 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An upload as rows: the same as a partial, except that its digest comes last."""
+"""An upload as rows: like a partial, except that its digest may come last."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from sqlalchemy import delete, insert, select
+from types import TracebackType
+from typing import Self
 
 from webapp.storage.errors import too_short, wrong_hash
-from webapp.storage.rows import RowReader, RowWriter
+from webapp.storage.rows import GrowingRows
 from webapp.storage.running import RunningHash
-from webapp.storage.tables import blob_chunk
+from webapp.storage.transactions import Transactions
 
 
-class RowReceiver(RowWriter):
+class RowReceiver:
     """Append rows to the upload that ``owner`` has claimed; see base.BlobReceiver."""
 
     STATE = "incoming"
-    _hash: RunningHash
+
+    def __init__(
+        self, database: Transactions, token: str, size: int, blob_id: int, owner: str
+    ) -> None:
+        self.size = size
+        self._hash = RunningHash(token)
+        self._rows = GrowingRows(database, token, size, blob_id, owner, self.STATE)
+        self._hash.resume(self._rows.stored)
+
+    @property
+    def offset(self) -> int:
+        """Bytes in rows and in the buffer."""
+        return self._rows.offset
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append bytes; a whole row goes to the database without a copy, less is gathered."""
+        for piece in self._rows.append(data):
+            self._hash.update(piece)
 
     def cut(self, offset: int) -> None:
-        """Remove rows, and shorten the one that reaches over the cut."""
-        self.flush()
-        if offset >= self._stored:
-            return
-        with self._database.write() as connection:
-            self._change(connection, received=offset)
-            here = blob_chunk.c.blob_id == self._id
-            last = connection.execute(
-                select(blob_chunk.c.start, blob_chunk.c.data)
-                .where(here, blob_chunk.c.start < offset)
-                .order_by(blob_chunk.c.start.desc())
-                .limit(1)
-            ).first()
-            keep = None if last is None else bytes(last.data)[: offset - last.start]
-            start = offset if last is None else last.start
-            connection.execute(delete(blob_chunk).where(here, blob_chunk.c.start >= start))
-            if keep:
-                row: dict[str, Any] = {"blob_id": self._id, "start": start, "data": keep}
-                connection.execute(insert(blob_chunk), row)
-        self._stored = offset
-        self._hash.cut(offset)
+        """Remove what came after ``offset``."""
+        self._rows.flush()
+        if offset < self._rows.stored:
+            self._rows.cut(offset)
+            self._hash.cut(offset)
 
     def settle(self) -> None:
         """Store what was gathered."""
-        self.flush()
+        self._rows.flush()
         self._hash.settle()
 
     def digest(self) -> str:
         """Hash what this process did not see."""
-        self.flush()
-        return self._hash.hexdigest(self._reader().chunks)
+        self._rows.flush()
+        return self._hash.hexdigest(self._rows.read)
 
     def adopt(self, sha256: str) -> None:
         """Check, then take the place of a ready copy in one durable transaction."""
-        self.flush()
-        if self._stored != self.size:
-            raise too_short(sha256, self.size, self._stored)
+        self._rows.flush()
+        if self._rows.stored != self.size:
+            raise too_short(sha256, self.size, self._rows.stored)
         found = self.digest()
         if found != sha256:
             raise wrong_hash(sha256, found)
-        self._publish(sha256)
+        self._rows.publish(sha256)
         self._hash.forget()
 
-    def _take_in(self) -> None:
-        self._hash = RunningHash(self.sha256)
-        self._hash.resume(self._stored)
+    def close(self) -> None:
+        """Keep what is there and let others write."""
+        self._rows.close()
 
-    def _reader(self) -> RowReader:
-        return RowReader(self._database, self.sha256, self._id, self._stored)
+    def __enter__(self) -> Self:
+        """Nothing to do: the constructor opened it."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close; everything is kept."""
+        self.close()

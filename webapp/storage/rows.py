@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from webapp.storage.base import CHUNK, checked_range
 from webapp.storage.errors import (
@@ -22,79 +22,102 @@ from webapp.storage.errors import (
     wrong_hash,
 )
 from webapp.storage.leases import LEASE_S, give_up
-from webapp.storage.running import RunningHash
 from webapp.storage.tables import blob_chunk, blob_store
 from webapp.storage.transactions import Transactions
 
 ROW = 1 << 20  # bytes in a row, the last of a writer apart
 
 
-class RowWriter:
-    """Append rows to the partial that ``owner`` has claimed; see base.BlobWriter."""
+class GrowingRows:
+    """Rows that grow while ``owner`` holds them, until one transaction makes them a blob.
 
-    STATE = "partial"
-    _hash: hashlib._Hash | RunningHash
+    name: the digest or token that errors name. stored: bytes in rows; up to a row more
+    is gathered in memory.
+    """
 
     def __init__(
-        self, database: Transactions, sha256: str, size: int, blob_id: int, owner: str
+        self, database: Transactions, name: str, size: int, blob_id: int, owner: str, state: str
     ) -> None:
-        self.sha256 = sha256
+        self.name = name
         self.size = size
+        self.stored = 0
         self._database = database
         self._id = blob_id
         self._owner = owner
-        self._hash = hashlib.sha256()
-        self._stored = 0
+        self._state = state
         self._buffer = bytearray()
         self._is_open = True
         try:
-            self._resume()
+            [row] = database.rows(select(blob_store.c.received).where(blob_store.c.id == blob_id))
+            self.stored = row.received
+            database.demand_room(size - self.stored, size - self.stored)
         except BaseException:
             self.close()
             raise
 
     @property
     def offset(self) -> int:
-        """Bytes in rows and in the buffer, all of them hashed."""
-        return self._stored + len(self._buffer)
+        """Bytes in rows and in the buffer."""
+        return self.stored + len(self._buffer)
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append bytes; a whole row goes to the database without a copy, less is gathered."""
-        self._demand_open()
+    def append(self, data: bytes | bytearray | memoryview) -> Iterator[memoryview]:
+        """Store the bytes, whole rows without a copy; yields each part that was accepted.
+
+        Raises BlobMismatch before the first byte when they are too many.
+        """
+        self.demand_open()
         view = memoryview(data).cast("B")
         if len(view) > self.size - self.offset:
-            raise too_long(self.sha256, self.size, self.offset + len(view))
+            raise too_long(self.name, self.size, self.offset + len(view))
         while view:
             if len(self._buffer) == ROW:
                 self.flush()
             piece = view[: ROW - len(self._buffer)]
             if len(piece) == ROW:
-                self._append(piece)
+                self._insert(piece)
             else:
                 self._buffer += piece
-            self._hash.update(piece)
+            yield piece
             view = view[len(piece) :]
 
     def flush(self) -> None:
         """Store what was gathered, in a row that may be short."""
-        self._demand_open()
+        self.demand_open()
         if self._buffer:
-            self._append(self._buffer)
+            self._insert(self._buffer)
             self._buffer = bytearray()
 
-    def commit(self) -> None:
-        """Check, then take the place of a ready copy in one durable transaction."""
-        self._demand_open()
-        if self.offset != self.size:
-            raise too_short(self.sha256, self.size, self.offset)
-        found = cast("hashlib._Hash", self._hash).hexdigest()
-        if found != self.sha256:
-            self.discard()
-            raise wrong_hash(self.sha256, found)
-        self.flush()
-        self._publish(self.sha256)
+    def read(self, start: int = 0) -> Iterator[bytes]:
+        """Yield what is stored, from ``start``; renews the lease meanwhile."""
+        renewed = time.monotonic()
+        for piece in RowReader(self._database, self.name, self._id, self.stored).chunks(start):
+            yield piece
+            if time.monotonic() - renewed > LEASE_S / 4:
+                with self._database.write() as connection:
+                    self._change(connection)
+                renewed = time.monotonic()
 
-    def _publish(self, sha256: str) -> None:
+    def cut(self, offset: int) -> None:
+        """Remove rows, and shorten the one that reaches over the cut; nothing is gathered."""
+        with self._database.write() as connection:
+            self._change(connection, received=offset)
+            here = blob_chunk.c.blob_id == self._id
+            last = connection.execute(
+                select(blob_chunk.c.start, blob_chunk.c.data)
+                .where(here, blob_chunk.c.start < offset)
+                .order_by(blob_chunk.c.start.desc())
+                .limit(1)
+            ).first()
+            keep = None if last is None else bytes(last.data)[: offset - last.start]
+            start = offset if last is None else last.start
+            connection.execute(delete(blob_chunk).where(here, blob_chunk.c.start >= start))
+            if keep:
+                row: dict[str, Any] = {"blob_id": self._id, "start": start, "data": keep}
+                connection.execute(insert(blob_chunk), row)
+        self.stored = offset
+
+    def publish(self, sha256: str) -> None:
+        """Take the place of a ready copy in one durable transaction, and close."""
         with self._database.write_durable(needed=1) as connection:
             connection.execute(
                 update(blob_store)
@@ -110,13 +133,13 @@ class RowWriter:
         """Store what was gathered and give the lease back.
 
         Closing happens on the way out of other trouble and must not hide it:
-        what cannot be stored now is fetched again.
+        what can't be stored now is fetched again.
         """
         if not self._is_open:
             return
         with suppress(StoreProblem):
             self.flush()
-        if self._stored == 0:
+        if self.stored == 0:
             self.discard()
         else:
             self._leave()
@@ -128,6 +151,103 @@ class RowWriter:
         self._leave(state="gone")
         with suppress(StoreProblem):  # what is left here the next sweep takes
             self._database.sweep()
+
+    def demand_open(self) -> None:
+        """Raise ValueError once it is closed."""
+        if not self._is_open:
+            raise ValueError("the writer is closed")
+
+    def _insert(self, data: memoryview | bytearray) -> None:
+        missing = self.size - self.stored
+        stored = self.stored + len(data)
+        self._database.demand_room(len(data), missing)
+        with self._database.write(needed=missing) as connection:
+            self._change(connection, received=stored)
+            connection.execute(
+                insert(blob_chunk), {"blob_id": self._id, "start": self.stored, "data": data}
+            )
+        self.stored = stored
+
+    def _change(self, connection: Connection, **values: Any) -> None:
+        """Change our row, which renews the lease; BlobBusy when it isn't ours any longer.
+
+        It comes first in its transaction, so that SQLite takes the write lock at
+        once and the bytes are only sent when they are wanted.
+        """
+        found = connection.execute(
+            update(blob_store)
+            .where(
+                blob_store.c.id == self._id,
+                blob_store.c.owner == self._owner,
+                blob_store.c.state == self._state,
+                blob_store.c.received == self.stored,
+            )
+            .values(touched_at=self._database.now, **values)
+        )
+        if found.rowcount != 1:
+            raise BlobBusy(self.name)
+
+    def _leave(self, **values: Any) -> None:
+        self._is_open = False
+        try:
+            with self._database.write() as connection:
+                self._change(connection, owner="", **values)
+        except StoreProblem:
+            give_up(self._owner)
+
+
+class RowWriter:
+    """Append rows to the partial that ``owner`` has claimed; see base.BlobWriter."""
+
+    STATE = "partial"
+
+    def __init__(
+        self, database: Transactions, sha256: str, size: int, blob_id: int, owner: str
+    ) -> None:
+        self.sha256 = sha256
+        self.size = size
+        self._rows = GrowingRows(database, sha256, size, blob_id, owner, self.STATE)
+        self._hash = hashlib.sha256()
+        try:
+            for piece in self._rows.read():
+                self._hash.update(piece)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def offset(self) -> int:
+        """Bytes in rows and in the buffer, all of them hashed."""
+        return self._rows.offset
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append bytes; a whole row goes to the database without a copy, less is gathered."""
+        for piece in self._rows.append(data):
+            self._hash.update(piece)
+
+    def flush(self) -> None:
+        """Store what was gathered, in a row that may be short."""
+        self._rows.flush()
+
+    def commit(self) -> None:
+        """Check, then take the place of a ready copy in one durable transaction."""
+        self._rows.demand_open()
+        if self.offset != self.size:
+            raise too_short(self.sha256, self.size, self.offset)
+        found = self._hash.hexdigest()
+        if found != self.sha256:
+            self.discard()
+            raise wrong_hash(self.sha256, found)
+        self._rows.flush()
+        self._rows.publish(self.sha256)
+
+    def close(self) -> None:
+        """Keep the partial and let others write."""
+        self._rows.close()
+
+    def discard(self) -> None:
+        """Drop the partial."""
+        self._rows.discard()
 
     def __enter__(self) -> Self:
         """Nothing to do: the constructor opened it."""
@@ -141,67 +261,6 @@ class RowWriter:
     ) -> None:
         """Close; what was not committed stays a partial."""
         self.close()
-
-    def _append(self, data: memoryview | bytearray) -> None:
-        missing = self.size - self._stored
-        stored = self._stored + len(data)
-        self._database.demand_room(len(data), missing)
-        with self._database.write(needed=missing) as connection:
-            self._change(connection, received=stored)
-            connection.execute(
-                insert(blob_chunk), {"blob_id": self._id, "start": self._stored, "data": data}
-            )
-        self._stored = stored
-
-    def _change(self, connection: Connection, **values: Any) -> None:
-        """Change our row, which renews the lease; BlobBusy when it is ours no more.
-
-        It comes first in its transaction, so that SQLite takes the write lock at
-        once and the bytes are only sent when they are wanted.
-        """
-        found = connection.execute(
-            update(blob_store)
-            .where(
-                blob_store.c.id == self._id,
-                blob_store.c.owner == self._owner,
-                blob_store.c.state == self.STATE,
-                blob_store.c.received == self._stored,
-            )
-            .values(touched_at=self._database.now, **values)
-        )
-        if found.rowcount != 1:
-            raise BlobBusy(self.sha256)
-
-    def _leave(self, **values: Any) -> None:
-        self._is_open = False
-        try:
-            with self._database.write() as connection:
-                self._change(connection, owner="", **values)
-        except StoreProblem:
-            give_up(self._owner)
-
-    def _resume(self) -> None:
-        row = self._database.rows(select(blob_store.c.received).where(blob_store.c.id == self._id))[
-            0
-        ]
-        self._stored = row.received
-        missing = self.size - self._stored
-        self._database.demand_room(missing, missing)
-        self._take_in()
-
-    def _take_in(self) -> None:
-        """Hash the bytes that were there."""
-        renewed = time.monotonic()
-        for piece in RowReader(self._database, self.sha256, self._id, self._stored).chunks():
-            self._hash.update(piece)
-            if time.monotonic() - renewed > LEASE_S / 4:
-                with self._database.write() as connection:
-                    self._change(connection)
-                renewed = time.monotonic()
-
-    def _demand_open(self) -> None:
-        if not self._is_open:
-            raise ValueError("the writer is closed")
 
 
 class RowReader:

@@ -102,12 +102,12 @@ def test_another_name_moves_an_upload_to_another_image(program: Typed, app: Flas
     place = begin(program, len(DISK), filetype="tgz").headers["Location"]
     patch(program, place, 0, DISK)
     work(app)
-    change = {"filetype": "ddgz", "name": "esxi/8.0", "architecture": "arm64/generic"}
+    change = {"filetype": "ddgz", "name": "rhel/9.2", "architecture": "arm64/generic"}
     program.call("PATCH", f"uploads/{state(program, place)['id']}", change)
     work(app)
     done = state(program, place)
-    assert (done["state"], done["name"]) == ("done", "esxi/8.0")
-    assert served(app, "esxi/arm64/generic/8.0/uploaded/root-dd.gz") == DISK
+    assert (done["state"], done["name"]) == ("done", "rhel/9.2")
+    assert served(app, "rhel/arm64/generic/9.2/uploaded/root-dd.gz") == DISK
 
 
 def test_a_wrong_digest_lets_the_same_upload_be_sent_again(program: Typed, app: Flask) -> None:

@@ -134,7 +134,7 @@ def test_a_user_without_rights_gets_a_problem_that_says_so(root: Path, harness: 
         problem = caught.value.as_dict()
     assert problem["code"] == "store-unusable"
     assert problem["got"] == "Permission denied"
-    assert "right" in problem["next_step"]
+    assert "access" in problem["next_step"]
 
 
 @pytest.fixture
