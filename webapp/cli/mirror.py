@@ -15,7 +15,7 @@ from webapp.cli import output
 from webapp.cli.groups import Group
 
 if TYPE_CHECKING:
-    from webapp.mirror import Progress, PullReport
+    from webapp.mirror import PullProgress, PullReport
     from webapp.mirror.model import WantedFile
 
 
@@ -133,7 +133,7 @@ def pull_command(
     output.lines(_summary(report))
 
 
-def _advance(advance: Any, progress: Progress) -> None:
+def _advance(advance: Any, progress: PullProgress) -> None:
     words = f"{progress.files_done}/{progress.files_total} files"
     advance(progress.bytes_done, progress.bytes_total or None, words)
 

@@ -10,7 +10,7 @@ publisher can sign others: they list files that this copy does not have, and its
 readers must select what it holds.
 """
 
-from webapp.mirror.model import Progress, PullReport, WantedFile
+from webapp.mirror.model import PullProgress, PullReport, WantedFile
 from webapp.mirror.pulling import pull
 
-__all__ = ["Progress", "PullReport", "WantedFile", "pull"]
+__all__ = ["PullProgress", "PullReport", "WantedFile", "pull"]

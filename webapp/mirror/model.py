@@ -29,7 +29,7 @@ class WantedFile:
 
 
 @dataclass(frozen=True)
-class Progress:
+class PullProgress:
     """How far a pull is; bytes count what had to be fetched when it began."""
 
     files_done: int

@@ -12,7 +12,7 @@ from pathlib import Path
 from webapp.fetch import Fetcher, Stopped
 from webapp.mirror import state as memory
 from webapp.mirror.folder import FileStat, MirrorFolder
-from webapp.mirror.model import MirrorProblem, Progress, PullReport, WantedFile
+from webapp.mirror.model import MirrorProblem, PullProgress, PullReport, WantedFile
 from webapp.mirror.planning import wanted_files
 from webapp.mirror.state import KnownFile, State
 from webapp.mirror.tracking import Tracker
@@ -41,7 +41,7 @@ def pull(
     keeps_loaders: bool = True,
     confirmed: Collection[str] = (),
     fetcher: Fetcher | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[PullProgress], None] | None = None,
     is_stopped: Callable[[], bool] | None = None,
 ) -> PullReport:
     """Bring a stream into ``folder``, or with ``dry_run`` say what would come.
@@ -105,7 +105,7 @@ class _Pull:
         max_versions: int,
         keeps_loaders: bool,
         fetcher: Fetcher,
-        on_progress: Callable[[Progress], None] | None,
+        on_progress: Callable[[PullProgress], None] | None,
         is_stopped: Callable[[], bool] | None,
     ) -> None:
         self._source = source

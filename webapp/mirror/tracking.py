@@ -6,13 +6,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from webapp.mirror.model import Progress, WantedFile
+from webapp.mirror.model import PullProgress, WantedFile
 
 
 class Tracker:
     """Counts files and bytes and tells about each step, one at a time."""
 
-    def __init__(self, tell: Callable[[Progress], None] | None) -> None:
+    def __init__(self, tell: Callable[[PullProgress], None] | None) -> None:
         self._told = tell or (lambda progress: None)
         self._lock = threading.Lock()
         self._offsets: dict[str, int] = {}
@@ -44,5 +44,5 @@ class Tracker:
 
     def _tell(self, path: str) -> None:
         self._told(
-            Progress(self._files_done, self.files_total, self._bytes_done, self.bytes_total, path)
+            PullProgress(self._files_done, self.files_total, self._bytes_done, self.bytes_total, path)
         )

@@ -15,7 +15,7 @@ from tests.support.signed import SigningKey
 from tests.unit.mirror.pulling import documents_of, files_of, pulled, squashfs_of, tree_of
 from webapp.cli.mirror import mirror_group
 from webapp.errors import Problem
-from webapp.mirror import Progress
+from webapp.mirror import PullProgress
 from webapp.mirror.folder import MirrorFolder
 from webapp.streams.filters import parse_filter
 
@@ -109,7 +109,7 @@ def test_a_dry_run_changes_nothing_and_tells_what_would_come(
 def test_progress_rises_to_the_end(
     server: MirrorServer, signing_key: SigningKey, folder: Path
 ) -> None:
-    seen: list[Progress] = []
+    seen: list[PullProgress] = []
     report = pulled(server, folder, signing_key, on_progress=seen.append)
     done = [(step.files_done, step.bytes_done) for step in seen]
     assert done == sorted(done)

@@ -28,7 +28,7 @@ from tests.unit.mirror.pulling import (
 )
 from webapp.errors import Problem
 from webapp.fetch import Limits, Stopped
-from webapp.mirror import Progress
+from webapp.mirror import PullProgress
 from webapp.mirror.folder import MirrorFolder
 from webapp.storage.errors import StoreFull
 
@@ -136,7 +136,7 @@ def test_a_stop_is_heard_and_the_next_pull_goes_on(
         squashfs = squashfs_of(upstream)
         has_come = threading.Event()
 
-        def look(progress: Progress) -> None:
+        def look(progress: PullProgress) -> None:
             if progress.path == squashfs and progress.bytes_done > 500_000:
                 has_come.set()
 
