@@ -56,7 +56,7 @@ def execute(run_id: int, owner: str, is_leaving: Callable[[], bool]) -> RunState
     """
     run = db.session.get_one(ImportRun, run_id, populate_existing=True)
     app = cast(Flask, current_app._get_current_object())  # type: ignore[attr-defined]
-    before = runs.Progress(run.phase, run.bytes_total, run.bytes_done, 0)
+    before = runs.RunProgress(run.phase, run.bytes_total, run.bytes_done, 0)
     db.session.commit()
     with Reporter(app, run_id, owner, is_leaving, before) as reporter:
         work = Import(run_id, owner, reporter)

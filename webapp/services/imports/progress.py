@@ -99,7 +99,7 @@ class Reporter:
         run_id: int,
         owner: str,
         is_leaving: Callable[[], bool],
-        before: runs.Progress,
+        before: runs.RunProgress,
     ) -> None:
         self.run_id, self.owner = run_id, owner
         self.is_leaving = is_leaving
@@ -196,7 +196,7 @@ class Reporter:
             if state == TransferState.DONE:
                 transfer.done = transfer.size
 
-    def snapshot(self, *, is_last: bool = False) -> runs.Progress:
+    def snapshot(self, *, is_last: bool = False) -> runs.RunProgress:
         """What to save now; files that did not change since the last time are left out."""
         with self._lock:
             dirty = [t for t in self._transfers.values() if t.is_dirty]
@@ -207,7 +207,7 @@ class Reporter:
             done = sum(t.done for t in self._transfers.values() if t.is_counted)
             self._done = min(self._total, max(self._done, done))
             self._is_dirty = False
-            return runs.Progress(
+            return runs.RunProgress(
                 phase=self._phase,
                 bytes_total=self._total,
                 bytes_done=self._done,

@@ -41,7 +41,7 @@ OPEN_TRANSFERS = (TransferState.WAITING, TransferState.DOWNLOADING, TransferStat
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunProgress:
     """What a heartbeat saves; ``transfers`` are rows of file_transfer that changed, with ids."""
 
     phase: str
@@ -65,7 +65,7 @@ class Ending:
 
     state: RunState
     summary: str
-    progress: Progress
+    progress: RunProgress
     intent: str = ""  # what it started from, see intent(); "" asks for no other run
 
 
@@ -198,7 +198,7 @@ def claim(owner: str) -> ImportRun | None:
     return db.session.get(ImportRun, run_id, populate_existing=True) if run_id else None
 
 
-def heartbeat(run_id: int, owner: str, progress: Progress) -> Pulse:
+def heartbeat(run_id: int, owner: str, progress: RunProgress) -> Pulse:
     """Renew the lease and save progress in one transaction; says whether to go on."""
     is_cancelled = statements.execute(
         update(ImportRun)

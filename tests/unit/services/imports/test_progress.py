@@ -18,15 +18,15 @@ from webapp.services.imports import progress, runs
 from webapp.services.imports.progress import Reporter, Speed, Transfer
 from webapp.storage.leases import new_owner
 
-NOTHING = runs.Progress("", 0, 0, 0)
+NOTHING = runs.RunProgress("", 0, 0, 0)
 
 
-def reporter(before: runs.Progress = NOTHING) -> Reporter:
+def reporter(before: runs.RunProgress = NOTHING) -> Reporter:
     """One that saves nothing: its thread is not started."""
     return Reporter(Flask("none"), 1, "me", lambda: False, before)
 
 
-def ratio(saved: runs.Progress) -> float:
+def ratio(saved: runs.RunProgress) -> float:
     return saved.bytes_done / saved.bytes_total if saved.bytes_total else 0.0
 
 
@@ -54,7 +54,7 @@ def test_progress_never_falls_and_never_passes_the_whole(
 
 
 def test_a_resumed_run_goes_on_from_what_was_reported_before() -> None:
-    told = reporter(runs.Progress("downloading", 100, 70, 0))
+    told = reporter(runs.RunProgress("downloading", 100, 70, 0))
     assert (told.snapshot().bytes_done, told.snapshot().bytes_total) == (70, 100)
     told.expect([Transfer(1, "a", 100, done=60)])
     assert told.snapshot().bytes_done == 70
@@ -174,7 +174,7 @@ def test_what_could_not_be_saved_is_saved_later(
 ) -> None:
     heartbeat, tries = runs.heartbeat, []
 
-    def unlucky(run_id: int, owner: str, told: runs.Progress) -> runs.Pulse:
+    def unlucky(run_id: int, owner: str, told: runs.RunProgress) -> runs.Pulse:
         tries.append(told)
         if len(tries) < 3:
             raise OperationalError("UPDATE", {}, Exception("the database is away"))

@@ -30,7 +30,7 @@ from webapp.storage.leases import new_owner
 pytestmark = pytest.mark.usefixtures("region")
 both = pytest.mark.both_databases
 
-NOTHING = runs.Progress("", 0, 0, 0)
+NOTHING = runs.RunProgress("", 0, 0, 0)
 
 
 def states() -> list[str]:
@@ -164,7 +164,7 @@ def test_a_heartbeat_saves_progress_renews_the_lease_and_hears_of_a_stop() -> No
     db.session.execute(update(ImportRun).values(lease_until=utcnow()))
     db.session.commit()
     row = {"id": transfer.id, "state": "downloading", "bytes_done": 7}
-    pulse = runs.heartbeat(run.id, owner, runs.Progress("downloading", 10, 7, 3, [row]))
+    pulse = runs.heartbeat(run.id, owner, runs.RunProgress("downloading", 10, 7, 3, [row]))
     assert pulse == runs.Pulse(is_ours=True, is_cancelled=False)
     db.session.expire_all()
     run = runs.current()  # type: ignore[assignment]
