@@ -50,7 +50,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Progress:
+class DownloadProgress:
     """What the newest run has done for one image."""
 
     bytes_done: int = 0
@@ -65,11 +65,11 @@ class NewestRun:
     """The run requested last, with its progress by (name, main architecture)."""
 
     is_active: bool
-    progress: Mapping[tuple[str, str], Progress]
+    progress: Mapping[tuple[str, str], DownloadProgress]
 
-    def of(self, name: str, arch: str) -> Progress:
+    def of(self, name: str, arch: str) -> DownloadProgress:
         """The progress of one image; empty when the run doesn't include it."""
-        return self.progress.get((name, arch), Progress())
+        return self.progress.get((name, arch), DownloadProgress())
 
 
 def newest_run() -> NewestRun:
@@ -78,7 +78,7 @@ def newest_run() -> NewestRun:
     if run is None:
         return NewestRun(is_active=False, progress={})
     is_active = run.finished_at is None
-    found: dict[tuple[str, str], Progress] = {}
+    found: dict[tuple[str, str], DownloadProgress] = {}
     transfers = db.session.execute(
         select(
             FileTransfer.image,
@@ -91,8 +91,8 @@ def newest_run() -> NewestRun:
     )
     for row in transfers:
         key = (row.image, row.architecture.partition("/")[0])
-        old = found.get(key, Progress())
-        found[key] = Progress(
+        old = found.get(key, DownloadProgress())
+        found[key] = DownloadProgress(
             bytes_done=old.bytes_done + row.bytes_done,
             bytes_total=old.bytes_total + row.size,
             is_active=old.is_active or (is_active and row.state in OPEN_STATES),
@@ -102,13 +102,13 @@ def newest_run() -> NewestRun:
         ImportFailure.run_id == run.id, ImportFailure.image != ""
     )
     for failure in db.session.scalars(failures):
-        found[failure.image, failure.architecture.partition("/")[0]] = Progress(failure=failure)
+        found[failure.image, failure.architecture.partition("/")[0]] = DownloadProgress(failure=failure)
     return NewestRun(is_active, found)
 
 
 def of_stored(
     resources: Sequence[BootResource],
-    progress: Progress,
+    progress: DownloadProgress,
     source: BootSource | None,
     *,
     is_wanted: bool,
@@ -149,7 +149,7 @@ def of_stored(
     return Verdict(Status.SYNCED)
 
 
-def _damaged(first: BootResource, progress: Progress) -> Verdict:
+def _damaged(first: BootResource, progress: DownloadProgress) -> Verdict:
     cause = "A stored file is damaged, so machines don't get this image."
     if progress.is_active:
         return _on_its_way(progress, cause + " It is being replaced.")
@@ -171,7 +171,7 @@ def _unselected(source: BootSource | None, is_offered: bool) -> Verdict:
 
 def of_selected(
     box: Box,
-    progress: Progress,
+    progress: DownloadProgress,
     source: BootSource | None,
     *,
     is_importing: bool,
@@ -211,7 +211,7 @@ def _trouble(box: Box, source: BootSource | None) -> Verdict | None:
     return Verdict(Status.SELECTED, *words)
 
 
-def _on_its_way(progress: Progress, cause: str) -> Verdict:
+def _on_its_way(progress: DownloadProgress, cause: str) -> Verdict:
     # An empty file is complete right away (rule: zero-byte-files).
     percent = 100
     if progress.bytes_total:
