@@ -36,7 +36,7 @@ from webapp.services.imports import healing, inventory, runs, transfers
 from webapp.services.imports.downloading import Mirror, Outcome, download, unexpected
 from webapp.services.imports.failures import Failures
 from webapp.services.imports.planning import nothing_left, plan
-from webapp.services.imports.plans import Plan, PlannedBlob, Retirement, SourceState
+from webapp.services.imports.plans import ImportPlan, PlannedBlob, Retirement, SourceState
 from webapp.services.imports.progress import Reporter
 from webapp.services.sources import refreshing, sources
 from webapp.streams.urls import normalise
@@ -147,14 +147,14 @@ class Import:
         good = {outcome.source_id for outcome in outcomes if outcome.problem is None}
         return good & set(self._origins)
 
-    def _plan(self, states: list[SourceState]) -> Plan:
+    def _plan(self, states: list[SourceState]) -> ImportPlan:
         known = inventory.stock(store())
         todo = plan(states, known)
         checked = inventory.checked(known, todo, store())
         db.session.commit()
         return todo if checked == known else plan(states, checked)
 
-    def _lack_of_room(self, todo: Plan) -> Problem | None:
+    def _lack_of_room(self, todo: ImportPlan) -> Problem | None:
         """Refuse what doesn't fit before its first byte (rule: space-before-bytes)."""
         free = store().free_bytes()
         if not todo.bytes_needed or free is None or free >= todo.bytes_needed:
@@ -170,7 +170,7 @@ class Import:
             next_step=f"Free up space, select fewer images or delete some.{advice}",
         )
 
-    def _reserve(self, todo: Plan) -> bool:
+    def _reserve(self, todo: ImportPlan) -> bool:
         """Write down what is to be fetched; False when stopped in the meantime."""
         try:
             self._reporter.expect(transfers.begin(self._run_id, todo.blobs, self._stop_or_renew))
@@ -186,7 +186,7 @@ class Import:
 
     # -- download and publish
 
-    def _fetch(self, todo: Plan, states: Iterable[SourceState]) -> None:
+    def _fetch(self, todo: ImportPlan, states: Iterable[SourceState]) -> None:
         """Fetch what is missing and publish every set as soon as it is whole."""
         self._reporter.enter("downloading")
         missing = {blob.sha256 for blob in todo.to_fetch}
@@ -261,13 +261,13 @@ class Import:
 
     # -- heal and remove
 
-    def _heal(self, todo: Plan) -> None:
+    def _heal(self, todo: ImportPlan) -> None:
         """Replace damaged files that no source offers, where the import folder has them."""
         for one in todo.orphans:
             if not healing.is_healed(one, self._reporter.is_stopped):
                 self.failures.add(healing.problem_of(one), None, one.key, one.filename)
 
-    def _remove(self, todo: Plan) -> None:
+    def _remove(self, todo: ImportPlan) -> None:
         """Take away what is not wanted any more, now that what is wanted is there."""
         retire = [one for one in todo.retire if not one.waits_for & self.failures.keys]
         if not retire and not todo.newly_gone:

@@ -26,7 +26,7 @@ from webapp.services.blobs import checking, damage
 from webapp.services.images.keys import Key
 from webapp.services.imports.plans import (
     Damaged,
-    Plan,
+    ImportPlan,
     SourceState,
     Stock,
     StoredBlob,
@@ -113,7 +113,7 @@ def stock(store: BlobStore) -> Stock:
     return Stock(resources, blobs, damaged())
 
 
-def checked(stock: Stock, plan: Plan, store: BlobStore) -> Stock:
+def checked(stock: Stock, plan: ImportPlan, store: BlobStore) -> Stock:
     """The stock as the store really has it, whatever the rows say.
 
     Every file that images name or the plan needs is compared with its size and mtime,

@@ -23,7 +23,7 @@ from webapp.services.images.keys import Key, PlannedSet, key_of
 from webapp.services.imports.plans import (
     Damaged,
     Location,
-    Plan,
+    ImportPlan,
     PlannedBlob,
     Refusal,
     Retirement,
@@ -46,7 +46,7 @@ class _Claim:
     offer: Offer
 
 
-def plan(sources: Iterable[SourceState], stock: Stock) -> Plan:
+def plan(sources: Iterable[SourceState], stock: Stock) -> ImportPlan:
     """Decide for every image that is wanted or stored."""
     sources = sorted(sources, key=lambda source: (-source.priority, source.id))
     enabled = [source for source in sources if source.is_enabled]
@@ -84,7 +84,7 @@ def plan(sources: Iterable[SourceState], stock: Stock) -> Plan:
     blobs = _blobs(sets, enabled, stock.blobs)
     coming = {blob.sha256 for blob in blobs}
     healed, orphans = _healing([d for d in stock.damaged if d.sha256 not in coming], enabled)
-    return Plan(
+    return ImportPlan(
         sets=tuple(sets),
         blobs=blobs + healed,
         orphans=orphans,

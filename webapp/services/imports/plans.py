@@ -160,7 +160,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ImportPlan:
     """What an import does. Sets and blobs are in the order of their fetching.
 
     newly_gone: ids of resources to be marked as gone from their source.

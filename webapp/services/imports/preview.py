@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from webapp.extensions import store
 from webapp.services.imports import inventory, planning
-from webapp.services.imports.plans import Plan
+from webapp.services.imports.plans import ImportPlan
 from webapp.services.sources import sources
 
 
-def next_plan() -> Plan:
+def next_plan() -> ImportPlan:
     """The plan of an import that would find every source as it was when it was last read."""
     fresh = {
         row.id

@@ -10,7 +10,7 @@ from typing import Any
 
 from webapp.services.images.keys import Key
 from webapp.services.imports.plans import (
-    Plan,
+    ImportPlan,
     SourceState,
     Stock,
     StoredBlob,
@@ -121,9 +121,9 @@ def stock_of(*offers: Offer, source_id: int = 1) -> Stock:
     return Stock(tuple(resources), blobs)
 
 
-def reason(made: Plan, key: Key) -> str:
+def reason(made: ImportPlan, key: Key) -> str:
     return next(one.why for one in made.untouched if one.key == key)
 
 
-def codes(made: Plan) -> list[str]:
+def codes(made: ImportPlan) -> list[str]:
     return [refusal.problem.code for refusal in made.refusals]

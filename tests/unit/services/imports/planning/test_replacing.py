@@ -29,7 +29,7 @@ from tests.unit.services.imports.planning.region import (
 from webapp.services.images.keys import key_of
 from webapp.services.imports.planning import plan
 from webapp.services.imports.plans import (
-    Plan,
+    ImportPlan,
     SourceState,
     Stock,
     StoredBlob,
@@ -238,7 +238,7 @@ def _row(made: Offer) -> tuple[Any, ...]:
     return (key_of(made), made.label)
 
 
-def applied(made: Plan, before: Stock) -> Stock:
+def applied(made: ImportPlan, before: Stock) -> Stock:
     """The stock after everything in the plan went well."""
     after = {resource.key: resource for resource in before.resources}
     for planned in made.sets:
