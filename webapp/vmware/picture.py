@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
 
-from webapp.vmware.planned import Plan
+from webapp.vmware.planned import HostPlan
 
 _WIDTH, _ROW, _BOX, _TOP = 180, 64, 44, 40
 _COLUMNS = ("NICs", "vSwitches", "Portgroups", "VMkernel interfaces")
@@ -32,7 +32,7 @@ class _Box:
         return self.y + _BOX / 2
 
 
-def draw(plan: Plan) -> str:
+def draw(plan: HostPlan) -> str:
     """An SVG document; colours are the page's own (currentColor), so it fits light and dark."""
     boxes: list[_Box] = []
     lines: list[tuple[_Box, _Box]] = []
@@ -92,7 +92,7 @@ def draw(plan: Plan) -> str:
     return "".join(parts) + "</svg>"
 
 
-def describe(plan: Plan) -> str:
+def describe(plan: HostPlan) -> str:
     """The picture in words, for people who can't see it."""
     if not plan.vswitches:
         return "The host gets no network."

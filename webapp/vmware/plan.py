@@ -12,16 +12,16 @@ from collections.abc import Mapping
 
 from webapp.vmware.model import ERROR, NOTE, SKIPPED, Config
 from webapp.vmware.netplan_keys import NETPLAN
-from webapp.vmware.planned import Plan
+from webapp.vmware.planned import HostPlan
 from webapp.vmware.planner import TEAMING, Planner
 from webapp.vmware.reading import Unreadable, Value, read
 from webapp.vmware.version1 import read_version1
 from webapp.vmware.version2 import read_version2
 
-__all__ = ["TEAMING", "Plan", "plan"]
+__all__ = ["TEAMING", "HostPlan", "plan"]
 
 
-def plan(text: str | bytes, nics: Mapping[str, str] | None = None) -> Plan:
+def plan(text: str | bytes, nics: Mapping[str, str] | None = None) -> HostPlan:
     """Plan the network of a host.
 
     nics: vmnic name -> MAC address in lower case; None when the host isn't

@@ -12,7 +12,7 @@ from webapp.vmware.model import ERROR, Finding, Link, VMKernel, VSwitch
 
 
 @dataclass
-class Plan:
+class HostPlan:
     """What the host gets, and the findings on the way.
 
     asked: for each device its name, what it asks for and what the host gets.

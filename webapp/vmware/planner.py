@@ -22,7 +22,7 @@ from webapp.vmware.model import (
     VSwitch,
 )
 from webapp.vmware.nics import Nics
-from webapp.vmware.planned import Plan, describe_link
+from webapp.vmware.planned import HostPlan, describe_link
 from webapp.vmware.reading import Place
 from webapp.vmware.routes import place_routes
 
@@ -52,7 +52,7 @@ class Planner:
         self._config = config
         self._find = config.find
         self._links: dict[str, Link] = {}
-        self._plan = Plan(dns=config.dns, search=config.search, findings=config.findings)
+        self._plan = HostPlan(dns=config.dns, search=config.search, findings=config.findings)
         self._switch_of: dict[str, VSwitch] = {}  # link -> its vSwitch
         self._vmks_of: dict[str, list[VMKernel]] = {}  # link -> its VMkernel interfaces
         self._vmk_of: dict[int, VMKernel] = {}  # id of a subnet -> its VMkernel interface
@@ -62,7 +62,7 @@ class Planner:
         self._addresses: set[str] = set()
         self._nics = Nics(config, nics)
 
-    def run(self) -> Plan:
+    def run(self) -> HostPlan:
         """Plan every link, parents before their children."""
         self._collect_links()
         position = {name: number for number, name in enumerate(self._links)}

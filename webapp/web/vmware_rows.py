@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from webapp.severity import Severity
 from webapp.vmware.model import Finding
-from webapp.vmware.planned import Plan
+from webapp.vmware.planned import HostPlan
 from webapp.web.states import severity_of
 
 
@@ -22,7 +22,7 @@ class PlanOutcome:
     findings: tuple[Finding, ...]
 
 
-def plan_outcome(plan: Plan) -> PlanOutcome:
+def plan_outcome(plan: HostPlan) -> PlanOutcome:
     """Sum up a plan: whether the host stays reachable, and what was changed."""
     findings = tuple(sorted(plan.findings, key=lambda one: severity_of(one.grade).rank))
     severities = [severity_of(one.grade) for one in findings]

@@ -11,7 +11,7 @@ import yaml
 
 from tests.unit.vmware.host import Host
 from webapp.vmware.picture import describe, draw
-from webapp.vmware.plan import Plan, plan
+from webapp.vmware.plan import HostPlan, plan
 
 A, B, C = "52:54:00:00:00:0a", "52:54:00:00:00:0b", "52:54:00:00:00:0c"
 NICS = {"vmnic0": A, "vmnic1": B, "vmnic10": C}
@@ -97,7 +97,7 @@ NET = [ip4(0, "10.0.0.5"), gw4("10.0.0.1")]
 TWO = (p("e0", A), p("e1", B))
 
 
-def run(made: Plan, nics: dict[str, str] = NICS) -> Host:
+def run(made: HostPlan, nics: dict[str, str] = NICS) -> Host:
     """Run a promise on a host, which refuses nothing of it."""
     host = Host(list(nics))
     for line in made.commands:

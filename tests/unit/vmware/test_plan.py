@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from webapp.cli.main import cli
-from webapp.vmware.plan import Plan, plan
+from webapp.vmware.plan import HostPlan, plan
 from webapp.vmware.reading import Unreadable
 
 A, B = "52:54:00:00:00:0a", "52:54:00:00:00:0b"
@@ -30,15 +30,15 @@ def bond(mode: str, **more: object) -> list[dict[str, object]]:
     return [nic("eth0", A), nic("eth1", B), made]
 
 
-def v1(*entries: object) -> Plan:
+def v1(*entries: object) -> HostPlan:
     return plan(json.dumps({"network": {"version": 1, "config": entries}}), NICS)
 
 
-def lines(made: Plan) -> list[str]:
+def lines(made: HostPlan) -> list[str]:
     return [line.removeprefix("esxcli network ") for line in made.commands]
 
 
-def errors(made: Plan) -> set[str]:
+def errors(made: HostPlan) -> set[str]:
     assert made.commands == []
     return {finding.code for finding in made.findings if finding.grade == "error"}
 

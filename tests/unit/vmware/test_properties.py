@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.unit.vmware.configs import NICS, A, B, run
 from webapp.vmware.keys import USED, Table
 from webapp.vmware.netplan_keys import NETPLAN
-from webapp.vmware.plan import Plan, plan
+from webapp.vmware.plan import HostPlan, plan
 from webapp.vmware.version1_keys import VERSION1
 
 MANY = settings(
@@ -111,7 +111,7 @@ ENTRIES = st.tuples(
 VERSION1S = ENTRIES.map(lambda entries: {"version": 1, "config": list(entries)})
 
 
-def made_of(network: Any) -> Plan:
+def made_of(network: Any) -> HostPlan:
     return plan(json.dumps({"network": network}), NICS)
 
 
@@ -170,14 +170,14 @@ def places(value: Any, path: str = "") -> Iterator[tuple[list[Any], str]]:
     yield from walk(value, [], path)
 
 
-def answer(made: Plan) -> str:
+def answer(made: HostPlan) -> str:
     """Everything that a person sees, without the places of findings, which move."""
     told = made.as_dict()
     told["findings"] = sorted((f.grade, f.code, f.message, f.happens) for f in made.findings)
     return json.dumps(told)
 
 
-def is_named(made: Plan, name: str, path: str) -> bool:
+def is_named(made: HostPlan, name: str, path: str) -> bool:
     """Whether a finding is about this key, or about the whole that it is part of."""
     for finding in made.findings:
         whole = finding.place.path

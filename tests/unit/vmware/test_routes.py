@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.vmware.configs import NICS, ONE, A, B, eth, found, p, run, s, v1, v2, vlan
-from webapp.vmware.plan import Plan, plan
+from webapp.vmware.plan import HostPlan, plan
 
 FAR = "10.9.0.0/16"
 
@@ -19,7 +19,7 @@ def e0(*routes: dict[str, Any], **more: Any) -> str:
     return v2(ethernets={"e0": eth(A, **first), "e1": eth(B, addresses=["10.1.0.5/24"])})
 
 
-def routes(made: Plan) -> dict[str, list[list[str]]]:
+def routes(made: HostPlan) -> dict[str, list[list[str]]]:
     """The routes of each VMkernel interface that has some."""
     vmks = made.as_dict()["model"]["vmks"]
     return {vmk["name"]: vmk["routes"] for vmk in vmks if vmk["routes"]}
