@@ -6,12 +6,12 @@ from __future__ import annotations
 from flask import Response, request
 
 from webapp.api.v2.answers import as_json, deleted
-from webapp.api.v2.dispatch import API, Action, Call, Resource
+from webapp.api.v2.dispatch import API, Action, ActionCall, Resource
 from webapp.errors import InvalidFields
 from webapp.services.accounts import keys, sessions, two_factor
 
 
-def create_authorisation_token(call: Call) -> Response:
+def create_authorisation_token(call: ActionCall) -> Response:
     """Create an API key
 
     The key is shown only once.
@@ -23,7 +23,7 @@ def create_authorisation_token(call: Call) -> Response:
     return _as_key(keys.create_api_key(call.caller, name), name)
 
 
-def delete_authorisation_token(call: Call) -> Response:
+def delete_authorisation_token(call: ActionCall) -> Response:
     """Revoke one of your API keys
 
     It stops working immediately.
@@ -38,7 +38,7 @@ def delete_authorisation_token(call: Call) -> Response:
     return deleted()
 
 
-def authenticate(call: Call) -> Response:
+def authenticate(call: ActionCall) -> Response:
     """Create an API key for a user name and password, as libmaas requests one."""
     arguments = call.arguments
     user = sessions.authenticate(

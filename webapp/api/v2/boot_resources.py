@@ -10,7 +10,7 @@ from flask import Response
 from sqlalchemy import Row
 
 from webapp.api.v2.answers import as_json, deleted, text
-from webapp.api.v2.dispatch import API, Action, Call, Resource
+from webapp.api.v2.dispatch import API, Action, ActionCall, Resource
 from webapp.errors import InvalidFields, NotFound
 from webapp.models import (
     BlobState,
@@ -32,7 +32,7 @@ MAX_CONTENT_BYTES = 48 << 20  # 32 MiB in base64, and some room
 TYPES = ("all", "generated", "synced", "uploaded")
 
 
-def read_all(call: Call) -> Response:
+def read_all(call: ActionCall) -> Response:
     """List boot resources
 
     Read a boot resource by its id to see its sets and files.
@@ -50,12 +50,12 @@ def read_all(call: Call) -> Response:
     return as_json([as_dict(row) for row in rows])
 
 
-def read(call: Call, id: int) -> Response:
+def read(call: ActionCall, id: int) -> Response:
     """Read a boot resource with its sets and files."""
     return as_json(detail(id))
 
 
-def delete(call: Call, id: int) -> Response:
+def delete(call: ActionCall, id: int) -> Response:
     """Delete a boot resource
 
     Machines can no longer boot it. If it's still selected, the next import downloads
@@ -65,19 +65,19 @@ def delete(call: Call, id: int) -> Response:
     return deleted()
 
 
-def import_images(call: Call) -> Response:
+def import_images(call: ActionCall) -> Response:
     """Import all selected images; if an import is already running, it continues."""
     runs.queue("manual", call.actor)
     return text("Import of boot resources started")
 
 
-def stop_import(call: Call) -> Response:
+def stop_import(call: ActionCall) -> Response:
     """Stop the running import, if there is one."""
     runs.stop(call.actor)
     return text("Import of boot resources is being stopped")
 
 
-def is_importing(call: Call) -> Response:
+def is_importing(call: ActionCall) -> Response:
     """Show whether an import is running."""
     return as_json(runs.is_importing())
 
@@ -153,7 +153,7 @@ def _file_dict(row: ResourceFile) -> dict[str, Any]:
     }
 
 
-def create(call: Call) -> Response:
+def create(call: ActionCall) -> Response:
     """Upload an image
 
     Then send the file in pieces, each with PUT to the ``upload_uri`` of the
@@ -215,7 +215,7 @@ def _refuse_without_digest(declared: fields.Declared) -> None:
     raise InvalidFields(wrong)
 
 
-def upload(call: Call, resource_id: int, id: int) -> Response:
+def upload(call: ActionCall, resource_id: int, id: int) -> Response:
     """Send the next piece of an uploaded file
 
     Pieces are appended in order. The response to the last one is sent once the file

@@ -12,7 +12,7 @@ from flask import Response
 
 from webapp.api.v2.answers import as_json, deleted
 from webapp.api.v2.arguments import Arguments
-from webapp.api.v2.dispatch import API, Action, Call, Resource
+from webapp.api.v2.dispatch import API, Action, ActionCall, Resource
 from webapp.errors import InvalidFields
 from webapp.models import BootSource, Role
 from webapp.services.sources import sources
@@ -21,13 +21,13 @@ from webapp.services.sources.drafts import SourceDraft
 PATH = f"{API}/boot-sources/"
 
 
-def read_all(call: Call) -> Response:
+def read_all(call: ActionCall) -> Response:
     """List all boot sources."""
     rows = sorted(sources.all_sources(), key=lambda source: source.id)
     return as_json([as_dict(source) for source in rows])
 
 
-def create(call: Call) -> Response:
+def create(call: ActionCall) -> Response:
     """Create a boot source
 
     Give exactly one keyring. The catalogue of the source is read in the background.
@@ -45,12 +45,12 @@ def create(call: Call) -> Response:
     return as_json(as_dict(source), 201)
 
 
-def read(call: Call, id: int) -> Response:
+def read(call: ActionCall, id: int) -> Response:
     """Read a boot source."""
     return as_json(as_dict(sources.get(id)))
 
 
-def update(call: Call, id: int) -> Response:
+def update(call: ActionCall, id: int) -> Response:
     """Change a boot source
 
     Fields that are left out keep their value. A keyring replaces one of the other
@@ -70,7 +70,7 @@ def update(call: Call, id: int) -> Response:
     return as_json(as_dict(source))
 
 
-def delete(call: Call, id: int) -> Response:
+def delete(call: ActionCall, id: int) -> Response:
     """Delete a boot source and its selections; stored images stay until the next import."""
     sources.remove(sources.get(id), call.actor)
     return deleted()

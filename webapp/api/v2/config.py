@@ -6,7 +6,7 @@ from __future__ import annotations
 from flask import Response
 
 from webapp.api.v2.answers import as_json, text
-from webapp.api.v2.dispatch import API, Action, Call, Resource
+from webapp.api.v2.dispatch import API, Action, ActionCall, Resource
 from webapp.errors import InvalidFields
 from webapp.models import Role
 from webapp.services.system import live_settings
@@ -14,7 +14,7 @@ from webapp.services.system import live_settings
 _NAMES = ", ".join(live_settings.KNOWN)
 
 
-def get_config(call: Call) -> Response:
+def get_config(call: ActionCall) -> Response:
     """Read a setting
 
     :param name: Required. One of boot_images_auto_import, http_proxy, enable_http_proxy,
@@ -25,7 +25,7 @@ def get_config(call: Call) -> Response:
     return as_json(None if value == "" else value)
 
 
-def set_config(call: Call) -> Response:
+def set_config(call: ActionCall) -> Response:
     """Change a setting
 
     :param name: Required. One of boot_images_auto_import, http_proxy, enable_http_proxy,
@@ -39,7 +39,7 @@ def set_config(call: Call) -> Response:
     return text("OK")
 
 
-def _name(call: Call) -> str:
+def _name(call: ActionCall) -> str:
     name = call.arguments.text("name")
     if not name:
         raise InvalidFields({"name": [f"This field is required. Settings: {_NAMES}."]})

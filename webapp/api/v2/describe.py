@@ -16,13 +16,13 @@ from typing import Any
 from flask import Response
 
 from webapp.api.v2.answers import exactly_json
-from webapp.api.v2.dispatch import API, Action, Call, Resource, root
+from webapp.api.v2.dispatch import API, Action, ActionCall, Resource, root
 from webapp.api.v2.table import RESOURCES
 
 TITLE = "Slipway's REST API 2.0: boot sources, selections and images for MAAS clients."
 
 
-def describe(call: Call) -> Response:
+def describe(call: ActionCall) -> Response:
     """Describe the API."""
     address = root()
     document = description(lambda path: {"path": path, "uri": address + path})

@@ -29,7 +29,7 @@ _CONVERTERS = {"system_id": "string(maxlength=64)"}  # all others are ids
 
 
 @dataclass(frozen=True)
-class Call:
+class ActionCall:
     """What an action gets: who calls, with which arguments.
 
     user is None for public actions. body: see ``incoming``.
@@ -113,11 +113,11 @@ class _Dialect:
             return None
         return identify(request, root(), lambda: _arguments(resource))
 
-    def read(self, resource: Resource, user: User | None, params: Params) -> Call:
+    def read(self, resource: Resource, user: User | None, params: Params) -> ActionCall:
         incoming = Incoming(request) if _takes_bytes(resource) else None
-        return Call(user, _arguments(resource), incoming)
+        return ActionCall(user, _arguments(resource), incoming)
 
-    def run(self, resource: Resource, call: Call, params: Params) -> Response:
+    def run(self, resource: Resource, call: ActionCall, params: Params) -> Response:
         method = "GET" if request.method == "HEAD" else request.method
         op = call.arguments.op
         for action in resource.actions:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from flask import Response
 
 from webapp.api.v2.answers import as_json
-from webapp.api.v2.dispatch import API, Action, Call, Resource
+from webapp.api.v2.dispatch import API, Action, ActionCall, Resource
 
 # The version of the API, not Slipway's: clients compare it (rule: rest-version).
 API_VERSION = "2.9.2"
@@ -14,7 +14,7 @@ API_VERSION = "2.9.2"
 CAPABILITIES = ["authenticate-api"]
 
 
-def read_version(call: Call) -> Response:
+def read_version(call: ActionCall) -> Response:
     """Read version and capabilities."""
     return as_json({"version": API_VERSION, "subversion": "", "capabilities": CAPABILITIES})
 

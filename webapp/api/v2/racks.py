@@ -8,31 +8,31 @@ from typing import Any
 from flask import Response
 
 from webapp.api.v2.answers import as_json, text
-from webapp.api.v2.dispatch import API, Action, Call, Resource
+from webapp.api.v2.dispatch import API, Action, ActionCall, Resource
 from webapp.models import Role
 from webapp.services.overview import rack
 
 PATH = f"{API}/rackcontrollers/"
 
 
-def read_all(call: Call) -> Response:
+def read_all(call: ActionCall) -> Response:
     """List the rack controllers; there is exactly one, which serves the region's images."""
     return as_json([_as_dict()])
 
 
-def import_all(call: Call) -> Response:
+def import_all(call: ActionCall) -> Response:
     """Refresh the list of images on all rack controllers."""
     rack.read_again(call.actor)
     return text("Import of boot images started on all rack controllers")
 
 
-def read(call: Call, system_id: str) -> Response:
+def read(call: ActionCall, system_id: str) -> Response:
     """Read a rack controller."""
     rack.check(system_id)
     return as_json(_as_dict())
 
 
-def list_boot_images(call: Call, system_id: str) -> Response:
+def list_boot_images(call: ActionCall, system_id: str) -> Response:
     """List the images that machines can boot from this rack controller."""
     rack.check(system_id)
     images = [
@@ -42,7 +42,7 @@ def list_boot_images(call: Call, system_id: str) -> Response:
     return as_json({"connected": True, "images": images, "status": rack.status()})
 
 
-def import_boot_images(call: Call, system_id: str) -> Response:
+def import_boot_images(call: ActionCall, system_id: str) -> Response:
     """Refresh the list of images on this rack controller."""
     rack.check(system_id)
     rack.read_again(call.actor)

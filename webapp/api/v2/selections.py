@@ -10,7 +10,7 @@ from flask import Response
 from webapp.api.v2.answers import as_json, deleted
 from webapp.api.v2.arguments import Arguments
 from webapp.api.v2.boot_sources import PATH
-from webapp.api.v2.dispatch import Action, Call, Resource
+from webapp.api.v2.dispatch import Action, ActionCall, Resource
 from webapp.errors import InvalidFields
 from webapp.models import BootSource, BootSourceSelection, Role
 from webapp.services.sources import selections, sources
@@ -20,13 +20,13 @@ REQUIRED = ("os", "release")
 NOTHING = Wanted("", "", ("*",), ("*",), ("*",))
 
 
-def read_all(call: Call, boot_source_id: int) -> Response:
+def read_all(call: ActionCall, boot_source_id: int) -> Response:
     """List the selections of a boot source."""
     source = sources.get(boot_source_id)
     return as_json([as_dict(row) for row in selections.of_source(source.id)])
 
 
-def create(call: Call, boot_source_id: int) -> Response:
+def create(call: ActionCall, boot_source_id: int) -> Response:
     """Select images of a boot source
 
     The next import downloads them.
@@ -58,12 +58,12 @@ def create(call: Call, boot_source_id: int) -> Response:
     return as_json(as_dict(selection))  # 200 as real MAAS answers, not 201
 
 
-def read(call: Call, boot_source_id: int, id: int) -> Response:
+def read(call: ActionCall, boot_source_id: int, id: int) -> Response:
     """Read a selection."""
     return as_json(as_dict(selections.get(boot_source_id, id)))
 
 
-def update(call: Call, boot_source_id: int, id: int) -> Response:
+def update(call: ActionCall, boot_source_id: int, id: int) -> Response:
     """Change a selection
 
     Fields that are left out keep their value.
@@ -88,7 +88,7 @@ def update(call: Call, boot_source_id: int, id: int) -> Response:
     return as_json(as_dict(selections.change(selection, wanted, call.actor)))
 
 
-def delete(call: Call, boot_source_id: int, id: int) -> Response:
+def delete(call: ActionCall, boot_source_id: int, id: int) -> Response:
     """Delete a selection; the next import deletes its images."""
     selections.remove(selections.get(boot_source_id, id), call.actor)
     return deleted()

@@ -8,19 +8,19 @@ from typing import Any
 from flask import Response
 
 from webapp.api.v2.answers import as_json
-from webapp.api.v2.dispatch import API, Action, Call, Resource
+from webapp.api.v2.dispatch import API, Action, ActionCall, Resource
 from webapp.models import Role, User
 from webapp.services.accounts import users
 
 PATH = f"{API}/users/"
 
 
-def read_all(call: Call) -> Response:
+def read_all(call: ActionCall) -> Response:
     """List all users."""
     return as_json([as_dict(user) for user in users.list_users()])
 
 
-def whoami(call: Call) -> Response:
+def whoami(call: ActionCall) -> Response:
     """Show the user whose key this is."""
     return as_json(as_dict(call.caller))
 
