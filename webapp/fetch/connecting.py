@@ -14,7 +14,7 @@ from typing import Any
 
 from webapp.fetch.addresses import written_address
 from webapp.fetch.model import FetchProblem
-from webapp.fetch.wire import SLICE_S, Call, GuardedSocket, current_call
+from webapp.fetch.wire import SLICE_S, Exchange, GuardedSocket, current_exchange
 
 MAX_ADDRESSES = 8
 
@@ -25,16 +25,16 @@ def connect(host: str, port: int) -> tuple[socket.socket, str]:
     Every address that the name has must pass the rule, and exactly those are
     tried: the name is not looked up again (DNS rebinding).
     """
-    call = current_call()
-    found = _resolve(host, port, call)
+    exchange = current_exchange()
+    found = _resolve(host, port, exchange)
     for _, address in found:
-        call.admit(str(address[0]), port)
+        exchange.admit(str(address[0]), port)
     last: OSError | None = None
     for family, address in found[:MAX_ADDRESSES]:
         sock = GuardedSocket(family, socket.SOCK_STREAM)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            _connect_within(sock, address, call)
+            _connect_within(sock, address, exchange)
         except OSError as error:
             sock.close()
             last = error
@@ -42,32 +42,32 @@ def connect(host: str, port: int) -> tuple[socket.socket, str]:
             sock.close()
             raise
         else:
-            sock.settimeout(call.limits.connect_s)
+            sock.settimeout(exchange.limits.connect_s)
             return sock, str(address[0])
     if isinstance(last, TimeoutError):
-        raise call.timeout(f"No connection within {call.limits.connect_s:g} seconds.")
+        raise exchange.timeout(f"No connection within {exchange.limits.connect_s:g} seconds.")
     reason = last.strerror if last and last.strerror else "no address answered"
-    whom = "proxy" if call.is_proxied else "server"
+    whom = "proxy" if exchange.is_proxied else "server"
     raise FetchProblem(
         f"Can't reach the {whom}.",
-        code="http-proxy" if call.is_proxied else "http-connection",
-        where=call.where,
+        code="http-proxy" if exchange.is_proxied else "http-connection",
+        where=exchange.where,
         got=reason,
         next_step=f"Check the {whom}'s address, that it is running, and the firewall.",
         is_temporary=True,
     ) from last
 
 
-def _connect_within(sock: socket.socket, address: Any, call: Call) -> None:
+def _connect_within(sock: socket.socket, address: Any, exchange: Exchange) -> None:
     """Connect in slices; raises TimeoutError after ``connect_s``, or OSError."""
-    until = time.monotonic() + call.limits.connect_s
+    until = time.monotonic() + exchange.limits.connect_s
     sock.setblocking(False)
     code = sock.connect_ex(address)
     if code == errno.EINPROGRESS:
         poll = select.poll()
         poll.register(sock, select.POLLOUT)
         while not poll.poll(SLICE_S * 1000):
-            call.tick()
+            exchange.tick()
             if time.monotonic() > until:
                 raise TimeoutError(errno.ETIMEDOUT, "timed out")
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -75,7 +75,7 @@ def _connect_within(sock: socket.socket, address: Any, call: Call) -> None:
         raise OSError(code, os.strerror(code))
 
 
-def _resolve(host: str, port: int, call: Call) -> list[tuple[int, Any]]:
+def _resolve(host: str, port: int, exchange: Exchange) -> list[tuple[int, Any]]:
     """Look a name up, within ``connect_s``."""
     literal = written_address(host)
     if literal is not None:
@@ -86,20 +86,20 @@ def _resolve(host: str, port: int, call: Call) -> list[tuple[int, Any]]:
         target=lambda: answers.put(_lookup(host, port)), name="resolve", daemon=True
     )
     thread.start()
-    until = time.monotonic() + call.limits.connect_s
+    until = time.monotonic() + exchange.limits.connect_s
     while True:
         try:
             found = answers.get(timeout=SLICE_S)
             break
         except queue.Empty:
-            call.tick()
+            exchange.tick()
             if time.monotonic() > until:
-                raise call.timeout("DNS doesn't respond.") from None
+                raise exchange.timeout("DNS doesn't respond.") from None
     if not found:
         raise FetchProblem(
             "Host not found.",
             code="http-connection",
-            where=call.where,
+            where=exchange.where,
             expected="a name that DNS resolves",
             got=host,
             next_step="Check the spelling of the URL and this server's DNS.",

@@ -16,7 +16,7 @@ from webapp.fetch.addresses import AddressRule, is_in_clear
 from webapp.fetch.model import FetchProblem, Limits, Route
 from webapp.fetch.problems import LIBRARY_ERRORS, checked_url, shown, translate
 from webapp.fetch.transport import new_session
-from webapp.fetch.wire import Call
+from webapp.fetch.wire import Exchange
 
 REDIRECTS = {301, 302, 303, 307, 308}
 PORTS = {"http": 80, "https": 443}
@@ -31,10 +31,10 @@ class Answer:
     compressed, though it was asked not to. That's how some serve ``x.gz`` itself.
     """
 
-    def __init__(self, response: requests.Response, call: Call) -> None:
+    def __init__(self, response: requests.Response, exchange: Exchange) -> None:
         self._response = response
-        self._call = call
-        self.where = call.where
+        self._exchange = exchange
+        self.where = exchange.where
         self.status = response.status_code
         self.headers = response.headers
         self.is_gzipped = _coding(self.headers) in GZIP
@@ -51,7 +51,7 @@ class Answer:
     def readinto(self, view: memoryview) -> int:
         """Fill the view; fewer bytes mean that the body ended, be it whole or cut."""
         try:
-            with self._call.active():
+            with self._exchange.active():
                 # http.client reads straight into our buffer; urllib3's own read
                 # would make and copy a new bytes object for each piece.
                 body: Any = self._response.raw._fp
@@ -112,34 +112,38 @@ class Requester:
                 next_step="Edit the source: use an https URL, or allow sending over plain http.",
             )
         is_home = True
-        call = Call(shown(url), self.limits, self._rule, is_stopped, max_bytes=max_bytes)
-        call.is_proxied = self._is_proxied
+        exchange = Exchange(shown(url), self.limits, self._rule, is_stopped, max_bytes=max_bytes)
+        exchange.is_proxied = self._is_proxied
         for _ in range(self.limits.redirects + 1):
             if self._is_proxied:
-                call.reach = self._rule.check_host(*_host(url), limit=call.limit, where=call.where)
-            call.deadline = deadline or time.monotonic() + self.limits.read_s
+                exchange.reach = self._rule.check_host(
+                    *_host(url), limit=exchange.limit, where=exchange.where
+                )
+            exchange.deadline = deadline or time.monotonic() + self.limits.read_s
             # Once a redirect led to another origin, credentials are not sent any more.
             is_home = is_home and _origin(url) == home
-            answer = self._send(call, method, url, headers or {}, is_home)
+            answer = self._send(exchange, method, url, headers or {}, is_home)
             if answer.status not in REDIRECTS:
-                call.deadline, call.is_body = deadline, True
+                exchange.deadline, exchange.is_body = deadline, True
                 return _plain(answer)
             with answer:
                 url = _target(answer, url)
-            call.where = shown(url)
-            if call.reach is not None:
-                call.limit = min(call.reach, call.limit if call.limit is not None else call.reach)
+            exchange.where = shown(url)
+            if exchange.reach is not None:
+                exchange.limit = min(
+                    exchange.reach, exchange.limit if exchange.limit is not None else exchange.reach
+                )
         raise FetchProblem(
             "The server redirects in a loop.",
             code="http-redirect",
-            where=call.where,
+            where=exchange.where,
             expected=f"at most {self.limits.redirects} redirects",
             got="more",
             next_step="Enter the final URL, or ask the mirror's operator.",
         )
 
     def _send(
-        self, call: Call, method: str, url: str, headers: dict[str, str], is_home: bool
+        self, exchange: Exchange, method: str, url: str, headers: dict[str, str], is_home: bool
     ) -> Answer:
         request = requests.Request(
             method,
@@ -153,7 +157,7 @@ class Requester:
             },
         )
         try:
-            with call.active():
+            with exchange.active():
                 response = self._session.send(
                     request.prepare(),
                     stream=True,
@@ -162,8 +166,8 @@ class Requester:
                     proxies=dict(self._session.proxies),
                 )
         except LIBRARY_ERRORS as error:
-            raise translate(error, call.where) from error
-        return Answer(response, call)
+            raise translate(error, exchange.where) from error
+        return Answer(response, exchange)
 
 
 def _authorization(route: Route) -> str:

@@ -18,7 +18,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from webapp.fetch.connecting import connect
 from webapp.fetch.model import FetchProblem, Route
-from webapp.fetch.wire import GuardedTLSSocket, current_call
+from webapp.fetch.wire import GuardedTLSSocket, current_exchange
 
 # One for each parallel download of a source, with room to spare.
 MAX_CONNECTIONS = 16
@@ -37,7 +37,7 @@ class _HTTPConnection(HTTPConnection):
     def request(self, *args: Any, **kwargs: Any) -> None:
         if self.sock is None:
             self.connect()
-        current_call().admit(*self._peer)
+        current_exchange().admit(*self._peer)
         super().request(*args, **kwargs)
 
 
@@ -54,7 +54,7 @@ class _HTTPSConnection(HTTPSConnection):
     def request(self, *args: Any, **kwargs: Any) -> None:
         if self.sock is None:
             self.connect()
-        current_call().admit(*self._peer)
+        current_exchange().admit(*self._peer)
         super().request(*args, **kwargs)
 
 

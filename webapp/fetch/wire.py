@@ -2,7 +2,7 @@
 """Sockets that never wait blindly.
 
 http.client and urllib3 wait inside one call for as long as a server likes to
-drip. These sockets wait in short slices and ask the running ``Call`` after
+drip. These sockets wait in short slices and ask the running ``Exchange`` after
 each one: silence, speed, total time, bytes and the caller's stop are judged
 in one place, for connecting, TLS, headers, chunks and bodies alike.
 """
@@ -27,7 +27,7 @@ _T = TypeVar("_T", int, bytes)
 
 
 @dataclass
-class Call:
+class Exchange:
     """One request under way: what it may reach and cost.
 
     limit: see AddressRule.check. deadline: on the monotonic clock. max_bytes:
@@ -54,12 +54,12 @@ class Call:
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
-        """Make this the call that the sockets of this thread ask."""
-        token = _CALL.set(self)
+        """Make this the exchange that the sockets of this thread ask."""
+        token = _EXCHANGE.set(self)
         try:
             yield
         finally:
-            _CALL.reset(token)
+            _EXCHANGE.reset(token)
 
     def tick(self) -> None:
         """Raise Stopped or http-timeout when it is time; cheap to call often."""
@@ -115,7 +115,7 @@ class Call:
                 )
 
     def timeout(self, what: str) -> FetchProblem:
-        """A timeout problem of this call."""
+        """A timeout problem of this exchange."""
         return FetchProblem(
             what,
             code="http-timeout",
@@ -133,17 +133,17 @@ class Call:
             self.reach = reach
 
 
-_CALL: contextvars.ContextVar[Call] = contextvars.ContextVar("call")
+_EXCHANGE: contextvars.ContextVar[Exchange] = contextvars.ContextVar("exchange")
 
 
-def current_call() -> Call:
-    """The call of this thread."""
-    return _CALL.get()
+def current_exchange() -> Exchange:
+    """The exchange of this thread."""
+    return _EXCHANGE.get()
 
 
 def _receive(sock: socket.socket, receive: Callable[..., _T], args: tuple[Any, ...]) -> _T:
-    """Receive in slices, asking the running call after each."""
-    call = _CALL.get()
+    """Receive in slices, asking the running exchange after each."""
+    exchange = _EXCHANGE.get()
     started = time.monotonic()
     if sock.gettimeout() != SLICE_S:
         sock.settimeout(SLICE_S)
@@ -151,15 +151,15 @@ def _receive(sock: socket.socket, receive: Callable[..., _T], args: tuple[Any, .
         try:
             got = receive(*args)
         except TimeoutError:
-            call.silent(time.monotonic() - started)
+            exchange.silent(time.monotonic() - started)
         else:
             count = got if isinstance(got, int) else len(got)
-            call.received(count, time.monotonic() - started)
+            exchange.received(count, time.monotonic() - started)
             return got
 
 
 class GuardedSocket(socket.socket):
-    """A TCP socket that asks the running call."""
+    """A TCP socket that asks the running exchange."""
 
     def recv_into(self, *args: Any) -> int:
         return _receive(self, super().recv_into, args)
@@ -169,7 +169,7 @@ class GuardedSocket(socket.socket):
 
 
 class GuardedTLSSocket(ssl.SSLSocket):
-    """A TLS socket that asks the running call, in the handshake as well."""
+    """A TLS socket that asks the running exchange, in the handshake as well."""
 
     def recv_into(self, *args: Any) -> int:
         return _receive(self, super().recv_into, args)
@@ -179,17 +179,17 @@ class GuardedTLSSocket(ssl.SSLSocket):
 
     def do_handshake(self, block: bool = False) -> None:
         """Shake hands within ``connect_s``."""
-        call = _CALL.get()
-        until = time.monotonic() + call.limits.connect_s
+        exchange = _EXCHANGE.get()
+        until = time.monotonic() + exchange.limits.connect_s
         try:
             while True:
                 self.settimeout(SLICE_S)
                 try:
                     return super().do_handshake(block)
                 except TimeoutError:
-                    call.tick()
+                    exchange.tick()
                     if time.monotonic() > until:
-                        raise call.timeout("The server doesn't respond over TLS.") from None
+                        raise exchange.timeout("The server doesn't respond over TLS.") from None
         except FetchProblem:
             self.close()
             raise

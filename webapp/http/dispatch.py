@@ -29,23 +29,23 @@ DATABASE_ERRORS = (*LOST_RACES, OperationalError)
 Params = Mapping[str, int | str]
 Endpoint = TypeVar("Endpoint", contravariant=True)
 Caller = TypeVar("Caller")
-Call = TypeVar("Call")
+AnyCall = TypeVar("AnyCall")
 
 log = structlog.get_logger(__name__)
 
 
-class Dialect(Protocol[Endpoint, Caller, Call]):
+class Dialect(Protocol[Endpoint, Caller, AnyCall]):
     """How one API talks. Every step but the last raises Problem to refuse a call."""
 
     def authenticate(self, endpoint: Endpoint) -> Caller:
         """Who calls."""
         ...
 
-    def read(self, endpoint: Endpoint, caller: Caller, params: Params) -> Call:
+    def read(self, endpoint: Endpoint, caller: Caller, params: Params) -> AnyCall:
         """What they sent, once it's clear that they may call this."""
         ...
 
-    def run(self, endpoint: Endpoint, call: Call, params: Params) -> Response:
+    def run(self, endpoint: Endpoint, call: AnyCall, params: Params) -> Response:
         """Do it, and write the result."""
         ...
 
@@ -55,7 +55,7 @@ class Dialect(Protocol[Endpoint, Caller, Call]):
 
 
 def answer(
-    dialect: Dialect[Endpoint, Caller, Call],
+    dialect: Dialect[Endpoint, Caller, AnyCall],
     endpoint: Endpoint,
     request: Request,
     params: Params,

@@ -44,5 +44,7 @@ class Tracker:
 
     def _tell(self, path: str) -> None:
         self._told(
-            PullProgress(self._files_done, self.files_total, self._bytes_done, self.bytes_total, path)
+            PullProgress(
+                self._files_done, self.files_total, self._bytes_done, self.bytes_total, path
+            )
         )

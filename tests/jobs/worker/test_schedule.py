@@ -158,7 +158,9 @@ def test_the_schedule_waits_for_its_interval_and_for_the_run_that_goes_on(lab: L
     db.session.execute(update(ImportRun).values(started_at=long_ago, queued_at=long_ago))
     db.session.commit()
     assert upkeep.queue_if_due() is None
-    runs.finish(run.id, owner, runs.Ending(runs.RunState.SUCCEEDED, "", runs.RunProgress("", 0, 0, 0)))
+    runs.finish(
+        run.id, owner, runs.Ending(runs.RunState.SUCCEEDED, "", runs.RunProgress("", 0, 0, 0))
+    )
     again = upkeep.queue_if_due()
     assert again is not None
     assert again.id != run.id

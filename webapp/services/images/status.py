@@ -102,7 +102,9 @@ def newest_run() -> NewestRun:
         ImportFailure.run_id == run.id, ImportFailure.image != ""
     )
     for failure in db.session.scalars(failures):
-        found[failure.image, failure.architecture.partition("/")[0]] = DownloadProgress(failure=failure)
+        found[failure.image, failure.architecture.partition("/")[0]] = DownloadProgress(
+            failure=failure
+        )
     return NewestRun(is_active, found)
 
 

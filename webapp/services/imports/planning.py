@@ -22,8 +22,8 @@ from webapp.errors import Problem
 from webapp.services.images.keys import Key, PlannedSet, key_of
 from webapp.services.imports.plans import (
     Damaged,
-    Location,
     ImportPlan,
+    Location,
     PlannedBlob,
     Refusal,
     Retirement,
