@@ -49,7 +49,7 @@ class Step:
     kind: str
     source: Path
     target: Path
-    most: int  # bytes of the target
+    max_size: int  # bytes of the target
 
 
 def has_qemu() -> bool:
@@ -64,7 +64,7 @@ def run(step: Step, on_wait: Callable[[], None], seconds: float = _SECONDS) -> N
     """
     if step.kind not in UNPACKED:
         check_alone(step.kind, step.source)
-    words = [step.kind, str(step.source), str(step.target), str(step.most)]
+    words = [step.kind, str(step.source), str(step.target), str(step.max_size)]
     child = subprocess.Popen(
         [*_without_network(), sys.executable, "-m", "webapp.conversion", *words],
         stdin=subprocess.DEVNULL,
@@ -78,7 +78,7 @@ def run(step: Step, on_wait: Callable[[], None], seconds: float = _SECONDS) -> N
     try:
         while True:
             try:
-                _, told = child.communicate(timeout=_POLL_S)
+                _, output = child.communicate(timeout=_POLL_S)
                 break
             except subprocess.TimeoutExpired:
                 on_wait()
@@ -88,7 +88,7 @@ def run(step: Step, on_wait: Callable[[], None], seconds: float = _SECONDS) -> N
         if child.poll() is None:
             os.killpg(child.pid, signal.SIGKILL)
             child.communicate()
-    _judge(step, child.returncode, told.decode("utf-8", "replace").strip()[-300:])
+    _judge(step, child.returncode, output.decode("utf-8", "replace").strip()[-300:])
 
 
 def check_alone(kind: str, source: Path) -> None:
@@ -105,17 +105,17 @@ def check_alone(kind: str, source: Path) -> None:
         raise Failed("unsafe", "it takes its data from another file, which isn't part of it")
 
 
-def _judge(step: Step, code: int, told: str) -> None:
+def _judge(step: Step, code: int, output: str) -> None:
     if code == 0:
         return
     size = step.target.stat().st_size if step.target.exists() else 0
-    if code in (_TOO_LARGE, -signal.SIGXFSZ) or "File too large" in told or size >= step.most:
-        raise Failed("too-large", f"it becomes more than {step.most} bytes")
-    if code == _FULL or "No space left" in told:
+    if code in (_TOO_LARGE, -signal.SIGXFSZ) or "File too large" in output or size >= step.max_size:
+        raise Failed("too-large", f"it becomes more than {step.max_size} bytes")
+    if code == _FULL or "No space left" in output:
         raise Failed("full", "no space is left on this server")
     if code == -signal.SIGXCPU:
         raise Failed("slow", "it took too much processor time")
-    lines = told.replace(str(step.source.parent), "").splitlines()
+    lines = output.replace(str(step.source.parent), "").splitlines()
     raise Failed("damaged", lines[-1] if lines else f"it ended with code {code}")
 
 
@@ -134,11 +134,11 @@ def _without_network() -> tuple[str, ...]:
 # -- in the child
 
 
-def _limit(most: int) -> None:
+def _limit(max_size: int) -> None:
     for what, value in (
         (resource.RLIMIT_AS, _MEMORY),
         (resource.RLIMIT_CPU, _SECONDS),
-        (resource.RLIMIT_FSIZE, most),
+        (resource.RLIMIT_FSIZE, max_size),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, 64),
     ):
@@ -151,7 +151,7 @@ def _unpack(step: Step) -> int:
     with step.source.open("rb") as source, step.target.open("wb") as target:
         for piece in _pieces(source, step.kind):
             written += len(piece)
-            if written > step.most:
+            if written > step.max_size:
                 return _TOO_LARGE
             if any(piece):
                 target.write(piece)
@@ -203,7 +203,7 @@ def _become_qemu(step: Step) -> None:
 def main(words: list[str]) -> int:
     """Do the step that the command line names; returns the exit code."""
     step = Step(words[0], Path(words[1]), Path(words[2]), int(words[3]))
-    _limit(step.most)
+    _limit(step.max_size)
     try:
         if step.kind not in UNPACKED:
             _become_qemu(step)

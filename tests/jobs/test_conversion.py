@@ -52,7 +52,7 @@ def send(data: bytes, **more: str) -> int:
     declared = fields.Declared("web", "amd64/generic", len(data), filetype="ddgz", **more)
     upload = uploads.create(declared, "bob")
     uploads.append(upload, [data])
-    checking.look_early(upload)
+    checking.inspect_early(upload)
     return upload.id
 
 

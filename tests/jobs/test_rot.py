@@ -76,7 +76,7 @@ def fault(sha256: str) -> str:
 
 def fetch(machine: FlaskClient) -> tuple[int, str]:
     """The status of a fetch and the digest of what came."""
-    machine.application.extensions["slipway.rack"].published.names(look=True)
+    machine.application.extensions["slipway.rack"].published.names(refresh=True)
     with machine.get(KERNEL, buffered=True) as answer:
         return answer.status_code, hashlib.sha256(answer.data).hexdigest()
 

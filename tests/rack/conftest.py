@@ -45,6 +45,6 @@ def look(rack: Flask) -> Callable[[], object]:
     """Make the rack look at the publication now rather than within a second."""
 
     def look_now() -> object:
-        return rack.extensions["slipway.rack"].published.names(look=True)
+        return rack.extensions["slipway.rack"].published.names(refresh=True)
 
     return look_now

@@ -162,11 +162,11 @@ def test_the_end_of_a_grace_time_needs_no_new_publication(region: Flask) -> None
         .values(retired_at=utcnow() - timedelta(seconds=0.9))
     )
     images.publish()
-    names = short.names(look=True)
+    names = short.names(refresh=True)
     assert names.until is not None
     while utcnow() < names.until:
         pass
-    assert short.names(look=True).locate(NOBLE.format("generic", "20260105/boot-kernel")) is None
+    assert short.names(refresh=True).locate(NOBLE.format("generic", "20260105/boot-kernel")) is None
     assert short.names().serial == names.serial
 
 
@@ -205,7 +205,7 @@ def test_unchanged_names_are_not_read_again(
             published.locate(NOBLE.format("generic", "boot-kernel"))
     assert len(queries) <= 1, queries
     with count_queries() as queries:
-        assert published.names(look=True) is before
+        assert published.names(refresh=True) is before
     assert len(queries) == 1, queries
 
 
@@ -267,8 +267,8 @@ def test_the_last_names_stay_while_the_database_is_away(region: Flask) -> None:
     db.session.commit()
     with db.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE publication RENAME TO hidden")
-    assert published.names(look=True) is names
+    assert published.names(refresh=True) is names
     with db.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE hidden RENAME TO publication")
     images.publish()
-    assert published.names(look=True).folders == {}
+    assert published.names(refresh=True).folders == {}

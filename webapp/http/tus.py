@@ -82,18 +82,18 @@ def create(request: Request, actor: str, origin: str, place: str) -> Response:
     length = request.headers.get("Upload-Length", "")
     if not length:
         raise InvalidFields({"Upload-Length": ["Enter the number of bytes."]})
-    said = _metadata(request.headers.get("Upload-Metadata", ""))
+    metadata = _metadata(request.headers.get("Upload-Metadata", ""))
     declared = fields.Declared(
-        name=said["name"],
-        architecture=said["architecture"],
+        name=metadata["name"],
+        architecture=metadata["architecture"],
         size=length,
-        sha256=said["sha256"],
+        sha256=metadata["sha256"],
         # Browsers' clients send a media type under this name.
-        filetype="" if "/" in said["filetype"] else said["filetype"],
-        title=said["title"],
-        base_image=said["base_image"],
+        filetype="" if "/" in metadata["filetype"] else metadata["filetype"],
+        title=metadata["title"],
+        base_image=metadata["base_image"],
         origin=origin,
-        place=said["filename"],
+        place=metadata["filename"],
     )
     upload = uploads.create(declared, actor)
     if uploads.is_known(upload):
@@ -161,7 +161,7 @@ def _append(request: Request, upload: Upload, offset: int) -> None:
         is_all_or_nothing=check is not None,
         check=check,
     )
-    checking.look_early(upload)
+    checking.inspect_early(upload)
 
 
 def _checked(
@@ -222,7 +222,7 @@ def _demand_version(request: Request) -> None:
 
 def _metadata(header: str) -> dict[str, str]:
     """``key base64,key base64``; keys that mean nothing here are let go by."""
-    said = dict.fromkeys(_FIELDS, "")
+    metadata = dict.fromkeys(_FIELDS, "")
     if len(header) > _MAX_METADATA:
         raise InvalidFields({"Upload-Metadata": [f"Send at most {_MAX_METADATA} characters."]})
     for pair in filter(None, (part.strip() for part in header.split(","))):
@@ -231,6 +231,6 @@ def _metadata(header: str) -> dict[str, str]:
             value = base64.b64decode(encoded, validate=True).decode()
         except (binascii.Error, ValueError):
             raise InvalidFields({"Upload-Metadata": [f"{key[:40]} is not base64."]}) from None
-        if key in said:
-            said[key] = "" if "\0" in value else value
-    return said
+        if key in metadata:
+            metadata[key] = "" if "\0" in value else value
+    return metadata

@@ -116,7 +116,7 @@ class Files:
 
         Either the name stopped meaning them within the last second, or we lost them.
         """
-        now_found = self.published.names(look=True).locate(request.name)
+        now_found = self.published.names(refresh=True).locate(request.name)
         if now_found is None:
             return request.say(404, "No image of this name is published.")
         answer = self._answer(request, now_found) if now_found != found else None

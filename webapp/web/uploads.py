@@ -111,7 +111,7 @@ def send() -> ResponseReturnValue:
             forms.show(problem, form)
             return _page(form, FetchForm(None), status=422)
         uploads.append(upload, iter(lambda: sent.stream.read(1 << 20), b""))
-    checking.look_early(upload)
+    checking.inspect_early(upload)
     return hx.see_other(url_for("uploads.show", upload_id=upload.id))
 
 

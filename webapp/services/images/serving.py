@@ -21,8 +21,8 @@ from webapp.services.images.published import Located, PublishedNames, read_names
 log = structlog.get_logger(__name__)
 
 CHECK_S = 1.0  # a published change is seen after this many seconds at most
-LATE_S = 5.0  # a map not checked for so long is not trusted without a look
-WAIT_S = 2.0  # then requests wait so long for the one that looks
+LATE_S = 5.0  # a map not checked for so long is checked before it is used
+WAIT_S = 2.0  # then requests wait this long for the one that checks it
 
 
 class NamesUnread(Problem):
@@ -40,8 +40,8 @@ class NamesUnread(Problem):
 class PublishedMap:
     """The published names, kept in memory and read again when they changed.
 
-    Whichever request comes first after CHECK_S looks at the publication's
-    serial; the others go on with the names there are. When the database does
+    Whichever request comes first after CHECK_S checks the publication's
+    serial; the others use the current names. When the database does
     not answer, the last names stay in force: machines keep booting.
     """
 
@@ -49,39 +49,39 @@ class PublishedMap:
         self._engine = engine
         self._grace = timedelta(seconds=grace_s)
         self._names: PublishedNames | None = None
-        self._checked_at = self._looking_since = -math.inf
-        self._looking = threading.Lock()
+        self._checked_at = self._refreshing_since = -math.inf
+        self._refreshing = threading.Lock()
         self._is_failing = False
 
     def locate(self, path: str) -> Located | None:
         """What a name means, not more than about CHECK_S ago."""
         return self.names().locate(path)
 
-    def names(self, *, look: bool = False) -> PublishedNames:
-        """The names in force; with ``look`` the publication is looked at in any case.
+    def names(self, *, refresh: bool = False) -> PublishedNames:
+        """The names in force; ``refresh`` checks the publication in any case.
 
         Raises NamesUnread when they could not be read even once.
         """
         now = time.monotonic()
-        if self._names is not None and now - self._checked_at < CHECK_S and not look:
+        if self._names is not None and now - self._checked_at < CHECK_S and not refresh:
             return self._names
         patience = 0.0
-        if self._names is None or look or now - self._checked_at > LATE_S:
+        if self._names is None or refresh or now - self._checked_at > LATE_S:
             # Names this old are worth a wait, but not one for a database that hangs.
-            patience = max(0.0, self._looking_since + WAIT_S - now)
-        if self._looking.acquire(timeout=patience):
+            patience = max(0.0, self._refreshing_since + WAIT_S - now)
+        if self._refreshing.acquire(timeout=patience):
             try:
-                if look or time.monotonic() - self._checked_at >= CHECK_S:
-                    self._look()
+                if refresh or time.monotonic() - self._checked_at >= CHECK_S:
+                    self._refresh()
             finally:
-                self._looking.release()
+                self._refreshing.release()
         if self._names is None:
             raise NamesUnread()
         return self._names
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         """Read the names again if the publication changed or a grace time ended."""
-        known, self._looking_since = self._names, time.monotonic()
+        known, self._refreshing_since = self._names, time.monotonic()
         try:
             with self._engine.connect() as connection:
                 serial = connection.scalar(select(Publication.serial)) or 0

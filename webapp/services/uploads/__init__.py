@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images that people send: received, inspected, published."""
+"""Images that users upload: received, inspected, published."""

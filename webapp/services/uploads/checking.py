@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Look into what is uploaded: its first megabyte at once, all of it in the worker."""
+"""Inspect uploads: the first megabyte at once, the whole file in the worker."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from webapp.storage.base import BlobReader
 from webapp.storage.errors import BlobMissing
 
 _HEAD_PIECES = 8  # of a request's body, each 256 KiB: more than HEAD
-_SAVE_S = 1.0  # how often progress is written down
+_SAVE_S = 1.0  # how often progress is saved
 
 log = structlog.get_logger(__name__)
 
 
 class Interrupted(Exception):
-    """The worker leaves; the next one looks again."""
+    """The worker is stopping; the next one inspects the upload again."""
 
 
 def of_head(
@@ -39,20 +39,20 @@ def of_head(
     return converting.announce(inspect_head(head, Declared.of(name, architecture, filetype), size))
 
 
-def look_early(upload: Upload) -> None:
-    """Keep a first report as soon as the first megabyte is there, once."""
+def inspect_early(upload: Upload) -> None:
+    """Save a first report, once, as soon as the first megabyte has arrived."""
     if upload.report or upload.received < min(HEAD, upload.size) or not upload.size:
         return
     try:
         with _reader(upload) as reader:
             head = b"".join(reader.chunks(0, HEAD))
-        report = inspect_head(head, _said(upload), upload.size)
+        report = inspect_head(head, _declared(upload), upload.size)
         if upload.is_checked_first:  # others are images before they are inspected
             report = converting.announce(report)
     except Exception as error:
-        # Looking is a service; it never stands in the way of the bytes.
+        # An early report is a convenience; it never blocks the upload.
         db.session.rollback()
-        log.warning("no first look into an upload", error=type(error).__name__)
+        log.warning("the start of an upload could not be inspected", error=type(error).__name__)
         return
     # Once the worker has claimed the upload, its full report counts.
     statements.execute(
@@ -63,33 +63,33 @@ def look_early(upload: Upload) -> None:
     db.session.commit()
 
 
-def look(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> Report:
+def inspect_fully(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> Report:
     """Look at every byte, with progress in the row; its lease is renewed meanwhile.
 
-    Raises Interrupted when told to leave, Conflict when the upload is somebody else's now.
+    Raises Interrupted when saved_at to leave, Conflict when the upload is somebody else's now.
     """
-    upload_id, said = upload.id, _said(upload)
-    told = time.monotonic()
+    upload_id, declared = upload.id, _declared(upload)
+    saved_at = time.monotonic()
 
     def on_progress(done: int) -> None:
-        nonlocal told
+        nonlocal saved_at
         if is_leaving():
             raise Interrupted
-        if time.monotonic() - told >= _SAVE_S:
-            told = time.monotonic()
+        if time.monotonic() - saved_at >= _SAVE_S:
+            saved_at = time.monotonic()
             _renew_lease(upload_id, owner, checked=done)
 
     with _reader(upload) as reader:
         db.session.commit()  # no transaction is open while bytes are read
-        report = converting.announce(inspect(_pieces(reader), said, on_progress))
+        report = converting.announce(inspect(_pieces(reader), declared, on_progress))
     _renew_lease(upload_id, owner, checked=upload.size)
     return report
 
 
 def convert(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> bool:
-    """Make a raw disk of it in its place; the lease is renewed meanwhile.
+    """Replace it with a raw disk; the lease is renewed meanwhile.
 
-    Raises as ``look`` does, and what ``converting.convert`` raises.
+    Raises as ``inspect_fully`` does, and what ``converting.convert`` raises.
     """
     upload_id = upload.id
     renew = converting.every_second(lambda: _renew_lease(upload_id, owner))
@@ -104,21 +104,21 @@ def convert(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> bool:
         return converting.convert(upload, reader, keep_alive)
 
 
-def look_back(upload: Upload, is_leaving: Callable[[], bool]) -> None:
+def inspect_afterwards(upload: Upload, is_leaving: Callable[[], bool]) -> None:
     """Look at every byte of an upload that is an image already, and keep the report.
 
-    Raises Interrupted when told to leave.
+    Raises Interrupted when saved_at to leave.
     """
 
     def on_progress(_done: int) -> None:
         if is_leaving():
             raise Interrupted
 
-    said = _said(upload)
+    declared = _declared(upload)
     try:
         with _reader(upload) as reader:
             db.session.commit()
-            report: dict[str, Any] = inspect(_pieces(reader), said, on_progress).as_dict()
+            report: dict[str, Any] = inspect(_pieces(reader), declared, on_progress).as_dict()
     except Problem as problem:
         report = {"verdict": "unknown", "words": problem.what, "reasons": []}
     upload.report, upload.checked = report, upload.size
@@ -126,7 +126,7 @@ def look_back(upload: Upload, is_leaving: Callable[[], bool]) -> None:
 
 
 def release(upload_id: int, owner: str) -> None:
-    """Let another worker go on with it at once."""
+    """Let another worker continue at once."""
     statements.execute(
         update(Upload)
         .where(Upload.id == upload_id, Upload.claimed_by == owner)
@@ -136,7 +136,7 @@ def release(upload_id: int, owner: str) -> None:
 
 
 def reject(upload_id: int, report: Report) -> None:
-    """Note that a file is not what was declared; another declaration may mend it."""
+    """Record that a file is not what was declared; correcting the declaration may help."""
     reason = next(reason for reason in report.reasons if reason.grade == "reject")
     problem = Problem(reason.message, code=f"upload-{reason.code}", next_step=reason.next_step)
     statements.execute(
@@ -161,9 +161,9 @@ def reject(upload_id: int, report: Report) -> None:
 
 
 def declare(upload: Upload, changes: dict[str, str], actor: str) -> Upload:
-    """Declare an upload anew: name, architecture, filetype, title. It is looked into again.
+    """Correct name, architecture, filetype or title of an upload, and inspect it again.
 
-    Raises InvalidFields, and Conflict when it is an image already or is being looked into.
+    Raises InvalidFields, and Conflict when it is an image already or is being inspected.
     """
     if not upload.is_open or (upload.state == UploadState.CHECKING and upload.claimed_by):
         raise Conflict(
@@ -194,12 +194,12 @@ def declare(upload: Upload, changes: dict[str, str], actor: str) -> Upload:
     events.record("upload.declared", actor=actor, subject=f"{upload.name} {upload.architecture}")
     db.session.commit()
     wake()
-    look_early(upload)
+    inspect_early(upload)
     return upload
 
 
 def _reader(upload: Upload) -> BlobReader:
-    """The bytes wherever they are: still an upload, or a blob already."""
+    """Open the bytes: still an upload, or a blob already."""
     try:
         return store().open_upload(upload.token)
     except BlobMissing:
@@ -212,7 +212,7 @@ def _pieces(reader: BlobReader) -> Iterator[bytes]:
     yield from reader.chunks()
 
 
-def _said(upload: Upload) -> Declared:
+def _declared(upload: Upload) -> Declared:
     return Declared.of(upload.name, upload.architecture, upload.ftype)
 
 

@@ -21,7 +21,7 @@ from webapp.services.system.wake import wake
 from webapp.services.uploads import fields, uploads
 
 URL, PATH = "url", "path"
-ORIGINS = (URL, PATH)  # of uploads whose bytes nobody sends
+ORIGINS = (URL, PATH)  # of uploads that the server fetches itself
 _PIECE = 1 << 20
 
 
@@ -57,12 +57,12 @@ def fetch(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> None:
 def _from_url(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> None:
     upload_id, digest, size, url = upload.id, upload.sha256, upload.size, upload.place
     reserving.reserve_one(digest, size)
-    told = 0
+    saved = 0
 
     def on_bytes(received: int) -> None:
-        nonlocal told
-        if abs(received - told) >= 16 * _PIECE or received == size:
-            told = received
+        nonlocal saved
+        if abs(received - saved) >= 16 * _PIECE or received == size:
+            saved = received
             _note(upload_id, owner, received)
 
     db.session.commit()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What somebody says about an upload, field by field, before and after it was understood."""
+"""What is declared about an upload, field by field, before and after validation."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 @dataclass(frozen=True)
 class Declared:
-    """What somebody says about a file before it comes; texts as they were typed.
+    """What is declared about a file before it arrives; texts as they were typed.
 
-    is_checked_first: look into it before it is published (the 2.0 protocol wants
-    its answer at once; it is looked into afterwards).
+    is_checked_first: inspect it before it is published (the 2.0 protocol wants
+    its answer at once, so such an upload is inspected afterwards).
     """
 
     name: str
@@ -90,7 +90,7 @@ def _size(value: str | int) -> int:
 
 
 def read_sha256(text: str) -> str:
-    """64 hex digits in lower case, "" when not said. Raises InvalidFields."""
+    """64 hex digits in lower case, "" when not given. Raises InvalidFields."""
     text = text.strip()
     if text and not _SHA256.fullmatch(text):
         raise InvalidFields(

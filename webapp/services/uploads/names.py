@@ -41,7 +41,7 @@ FILETYPES = {
 }
 WORDS = {ftype: word for word, (ftype, _) in FILETYPES.items()}
 FILENAMES = dict(FILETYPES.values())
-MAX_A_DAY = 999  # more would not sort any more
+MAX_A_DAY = 999  # names with more digits would sort wrongly
 _VERSION = re.compile(r"(\d{8})(?:\.(\d{1,8}))?(?:~.*)?", re.ASCII)  # day, number
 
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,99}", re.ASCII)
@@ -66,7 +66,7 @@ class _Refused(Exception):
 
 
 def read_name(text: str, offered: Collection[tuple[str, str]]) -> ImageName:
-    """Take a name apart. ``custom/`` in front says nothing and goes.
+    """Take a name apart. A leading ``custom/`` means nothing and is removed.
 
     offered: (os, release) of everything that the sources offer; those names are theirs.
     Raises InvalidFields on ``name``.
@@ -123,7 +123,7 @@ def read_architecture(text: str, known: Iterable[str]) -> str:
 
 
 def read_filetype(word: str) -> str:
-    """The stored file type; tgz when nothing is said. Raises InvalidFields."""
+    """The stored file type; tgz by default. Raises InvalidFields."""
     word = word.strip() or "tgz"
     if word in FILETYPES:
         return FILETYPES[word][0]
@@ -141,7 +141,7 @@ def read_filetype(word: str) -> str:
 
 
 def read_base_image(text: str) -> str:
-    """``os/release`` that a custom image was made of, "" when not said. Raises InvalidFields."""
+    """``os/release`` that a custom image was made of, "" when not given. Raises InvalidFields."""
     text = text.strip()
     os, slash, release = text.partition("/")
     if text and (not slash or os not in SYSTEMS or not _PART.fullmatch(release)):
@@ -150,7 +150,7 @@ def read_base_image(text: str) -> str:
 
 
 def read_title(text: str) -> str:
-    """A line for people. Raises InvalidFields."""
+    """A line of text for users. Raises InvalidFields."""
     text = text.strip()
     if len(text) > 200 or not text.isprintable():
         raise InvalidFields({"title": ["Enter a single line of up to 200 characters."]})

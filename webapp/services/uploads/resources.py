@@ -15,7 +15,7 @@ from webapp.services.uploads import names
 
 
 def resource_of(upload: Upload) -> BootResource:
-    """The boot resource of an upload, made anew when it was deleted. The caller commits."""
+    """The boot resource of an upload, made again if it was deleted. The caller commits."""
     os, slash, release = upload.name.partition("/")
     name = names.ImageName(os, release) if slash else names.ImageName("", os)
     return resource_named(name, upload.architecture)
@@ -44,7 +44,7 @@ def resource_named(name: names.ImageName, architecture: str) -> BootResource:
 
 
 def _make(name: names.ImageName, architecture: str) -> None:
-    """Make the row, unless somebody else does so just now."""
+    """Make the row, unless another request just did."""
     arch, _, subarch = architecture.partition("/")
     statements.execute(
         statements.insert_new(BootResource).values(

@@ -3,7 +3,7 @@
 
 The newer request notes that it wants the upload; the older one, in whatever process,
 sees that within a second in which nothing comes, keeps what it has and lets go. One that
-still receives bytes goes on, and the newer one is told that the upload is busy.
+still receives bytes continues, and the newer one gets the answer that the upload is busy.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def receiver(upload: Upload) -> BlobReceiver:
 
 
 def watch(upload: Upload) -> Callable[[], bool]:
-    """Tells whether another request wants the upload, compared with now."""
+    """Checks whether another request wants the upload, compared with now."""
     upload_id, before = upload.id, upload.touched_at
 
     def is_wanted() -> bool:

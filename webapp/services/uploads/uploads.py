@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Take in what people upload: whatever way it comes, one row and one token in the store.
+"""Receive what users upload: whatever way it comes, one row and one token in the store.
 
 How far an upload is, ``Upload.received`` says; bytes beyond it were never
 confirmed and are taken back by the next request. When the last byte is there,
@@ -46,7 +46,7 @@ class UploadProblem(Problem):
 
 
 class WrongOffset(UploadProblem):
-    """The bytes do not go on where the last ones ended; ``received`` says where that is."""
+    """The bytes don't continue where the last ones ended; that is ``received``."""
 
     code = "upload-offset"
 
@@ -135,7 +135,7 @@ def append(
 
     offset: where the client thinks it is, None when it does not say. length: bytes
     that it announced. is_all_or_nothing: a request that ends too early counts for
-    nothing; else what came of it is kept. check: looks at the bytes once they are
+    nothing; else what came of it is kept. check: inspects the bytes once they are
     there and raises when they are not those that were sent. state: the one in which the
     upload waits for these bytes; it stays until the last one is there.
 
@@ -190,7 +190,7 @@ def is_known(upload: Upload) -> bool:
 
 
 def note_known(upload: Upload) -> None:
-    """Nothing has to be sent; what came so far is forgotten, and the rest is looked into."""
+    """Nothing has to be sent; what came so far is dropped, and the known bytes are inspected."""
     old = upload.token
     upload.token = secrets.token_hex(32)  # a request that is under way writes to the old one
     upload.received, upload.state = upload.size, UploadState.CHECKING
@@ -232,7 +232,7 @@ def drop(upload: Upload, actor: str) -> None:
 
 
 def expire() -> int:
-    """Drop uploads that nobody went on with, and bytes that no upload names; returns how many."""
+    """Drop abandoned uploads, and bytes that no upload names; returns how many."""
     cutoff = utcnow() - timedelta(days=settings().upload_days)
     old = db.session.scalars(
         select(Upload).where(
@@ -253,7 +253,7 @@ def expire() -> int:
 
 
 def expires_at(upload: Upload) -> datetime:
-    """When an upload is dropped if nobody goes on with it."""
+    """When an upload is dropped if it isn't continued."""
     return upload.touched_at + timedelta(days=settings().upload_days)
 
 
@@ -268,7 +268,7 @@ def _take(receiver: BlobReceiver, pieces: Iterable[bytes], size: int) -> None:
 
 
 def _settle(held: tuple[int, str, str], receiver: BlobReceiver, size: int) -> None:
-    """Confirm what came, unless the upload was ended or begun anew meanwhile.
+    """Confirm what came, unless the upload was ended or restarted meanwhile.
 
     held: id, token and state of the upload when its bytes were locked.
     """

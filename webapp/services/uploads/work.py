@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the worker does with uploads: get those that are named by address or path, finish all."""
+"""What the worker does with uploads: fetch those given by URL or path, finish all."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from webapp.services.system import statements
 from webapp.services.uploads import checking, converting, fetching, finishing, uploads
 
 LEASE = timedelta(seconds=60)
-# Whoever sent the last byte of a 2.0 upload finishes it; who does not come back by then is dead.
+# The request that sent the last byte of a 2.0 upload finishes it; after this time it is dead.
 PATIENCE = timedelta(seconds=60)
-# What another try would not change.
+# Problems that trying again doesn't solve.
 _FINAL = {
     "address-refused",
     "http-html",
@@ -50,7 +50,7 @@ def work(owner: str, is_leaving: Callable[[], bool]) -> None:
             checking.release(upload_id, owner)
             return
     if not is_leaving():
-        _look_back(is_leaving)
+        _inspect_published(is_leaving)
 
 
 def _claim(owner: str) -> Upload | None:
@@ -84,12 +84,12 @@ def _work_on(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> None
     except Problem as problem:
         db.session.rollback()
         log.warning("an upload could not be finished", upload=upload_id, problem=str(problem))
-        _give_back(upload_id, problem)
+        _note_problem(upload_id, problem)
 
 
 def _check(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> None:
     if upload.is_checked_first:
-        report = checking.look(upload, owner, is_leaving)
+        report = checking.inspect_fully(upload, owner, is_leaving)
         if report.verdict == "reject":
             checking.reject(upload.id, report)
             return
@@ -102,8 +102,8 @@ def _check(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> None:
     finishing.finish(upload)
 
 
-def _look_back(is_leaving: Callable[[], bool]) -> None:
-    """Uploads of the 2.0 API are looked into when they are images already: as warnings."""
+def _inspect_published(is_leaving: Callable[[], bool]) -> None:
+    """Inspect an upload of the 2.0 API after it was published; its findings are warnings."""
     row = db.session.scalar(
         select(Upload)
         .where(
@@ -118,21 +118,21 @@ def _look_back(is_leaving: Callable[[], bool]) -> None:
         db.session.rollback()
         return
     try:
-        checking.look_back(row, is_leaving)
+        checking.inspect_afterwards(row, is_leaving)
     except checking.Interrupted:
         db.session.rollback()
 
 
-def _give_back(upload_id: int, problem: Problem) -> None:
-    """Note why. What can be had again is tried after the lease; a wrong file or address is not."""
+def _note_problem(upload_id: int, problem: Problem) -> None:
+    """Record the problem. After the lease it's tried again, unless the file or URL is wrong."""
     try:
         upload = uploads.find(upload_id)
     except NotFound:
-        return  # dropped meanwhile
+        return  # deleted meanwhile
     is_sent = upload.origin not in fetching.ORIGINS
     upload.problem, upload.claimed_at = problem.as_dict(), utcnow()
     if upload.state == UploadState.RECEIVING and is_sent:
-        upload.claimed_by = ""  # whoever sent it sends it again
+        upload.claimed_by = ""  # the client sends it again
     elif upload.state == UploadState.RECEIVING or problem.code in _FINAL:
         upload.state, upload.claimed_by = UploadState.FAILED, ""
         upload.finished_at = utcnow()
