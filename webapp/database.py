@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the region's database is opened and brought to its newest shape."""
+"""How the region's database is opened and migrated to the latest schema."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _settings = table("setting", column("key"), column("value", JSON))
 
 
 class DatabaseProblem(Problem):
-    """The database is not there, or not of the shape that this code needs."""
+    """The database is not there, or its schema is not the one that this code needs."""
 
     code = "database"
 
@@ -183,7 +183,7 @@ def knows(revision: str) -> bool:
 
 
 def check_revision(engine: Engine) -> None:
-    """Refuse to work on a database of another shape.
+    """Refuse to work on a database with another schema.
 
     Raises DatabaseProblem that names the command, or the version of Slipway, to fix it.
     """

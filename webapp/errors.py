@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one shape of every error, and the one table of what each means to a client.
+"""The one structure of every error, and the one table of what each means to a client.
 
-docs/problems.md shows the table to people; a test keeps both together, and
+docs/problems.md shows the table to users; a test keeps both together, and
 finds every code that is raised in it.
 """
 

@@ -31,14 +31,14 @@ class Databases(Protocol):
         """The address of a database without tables."""
 
     def migrated(self) -> str:
-        """The address of a database of the newest shape, as after ``slipway db upgrade``."""
+        """The URL of a database with the latest schema, as after ``slipway db upgrade``."""
 
     def drop(self, url: str) -> None:
         """Remove what one of the two made."""
 
 
 def migrate(url: str, data_dir: Path) -> None:
-    """Bring a database to its newest shape through the app itself."""
+    """Migrate a database to the latest schema through the app itself."""
     from webapp import create_app, database
     from webapp.config import Settings
     from webapp.extensions import db

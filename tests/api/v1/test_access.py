@@ -218,9 +218,9 @@ def test_the_document_lists_every_endpoint_and_is_valid(app: Flask) -> None:
         for operation in path.values()
     }
     assert listed == {endpoint.name for endpoint in ENDPOINTS}
-    shapes = {e.answer for e in ENDPOINTS} | {e.body for e in ENDPOINTS} - {None}
-    names = [shape.__name__ for shape in shapes if shape]
-    assert len(names) == len(set(names)), "two shapes of one name: one would hide the other"
+    schemas = {e.answer for e in ENDPOINTS} | {e.body for e in ENDPOINTS} - {None}
+    names = [schema.__name__ for schema in schemas if schema]
+    assert len(names) == len(set(names)), "two schemas with one name: one would hide the other"
     for path in document["paths"].values():
         for operation in path.values():
             assert operation["summary"]

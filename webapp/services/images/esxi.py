@@ -28,7 +28,7 @@ class EsxiVersion:
 
     @property
     def words(self) -> str:
-        """Name and build, as the disk itself says."""
+        """Name and build, as the disk itself states."""
         esxi = self.report.get("esxi") or {}
         version, build = esxi.get("version"), esxi.get("build")
         if not version:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stored images as people see them: one row per image, however many kernels it has.
+"""Stored images as users see them: one row per image, however many kernels it has.
 
 An image is every boot resource with the same name and main architecture
 (rule: one-image-many-kernels). A status always has a cause and, unless all is
@@ -281,7 +281,7 @@ def _selected_image(box: Box, verdict: Verdict) -> Image:
 
 
 def _ordered(images: Iterable[Image], picture: Picture) -> list[Image]:
-    """As the page offers them; after the others of their system those that nobody offers."""
+    """As the page offers them; those that no source offers come last within their system."""
     places = {f"{rel.os}/{rel.release}": place for place, rel in enumerate(picture.releases)}
 
     def key(image: Image) -> tuple[object, ...]:

@@ -84,7 +84,7 @@ class PublishedNames:
     until: datetime | None  # when the first replaced version's grace time ends
 
     def locate(self, path: str) -> Located | None:
-        """Look a name up; nothing but a whole published name is ever found."""
+        """Find a name; only a whole published name matches."""
         folder, _, name = path.rpartition("/")
         files = self.folders.get(folder)
         return None if files is None else files.get(name)

@@ -29,7 +29,7 @@ from webapp.streams.mapping import Offer
 
 
 class BlobsVanished(Problem):
-    """Bytes that were whole a moment ago are not any more; the next run fetches them."""
+    """Files that were complete a moment ago are gone; the next run fetches them."""
 
     code = "blob-vanished"
 
@@ -113,7 +113,7 @@ def retire(resources: Sequence[tuple[int, Key, str]], *, actor: str) -> int:
 
 
 def mark_gone(resource_ids: Sequence[int]) -> None:
-    """Note since when sources do not offer images any more. The caller commits."""
+    """Record since when sources no longer offer images. The caller commits."""
     statements.execute(
         update(BootResource)
         .where(BootResource.id.in_(resource_ids), BootResource.gone_since.is_(None))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What deleting images would do, before anybody does it."""
+"""What deleting images would do, without doing it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class DeletePreview:
 
 
 def delete_preview(resource_ids: Collection[int]) -> DeletePreview:
-    """Look at images by the ids of their boot resources; reads only, a few queries in all."""
+    """Preview by the ids of boot resources; only reads, with a few queries in all."""
     named = select(ResourceFile.blob_id).join(ResourceSet, ResourceSet.id == ResourceFile.set_id)
     mine = named.where(ResourceSet.resource_id.in_(resource_ids))
     others = named.where(ResourceSet.resource_id.not_in(resource_ids))

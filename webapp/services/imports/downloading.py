@@ -201,7 +201,7 @@ def _removed(location: Location) -> Problem:
 
 
 def unexpected(error: Exception, where: str) -> Problem:
-    """A defect of ours, in the shape that people get to read."""
+    """A defect of ours, as a problem that users can read."""
     return Problem(
         f"Unexpected error: {type(error).__name__}.",
         code="internal",

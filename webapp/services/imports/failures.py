@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes wrong in a run: written at once, for people to see while it goes on."""
+"""What goes wrong in a run: saved at once, so that users see it during the run."""
 
 from __future__ import annotations
 

@@ -268,7 +268,7 @@ class Import:
                 self.failures.add(healing.problem_of(one), None, one.key, one.filename)
 
     def _remove(self, todo: ImportPlan) -> None:
-        """Take away what is not wanted any more, now that what is wanted is there."""
+        """Retire images that are no longer wanted, now that the wanted ones are stored."""
         retire = [one for one in todo.retire if not one.waits_for & self.failures.keys]
         if not retire and not todo.newly_gone:
             return

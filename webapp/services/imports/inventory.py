@@ -108,7 +108,7 @@ def stock(store: BlobStore) -> Stock:
         for row in db.session.execute(select(Blob.sha256, Blob.size, Blob.state))
     }
     for sha256, count in received.items():
-        # A partial is named by its digest alone; its size is whatever a stream says.
+        # A partial is named by its digest alone; its size is whatever a stream states.
         blobs.setdefault(sha256, StoredBlob(size=-1, is_ready=False, received=count))
     return Stock(resources, blobs, damaged())
 

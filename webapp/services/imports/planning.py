@@ -221,7 +221,7 @@ def _is_ready(blobs: Mapping[str, StoredBlob], sha256: str) -> bool:
     return sha256 in blobs and blobs[sha256].is_ready
 
 
-# -- what becomes of stored images that nobody offers for a selection
+# -- what happens to stored images that no source offers for a selection
 
 
 def _judge(

@@ -132,7 +132,7 @@ class PlannedBlob:
 
 @dataclass(frozen=True, slots=True)
 class Retirement:
-    """An image that nobody is to get any more, after ``waits_for`` has been published."""
+    """An image to stop serving once ``waits_for`` has been published."""
 
     resource_id: int
     key: Key

@@ -112,7 +112,7 @@ class Reporter:
         self._lock = threading.Lock()
         self._phase = before.phase
         self._transfers: dict[str, Transfer] = {}
-        # A run that is resumed goes on from what its first worker reported.
+        # A resumed run continues from what its first worker reported.
         self._total, self._done = before.bytes_total, before.bytes_done
         self._is_abandoned = False
         self._speed = Speed()
@@ -144,7 +144,7 @@ class Reporter:
         )
 
     def abandon(self) -> None:
-        """Have the downloads leave off, since nobody takes their results any more."""
+        """Stop the downloads, since their results are no longer used."""
         self._is_abandoned = True
 
     def enter(self, phase: str) -> None:
@@ -202,7 +202,7 @@ class Reporter:
             dirty = [t for t in self._transfers.values() if t.is_dirty]
             rows = [transfer.as_row() for transfer in dirty]
             for transfer in dirty:
-                # One that moved is looked at again, for its speed to fall when it stalls.
+                # A file that moved is checked again, so that its speed falls when it stalls.
                 transfer.is_dirty = transfer.state == TransferState.DOWNLOADING and not is_last
             done = sum(t.done for t in self._transfers.values() if t.is_counted)
             self._done = min(self._total, max(self._done, done))

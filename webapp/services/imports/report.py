@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An import run as people read it: image by image, file by file, with what failed."""
+"""An import run as users read it: image by image, file by file, with what failed."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from webapp.services.sources import catalogue
 
 @dataclass(frozen=True)
 class FileProgress:
-    """One file; ``kernel`` tells the kernels of an image apart, "" where there is one."""
+    """One file; ``kernel`` distinguishes the kernels of an image, "" where there is one."""
 
     transfer: FileTransfer
     kernel: str
 
     @property
     def left_s(self) -> int | None:
-        """Seconds until it is there, None while nobody can tell."""
+        """Seconds until it is complete, None while unknown."""
         speed = self.transfer.bytes_per_s
         if self.transfer.state != TransferState.DOWNLOADING or not speed:
             return None
@@ -62,7 +62,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class RunReport:
-    """A run with everything of it; ``left_s`` is None while nobody can tell."""
+    """A run with all its details; ``left_s`` is None while unknown."""
 
     run: ImportRun
     images: tuple[ImageProgress, ...]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Import runs: start, claim, renew, stop, end. The row is the truth.
 
-Every change of state is one conditional UPDATE whose row count is looked at,
+Every change of state is one conditional UPDATE whose row count is checked,
 and the partial unique indexes of the table make a second queued or running row
 impossible. So any number of workers, pages and scripts may call this at once,
 and any of them may die between two calls.
@@ -131,7 +131,7 @@ def is_importing() -> bool:
 def stop(requested_by: str) -> ImportRun | None:
     """Stop what is queued at once and what runs within a second or two; None when nothing is.
 
-    A run whose worker died is ended here, since nobody else would hear of it.
+    A run whose worker died is ended here, since no worker would end it.
     """
     run = current()
     if run is None:
@@ -189,7 +189,7 @@ def claim(owner: str) -> ImportRun | None:
         run_id = statements.execute(
             taking.values(**lease).returning(ImportRun.id)
         ).scalar_one_or_none()
-    except IntegrityError:  # somebody's run became the running one in this instant
+    except IntegrityError:  # another run started at the same moment
         db.session.rollback()
         return None
     if run_id is not None and held is not None:
@@ -199,7 +199,7 @@ def claim(owner: str) -> ImportRun | None:
 
 
 def heartbeat(run_id: int, owner: str, progress: RunProgress) -> Pulse:
-    """Renew the lease and save progress in one transaction; says whether to go on."""
+    """Renew the lease and save progress in one transaction; returns whether to continue."""
     is_cancelled = statements.execute(
         update(ImportRun)
         .where(*_owned_by(run_id, owner))
@@ -283,7 +283,7 @@ def finish(run_id: int, owner: str, ending: Ending) -> bool:
 
 
 def release(run_id: int, owner: str) -> None:
-    """Hand a run back unfinished, so that the next worker goes on with it at once."""
+    """Hand a run back unfinished, so that the next worker continues it at once."""
     statements.execute(
         update(ImportRun).where(*_owned_by(run_id, owner)).values(lease_owner="", lease_until=now())
     )

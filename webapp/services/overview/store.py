@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers about the store and the settings of the start, as scripts and people read them."""
+"""Numbers about the store and the settings of the start, as scripts and users read them."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class Box:
 class Release:
     """One release of an operating system with its boxes by architecture.
 
-    name: the title without the system's name, such as ``24.04 LTS``.
+    name: the title without the system's name, e.g. ``24.04 LTS``.
     """
 
     os: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What somebody says about a boot source, tested before it is believed or saved."""
+"""A draft of a boot source, tested before it is trusted or saved."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_CONFIRMED = 1000
 
 @dataclass(frozen=True)
 class SourceDraft:
-    """What a person or a script says about a source; ``auth_secret`` is in clear here."""
+    """What a user or a script enters for a source; ``auth_secret`` is in clear text here."""
 
     url: str
     name: str = ""
@@ -142,7 +142,7 @@ def missing_keyring(path: str) -> KeyringProblem:
 
 
 def grouped(fingerprint: str) -> str:
-    """A fingerprint in groups of four, as people compare it."""
+    """A fingerprint in groups of four, for comparing it by eye."""
     return " ".join(fingerprint[i : i + 4] for i in range(0, len(fingerprint), 4))
 
 

@@ -36,7 +36,7 @@ class SourceHealth:
 
     @property
     def text(self) -> str:
-        """The state in a word, for people."""
+        """The state in a word, for users."""
         return "OK" if self.state == SourceState.OK else self.state.capitalize()
 
     @property

@@ -76,7 +76,7 @@ def refresh_all(is_stopped: Callable[[], bool]) -> list[RefreshOutcome]:
 
 
 def refresh_unread(is_stopped: Callable[[], bool] | None = None) -> int:
-    """Read sources that nobody read since they were added or changed; returns how many."""
+    """Read sources that weren't read since they were added or changed; returns how many."""
     unread = db.session.scalars(
         select(BootSource).where(BootSource.checked_at.is_(None), BootSource.is_enabled)
     ).all()
@@ -86,7 +86,7 @@ def refresh_unread(is_stopped: Callable[[], bool] | None = None) -> int:
 
 
 def mark_unread(source: BootSource) -> None:
-    """Have the worker read the source at its next look."""
+    """Have the worker read the source at its next check."""
     _write_health(source.id, {"checked_at": None})
     db.session.commit()
     wake()

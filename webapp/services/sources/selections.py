@@ -62,7 +62,7 @@ def add(source: BootSource, wanted: Wanted, actor: str) -> BootSourceSelection:
 
 
 def change(selection: BootSourceSelection, wanted: Wanted, actor: str) -> BootSourceSelection:
-    """Replace what a selection says."""
+    """Replace the filters of a selection."""
     _check(selection.source, wanted, selection.id)
     _apply(selection, wanted)
     events.record(
@@ -140,7 +140,7 @@ def _wait_for_others() -> None:
     first = select(func.min(BootSource.id)).scalar_subquery()
     as_it_is = {"updated_at": BootSource.updated_at}
     statements.execute(update(BootSource).where(BootSource.id == first).values(as_it_is))
-    db.session.expire_all()  # what was read before may not be so any more
+    db.session.expire_all()  # what was read before may have changed
 
 
 def offers_of(source_id: int) -> list[Offer]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happened, by whom, to what: one row each, for people to read later."""
+"""The event log: what happened, who did it, and to what; one row per event."""
 
 from __future__ import annotations
 

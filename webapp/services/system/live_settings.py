@@ -54,7 +54,7 @@ def _word(value: str) -> str:
 
 @dataclass(frozen=True)
 class Known:
-    """A setting: what it does, its value when nobody set it, and how text becomes one."""
+    """A setting: what it does, its default, and how text becomes one."""
 
     help: str
     default: bool | str
@@ -85,7 +85,7 @@ def read_all() -> dict[str, bool | str]:
 
 
 def change(name: str, value: str, actor: str) -> None:
-    """Set one; what runs already goes on as it began. Raises InvalidFields."""
+    """Set one; what already runs continues as it began. Raises InvalidFields."""
     change_all({name: value}, actor)
 
 
@@ -94,9 +94,9 @@ def change_all(values: Mapping[str, str], actor: str) -> None:
     new = {name: KNOWN[_checked(name)].parse(value) for name, value in values.items()}
     for name, value in new.items():
         db.session.merge(Setting(key=name, value=value))
-        # A proxy's address may hold a password: the event says only that it changed.
-        told = {} if name == HTTP_PROXY else {"value": value}
-        events.record("setting.changed", actor=actor, subject=name, **told)
+        # A proxy's address may hold a password: the event records only that it changed.
+        details = {} if name == HTTP_PROXY else {"value": value}
+        events.record("setting.changed", actor=actor, subject=name, **details)
     db.session.commit()
     wake()
 
@@ -130,7 +130,7 @@ def is_auto_import() -> bool:
 
 
 def set_auto_import(is_on: bool, actor: str) -> None:
-    """Turn the schedule on or off; what runs already goes on."""
+    """Turn the schedule on or off; running imports continue."""
     change(AUTO_IMPORT, str(is_on), actor)
 
 

@@ -64,9 +64,9 @@ def inspect_early(upload: Upload) -> None:
 
 
 def inspect_fully(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> Report:
-    """Look at every byte, with progress in the row; its lease is renewed meanwhile.
+    """Inspect every byte, save progress in the row and renew the lease meanwhile.
 
-    Raises Interrupted when saved_at to leave, Conflict when the upload is somebody else's now.
+    Raises Interrupted when the worker is stopping, Conflict when another one has the upload.
     """
     upload_id, declared = upload.id, _declared(upload)
     saved_at = time.monotonic()
@@ -105,9 +105,9 @@ def convert(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> bool:
 
 
 def inspect_afterwards(upload: Upload, is_leaving: Callable[[], bool]) -> None:
-    """Look at every byte of an upload that is an image already, and keep the report.
+    """Inspect every byte of an upload that is an image already, and save the report.
 
-    Raises Interrupted when saved_at to leave.
+    Raises Interrupted when the worker is stopping.
     """
 
     def on_progress(_done: int) -> None:
