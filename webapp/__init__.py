@@ -17,9 +17,9 @@ Plane = Literal["web", "rack", "local", "none"]
 def create_app(settings: Settings | None = None, plane: Plane = "web") -> Flask:
     """Build the app of one plane; the only place that wires parts together.
 
-    plane: ``web`` answers people and scripts, ``rack`` answers machines and
+    plane: ``web`` answers users and scripts, ``rack`` answers machines and
     nothing else, ``local`` answers the command line of this machine within its
-    process, ``none`` answers nobody (worker).
+    process, ``none`` answers no one (worker).
     Raises SettingsProblem, DatabaseProblem or StoreProblem in words when it cannot start.
     """
     from flask import Flask

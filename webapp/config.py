@@ -2,7 +2,7 @@
 """Settings: the one typed place for everything that must be known at start.
 
 Values come from ``SLIPWAY_*`` environment variables; a secret may also come
-from a file named by ``SLIPWAY_…_FILE``. What people change while the system
+from a file named by ``SLIPWAY_…_FILE``. What users change while the system
 runs lives in the database (models.events.Setting).
 """
 
@@ -288,7 +288,7 @@ class Settings:
 
     @property
     def is_https(self) -> bool:
-        """Whether people reach the pages over TLS."""
+        """Whether users reach the pages over TLS."""
         return self.public_url.startswith("https:")
 
 
@@ -365,7 +365,7 @@ def _kept_key(path: Path) -> str:
             file.flush()
             os.fsync(file.fileno())
         try:
-            os.link(fresh, path)  # fails when somebody else was first: theirs counts
+            os.link(fresh, path)  # fails when another process was first: its file counts
         except FileExistsError:
             pass
         finally:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turn what people bring into bytes machines can take, in a child process with few rights.
+"""Convert uploads into bytes that machines can boot, in a child process with few rights.
 
 ``run`` starts this module as a child: without network where the kernel allows it, with
 limits on memory, processor time, time and the size of what it writes. The child either

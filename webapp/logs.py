@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Log lines, as text for people or JSON for machines."""
+"""Log lines, as text for humans or JSON for machines."""
 
 from __future__ import annotations
 

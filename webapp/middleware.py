@@ -71,7 +71,7 @@ def register(app: Flask, settings: Settings) -> None:
     headers = {**HEADERS, **({"Strict-Transport-Security": HSTS} if settings.is_https else {})}
     _serve_static(app, headers)
     if settings.trusted_proxies:
-        # Not the host: nobody needs it from a header that browsers can set.
+        # Not the host: a header that browsers can set must not change it.
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app,
             x_for=settings.trusted_proxies,
@@ -118,7 +118,7 @@ def _configure(app: Flask, settings: Settings) -> None:
         PROVIDE_AUTOMATIC_OPTIONS=False,
         WTF_CSRF_CHECK_DEFAULT=False,  # protect_forms calls it in the right order
         WTF_CSRF_TIME_LIMIT=None,  # pages stay open; the token ends with the session
-        WTF_CSRF_SSL_STRICT=False,  # _refuse_foreign looks at Origin, also without TLS
+        WTF_CSRF_SSL_STRICT=False,  # _refuse_foreign checks Origin, also without TLS
     )
     # A redirect to the path with or without a slash would be built from the Host header.
     app.url_map.strict_slashes = False

@@ -55,7 +55,7 @@ _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052; how IPv6-only networks reach I
 
 
 def reach_of(address: IPv4Address | IPv6Address) -> Reach | None:
-    """Say how far inside an address is; None when nobody may connect to it."""
+    """How far inside the network an address is; None when connecting to it is forbidden."""
     if address.is_loopback and not getattr(address, "ipv4_mapped", None):
         return Reach.LOOPBACK
     if any(address in network for network in _NEVER if network.version == address.version):
@@ -121,7 +121,7 @@ class AddressRule:
         return reach
 
     def check_host(self, host: str, port: int, *, limit: Reach | None, where: str) -> Reach:
-        """Do what can be done without a look-up, for a host that a proxy connects to.
+        """Check what can be checked without a DNS lookup, for a host that a proxy connects to.
 
         A name counts as public, ``localhost`` as loopback.
         """

@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 class Fetcher:
     """Fetches over one route within limits; threads may share it.
 
-    on_wait: told before each pause between two tries (seconds, why).
+    on_wait: called before each pause between two tries (seconds, why).
     is_stopped: asked a few times a second by every request.
     deny_networks: never connected to, not even when an administrator typed it.
     own_ports: our own listeners; no redirect may lead to them on this machine.
@@ -83,8 +83,8 @@ class Fetcher:
         open_writer: ``lambda: store.writer(sha256, size)``; called again when the
         file has to start over, since a discarded writer is closed. The writer is
         always closed at the end; its partial stays unless the bytes were wrong.
-        on_bytes: told how many bytes of the file are there (falls to 0 when the
-        file starts over). on_retry: told why before each further try.
+        on_bytes: gets how many bytes of the file are there (falls to 0 when the
+        file starts over). on_retry: gets the reason before each retry.
         Raises FetchProblem (Stopped when asked to stop) and the store's problems.
         """
         mine = is_stopped or (lambda: False)
@@ -164,7 +164,7 @@ class Fetcher:
             if problem.is_temporary:
                 raise problem
             answer.finish()
-            # The length of a compressed body says nothing about the file's.
+            # The length of a compressed body isn't the length of the file.
             return Head(answer.status, None if answer.is_gzipped else answer.length)
 
 

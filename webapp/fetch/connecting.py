@@ -23,7 +23,7 @@ def connect(host: str, port: int) -> tuple[socket.socket, str]:
     """Connect to a checked address of host; give the socket and the address.
 
     Every address that the name has must pass the rule, and exactly those are
-    tried: the name is not looked up again (DNS rebinding).
+    tried: the name is not resolved again (DNS rebinding).
     """
     exchange = current_exchange()
     found = _resolve(host, port, exchange)
@@ -76,7 +76,7 @@ def _connect_within(sock: socket.socket, address: Any, exchange: Exchange) -> No
 
 
 def _resolve(host: str, port: int, exchange: Exchange) -> list[tuple[int, Any]]:
-    """Look a name up, within ``connect_s``."""
+    """Resolve a name, within ``connect_s``."""
     literal = written_address(host)
     if literal is not None:
         return _lookup(str(literal), port)

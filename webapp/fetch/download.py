@@ -131,7 +131,7 @@ class Download:
     def _accept(self, answer: Answer) -> None:
         """Decide whether the answer's body is what we want next. Raises FetchProblem.
 
-        Nothing that is there is given up before the answer looks like the file.
+        Keeps the bytes that are there until the answer is plausible as the file.
         """
         offset = self._writer.offset
         rest = self._size - offset
@@ -172,7 +172,7 @@ class Download:
             raise self._no_resume(answer, "the same ETag as before", "another one")
 
     def _check_end(self, answer: Answer) -> None:
-        """The server says that our offset is beyond the file's end."""
+        """The server reports that our offset is beyond the file's end."""
         text = answer.headers.get("Content-Range", "").strip()
         match = re.fullmatch(r"bytes \*/([0-9]{1,18})", text)
         if match and int(match[1]) != self._size:

@@ -27,7 +27,7 @@ class Answer:
     """An answer whose body is still to be read; a context manager that closes it.
 
     length: of the body as declared, None when it is not. where: the URL it came
-    from as people may read it. is_gzipped: the server says that the body is
+    from as users may see it. is_gzipped: the server states that the body is
     compressed, though it was asked not to. That's how some serve ``x.gz`` itself.
     """
 
@@ -120,7 +120,7 @@ class Requester:
                     *_host(url), limit=exchange.limit, where=exchange.where
                 )
             exchange.deadline = deadline or time.monotonic() + self.limits.read_s
-            # Once a redirect led to another origin, credentials are not sent any more.
+            # Once a redirect led to another origin, credentials are no longer sent.
             is_home = is_home and _origin(url) == home
             answer = self._send(exchange, method, url, headers or {}, is_home)
             if answer.status not in REDIRECTS:
@@ -223,7 +223,7 @@ def _bad_redirect(where: str, got: str) -> FetchProblem:
 
 
 def _plain(answer: Answer) -> Answer:
-    """Refuse codings that nobody asked for, apart from gzip, which the reader deals with."""
+    """Refuse codings that were not requested, apart from gzip, which the reader handles."""
     coding = _coding(answer.headers)
     transfer = answer.headers.get("Transfer-Encoding", "chunked").strip().lower()
     if (coding in ("", "identity") or answer.is_gzipped) and transfer == "chunked":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a fetch is told, what it gives back and what can go wrong."""
+"""What a fetch takes, what it returns and what can go wrong."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class NotModified:
 
 @dataclass(frozen=True)
 class Head:
-    """What a server says about a file without sending it; size is None when it does not say."""
+    """What a server states about a file without sending it; size is None if not stated."""
 
     status: int
     size: int | None

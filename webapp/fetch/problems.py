@@ -37,7 +37,7 @@ _NEXT_STEPS = {
 
 
 def shown(url: str) -> str:
-    """Give the URL as people may read it: without user, password, query and fragment."""
+    """The URL as users may see it: without user, password, query and fragment."""
     try:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]

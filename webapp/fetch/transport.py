@@ -100,7 +100,7 @@ class _Session(requests.Session):
     """A session that follows nothing, and reads the CAs when it first needs them.
 
     requests reads the whole body of a redirect to prepare the next request,
-    even when it is told not to follow; a stranger's body may have no end.
+    even when it must not follow; the body may be endless.
     """
 
     def __init__(self, route: Route) -> None:

@@ -73,7 +73,7 @@ class Exchange:
             raise self.timeout("The server took too long to respond.")
 
     def silent(self, seconds: float) -> None:
-        """Judge a silence that is still going on."""
+        """Judge a silence that hasn't ended."""
         self.tick()
         if seconds >= self.limits.read_s:
             raise self.timeout(f"The server sent nothing for {self.limits.read_s:g} seconds.")

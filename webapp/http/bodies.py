@@ -61,7 +61,7 @@ class Incoming:
             return
 
     def _chunked(self) -> Iterator[bytes]:
-        # Without a maximum werkzeug gives nothing, unless the server says that the stream ends.
+        # Without a maximum werkzeug gives nothing, unless the server states that the stream ends.
         self._request.max_content_length = MAX_INCOMING_BYTES
         try:
             while piece := self._request.stream.read(PIECE):

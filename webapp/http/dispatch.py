@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The steps every API call goes through, whichever dialect it's written in.
 
-A dialect says how its clients authenticate, how their arguments are read, and
+A dialect defines how its clients authenticate, how their arguments are read, and
 how results and problems are written. What a problem means as a status stands in
 ``errors.KINDS``.
 """

@@ -46,7 +46,7 @@ _FIELDS = ("name", "architecture", "filetype", "title", "base_image", "sha256", 
 def speak(app: Flask) -> None:
     """Have the app's tus addresses answer OPTIONS, and take methods that a proxy would refuse.
 
-    tus 1.0.0: OPTIONS tells what the server can do; ``X-HTTP-Method-Override`` on a
+    tus 1.0.0: OPTIONS lists what the server supports; ``X-HTTP-Method-Override`` on a
     POST counts as the method.
     """
     inner = app.wsgi_app
@@ -144,7 +144,7 @@ def decorate(response: Response) -> Response:
 
 
 def refuse(problem: Problem) -> Response:
-    """A problem for a client that only speaks tus: the status decides, the text is for people."""
+    """A problem for a client that only speaks tus: the status decides, the text is for users."""
     words = Response(str(problem), problem.kind.status, content_type="text/plain; charset=utf-8")
     return add_retry_after(decorate(words), problem)
 
@@ -221,7 +221,7 @@ def _demand_version(request: Request) -> None:
 
 
 def _metadata(header: str) -> dict[str, str]:
-    """``key base64,key base64``; keys that mean nothing here are let go by."""
+    """``key base64,key base64``; unknown keys are ignored."""
     metadata = dict.fromkeys(_FIELDS, "")
     if len(header) > _MAX_METADATA:
         raise InvalidFields({"Upload-Metadata": [f"Send at most {_MAX_METADATA} characters."]})

@@ -30,7 +30,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @dataclass(frozen=True)
 class FileStat:
-    """What tells a file that was not touched since it was hashed."""
+    """What identifies a file that was not changed since it was hashed."""
 
     size: int
     mtime_ns: int
@@ -103,7 +103,7 @@ class MirrorFolder:
             os.close(fd)
 
     def stat(self, path: str) -> FileStat | None:
-        """Look at a regular file; None when there is none.
+        """Stat a regular file; None when there is none.
 
         Raises MirrorProblem (mirror-folder) when a link or folder is in its place.
         """
@@ -223,7 +223,7 @@ class MirrorFolder:
 
     @contextmanager
     def reporting(self, path: str = "") -> Iterator[None]:
-        """Turn what the operating system says into a MirrorProblem."""
+        """Turn an error of the operating system into a MirrorProblem."""
         try:
             yield
         except OSError as error:

@@ -21,7 +21,7 @@ class MirrorProblem(Problem):
 
 @dataclass(frozen=True)
 class WantedFile:
-    """A file that the mirror shall hold; ``path`` is below its root."""
+    """A file that the mirror has to contain; ``path`` is below its root."""
 
     path: str
     size: int

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which files of a stream a mirror shall hold. Pure."""
+"""Which files of a stream a mirror contains. Pure."""
 
 from __future__ import annotations
 

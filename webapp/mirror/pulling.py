@@ -55,7 +55,7 @@ def pull(
     When this returns, every wanted file is there and verified, and the index that
     names them is in place. When it raises a Problem, the index and all that was
     whole before are still there, nothing unverified has a name in the tree, and
-    the next pull goes on where this one stopped.
+    the next pull continues where this one stopped.
     """
     source = StreamSource(normalise(url), keyring, frozenset(confirmed))
     with _owned(fetcher) as client:
@@ -207,7 +207,7 @@ class _Pull:
         return missing
 
     def _is_right(self, tree: MirrorFolder, file: WantedFile) -> bool:
-        """Whether a file is in its place; hashed unless it looks as when it was found right."""
+        """Whether a file is in its place; hashed unless its stat is unchanged."""
         found = tree.stat(file.path)
         if found is None or found.size != file.size:
             return False

@@ -26,7 +26,7 @@ TIMES = ("updated_at", "signed_at")
 
 @dataclass(frozen=True)
 class KnownFile:
-    """A file that was right when it looked like this."""
+    """A file that was right when it had this size and these times."""
 
     wanted: WantedFile
     stat: FileStat

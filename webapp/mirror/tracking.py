@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far a pull is, told by several threads."""
+"""How far a pull is, as several threads report it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from webapp.mirror.model import PullProgress, WantedFile
 
 
 class Tracker:
-    """Counts files and bytes and tells about each step, one at a time."""
+    """Counts files and bytes and reports each step, one at a time."""
 
-    def __init__(self, tell: Callable[[PullProgress], None] | None) -> None:
-        self._told = tell or (lambda progress: None)
+    def __init__(self, on_progress: Callable[[PullProgress], None] | None) -> None:
+        self._on_progress = on_progress or (lambda progress: None)
         self._lock = threading.Lock()
         self._offsets: dict[str, int] = {}
         self._files_done = 0
@@ -26,7 +26,7 @@ class Tracker:
         """One more file is in its place."""
         with self._lock:
             self._files_done += 1
-            self._tell(file.path)
+            self._report(file.path)
 
     def begin(self, file: WantedFile, offset: int) -> None:
         """A download begins at this offset; what is there did not come now."""
@@ -40,10 +40,10 @@ class Tracker:
             self._offsets[file.sha256] = offset
             # A file that starts over does not make the whole go back.
             self._bytes_done = max(self._bytes_done, sum(self._offsets.values()))
-            self._tell(file.path)
+            self._report(file.path)
 
-    def _tell(self, path: str) -> None:
-        self._told(
+    def _report(self, path: str) -> None:
+        self._on_progress(
             PullProgress(
                 self._files_done, self.files_total, self._bytes_done, self.bytes_total, path
             )

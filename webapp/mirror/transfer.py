@@ -25,7 +25,7 @@ MAX_FAILURES = 10  # files that may fail before the rest is not even tried
 class Transfer:
     """Downloads go through a store of their own, which resumes, verifies and syncs.
 
-    record: told of every file that is in its place, and how it looks there.
+    record: called for every file that is in its place, with its stat.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Transfer:
 
 
 def _incomplete(failures: Sequence[Problem], total: int) -> MirrorProblem:
-    """Not everything came; says why by the first of them."""
+    """Some files are missing; states the reason for the first of them."""
     first = failures[0]
     return MirrorProblem(
         f"{len(failures)} of {total} files failed, so the index wasn't changed. "

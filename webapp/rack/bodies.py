@@ -67,7 +67,7 @@ class FileBody:
     """``file[start:stop]`` as ``wsgi.file_wrapper`` takes it: sent by the kernel.
 
     gunicorn sends from the descriptor's position; ``socket.sendfile`` then
-    seeks to where it stopped, which tells how much went out even when the
+    seeks to where it stopped, which shows how much went out even when the
     client left. ``read`` is for a server that cannot send files.
     """
 

@@ -20,7 +20,7 @@ _Key = tuple[str, str, str, str, int]
 
 
 class Recorder:
-    """Takes note of fetches without making anybody wait.
+    """Records fetches without making clients wait.
 
     Equal answers to the same machine within a period become one event with
     their number and bytes, so that neither a client that reads in small ranges

@@ -2,7 +2,7 @@
 """The whole rack port as one WSGI callable: published files, and nothing else.
 
 Machines ask in storms, so a request is answered without building a Flask
-request: one look-up in the published map, one open file, one sendfile. No
+request: one lookup in the published map, one open file, one sendfile. No
 path of the file system is ever made from a URL.
 """
 
@@ -174,7 +174,7 @@ class Files:
     ) -> Iterable[bytes] | None:
         """Let nginx send the file, ranges included; None when that cannot be.
 
-        nginx does not know our ETag while it looks at If-Match, so those few
+        nginx does not know our ETag while it evaluates If-Match, so those few
         requests are answered by ourselves. The promised length stays in the
         header: a client that came here past nginx sees a cut body, not an empty file.
         """
@@ -197,7 +197,7 @@ class Files:
 
     def _record(self, kind: str, request: _Request, version: str, status: int, sent: int) -> None:
         name = request.name
-        if not name.isascii():  # as people write it, not as WSGI does
+        if not name.isascii():  # as users write it, not as WSGI does
             name = name.encode("latin-1").decode("utf-8", "replace")
         self.recorder.add(kind, request.actor, name, version, status, sent)
 

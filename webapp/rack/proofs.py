@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 class Proofs:
-    """Opens files for machines and tells the region about those that are bad."""
+    """Opens files for machines and reports bad ones to the region."""
 
     def __init__(self, store: BlobStore, engine: Engine) -> None:
         self._store = store

@@ -65,7 +65,7 @@ def digest(secret: str) -> str:
 def note(row: APIKey | APIToken) -> None:
     """Note the use of a key or token, at most once in USED_EVERY; commits.
 
-    Never fails: scripts may still read when nothing can be written any more.
+    Never fails: scripts may still read when nothing can be written.
     """
     now = utcnow()
     if row.used_at is not None and now - row.used_at <= USED_EVERY:

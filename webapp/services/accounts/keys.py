@@ -68,7 +68,7 @@ def create_login_key(user: User, program: str) -> str:
 
 
 def revoke_token(user: User, token: str) -> None:
-    """Delete the key of a user that has this token; raises NotFound for anybody else's."""
+    """Delete the key of a user that has this token; raises NotFound for another user's."""
     known = {key.token_key: key.id for key in of_user(user.id)}
     revoke_api_key(user, known.get(token, 0))
 

@@ -65,7 +65,7 @@ def is_common(password: str, name: str = "") -> bool:
     text = _YEAR.sub("2015", password[:72])  # the latest years that it takes for years end in 2019
     bare = _SIGNS.sub("", text)
     signs = len(text) - len(bare)
-    # It takes a sign between two words for any character; people use few of them.
+    # It counts a separator as any character, but few separators are in use.
     return _guesses(text, name) < MIN_GUESSES or (
         bool(signs and bare) and _guesses(bare, name) * 2 * 10**signs < MIN_GUESSES
     )
@@ -86,7 +86,7 @@ def hash_password(password: str) -> str:
 
 
 def verify(password: str, kept: str | None) -> bool:
-    """Check a guess against the kept hash; None (nobody has that name) costs the same."""
+    """Check a guess against the kept hash; None (an unknown name) costs the same."""
     is_possible = len(password) <= LONGEST
     try:
         with _AT_ONCE:

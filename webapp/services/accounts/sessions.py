@@ -33,7 +33,7 @@ SEEN_EVERY = timedelta(minutes=1)
 ACCOUNT_BUCKET = throttle.Bucket("account", capacity=8, refill_s=60)
 ADDRESS_BUCKET = throttle.Bucket("address", capacity=40, refill_s=10)
 # Guesses from many addresses share this one: 20 at once, then 12 an hour. Networks the
-# account has signed in from are exempt, so that nobody can lock its owner out there.
+# account has signed in from are exempt, so that an attacker can't lock its owner out there.
 EVERYWHERE_BUCKET = throttle.Bucket("everywhere", capacity=20, refill_s=300)
 
 log = structlog.get_logger(__name__)
@@ -85,7 +85,7 @@ def authenticate(username: str, password: str, *, address: str) -> User:
     if not passwords.verify(password, user.password_hash if user else None) or not (
         user and user.is_active
     ):
-        # A name that nobody has may be a password typed into the wrong field: not kept.
+        # An unknown name may be a password typed into the wrong field: not kept.
         events.record("user.sign_in_refused", actor=user.username if user else "", subject=address)
         db.session.commit()
         raise SignInProblem(
@@ -149,7 +149,7 @@ def open_session(user: User, *, address: str, user_agent: str) -> SignedIn:
 def find(token: str, *, is_person: bool = True) -> SignedIn | None:
     """The live session with this token; one query.
 
-    is_person: whether somebody did something; a page that asks for itself
+    is_person: whether the user did something; a page that polls
     again and again does not keep a session alive.
     """
     now = utcnow()
@@ -173,7 +173,7 @@ def _mark_seen(session_id: int, now: datetime) -> None:
         )
         db.session.commit()
     except SQLAlchemyError as error:
-        # A full disk must not keep people from reading the pages that tell them so.
+        # A full disk must not keep users from the pages that report it.
         db.session.rollback()
         log.warning("session not marked as seen", error=type(error).__name__)
 

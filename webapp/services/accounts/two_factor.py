@@ -32,7 +32,7 @@ RECOVERY_CODES = 10
 # 120 random bits: from 112 on a plain hash is enough (ASVS 5.0, 6.5.2).
 _RECOVERY_BYTES = 15
 
-# Counted for the account, whatever the address: only somebody who knows the password
+# Counted for the account, whatever the address: only a person who knows the password
 # gets here, and many addresses must not guess a code of six digits together.
 CODE_BUCKET = throttle.Bucket("second factor", capacity=8, refill_s=60)
 
@@ -112,7 +112,7 @@ def check(user: User, code: str, *, address: str) -> None:
 
 
 def refuse_password_alone(user: User) -> None:
-    """Raise SignInProblem for somebody whose password is only half of what is asked for."""
+    """Raise SignInProblem for a user who needs a code besides the password."""
     if is_on(user):
         db.session.commit()
         raise SignInProblem(
@@ -163,7 +163,7 @@ def renew_codes(me: SignedIn, code: str, address: str) -> list[str]:
 
 
 def turn_off(me: SignedIn, password: str, code: str, address: str) -> None:
-    """Ask for no codes any more, and end all other sessions.
+    """Turn codes off, and end all other sessions.
 
     Raises InvalidFields, Conflict or TooManyAttempts.
     """
@@ -175,11 +175,11 @@ def turn_off(me: SignedIn, password: str, code: str, address: str) -> None:
     db.session.commit()
 
 
-# -- for somebody who lost it
+# -- for users who lost it
 
 
 def reset(user: User, *, actor: str = "") -> bool:
-    """Remove somebody's second factor; False when there was none.
+    """Remove a user's second factor; False when there was none.
 
     Raises Conflict for one's own, which is turned off with a code.
     """
@@ -235,7 +235,7 @@ def _is_accepted(user_id: int, code: str, address: str) -> bool:
 
 
 def _locked(user_id: int) -> User:
-    """The user as it is now, for nobody else to change before the commit.
+    """The user's current row, locked until the commit.
 
     An UPDATE comes first, since it is what SQLite locks by.
     """
@@ -284,12 +284,12 @@ def _remove(user: User) -> None:
 
 
 def in_fours(text: str) -> list[str]:
-    """Cut a text into groups of four, which people read better."""
+    """Cut a text into groups of four, for easier reading."""
     return [text[start : start + 4] for start in range(0, len(text), 4)]
 
 
 def _plain(code: str) -> str:
-    """A code as people type and paste it, without spaces and hyphens."""
+    """A code as it was typed or pasted, without spaces and hyphens."""
     return "".join(code.split()).replace("-", "").lower()
 
 

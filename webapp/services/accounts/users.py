@@ -134,7 +134,7 @@ def change_own_password(me: sessions.SignedIn, current: str, password: str, addr
 
 
 def reset_password(me: sessions.SignedIn, user: User, password: str) -> None:
-    """Set somebody else's password; one's own needs the current one.
+    """Set another user's password; one's own needs the current one.
 
     Raises Conflict or InvalidFields.
     """
@@ -201,7 +201,7 @@ def _change(user: User, values: dict[str, Any], *, is_loss: bool) -> None:
 
 
 def ensure_setup_code() -> str | None:
-    """Make a new one-time code while nobody can sign in; None once somebody can.
+    """Make a new one-time code while no user can sign in; None otherwise.
 
     Only a hash is stored, so every start makes a new code and the old one is void.
     """
@@ -241,7 +241,7 @@ def create_first_administrator(code: str, name: str, password: str) -> User:
 
 
 def setup_problem() -> SetupProblem:
-    """What to tell somebody whose link is no use."""
+    """The problem for a user whose link doesn't work."""
     return SetupProblem(
         "This setup link is no longer valid.",
         expected="the link that Slipway printed at its last start",

@@ -19,7 +19,7 @@ OS = "esxi"
 
 @dataclass(frozen=True)
 class EsxiVersion:
-    """One version of an ESXi image. report: what looking into its file found, {} when unknown."""
+    """One version of an ESXi image. report: what inspecting its file found, {} if unknown."""
 
     set: ResourceSet
     is_current: bool
