@@ -155,7 +155,7 @@ def test_the_command_pulls_and_says_what_it_did(
     assert "Unchanged" in again.output
 
     fewer = run(*args, "--filter", "ftype=squashfs")
-    assert "Use --prune to remove" in fewer.output
+    assert "--prune removes them" in fewer.output
     pruned = run(*args, "--filter", "ftype=squashfs", "--prune")
     assert "Removed" in pruned.output
     assert set(tree_of(folder)) == {squashfs_of(upstream), *documents_of(upstream)}
