@@ -24,7 +24,7 @@ def image(region: Flask) -> None:
 def test_a_viewer_sees_what_is_stored_and_starts_nothing(viewer: Visitor) -> None:
     page = viewer.get("/storage/")
     assert "3 files" in page.text
-    assert "Every stored file was read and checked" in page.text
+    assert "All stored files are intact" in page.text
     assert "Check all files now" not in page.text
     assert viewer.post("/storage/check").status_code == 403
 

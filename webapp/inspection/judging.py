@@ -44,7 +44,7 @@ _OF_VMWARE = {"vmfs", "vmfsl", "vmkcore"}
 _RECOMPRESS = "Recompress it with gzip or xz."
 _LICENCE = (
     "Building custom Windows, RHEL and ESXi images requires Ubuntu Advantage (now Ubuntu Pro) and "
-    "a license from the vendor. Slipway doesn't check for either."
+    "a vendor licence. Slipway doesn't check for either."
 )
 _LEADING = re.compile(r"\d+(?:\.\d+)*")
 

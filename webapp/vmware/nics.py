@@ -31,7 +31,7 @@ class Nics:
         """Give the interfaces that nothing else identifies the NICs that are left, in order."""
         if self.is_assumed:
             if physical:
-                message = "The host's NICs aren't known, so they are counted from vmnic0."
+                message = "The host's NICs aren't known, so they're numbered from vmnic0."
                 fix = "Give the NICs: vmnic0=MAC."
                 self._find(NOTE, "nics", message, physical[0].place, "", fix)
             for link in physical:

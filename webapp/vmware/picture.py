@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape, quoteattr
 from webapp.vmware.planned import HostPlan
 
 _WIDTH, _ROW, _BOX, _TOP = 180, 64, 44, 40
-_COLUMNS = ("NICs", "vSwitches", "Portgroups", "VMkernel interfaces")
+_COLUMNS = ("NICs", "vSwitches", "Port groups", "VMkernel interfaces")
 _GAP = 70
 
 

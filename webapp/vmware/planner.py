@@ -163,8 +163,8 @@ class Planner:
         if mine and self._plan.is_promise and not is_left:
             where = " here" if self._nics.is_assumed else ""
             message = f"No interface{where} is left for virtual machines."
-            happens = "They can't use portgroups that have a VMkernel interface."
-            fix = "Leave a NIC or a bond without addresses, or add a portgroup to a vSwitch later."
+            happens = "They can't use port groups that have a VMkernel interface."
+            fix = "Leave a NIC or a bond without addresses, or add a port group to a vSwitch later."
             place = next(link.place for link in self._links.values() if link.subnets)
             self._find(NOTE, "virtual-machines", message, place, happens, fix)
 
@@ -324,7 +324,7 @@ class Planner:
 
     def _check_name(self, name: str, place: Place) -> None:
         if name in self._portgroups:
-            message = f"There are two portgroups {name[:60]!r}."
+            message = f"There are two port groups {name[:60]!r}."
             self._error("already", message, place, "Rename one of the interfaces.")
         elif len(name) > MAX_NAME or not name.isprintable() or set(name) & set("/\\%\"'`$;&|<> "):
             message = f"{name[:60]!r} can't be the name of a portgroup."

@@ -26,7 +26,7 @@ blueprint = Blueprint("users", __name__, url_prefix="/users")
 ROLES = (
     (Role.VIEWER, "Viewer: read-only"),
     (Role.OPERATOR, "Operator: can also select images and start or stop imports"),
-    (Role.ADMINISTRATOR, "Administrator: full access, including sources, deletion and users"),
+    (Role.ADMINISTRATOR, "Administrator: full access"),
 )
 ACTIVE = State(Severity.OK, "Active")
 DISABLED = State(Severity.OFF, "Disabled")
