@@ -260,7 +260,7 @@ def test_the_whole_journey_works_without_javascript(
         page.get_by_text("stored, will be deleted").wait_for()
         assert not box.is_checked()
         assert slipway.cli("status", "--json").count('"Synced"') >= 1
-        page.get_by_role("button", name="Update selection").click()
+        page.get_by_role("button", name="Confirm and update").click()
         page.get_by_text("Selection updated").wait_for()
 
         def is_gone() -> bool:
