@@ -36,7 +36,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> Guesses:
             return verify(kept, password)
 
     real = passwords._HASHER
-    passwords._nobody()
+    passwords._unknown_user_hash()
     monkeypatch.setattr(passwords, "_HASHER", Counting())
     return seen
 

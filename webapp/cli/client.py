@@ -102,7 +102,7 @@ class Remote:
                 data=body or None,
                 timeout=(CONNECT_S, ANSWER_S),
                 allow_redirects=False,
-                verify=self._cacert,  # None: as the environment says, else the usual CAs
+                verify=self._cacert,  # None: as the environment sets, else the usual CAs
             )
         except requests.exceptions.SSLError as error:
             raise _tls_problem(error, self._base) from None

@@ -32,7 +32,7 @@ class Row:
 
 
 class Table(MutableMapping[str, click.Command]):
-    """Commands by name, each imported when somebody asks for it; former spellings come last."""
+    """Commands by name, each imported on first use; former spellings come last."""
 
     def __init__(self, rows: tuple[Row, ...]) -> None:
         self._rows = {row.name: row for row in rows}

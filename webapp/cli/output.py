@@ -69,7 +69,7 @@ def error(text: str) -> None:
 
 
 def usage_error(problem: click.ClickException) -> None:
-    """What click says about a command line that it can't accept."""
+    """The error of click about a command line that it can't accept."""
     text = io.StringIO()
     problem.show(file=text)
     with suppress(OSError):

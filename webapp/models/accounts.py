@@ -21,7 +21,7 @@ class Role(enum.StrEnum):
 
 
 class User(Base):
-    """Somebody who signs in."""
+    """A user who can sign in."""
 
     __tablename__ = "user"
 

@@ -48,7 +48,7 @@ class BootSource(Base):
     updated_at: Mapped[datetime] = mapped_column(default=utcnow, onupdate=utcnow)
     checked_at: Mapped[datetime | None]  # last refresh that was tried
     refreshed_at: Mapped[datetime | None]  # last refresh that succeeded
-    index_updated_at: Mapped[datetime | None]  # what the index itself says
+    index_updated_at: Mapped[datetime | None]  # as the index itself states
     signed_at: Mapped[datetime | None]
     signer_fingerprint: Mapped[str] = mapped_column(default="")
     # Parts of the stream that aren't used, as streams.offers.Skipped.as_dict.

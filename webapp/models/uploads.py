@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images that come from people: one row for each upload, kept as its history."""
+"""Images that users upload: one row for each upload, kept as its history."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from webapp.models.base import Base, utcnow
 class UploadState(enum.StrEnum):
     """How far an upload is.
 
-    receiving: bytes are missing. fetching: the worker gets them from an address
-    or a path. checking: all are there and are being looked at. rejected: they are
-    not what was declared; another declaration may mend it. done: published.
+    receiving: bytes are missing. fetching: the worker fetches them from a URL
+    or a path. checking: all are there and are being inspected. rejected: they are
+    not what was declared; correcting the declaration may help. done: published.
     failed: they could not be fetched.
     """
 
@@ -71,7 +71,7 @@ class Upload(Base):
     version: Mapped[str] = mapped_column(default="")
     report: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     problem: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
-    checked: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes of the full look
+    checked: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes of the full inspection
     claimed_by: Mapped[str] = mapped_column(default="")
     claimed_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=utcnow)

@@ -157,7 +157,7 @@ def _import_planes() -> None:
 
 
 def _pause(children: list[Child], is_ready: bool) -> float:
-    """Seconds until somebody has to be looked at; a signal comes earlier by itself."""
+    """Seconds until a child has to be checked; a signal ends the wait earlier."""
     if not is_ready:
         return 0.03
     return min(child.seconds_to_start() for child in children)

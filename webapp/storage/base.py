@@ -4,7 +4,7 @@
 Blobs are named by their sha256 (64 lower-case hex digits) and never change.
 A blob is visible to ``stat``, ``open`` and ``digests`` only after ``commit``
 checked its size and hash and made it durable. Until then it is a partial: its
-``offset`` survives a close and a kill, and the next writer goes on from there.
+``offset`` survives a close and a kill, and the next writer continues from there.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class BlobWriter(Protocol):
     """Fills one blob; exactly one writer per digest exists at a time, over all processes.
 
     Leaving the ``with`` block without ``commit`` or ``discard`` keeps the partial.
-    After an error of ``write`` the writer is still in order: ``offset`` says
-    what is there, and the caller may go on from it, close or discard.
+    After an error of ``write`` the writer still works: ``offset`` is
+    what was stored, and the caller may continue from it, close or discard.
     """
 
     sha256: str
@@ -122,7 +122,7 @@ class BlobReceiver(Protocol):
         ...
 
     def settle(self) -> None:
-        """Let what is there survive a kill; it is not taken back any more."""
+        """Let what is there survive a kill; it can no longer be cut."""
         ...
 
     def digest(self) -> str:
@@ -199,7 +199,7 @@ class BlobStore(Protocol):
         """Start or resume a blob of exactly ``size`` bytes.
 
         A partial is hashed again from its start; one longer than ``size`` is
-        begun anew. Raises BlobBusy, StoreFull (before the first byte when it
+        discarded. Raises BlobBusy, StoreFull (before the first byte when it
         cannot fit), StoreUnusable.
         """
         ...
@@ -262,7 +262,7 @@ class BlobStore(Protocol):
     def check(self) -> None:
         """Prove that the store can be written: used at start.
 
-        Raises StoreUnusable with what is wrong and how to mend it, StoreFull.
+        Raises StoreUnusable with what is wrong and how to fix it, StoreFull.
         """
         ...
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, Row, exc, insert, select, update
 
 from webapp.storage.base import BlobStat, Partial, checked_digest, checked_size, hash_of
 from webapp.storage.errors import BlobBusy, BlobMissing, StoreFull
-from webapp.storage.leases import LEASE_S, give_up, is_dead, new_owner
+from webapp.storage.leases import LEASE_S, is_dead, mark_ended, new_owner
 from webapp.storage.row_uploads import RowReceiver
 from webapp.storage.rows import RowReader, RowWriter
 from webapp.storage.tables import blob_store
@@ -21,7 +21,7 @@ from webapp.storage.transactions import Transactions
 
 _PAGE = 1000  # digests in one query
 
-# Who finds a partial changed under his hands looks again: its owner was either faster,
+# If a partial changes in the meantime, we try again: its owner was either faster,
 # which shows now, or killed, and the server finished the last thing that it had sent.
 _TRIES = 3
 
@@ -161,7 +161,7 @@ class DatabaseStore:
                     return kind(self._database, sha256, size, blob_id, owner)
             raise BlobBusy(sha256)
         except BaseException:
-            give_up(owner)
+            mark_ended(owner)
             raise
 
     def _unfinished(self, state: str) -> Iterator[Partial]:
@@ -182,7 +182,7 @@ class DatabaseStore:
         self._sweep()
 
     def _free_partial(self, sha256: str, state: str) -> Row[Any] | None:
-        """The partial of a digest as it is now; BlobBusy while somebody writes it."""
+        """The partial of a digest as it is now; BlobBusy while another owner writes it."""
         age = (self._database.now - blob_store.c.touched_at).label("age")
         found = self._database.rows(
             select(blob_store, age).where(
@@ -200,7 +200,7 @@ class DatabaseStore:
         return row
 
     def _claim(self, sha256: str, size: int, owner: str, state: str) -> int | None:
-        """Make the partial ours, or make a new one; its id, None when somebody was faster."""
+        """Make the partial ours, or make a new one; its id, None when another owner was faster."""
         row = self._free_partial(sha256, state)
         with self._database.write(needed=size) as connection:
             if row is not None:

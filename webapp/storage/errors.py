@@ -61,7 +61,7 @@ class BlobMissing(StoreProblem):
 
 
 class BlobBusy(StoreProblem):
-    """Somebody else is writing that digest just now."""
+    """Another writer has that digest at the moment."""
 
     code = "blob-busy"
 
@@ -94,7 +94,7 @@ _NEXT = {
 
 
 def problem_of(error: OSError, root: Path, *, needed: int = 0) -> StoreProblem:
-    """Turn what the operating system said into words: StoreFull or StoreUnusable."""
+    """Turn an error of the operating system into StoreFull or StoreUnusable."""
     if error.errno in _FULL:
         return StoreFull(str(root), needed=needed, free=free_of(root))
     return StoreUnusable(

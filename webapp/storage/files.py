@@ -27,8 +27,7 @@ from webapp.storage.errors import (
 )
 from webapp.storage.layout import Layout
 
-# Bytes after which a writer looks at the disk: whether there is still room, and to let it
-# begin to write.
+# Bytes after which a writer checks the free space and lets the disk begin to write.
 STRIDE = 8 << 20
 
 
@@ -45,7 +44,7 @@ class GrowingFile:
         self.found: int | None = None  # None until we know
         self._layout = layout
         self._path = path
-        self._strode = 0  # offset at the last look at the disk
+        self._strode = 0  # offset at the last check of the disk
         self._fd = -1
         try:
             self._fd = _locked(path, name, os.O_RDWR | os.O_APPEND | os.O_CREAT)
@@ -313,7 +312,7 @@ def fsync_folder(folder: Path) -> None:
 
 
 def remove_partial(path: Path, sha256: str) -> None:
-    """Remove a partial that nobody writes; raises BlobBusy, OSError."""
+    """Remove a partial that has no writer; raises BlobBusy, OSError."""
     try:
         fd = _locked(path, sha256, os.O_RDWR)
     except FileNotFoundError:
@@ -328,7 +327,7 @@ def _locked(path: Path, sha256: str, flags: int) -> int:
     """Open a partial and lock it.
 
     Between our open and our lock its last holder may have renamed or removed
-    it; then the lock is on a file without that name and we look again.
+    it; then the lock is on a file without that name and we try again.
     """
     while True:
         fd = open_file(path, flags)

@@ -32,7 +32,7 @@ class FilesystemStore:
     def prepare(self, *, create: bool) -> None:
         """Make the tree where it is missing; with ``create`` also the folder itself.
 
-        A folder that holds somebody else's ``sha256`` or ``partial`` is refused.
+        A folder with another program's ``sha256`` or ``partial`` is refused.
         Raises StoreUnusable, StoreFull.
         """
         layout = self._layout
@@ -208,7 +208,7 @@ class FilesystemStore:
         if not create:
             self._demand_marker()
         # Another process may be at the same step: it marks first and makes folders
-        # after, so folders without a marker, looked at in this order, are not ours.
+        # after, so folders without a marker, checked in this order, are not ours.
         foreign = [f for f in (layout.blobs, layout.partials) if os.path.lexists(f)]
         if foreign and not layout.marker.is_file():
             raise StoreUnusable(

@@ -9,7 +9,7 @@
       partial/probe            written and removed by check()
       incoming/<token>.part    an upload whose digest need not be known yet; same lock
 
-Everything else in these folders belongs to somebody else and is left alone.
+Everything else in these folders belongs to others and is left alone.
 """
 
 from __future__ import annotations

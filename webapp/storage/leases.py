@@ -14,11 +14,11 @@ from pathlib import Path
 
 from webapp import numbers
 
-# Longer than the longest silence of a download that still goes on.
+# Longer than the longest pause of a running download.
 LEASE_S = 120
 
 
-_given_up: set[str] = set()  # owners of this process whose last word may not have arrived
+_ended: set[str] = set()  # owners of this process that ended, maybe unknown to the database
 
 
 def new_owner() -> str:
@@ -27,9 +27,9 @@ def new_owner() -> str:
     return f"{_place()}/{pid}/{_started(pid)}/{secrets.token_hex(8)}"
 
 
-def give_up(owner: str) -> None:
-    """Note that an owner of this process is done, in case the database could not be told."""
-    _given_up.add(owner)
+def mark_ended(owner: str) -> None:
+    """Note that an owner of this process ended, in case the database could not be updated."""
+    _ended.add(owner)
 
 
 def is_dead(owner: str) -> bool:
@@ -38,7 +38,7 @@ def is_dead(owner: str) -> bool:
     if len(parts) != 4 or not parts[0] or parts[0] != _place():
         return False
     pid = numbers.whole(parts[1])
-    return pid is not None and (owner in _given_up or _started(pid) != parts[2])
+    return pid is not None and (owner in _ended or _started(pid) != parts[2])
 
 
 def _place() -> str:

@@ -21,7 +21,7 @@ from webapp.storage.errors import (
     too_short,
     wrong_hash,
 )
-from webapp.storage.leases import LEASE_S, give_up
+from webapp.storage.leases import LEASE_S, mark_ended
 from webapp.storage.tables import blob_chunk, blob_store
 from webapp.storage.transactions import Transactions
 
@@ -193,7 +193,7 @@ class GrowingRows:
             with self._database.write() as connection:
                 self._change(connection, owner="", **values)
         except StoreProblem:
-            give_up(self._owner)
+            mark_ended(self._owner)
 
 
 class RowWriter:

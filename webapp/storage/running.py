@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sha256 of bytes that come in pieces, one request each, and maybe to several processes.
 
-A process that saw all pieces so far goes on hashing where it stopped; one that
+A process that received all pieces so far continues hashing where it stopped; one that
 did not reads what it missed once, at the end. What is remembered is only what
 was settled: bytes that are never taken back (see base.BlobReceiver).
 """

@@ -40,7 +40,7 @@ blob_store = Table(
     Column("size", BigInteger, nullable=False),
     Column("state", String(8), nullable=False),  # partial, incoming, ready, gone
     Column("received", BigInteger, nullable=False),
-    Column("owner", String(160), nullable=False),  # "" when nobody writes it
+    Column("owner", String(160), nullable=False),  # "" while it has no writer
     Column("touched_at", BigInteger, nullable=False),  # Unix time by the database's clock
     Index(
         "uq_blob_store_sha256_state",

@@ -63,7 +63,7 @@ class Transactions:
     def write(self, *, needed: int = 0) -> Iterator[Connection]:
         """One short transaction. It need not be on the disk before the next one.
 
-        SQLite in WAL mode never waits in it; PostgreSQL is told not to. A power
+        SQLite in WAL mode never waits in it; PostgreSQL is set not to. A power
         cut may take the last of them, from the end only, which for a partial
         means no more than a smaller offset.
         """
@@ -87,7 +87,7 @@ class Transactions:
                 connection.commit()
                 connection.execute(text(f"PRAGMA synchronous = {int(usual)}"))
             except BaseException:
-                connection.invalidate()  # nobody gets a connection with other settings
+                connection.invalidate()  # its settings may differ: never reuse it
                 raise
 
     def free_bytes(self) -> int | None:

@@ -21,7 +21,7 @@ NOT_THERE = {403, 404, 410}  # object stores answer 403 for a name they don't ha
 
 @dataclass(frozen=True)
 class Found:
-    """A document that proved itself: what it says, and who says so when.
+    """A verified document: its content, who signed it, and when.
 
     signature: the file of a detached signature, None for a clear-signed document
     and for an unsigned one. payload: what was signed.
@@ -35,7 +35,7 @@ class Found:
 
     @property
     def digests(self) -> tuple[str, str]:
-        """What tells two fetched states of the document apart."""
+        """What distinguishes two fetched states of the document."""
         return self.document.sha256, self.signature.sha256 if self.signature else ""
 
 
@@ -200,7 +200,7 @@ class Documents:
 
 
 def payload_of(documents: Documents, path: str) -> bytes | None:
-    """What the known document says, None when it no longer proves itself."""
+    """The payload of the known document, None when it no longer verifies."""
     try:
         return documents.known(path).payload
     except Problem:

@@ -36,7 +36,7 @@ MAYBE = (
 
 
 def check_not_ahead(updated: datetime, *, now: datetime, where: str) -> None:
-    """Refuse a date that would make every honest document after it look old.
+    """Refuse a date that would make every honest later document seem old.
 
     Raises DocumentProblem (stream-in-future).
     """

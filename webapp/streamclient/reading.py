@@ -133,7 +133,7 @@ class _Reader:
             payload = self._documents.known(self._index_path).payload
             index = parse_index(payload, where=where)
         except Problem:
-            return False  # e.g. another keyring by now: what comes must prove itself anew
+            return False  # e.g. another keyring by now: verify what comes again
         return all(self._documents.has(self._path(e)) for e in index.entries if _is_read(e))
 
     def _chosen(self, index: Index) -> list[IndexEntry]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Strict reading of single values in a stream's document, and where they stand.
 
-``at`` is the way to a value, such as (document, "product x", "version y", "item z").
+``at`` is the path to a value, e.g. (document, "product x", "version y", "item z").
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def text_fields(tree: dict[str, Any], at: tuple[str, ...], note: Note) -> dict[s
     """The text values of one level; a number counts as text, ``null`` as a missing key.
 
     note: called for each describing key that is left out.
-    Raises DocumentProblem for a key that says what something is.
+    Raises DocumentProblem for a key that identifies something.
     """
     fields = {}
     for key, value in tree.items():

@@ -21,7 +21,7 @@ _FILTER = re.compile(r"\s*([\w-]{1,64})\s*(!?[=~])\s*(.*?)\s*", re.ASCII | re.DO
 
 
 class Offered(Protocol):
-    """What selections look at: an ``Offer``, or a row of the boot source cache."""
+    """What selections filter: an ``Offer``, or a row of the boot source cache."""
 
     @property
     def os(self) -> str:
@@ -230,7 +230,7 @@ def parse_filter(text: str) -> Filter:
 def file_fields(
     document: ProductsDocument, product: Product, version: Version, item: Item
 ) -> dict[str, str]:
-    """The keys of a file that mirror filters look at."""
+    """The keys of a file that mirror filters use."""
     return {
         **item.fields,
         "content_id": document.content_id,
@@ -245,7 +245,7 @@ def _bad_filter(text: str, flaw: str) -> Problem:
         f"This filter {flaw}.",
         code="filter-invalid",
         where="filter",
-        expected="such as os=ubuntu, arch!=i386, release~(focal|noble)",
+        expected="for example os=ubuntu, arch!=i386, release~(focal|noble)",
         got=text[:100],
         next_step="Correct the filter.",
     )

@@ -43,7 +43,7 @@ def product_refusal(name: str, os: str, fields: Mapping[str, str]) -> str:
 
 
 def has_format(name: str) -> bool:
-    """Whether a product's name says which format it is in, e.g. ``:v3:``."""
+    """Whether a product's name contains its format, e.g. ``:v3:``."""
     return any(part.startswith("v") for part in name.lower().split(":") if _FORMAT.fullmatch(part))
 
 

@@ -66,7 +66,7 @@ def _is_notice(product: Product) -> bool:
 
 
 def _notifications(product: Product) -> list[Notification]:
-    """What the newest version of a notice says."""
+    """The text of the newest version of a notice."""
     return [
         Notification(product.name, notice.version, notice.maas_version, notice.message)
         for version in product.versions[:1]
@@ -203,7 +203,7 @@ def _names(fields: Mapping[str, str]) -> dict[str, str]:
 def _own_name(subarch: str, kflavor: str) -> str:
     """The subarch with its kernel flavour, which stands before a final ``-edge``.
 
-    Only kernels are told apart so: ``generic-lpae`` and ``highbank`` are flavours
+    Only kernels are distinguished like this: ``generic-lpae`` and ``highbank`` are flavours
     that have a subarch to themselves.
     """
     is_kernel = subarch.startswith(("ga-", "hwe-"))

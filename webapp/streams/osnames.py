@@ -29,7 +29,7 @@ _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 
 
 class HasRelease(Protocol):
-    """What the order of a list looks at: an offer, or a row of the boot source cache."""
+    """What lists are ordered by: an offer, or a row of the boot source cache."""
 
     @property
     def os(self) -> str:
@@ -37,15 +37,15 @@ class HasRelease(Protocol):
 
     @property
     def release(self) -> str:
-        """Release, such as ``noble``."""
+        """Release, e.g. ``noble``."""
 
     @property
     def release_title(self) -> str:
-        """Title of the release, such as ``24.04 LTS``."""
+        """Title of the release, e.g. ``24.04 LTS``."""
 
     @property
     def release_version(self) -> str:
-        """Version of the release, such as ``24.04``."""
+        """Version of the release, e.g. ``24.04``."""
 
 
 def os_title(os: str) -> str:
@@ -54,7 +54,7 @@ def os_title(os: str) -> str:
 
 
 def release_title(os: str, release: str, stream_title: str = "") -> str:
-    """The full title of a release, such as ``Ubuntu 24.04 LTS``.
+    """The full title of a release, e.g. ``Ubuntu 24.04 LTS``.
 
     ``centosNM`` and ESXi releases are named by rule, so that an uploaded and a
     synced image of the same name read alike; for all others the stream's own

@@ -88,9 +88,9 @@ class _Parser:
                 parse_constant=self._constant,
             )
         except json.JSONDecodeError as error:
-            looks = sniff.describe(payload)
+            kind = sniff.describe(payload)
             place = f"{error.msg} at line {error.lineno} column {error.colno}"
-            got = place if looks in (sniff.JSON, sniff.TEXT) else looks
+            got = place if kind in (sniff.JSON, sniff.TEXT) else kind
             self._refuse("not-json", "one JSON document", got)
         except RecursionError:
             self._refuse("too-deep", "a flat document", "thousands of levels")

@@ -22,7 +22,7 @@ _INDEX_NAME = re.compile(r".+(\.sjson|\.json|\.json\.gpg)", re.ASCII)
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 # Control characters, line ends and surrogates, and the marks that make text read backwards.
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-# Nearly every real path matches this at once; the rest is looked at in detail.
+# Nearly every real path matches this at once; the rest is checked in detail.
 _PLAIN = re.compile(r"(?!\.\.?(?:/|\Z))[\w.~+@=,-]+(?:/(?!\.\.?(?:/|\Z))[\w.~+:@=,-]+)*", re.ASCII)
 
 
@@ -199,7 +199,7 @@ def _netloc(parts: SplitResult) -> str:
 
 
 def _host(host: str) -> str:
-    """The host as it goes on the wire: ASCII, lower case, IPv6 in brackets."""
+    """The host as it is sent: ASCII, lower case, IPv6 in brackets."""
     problem = _invalid("The host of the URL isn't a valid name or address", got=ascii(host))
     try:
         if ":" in host:

@@ -90,13 +90,13 @@ def check_detached(signature: bytes, *, where: str) -> None:
     elif signature[:1] >= b"\x80":
         _check_packets(signature, where)
     else:
-        looks = sniff.describe(signature)
+        kind = sniff.describe(signature)
         raise SignatureProblem(
             "This isn't a detached signature.",
-            code=_code_of(looks) if looks in sniff.FOREIGN else "signature-wrong-kind",
+            code=_code_of(kind) if kind in sniff.FOREIGN else "signature-wrong-kind",
             where=where,
             expected="a detached signature (gpg --detach-sign), armored or binary",
-            got=looks,
+            got=kind,
             next_step="Choose the .gpg, .sig or .asc file of this document.",
         )
 
@@ -138,25 +138,25 @@ def _next_dashes(raw: bytes, start: int, where: str) -> int:
 
 
 def _refuse_other(raw: bytes, where: str) -> NoReturn:
-    looks = sniff.describe(raw)
+    kind = sniff.describe(raw)
     if _BEGIN in raw:
         _unsigned_text("before", "unsigned content", where)
-    code = _code_of(looks)
+    code = _code_of(kind)
     what, next_step = _OTHER[code]
     raise SignatureProblem(
         what,
         code=code,
         where=where,
         expected="a clear-signed document, as in .sjson files",
-        got=looks,
+        got=kind,
         next_step=next_step,
     )
 
 
-def _code_of(looks: str) -> str:
-    if looks in sniff.FOREIGN:
+def _code_of(kind: str) -> str:
+    if kind in sniff.FOREIGN:
         return "signature-not-a-document"
-    return "signature-wrong-kind" if looks in sniff.OPENPGP else "signature-missing"
+    return "signature-wrong-kind" if kind in sniff.OPENPGP else "signature-missing"
 
 
 def _unsigned_text(side: str, got: str, where: str) -> NoReturn:

@@ -19,7 +19,7 @@ _PREFIX = b"[GNUPG:] "
 _OPTIONS = {
     # gpgv knows no configuration file and starts no agent.
     "gpgv": (),
-    # gpg does both unless told; --batch and --no-tty keep it from asking anybody.
+    # gpg does both by default; --batch and --no-tty keep it from prompting.
     "gpg": ("--no-options", "--no-autostart", "--batch", "--no-tty"),
 }
 
@@ -34,7 +34,7 @@ class Status:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished gpg or gpgv said. Its log is for people and left out on purpose."""
+    """The result of gpg or gpgv. Its log is written for users, so it is left out on purpose."""
 
     returncode: int
     output: bytes
@@ -125,7 +125,7 @@ def parse_statuses(raw: bytes) -> tuple[Status, ...]:
     """Parse gpg's status lines.
 
     Only a line feed ends one: gpg escapes that in names, yet it passes on other
-    characters at which ``str.splitlines`` would split, such as U+0085 and U+2028.
+    characters at which ``str.splitlines`` would split, e.g. U+0085 and U+2028.
     """
     found = []
     for line in raw.split(b"\n"):

@@ -28,7 +28,7 @@ _EXPECTED = "one or more OpenPGP public keys, armored or binary"
 _BEGIN = re.compile(rb"^[ \t]*-----BEGIN PGP PUBLIC KEY BLOCK-----[ \t\r]*$\n?", re.MULTILINE)
 _END = re.compile(rb"^[ \t]*-----END PGP PUBLIC KEY BLOCK-----", re.MULTILINE)
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
-_FIRST_OCTETS = (b"\x98", b"\x99", b"\xc6")  # of a public key packet, as anybody writes it
+_FIRST_OCTETS = (b"\x98", b"\x99", b"\xc6")  # of a public key packet, as all programs write it
 _SECRET_OCTETS = (b"\x94", b"\x95", b"\xc5")
 _PUBLIC_TAGS = {
     packets.PUBLIC_KEY,
@@ -183,8 +183,8 @@ def _public_packets(data: bytes) -> bytes:
             got=sniff.EMPTY,
             next_step="Paste the complete key, with its BEGIN and END lines, or choose its file.",
         )
-    looks = sniff.describe(data)
-    if looks == sniff.PRIVATE_KEY or b"PRIVATE KEY BLOCK-----" in data:
+    kind = sniff.describe(data)
+    if kind == sniff.PRIVATE_KEY or b"PRIVATE KEY BLOCK-----" in data:
         raise _private()
     is_armored = _BEGIN.search(data) is not None
     try:
@@ -193,7 +193,7 @@ def _public_packets(data: bytes) -> bytes:
     except ValueError as error:
         if is_armored or data.startswith(_FIRST_OCTETS):
             raise _damaged(str(error)) from None
-        raise _not_a_key(looks) from None
+        raise _not_a_key(kind) from None
     if not _SECRET_TAGS.isdisjoint(tags):
         raise _private()
     if tags[:1] != [packets.PUBLIC_KEY] or not _PUBLIC_TAGS.issuperset(tags):
@@ -277,17 +277,17 @@ def _private() -> KeyringProblem:
     )
 
 
-def _not_a_key(looks: str) -> KeyringProblem:
+def _not_a_key(kind: str) -> KeyringProblem:
     step = "Paste or choose the publisher's public key, as gpg --export writes it."
-    if looks == sniff.KEYBOX:
+    if kind == sniff.KEYBOX:
         step = "Export its keys: gpg --no-default-keyring --keyring FILE --export FINGERPRINT"
-    if looks == sniff.FINGERPRINT:
+    if kind == sniff.FINGERPRINT:
         step = "Get the key itself and compare it with this fingerprint."
     return KeyringProblem(
         "The keyring doesn't contain an OpenPGP public key.",
         code="keyring-not-a-key",
         expected=_EXPECTED,
-        got=looks,
+        got=kind,
         next_step=step,
     )
 

@@ -166,7 +166,7 @@ def _judge(
     *,
     sig_type: str,
 ) -> Verified:
-    """Decide on what gpg said; the first thing that is wrong becomes the problem."""
+    """Judge the result of gpg; the first thing that is wrong becomes the problem."""
     claims = read_claims(outcome.statuses)
     ours = [claim for claim in claims if not claim.is_unknown(keyring)]
     good = [_check(claim, keyring, what, now, sig_type) for claim in ours]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Say in words what some bytes look like, so that an error can name what came instead."""
+"""Name the kind of some bytes, so that an error can name what came instead."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OPENPGP = frozenset((SIGNED_TEXT, SIGNATURE, MESSAGE, PUBLIC_KEY, PRIVATE_KEY))
 FOREIGN = frozenset((EMPTY, BLANK, BINARY, HTML, XML, CERTIFICATE, *(name for _, name in _MAGIC)))
 
 _UTF8_BOM = b"\xef\xbb\xbf"
-_LOOK_AT = 4096
+_HEAD_BYTES = 4096
 _FINGERPRINT = re.compile(rb"(?:0x)?(?:[0-9a-f]\s*){16,64}")
 
 # The first match wins; all are compared in lower case with the white space gone.
@@ -57,13 +57,13 @@ _BEGINNINGS = (
 
 
 def describe(raw: bytes) -> str:
-    """Name what these bytes look like; never repeats any of them."""
+    """Name what these bytes seem to be; never repeats any of them."""
     for magic, name in _MAGIC:
         if raw.startswith(magic):
             return name
     if raw[8:12] == b"KBXf":
         return KEYBOX
-    head = raw[:_LOOK_AT].removeprefix(_UTF8_BOM).lstrip().lower()
+    head = raw[:_HEAD_BYTES].removeprefix(_UTF8_BOM).lstrip().lower()
     if not head:
         return EMPTY if not raw.strip() else BLANK
     for beginning, name in _BEGINNINGS:

@@ -32,7 +32,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Access:
-    """What a page asks of its visitor; role None: anybody, signed in or not."""
+    """What a page requires of its visitor; role None: everyone, signed in or not."""
 
     role: Role | None
     form_bytes: int = FORM_BYTES
@@ -47,7 +47,7 @@ def requires(role: Role, *, form_bytes: int = FORM_BYTES) -> Callable[[View], Vi
 
 
 def public(view: View) -> View:
-    """Mark a page that anybody may see, signed in or not."""
+    """Mark a page that everyone may see, signed in or not."""
     return _marking(Access(None))(view)
 
 

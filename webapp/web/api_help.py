@@ -76,7 +76,7 @@ def _operation(
     body = found.get("requestBody", {}).get("content", {}).get("application/json", {})
     good = next(code for code in found["responses"] if code[0] == "2")
     answer = found["responses"][good].get("content", {}).get("application/json", {})
-    told = _resolved(answer.get("schema", {}), schemas)
+    schema = _resolved(answer.get("schema", {}), schemas)
     return Operation(
         id=found["operationId"],
         method=method.upper(),
@@ -93,8 +93,8 @@ def _operation(
             for p in found["parameters"]
         ),
         body=_fields(_resolved(body.get("schema", {}), schemas), schemas),
-        answer=_fields(told, schemas),
-        about_answer=told.get("description", ""),
+        answer=_fields(schema, schemas),
+        about_answer=schema.get("description", ""),
         refusals=tuple(sorted(code for code in found["responses"] if code[0] in "45")),
     )
 

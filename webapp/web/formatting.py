@@ -43,7 +43,7 @@ def duration(seconds: float) -> str:
         if count:
             parts.append(f"{count} {unit}")
         elif parts:
-            break  # "1 h 5 s" would say more than anybody wants to know
+            break  # "1 h 5 s" would be more precise than useful
         if len(parts) == 2:
             break
     return " ".join(parts) or "0 s"
@@ -67,7 +67,7 @@ def absolute_date(at: datetime) -> str:
 
 
 def relative_time(at: datetime, now: datetime | None = None) -> str:
-    """How long ago, or in how long; after a month the date says more."""
+    """How long ago, or in how long; after a month the date is more useful."""
     seconds = ((now or datetime.now(UTC)) - at).total_seconds()
     span = abs(seconds)
     if span < 5:
@@ -115,7 +115,7 @@ SPOKEN = {Severity.OK: "Done", Severity.WARN: "Warning", Severity.ERROR: "Error"
 
 
 def spoken(severity: str) -> str:
-    """What a screen reader says before a notice of this severity."""
+    """What a screen reader announces before a notice of this severity."""
     return SPOKEN.get(Severity(severity), "Note")
 
 

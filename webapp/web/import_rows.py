@@ -80,7 +80,7 @@ def run_view(report: RunReport) -> RunView:
 
 
 def ended(run: ImportRun | None) -> str:
-    """What a screen reader says when a run has ended."""
+    """What a screen reader announces when a run has ended."""
     if run is None:
         return ""
     return f"Import finished: {run.summary or import_states.of_run(run).text}"

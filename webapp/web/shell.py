@@ -67,7 +67,7 @@ class Pill:
 
 
 class Shell:
-    """What base.html needs; nothing is looked up before the template asks for it."""
+    """What base.html needs; nothing is queried before the template uses it."""
 
     htmx_config = hx.CONFIG
 
@@ -161,7 +161,7 @@ def import_pill() -> ResponseReturnValue:
 @blueprint.post("/shell/theme")
 @public
 def set_theme() -> ResponseReturnValue:
-    """Remember light or dark in a cookie of its own, which says nothing about anybody."""
+    """Remember light or dark in a cookie of its own, which reveals nothing about the user."""
     chosen = request.form.get("theme", "")
     response = hx.see_other(local_path(request.form.get("next", "/")))
     response.set_cookie(

@@ -165,7 +165,7 @@ def _show_keyring(form: SourceForm, keyring: bytes) -> None:
 
 
 def draft_from(form: SourceForm, source: BootSource | None) -> SourceDraft:
-    """What the form says.
+    """The draft that the form describes.
 
     source: the one that is changed, whose keyring and password stay unless given again.
     """
@@ -203,7 +203,7 @@ def check_consent(form: SourceForm, draft: SourceDraft) -> None:
     host = _origin(draft.url).partition("://")[2].rpartition("@")[2]
     name = re.sub(r":\d*$", "", host)
     typed = (form.unsigned_host.data or "").strip().lower()
-    # Without a host the address is wrong, which is said at its own field.
+    # Without a host the address is wrong, which its own field reports.
     if draft.is_unsigned and host and typed not in (host, name):
         raise InvalidFields({"unsigned_host": [f"Type {name} to confirm."]})
 

@@ -37,7 +37,7 @@ class SourceRow:
 
     @property
     def announcement(self) -> str:
-        """What a screen reader says when the state changes."""
+        """What a screen reader announces when the state changes."""
         return ": ".join(filter(None, (self.health.text, self.health.detail)))
 
     @property

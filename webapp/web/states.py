@@ -10,7 +10,7 @@ from webapp.severity import Severity
 
 @dataclass(frozen=True)
 class State:
-    """What ``ui.state`` shows: ``severity`` picks icon and colour, ``text`` says the same."""
+    """What ``ui.state`` shows: ``severity`` picks icon and colour, ``text`` states the same."""
 
     severity: Severity
     text: str

@@ -146,15 +146,15 @@ def fetch() -> ResponseReturnValue:
 
 @blueprint.post("/uploads/look")
 @requires(Role.ADMINISTRATOR, form_bytes=MAX_BODY_BYTES)
-def look() -> ResponseReturnValue:
+def inspect_start() -> ResponseReturnValue:
     """Inspect a file by its first megabyte, which is the body; nothing is stored."""
-    said = request.args
-    size = said.get("size", "")
+    args = request.args
+    size = args.get("size", "")
     report = checking.of_head(
         Incoming(request).pieces(),
-        said.get("name", "")[:200],
-        said.get("architecture", "")[:100],
-        said.get("filetype", "")[:40],
+        args.get("name", "")[:200],
+        args.get("architecture", "")[:100],
+        args.get("filetype", "")[:40],
         size=numbers.whole(size, digits=15),
     )
     drain(request)
@@ -207,8 +207,8 @@ def drop(upload_id: int) -> ResponseReturnValue:
 
 @blueprint.post("/uploads/<int(max=2147483647):upload_id>/digest")
 @requires(Role.ADMINISTRATOR)
-def tell_digest(upload_id: int) -> ResponseReturnValue:
-    """Note the SHA-256 that the browser computed; bytes the store knows need not be sent."""
+def note_digest(upload_id: int) -> ResponseReturnValue:
+    """Note the SHA-256 that the browser computed; known bytes need not be sent."""
     upload = uploads.find(upload_id)
     digest = upload_fields.read_sha256(request.form.get("sha256", ""))
     if digest and not upload.sha256 and upload.is_open:

@@ -41,7 +41,7 @@ def test_a_process_that_got_the_number_of_a_dead_one_is_not_it() -> None:
 
 def test_an_owner_that_gave_up_is_dead_though_its_process_lives() -> None:
     owner, other = leases.new_owner(), leases.new_owner()
-    leases.give_up(owner)
+    leases.mark_ended(owner)
     assert leases.is_dead(owner)
     assert not leases.is_dead(other)
 

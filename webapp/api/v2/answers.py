@@ -41,7 +41,7 @@ def unauthorised(words: str) -> Response:
 
 
 def status_line(code: int) -> str:
-    """``404 Not Found``: the Terraform provider looks for the words in mixed case."""
+    """``404 Not Found``: the Terraform provider checks for these words in mixed case."""
     return f"{code} {HTTPStatus(code).phrase}"
 
 

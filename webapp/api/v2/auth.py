@@ -85,7 +85,7 @@ def _by_hmac(signed: _Signed, fields: dict[str, str]) -> User:
             next_step="Check the key. Behind a proxy, pass the Host header or use PLAINTEXT.",
         )
     if not keys.spend(key, timestamp, nonce):
-        raise KeyRefused("This nonce was used before.", next_step="Sign each request anew.")
+        raise KeyRefused("This nonce was used before.", next_step="Sign each request again.")
     return user
 
 

@@ -90,7 +90,7 @@ def verify(password: str, kept: str | None) -> bool:
     is_possible = len(password) <= LONGEST
     try:
         with _AT_ONCE:
-            _HASHER.verify(kept or _nobody(), _bytes(password) if is_possible else b"")
+            _HASHER.verify(kept or _unknown_user_hash(), _bytes(password) if is_possible else b"")
     except (VerificationError, InvalidHashError):
         return False
     return kept is not None and is_possible
@@ -106,5 +106,5 @@ def _bytes(password: str) -> bytes:
 
 
 @lru_cache(maxsize=1)
-def _nobody() -> str:
+def _unknown_user_hash() -> str:
     return _HASHER.hash("nobody has this password")

@@ -69,7 +69,7 @@ class Made:
 
 @dataclass(frozen=True)
 class _Region:
-    """What the copied database says. keyrings: path by the id of the boot source."""
+    """What the copied database contains. keyrings: path by the id of the boot source."""
 
     revision: str
     blobs: tuple[Verified, ...]

@@ -24,7 +24,7 @@ _BUSY_S = 15.0
 def copied(engine: Engine, file: Path) -> Iterator[Connection]:
     """Copy the database to a file; gives a connection that sees exactly what was copied.
 
-    Nobody has to wait for it. Raises Problem, OSError.
+    Writers don't wait for it. Raises Problem, OSError.
     """
     if engine.dialect.name == "sqlite":
         _copy_sqlite(Path(str(engine.url.database)), file)

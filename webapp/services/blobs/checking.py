@@ -80,7 +80,7 @@ def _check_presence(blob: Verified, found: BlobStat | None) -> None:
             )
             db.session.commit()
         return
-    # A second look, for what came or went while the store was listed.
+    # A second check, for files that came or went while the store was listed.
     fault = damage.fault_of(blob, store().stat(blob.sha256), store())
     if fault is not None:
         note_fault(blob, fault, "worker")

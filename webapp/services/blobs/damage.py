@@ -32,7 +32,7 @@ WORDS = {
 class Verified:
     """What is known of a ready blob: its file's mtime when it was last hashed, and since when.
 
-    verified_at tells this copy from an earlier one with the same digest.
+    verified_at distinguishes this copy from an earlier one with the same digest.
     """
 
     sha256: str

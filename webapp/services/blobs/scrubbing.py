@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read every stored byte again now and then, so that silent rot is found before a machine does.
+"""Reread every stored byte regularly, so that silent rot is found before it reaches a machine.
 
-The rows say what is due: never checked, checked longer than SLIPWAY_SCRUB_DAYS ago, or
-before a person asked for a pass. So a restart goes on where the last worker stopped.
+The rows show what is due: never checked, checked longer than SLIPWAY_SCRUB_DAYS ago, or
+before a person asked for a pass. So a restart continues where the last worker stopped.
 """
 
 from __future__ import annotations
@@ -242,7 +242,7 @@ def _end_pass(
     if files:
         db.session.merge(Setting(key=RESULT, value=value))
     row = db.session.get(Setting, REQUEST)
-    if row is not None and row.value == asked:  # nobody asked again in the meantime
+    if row is not None and row.value == asked:  # not requested again in the meantime
         db.session.delete(row)
     db.session.commit()
     log.info("scrub ended", **value)
