@@ -67,7 +67,7 @@ bench: $(VENV)/.ready-dev packages-bench ## measure against curl and nginx, side
 		$(BIN)/python -m bench.$$(basename $$script .py) $(ARGS); done
 
 .PHONY: screenshots
-screenshots: $(VENV)/.ready-dev packages-test ## take docs/screenshots anew
+screenshots: $(VENV)/.ready-dev packages-test ## retake docs/screenshots
 	@exec $(BIN)/python -m tests.support.screenshots $(ARGS)
 
 ##@ Keep

@@ -142,7 +142,7 @@ def test_from_a_signed_source_to_a_machine_and_on_to_the_next_version(
         with machine:
             machine.wait_for_rounds(3)
             real_mirror.publish_next()
-            page.get_by_role("button", name="Import now").click()
+            page.get_by_role("button", name="Start import").click()
             watch_import(page)
             newest = urls_of(real_mirror.newest())
             wait_until(

@@ -2,8 +2,8 @@
 """``make screenshots``: walk through a real Slipway and write docs/screenshots.
 
 Each page is taken wide and light, and small and dark; with ``--all`` also the other
-two. The walk is the main job, set up, connect a source, select, import, look, and then
-a custom image: an ESXi disk is looked at, sent, and its network planned.
+two. The walk is the main job, set up, connect a source, select, import, check the storage,
+and then a custom image: inspect and upload an ESXi disk, and plan its network.
 """
 
 from __future__ import annotations
@@ -64,6 +64,10 @@ def main() -> int:
                 page.set_viewport_size({"width": width, "height": WIDTHS[width]})
                 page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
                 path = options.folder / f"{name}-{width}-{scheme}.png"
+                # The script does this when a page loads; here the window changed since.
+                page.locator('.nav [aria-current="page"]').evaluate_all(
+                    "links => links.forEach(link => link.scrollIntoView({inline: 'nearest'}))"
+                )
                 # A bar that sticks to the window's end is otherwise left out of a long picture.
                 page.evaluate("scrollTo(0, document.body.scrollHeight)")
                 page.screenshot(path=path, full_page=True)
@@ -123,6 +127,10 @@ def walk(page: Page, slipway: LiveSlipway, server: MirrorServer, keys: str, shoo
     shoot("images")
     page.goto("/images/ubuntu/noble/amd64")
     shoot("image")
+    page.goto("/storage/")
+    page.get_by_role("button", name="Check all files now").click()
+    page.get_by_text("Last check").wait_for()
+    shoot("storage")
     server.set_faults([Fault(path="index.sjson$", body="<html>Sign in to the network</html>")])
     page.goto("/sources/1")
     page.get_by_role("button", name="Refresh now").click()
@@ -132,7 +140,7 @@ def walk(page: Page, slipway: LiveSlipway, server: MirrorServer, keys: str, shoo
 
 
 def walk_esxi(page: Page, file: Path, shoot: Shoot) -> None:
-    """Upload an ESXi image, look at it, and plan a network with an error and without."""
+    """Upload an ESXi image, view it, and plan a network with an error and without."""
     file.write_bytes(gzip.compress(disks.small_esxi(), 1, mtime=0))
     page.goto("/uploads/")
     page.get_by_label("File", exact=True).set_input_files(file)
