@@ -46,7 +46,7 @@ def keys(app: Flask) -> int:
         return db.session.scalar(select(func.count()).select_from(APIKey)) or 0
 
 
-def test_whoami_says_what_clients_look_for(any_client: Script, viewer: Script) -> None:
+def test_whoami_returns_what_clients_expect(any_client: Script, viewer: Script) -> None:
     answer = any_client.get("users/", op="whoami")
     assert answer.status == "200 OK"
     assert answer.content_type == "application/json; charset=utf-8"
@@ -87,7 +87,7 @@ def test_a_key_needs_no_name(any_client: Script) -> None:
     assert any_client.post("account/", op="create_authorisation_token").status_code == 200
 
 
-def test_nobody_revokes_the_key_of_somebody_else(app: Flask, admin: Script, viewer: Script) -> None:
+def test_no_user_revokes_the_key_of_another(app: Flask, admin: Script, viewer: Script) -> None:
     token = admin.key.split(":")[1]
     answer = viewer.post("account/", op="delete_authorisation_token", token_key=token)
     assert answer.status == "404 Not Found"

@@ -82,7 +82,7 @@ def test_a_header_that_is_no_signature_is_rejected(viewer: Script) -> None:
         assert ask(viewer, header.format(key=viewer.key)) == 401, header[:80]
 
 
-def test_no_key_is_rejected_with_the_header_that_clients_look_for(stranger: Script) -> None:
+def test_no_key_is_rejected_with_the_header_that_clients_expect(stranger: Script) -> None:
     answer = stranger.get("boot-resources/")
     assert answer.status == "401 Unauthorized"
     assert answer.text == "Authorization Error: No API key."
@@ -105,9 +105,7 @@ def test_a_revoked_key_stops_at_once(app: Flask, viewer: Script) -> None:
     assert ask(viewer, oauth(viewer.key)["Authorization"]) == 401
 
 
-def test_version_is_for_anybody_and_a_signature_does_no_harm(
-    stranger: Script, viewer: Script
-) -> None:
+def test_version_is_public_and_a_signature_does_no_harm(stranger: Script, viewer: Script) -> None:
     for headers in ({}, oauth(viewer.key), oauth("a:b:c"), {"Authorization": "Basic x"}):
         answer = stranger.send(Request("GET", f"{API}version/", headers))
         assert answer.status_code == 200

@@ -202,7 +202,7 @@ def test_a_body_that_is_too_large_is_refused_and_taken_in_first(app: Flask, admi
     assert sources(app) == 0
 
 
-def test_a_stranger_is_refused_before_the_body_is_looked_at(stranger: Script) -> None:
+def test_a_stranger_is_refused_before_the_body_is_read(stranger: Script) -> None:
     for body, kind in ((b"{", "application/json"), (b"x" * (bodies.MAX_BODY_BYTES + 1), FORM)):
         answer = stranger.send(Request("POST", SOURCES, {"Content-Type": kind}, body))
         assert answer.status_code == 401

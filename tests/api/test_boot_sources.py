@@ -96,7 +96,7 @@ def test_what_libmaas_leaves_empty_counts_as_not_given(admin: Script, keyring_fi
     assert answer.status_code == 201
 
 
-def test_what_nobody_knows_is_ignored(any_client: Script, keyring_file: str) -> None:
+def test_unknown_arguments_are_ignored(any_client: Script, keyring_file: str) -> None:
     answer = any_client.post(
         "boot-sources/", url=URL, keyring_filename=keyring_file, colour="blue", priority="7"
     )
@@ -184,7 +184,7 @@ def test_a_source_is_deleted_with_its_selections(
         assert db.session.scalars(select(BootSourceSelection)).all() == []
 
 
-def test_every_change_is_told_with_the_name_of_who_made_it(
+def test_every_change_is_recorded_with_the_name_of_who_made_it(
     app: Flask, admin: Script, keyring_file: str
 ) -> None:
     source_id = admin.post("boot-sources/", url=URL, keyring_filename=keyring_file).json["id"]

@@ -203,9 +203,7 @@ def test_who_is_refused_can_send_all_of_a_large_body_first(node: LiveSlipway, ke
     assert len(large) < MAX_DRAINED_BYTES
 
 
-def test_one_connection_serves_calls_whose_bodies_nobody_wanted(
-    node: LiveSlipway, key: str
-) -> None:
+def test_one_connection_serves_calls_with_unwanted_bodies(node: LiveSlipway, key: str) -> None:
     connection = http.client.HTTPConnection(HOST, node.web_port, timeout=30)
     first = None
     for method, path in (
@@ -235,7 +233,7 @@ def test_a_chunked_body_is_read(node: LiveSlipway, key: str) -> None:
     connection.close()
 
 
-def test_a_client_that_leaves_in_the_middle_of_a_body_harms_nobody(
+def test_a_client_that_leaves_in_the_middle_of_a_body_harms_no_one(
     node: LiveSlipway, key: str
 ) -> None:
     for _ in range(20):

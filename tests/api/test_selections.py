@@ -156,7 +156,7 @@ def test_what_the_source_does_not_offer_is_refused_by_field(
     assert stored(app) == [("ubuntu", "noble", ["amd64"], ["*"], ["*"])]
 
 
-def test_a_source_that_nobody_has_read_yet_says_to_try_again(app: Flask, admin: Script) -> None:
+def test_a_source_that_is_not_read_yet_asks_to_try_again(app: Flask, admin: Script) -> None:
     with app.app_context():
         source_id = factories.boot_source().id
     answer = admin.post(f"boot-sources/{source_id}/selections/", **NOBLE)

@@ -113,7 +113,7 @@ def test_a_person_is_asked_twice_and_again_when_the_password_is_no_good(
     assert [user.username for user in users.list_users()] == ["ada"]
 
 
-def test_ctrl_c_at_the_prompt_makes_nobody(slipway: Shell, region: Flask) -> None:
+def test_ctrl_c_at_the_prompt_makes_no_user(slipway: Shell, region: Flask) -> None:
     terminal = Terminal(slipway.env, "user", "create", "ada")
     terminal.expect("Password: ")
     terminal.type("\x03")

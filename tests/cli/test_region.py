@@ -63,7 +63,7 @@ def test_a_plane_on_a_port_in_use_is_a_sentence(slipway: Shell) -> None:
         assert "SLIPWAY_RACK_BIND" in refused(slipway("rack", SLIPWAY_RACK_BIND=bind))
 
 
-def test_no_process_starts_on_a_database_of_another_shape(
+def test_no_process_starts_on_a_database_with_another_schema(
     slipway: Shell, empty_database_url: str
 ) -> None:
     for words in ("web", "rack", "worker"):
@@ -71,7 +71,7 @@ def test_no_process_starts_on_a_database_of_another_shape(
         assert "slipway db upgrade" in refused(done)
 
 
-def test_the_worker_stops_when_it_is_told_to(slipway: Shell) -> None:
+def test_the_worker_stops_on_request(slipway: Shell) -> None:
     worker = slipway.start("worker")
     wait_until(lambda: "slipway" in Path(f"/proc/{worker.pid}/cmdline").read_text(), "a start")
     # It may be importing its modules yet, where a signal ends it as any program.
@@ -183,7 +183,7 @@ def test_mirror_pull_with_another_key_stores_nothing(
     assert not [path for path in folder.rglob("*") if path.suffix in (".sjson", ".json")]
 
 
-def test_ctrl_c_in_mirror_pull_leaves_nothing_half_and_the_next_one_goes_on(
+def test_ctrl_c_in_mirror_pull_leaves_nothing_half_and_the_next_one_continues(
     slipway: Shell, mirror: Mirror, tmp_path: Path
 ) -> None:
     folder = tmp_path / "copy"

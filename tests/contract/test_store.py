@@ -200,7 +200,7 @@ def test_a_partial_with_damaged_bytes_is_refused_in_the_end(harness: Harness) ->
     assert harness.get(LARGE) == LARGE.data
 
 
-def test_a_partial_longer_than_the_size_is_begun_anew(harness: Harness) -> None:
+def test_a_partial_longer_than_the_size_starts_over(harness: Harness) -> None:
     with harness.store.writer(SMALL.sha256, 5 * MIB) as writer:
         writer.write(bytes(4 * MIB))
     with harness.store.writer(SMALL.sha256, SMALL.size) as writer:
@@ -250,7 +250,7 @@ def test_a_dropped_partial_is_gone(harness: Harness) -> None:
 # -- one writer
 
 
-def test_a_second_writer_is_told_to_wait(harness: Harness) -> None:
+def test_a_second_writer_has_to_wait(harness: Harness) -> None:
     store = harness.store
     with store.writer(LARGE.sha256, LARGE.size) as writer:
         writer.write(LARGE.data[: 2 * MIB])

@@ -130,7 +130,7 @@ def test_a_full_disk_can_be_emptied_through_the_store(harness: Harness, disk: Pa
     harness.store.check()
 
 
-def test_an_upload_that_does_not_fit_keeps_what_came_and_goes_on_later(
+def test_an_upload_that_does_not_fit_keeps_what_came_and_continues_later(
     harness: Harness, disk: Path
 ) -> None:
     token = "ab" * 32

@@ -121,7 +121,7 @@ def test_from_a_boot_source_to_images_and_back(
         assert "No boot sources yet" in place.run("source", "list")
 
 
-def test_an_upload_goes_on_and_its_versions_are_rolled_back(
+def test_an_upload_continues_and_its_versions_are_rolled_back(
     place: Terminal, tmp_path: Path
 ) -> None:
     one, two = tmp_path / "one.tgz", tmp_path / "two.tgz"
@@ -155,7 +155,7 @@ def test_an_upload_goes_on_and_its_versions_are_rolled_back(
     )
 
 
-def test_a_file_is_got_by_the_server_and_declared_anew(place: Terminal) -> None:
+def test_a_file_is_fetched_by_the_server_and_its_details_corrected(place: Terminal) -> None:
     folder = place.data_dir / "import"
     folder.mkdir()
     (folder / "disk.gz").write_bytes(gzip.compress(disks.linux_disk(), 1, mtime=0))
@@ -172,7 +172,7 @@ def test_a_file_is_got_by_the_server_and_declared_anew(place: Terminal) -> None:
     )
 
 
-def test_mistakes_are_told_in_words(place: Terminal) -> None:
+def test_mistakes_are_reported_in_words(place: Terminal) -> None:
     assert "There's no image nothing" in place.run("image", "show", "nothing", code=1)
     assert "expected OS/RELEASE" in place.run("image", "select", "noble", code=2)
     assert "Boot source not found" in place.run("source", "show", "7", code=1)

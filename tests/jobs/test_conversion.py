@@ -131,7 +131,7 @@ def test_the_forecast_is_shown_before(tmp_path: Path) -> None:
     assert "8 MiB" in json.dumps(uploads.find(send(PACKED["zstd"]())).report)
 
 
-def test_without_qemu_img_the_command_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_qemu_img_the_command_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversion, "has_qemu", lambda: False)
     upload_id = send(b"QFI\xfb\0\0\0\3" + bytes(70_000))
     work.work("a worker", lambda: False)
@@ -223,7 +223,7 @@ def test_a_worker_that_leaves_lets_another_convert() -> None:
     assert (uploads.find(upload_id).state, stored()) == ("done", DISK)
 
 
-def test_a_full_disk_is_told_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     upload_id = send(zstandard.compress(DISK))
     usage = shutil.disk_usage("/")
     with monkeypatch.context() as full:

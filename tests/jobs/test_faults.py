@@ -191,7 +191,7 @@ def test_what_is_there_already_counts_as_room(lab: Lab, monkeypatch: pytest.Monk
     assert lab.run().state == "succeeded"
 
 
-def test_a_disk_that_fills_up_ends_the_run_with_the_numbers_and_the_next_one_goes_on(
+def test_a_disk_that_fills_up_ends_the_run_with_the_numbers_and_the_next_one_continues(
     make_lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab = make_lab(sizes=BIG)

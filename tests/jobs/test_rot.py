@@ -219,7 +219,7 @@ def test_what_no_source_offers_is_healed_from_the_import_folder(lab: Lab, kernel
 # -- the scrub
 
 
-def test_a_scrub_goes_on_where_it_stopped(kernel: str) -> None:
+def test_a_scrub_continues_where_it_stopped(kernel: str) -> None:
     scrubbing.request("ann")
     total = scrubbing.status().files_total
     assert total > 2

@@ -249,7 +249,7 @@ def test_one_address_cannot_take_all_threads(rack: LiveRack) -> None:
     assert is_well(rack, source="127.0.0.2")
 
 
-def test_clients_that_leave_are_told_apart_from_those_that_got_all(rack: LiveRack) -> None:
+def test_clients_that_leave_are_distinguished_from_those_that_got_all(rack: LiveRack) -> None:
     with rack.connection("127.0.0.4", receive=4096) as sock:
         sock.sendall(request(f"{BASE}/squashfs"))
         sock.recv(100)
@@ -346,7 +346,7 @@ def test_a_running_download_ends_before_the_server_does(
             assert event.detail["bytes"] == len(content)
 
 
-def test_a_used_port_is_said_in_a_sentence(
+def test_a_used_port_is_reported_in_a_sentence(
     tmp_path_factory: pytest.TempPathFactory, sqlite_databases: Databases
 ) -> None:
     with socket.create_server((live.HOST, 0)) as other:

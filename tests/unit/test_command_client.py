@@ -103,7 +103,7 @@ def test_a_ca_of_ones_own_is_trusted(
     assert "there is no setting" not in result.stderr
 
 
-def test_a_certificate_that_is_not_trusted_is_told_in_words(other: Other, days: int) -> None:
+def test_an_untrusted_certificate_is_reported_in_words(other: Other, days: int) -> None:
     words = ["--cacert", str(other.ca)] if days < 0 else []
     result = other.run(*words)
     assert result.returncode == 1
@@ -113,7 +113,7 @@ def test_a_certificate_that_is_not_trusted_is_told_in_words(other: Other, days: 
     assert other.asked == []
 
 
-def test_a_port_without_tls_is_told_in_words(other: Other, mirror_server: MirrorServer) -> None:
+def test_a_port_without_tls_is_reported_in_words(other: Other, mirror_server: MirrorServer) -> None:
     plain = Other(mirror_server.url.replace("http://", "https://"), other.ca)
     result = plain.run("--cacert", str(other.ca))
     assert result.returncode == 1
@@ -121,7 +121,7 @@ def test_a_port_without_tls_is_told_in_words(other: Other, mirror_server: Mirror
     assert "Check that the port speaks https" in result.stderr
 
 
-def test_a_file_without_certificates_is_told_in_words(other: Other, tmp_path: Path) -> None:
+def test_a_file_without_certificates_is_reported_in_words(other: Other, tmp_path: Path) -> None:
     for path in (tmp_path / "missing.pem", tmp_path / "words.pem"):
         (tmp_path / "words.pem").write_text("no certificate")
         result = other.run("--cacert", str(path))

@@ -158,7 +158,7 @@ def test_models_and_migrations_agree(engine: Engine) -> None:
     command.check(database.alembic_config(engine))
 
 
-def test_an_old_database_is_refused_with_the_command_that_mends_it(engine: Engine) -> None:
+def test_an_old_database_is_refused_with_the_command_that_migrates_it(engine: Engine) -> None:
     with pytest.raises(database.DatabaseProblem) as caught:
         database.check_revision(engine)
     assert "slipway db upgrade" in caught.value.next_step

@@ -80,7 +80,7 @@ def test_there_is_no_setup_link_once_there_is_a_user(make_live: MakeLive) -> Non
     assert "setup?code=" not in said
 
 
-def test_a_killed_supervisor_leaves_nobody_behind(make_live: MakeLive) -> None:
+def test_a_killed_supervisor_leaves_no_process_behind(make_live: MakeLive) -> None:
     slipway = make_live({})
     pids = all_pids(slipway)
     process, slipway.process = slipway.process, None
@@ -136,7 +136,7 @@ def test_a_second_signal_stops_at_once(make_live: MakeLive) -> None:
 
 
 @pytest.mark.parametrize("plane", ["web", "rack"])
-def test_a_used_port_is_said_in_a_sentence(plane: str, tmp_path: Path) -> None:
+def test_a_used_port_is_reported_in_a_sentence(plane: str, tmp_path: Path) -> None:
     slipway = LiveSlipway(tmp_path)
     port = {"web": slipway.web_port, "rack": slipway.rack_port}[plane]
     with socket.create_server((live.HOST, port)):
@@ -157,7 +157,7 @@ def test_a_second_one_on_the_same_data_folder_is_refused(make_live: MakeLive) ->
     assert second.stop() == 0
 
 
-def test_a_data_folder_that_cannot_be_written_is_said_in_a_sentence(tmp_path: Path) -> None:
+def test_a_data_folder_that_cannot_be_written_is_reported_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "run.lock").mkdir()
     slipway = LiveSlipway(tmp_path)
     with pytest.raises(AssertionError, match="The data folder cannot be written"):
@@ -165,7 +165,7 @@ def test_a_data_folder_that_cannot_be_written_is_said_in_a_sentence(tmp_path: Pa
     assert "Traceback" not in slipway.output()
 
 
-def test_a_wrong_setting_is_said_in_a_sentence(tmp_path: Path) -> None:
+def test_a_wrong_setting_is_reported_in_a_sentence(tmp_path: Path) -> None:
     slipway = LiveSlipway(tmp_path, {"SLIPWAY_STORE": "tape"})
     with pytest.raises(AssertionError, match="SLIPWAY_STORE has a wrong value"):
         slipway.start()
@@ -251,7 +251,7 @@ def test_options_of_the_planes() -> None:
         assert options["forwarded_allow_ips"] == ""
 
 
-def test_an_address_that_is_not_ours_is_said_in_a_sentence() -> None:
+def test_an_address_that_is_not_ours_is_reported_in_a_sentence() -> None:
     with pytest.raises(planes.AddressProblem) as caught:
         planes.listen("web", settings_of(web_bind="192.0.2.1:5240"))
     assert "Slipway cannot listen on 192.0.2.1:5240" in caught.value.what
@@ -311,7 +311,7 @@ def send_slowly(sock: socket.socket, data: bytes, piece: int) -> None:
     sock.shutdown(socket.SHUT_WR)
 
 
-def test_requests_that_come_together_are_told_apart(make_live: MakeLive) -> None:
+def test_requests_that_come_together_are_distinguished(make_live: MakeLive) -> None:
     """A large body, and the next requests right behind it in the same packets."""
     slipway = make_live({})
     body = b"x" * 300_000

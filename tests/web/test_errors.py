@@ -99,7 +99,7 @@ def test_a_page_about_a_fault_names_the_request(
     assert response.headers["X-Request-ID"] in response.text
 
 
-def test_a_database_that_fails_is_said_so_without_asking_it_again(
+def test_a_failing_database_is_reported_without_asking_it_again(
     app: Flask,
     administrator: Visitor,
     monkeypatch: pytest.MonkeyPatch,

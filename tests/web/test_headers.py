@@ -117,7 +117,7 @@ def test_pages_keep_to_their_policy(app: Flask, visit: Callable[..., Visitor]) -
 
 
 @pytest.mark.settings(public_url=HTTPS)
-def test_hsts_is_sent_when_people_come_over_https(app: Flask) -> None:
+def test_hsts_is_sent_when_users_come_over_https(app: Flask) -> None:
     client = app.test_client()
     for path in ("/setup", "/nowhere", static_url(app, "app.css"), "/MAAS/api/2.0/version/"):
         response = closed(client.get(path))

@@ -88,7 +88,7 @@ def test_a_queued_import_waits_for_the_worker(region: Flask, viewer: Visitor) ->
     assert POLL in page.text
 
 
-def test_files_are_grouped_by_image_with_kernels_told_apart(region: Flask, viewer: Visitor) -> None:
+def test_files_are_grouped_by_image_and_kernel(region: Flask, viewer: Visitor) -> None:
     factories.cache_entry(title="Ubuntu 24.04 LTS")
     run = running()
     for kernel in ("ga-24.04", "hwe-24.04"):
@@ -115,7 +115,7 @@ def test_an_import_of_no_bytes_divides_by_nothing(region: Flask, viewer: Visitor
     assert "100 %" in text_of(viewer.get("/imports/"))
 
 
-def test_progress_is_said_in_quarters_so_that_nobody_is_read_every_percent(
+def test_progress_is_announced_in_quarters_and_not_every_percent(
     region: Flask, viewer: Visitor
 ) -> None:
     run = running()
@@ -186,7 +186,7 @@ def test_a_failure_says_what_where_expected_got_and_the_next_step(
     assert "Error: The source is gone." in shown
 
 
-def test_an_import_that_nobody_knows_is_404(viewer: Visitor) -> None:
+def test_an_unknown_import_is_404(viewer: Visitor) -> None:
     for path in ("/imports/4711", "/imports/99999999999999"):
         assert viewer.get(path).status_code == 404
 

@@ -60,7 +60,7 @@ def test_signing_in_gives_a_new_session_and_keeps_nothing_of_the_old(
     assert not other.is_signed_in()
 
 
-def test_a_session_id_chosen_by_somebody_else_is_no_session(app: Flask, stranger: Visitor) -> None:
+def test_a_session_id_chosen_by_an_attacker_is_not_a_session(app: Flask, stranger: Visitor) -> None:
     with stranger.client.session_transaction() as kept:
         kept["_user_id"] = "1"
     assert leads_to(stranger.get("/account")) in ("/sign-in", "/setup")
@@ -154,7 +154,7 @@ def test_ending_the_session_of_this_browser_signs_out(app: Flask, viewer: Visito
     assert not viewer.is_signed_in()
 
 
-def test_nobody_ends_the_session_of_somebody_else(
+def test_no_user_ends_the_session_of_another(
     app: Flask, administrator: Visitor, viewer: Visitor
 ) -> None:
     with app.app_context():

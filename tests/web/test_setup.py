@@ -26,7 +26,7 @@ def code(app: Flask) -> str:
 
 
 @pytest.mark.parametrize("path", ["/", "/sign-in", "/account", "/users/"])
-def test_every_way_leads_to_set_up_while_nobody_can_sign_in(stranger: Visitor, path: str) -> None:
+def test_every_page_leads_to_set_up_while_no_user_can_sign_in(stranger: Visitor, path: str) -> None:
     response = stranger.get(path)
     assert (response.status_code, leads_to(response)) == (303, "/setup")
 
@@ -110,7 +110,7 @@ def test_a_new_start_voids_the_old_link(app: Flask, stranger: Visitor, code: str
     assert stranger.get(f"/setup?code={newer}").status_code == 303
 
 
-def test_no_link_is_made_once_somebody_can_sign_in(app: Flask, code: str) -> None:
+def test_no_link_is_made_once_a_user_can_sign_in(app: Flask, code: str) -> None:
     with app.app_context():
         factories.user()
         assert users.ensure_setup_code() is None

@@ -88,9 +88,7 @@ def test_the_pill_says_how_the_import_is(
     assert response.text.strip() in viewer.get("/account").text
 
 
-def test_the_pill_tells_of_the_run_that_runs_not_of_the_next_one(
-    app: Flask, viewer: Visitor
-) -> None:
+def test_the_pill_shows_the_running_import_not_the_next_one(app: Flask, viewer: Visitor) -> None:
     with app.app_context():
         factories.import_run(state="failed")
         factories.import_run(state="running", bytes_total=2, bytes_done=1, finished_at=None)

@@ -125,7 +125,7 @@ def choose(page: Page, look: str, shown: str) -> None:
     page.wait_for_load_state()
 
 
-def test_the_look_follows_the_switch_and_else_the_system(site: Site, open_page: OpenPage) -> None:
+def test_the_theme_follows_the_switch_and_else_the_system(site: Site, open_page: OpenPage) -> None:
     page = open_page(site.url, dark=True)
     ground = "getComputedStyle(document.documentElement).backgroundColor"
     page.goto("/sign-in")
@@ -221,7 +221,7 @@ def test_a_refused_form_is_swapped_in_with_the_focus_on_the_wrong_field(
     assert page.locator("#notices .notice").count() == 0
 
 
-def test_the_pill_moves_by_itself_and_says_when_nobody_answers(
+def test_the_pill_moves_by_itself_and_shows_when_the_server_is_gone(
     site: Site, open_page: OpenPage, watch: Watch
 ) -> None:
     watch.allow(503)

@@ -80,7 +80,7 @@ def test_every_wrong_guess_reads_the_same_and_costs_one_hash(
     assert not stranger.is_signed_in()
 
 
-def test_somebody_kept_out_cannot_sign_in(
+def test_a_disabled_user_cannot_sign_in(
     app: Flask, administrator: Visitor, stranger: Visitor, maria: str, hashed: Guesses
 ) -> None:
     with app.app_context():
@@ -140,7 +140,7 @@ def test_a_page_that_asked_for_sign_in_is_opened_after_it(stranger: Visitor, mar
     assert "next=/account?x%3D1" in stranger.get(asked.headers["Location"]).text
 
 
-def test_an_old_hash_is_made_anew_at_the_next_sign_in(
+def test_an_old_hash_is_replaced_at_the_next_sign_in(
     app: Flask, stranger: Visitor, maria: str
 ) -> None:
     from argon2 import PasswordHasher
@@ -156,7 +156,7 @@ def test_an_old_hash_is_made_anew_at_the_next_sign_in(
     assert not passwords.needs_rehash(kept)
 
 
-def test_an_unreadable_hash_lets_nobody_in(app: Flask, stranger: Visitor, maria: str) -> None:
+def test_an_unreadable_hash_lets_no_one_in(app: Flask, stranger: Visitor, maria: str) -> None:
     with app.app_context():
         users.user_named(maria).password_hash = "!"
         db.session.commit()

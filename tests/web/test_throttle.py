@@ -143,7 +143,7 @@ def test_a_clock_that_goes_back_gives_no_tokens(region: Flask, clock: Clock) -> 
     assert not throttle.allow(bucket, "k")
 
 
-def test_a_clock_that_went_back_refuses_nobody_for_long(
+def test_a_clock_that_went_back_refuses_no_one_for_long(
     region: Flask, clock: Clock, evaluated: list[str]
 ) -> None:
     users.create_user("maria", PASSWORD, Role.VIEWER)

@@ -61,7 +61,7 @@ def test_what_cannot_be_meant_is_refused_beside_the_field(app: Flask) -> None:
     assert "Your role doesn't allow this" in text_of(visitor.get("/account/tokens"))
 
 
-def test_nobody_touches_anothers_token(app: Flask) -> None:
+def test_no_user_touches_anothers_token(app: Flask) -> None:
     owner = Visitor(app, Role.ADMINISTRATOR)
     make(owner, name="nightly builds")
     assert "nightly builds" in owner.get("/account/tokens").text
@@ -71,7 +71,7 @@ def test_nobody_touches_anothers_token(app: Flask) -> None:
     assert "nightly builds" not in other.get("/account/tokens").text
 
 
-def test_the_reference_names_every_endpoint_and_asks_nobody_else(app: Flask) -> None:
+def test_the_reference_names_every_endpoint_and_loads_nothing_from_elsewhere(app: Flask) -> None:
     page = Visitor(app, Role.VIEWER).get("/help/api").text
     for endpoint in ENDPOINTS:
         assert f'id="{endpoint.name}"' in page

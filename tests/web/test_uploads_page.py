@@ -72,7 +72,7 @@ def test_what_is_wrong_stands_beside_its_field(app: Flask) -> None:
         assert db.session.scalars(select(Upload)).all() == []
 
 
-def test_a_mix_up_is_mended_by_one_click(app: Flask) -> None:
+def test_a_mix_up_is_fixed_by_one_click(app: Flask) -> None:
     visitor = Visitor(app, Role.ADMINISTRATOR)
     where = send(visitor, DISK, filetype="tgz")
     work(app)
@@ -116,7 +116,7 @@ def test_an_upload_is_dropped_after_a_question(app: Flask) -> None:
         assert list(store().uploads()) == []
 
 
-def test_a_file_is_looked_at_by_its_first_megabyte(app: Flask) -> None:
+def test_a_file_is_inspected_by_its_first_megabyte(app: Flask) -> None:
     visitor = Visitor(app, Role.ADMINISTRATOR)
     answer = visitor.client.post(
         f"/uploads/look?filetype=tgz&size={len(ESXI)}&name=x",
@@ -250,7 +250,7 @@ network:
 """
 
 
-def test_a_network_is_planned_and_mended_by_one_click(app: Flask) -> None:
+def test_a_network_is_planned_and_fixed_by_one_click(app: Flask) -> None:
     visitor = Visitor(app, Role.VIEWER)
     assert "802.3ad" in visitor.get("/vmware/network").text
     page = visitor.post("/vmware/network", {"config": V1, "nics": ""})

@@ -90,7 +90,7 @@ def test_a_file_is_taken_from_the_import_folder_and_from_nowhere_else(
     assert served(app, "custom/amd64/generic/web/uploaded/root-dd.gz") == DISK
 
 
-def test_a_file_is_looked_at_before_it_is_sent(program: Typed) -> None:
+def test_a_file_is_inspected_before_it_is_sent(program: Typed) -> None:
     def look(data: bytes, query: str) -> Any:
         headers = {"Authorization": f"Bearer {program.token}"}
         answer = program.client.post(
@@ -107,7 +107,7 @@ def test_a_file_is_looked_at_before_it_is_sent(program: Typed) -> None:
     assert look(bytes(3 << 20), "")["verdict"] == "reject"
 
 
-def test_what_came_by_the_other_api_is_looked_into_afterwards(program: Typed, app: Flask) -> None:
+def test_what_came_by_the_other_api_is_inspected_afterwards(program: Typed, app: Flask) -> None:
     data = random.Random(1).randbytes(5000)
     with app.app_context():
         from webapp.services.uploads import finishing
@@ -126,7 +126,7 @@ def test_what_came_by_the_other_api_is_looked_into_afterwards(program: Typed, ap
     assert (row["state"], row["report"]["verdict"]) == ("done", "reject")
 
 
-def test_tokens_of_the_store_are_told_to_nobody(program: Typed, app: Flask) -> None:
+def test_tokens_of_the_store_are_never_shown(program: Typed, app: Flask) -> None:
     place = begin(program, len(DISK)).headers["Location"]
     patch(program, place, 0, DISK[:10])
     with app.app_context():
@@ -139,7 +139,7 @@ def test_tokens_of_the_store_are_told_to_nobody(program: Typed, app: Flask) -> N
 # -- what a second reading found
 
 
-def test_known_bytes_are_looked_into_for_what_they_are_declared_now(
+def test_known_bytes_are_inspected_for_what_they_are_declared_now(
     program: Typed, app: Flask
 ) -> None:
     """They are whole and verified, and yet no tgz."""

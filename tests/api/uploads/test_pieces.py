@@ -124,7 +124,7 @@ def test_uploads_of_one_name_that_begin_at_once_are_versions_of_one_image(
     assert len({version for _, version in made}) == 24
 
 
-def test_completion_tells_the_racks_once(admin: Script, app: Flask) -> None:
+def test_completion_notifies_the_racks_once(admin: Script, app: Flask) -> None:
     def serial() -> int:
         with app.app_context():
             return db.session.scalar(select(Publication.serial)) or 0
@@ -137,7 +137,7 @@ def test_completion_tells_the_racks_once(admin: Script, app: Flask) -> None:
     assert serial() == before + 1
 
 
-def test_an_upload_that_nobody_goes_on_with_expires(admin: Script, app: Flask) -> None:
+def test_an_abandoned_upload_expires(admin: Script, app: Flask) -> None:
     data = content(1000)
     made = begin(admin, data)
     put(admin, newest(made)[1]["upload_uri"], data[:10])
@@ -211,7 +211,7 @@ def test_settings_that_cannot_be_meant_are_refused(admin: Script, viewer: Script
     assert viewer.get("maas/", op="get_config", name="http_proxy").status_code == 403
 
 
-def test_the_rack_tells_what_it_serves(any_client: Script, app: Flask) -> None:
+def test_the_rack_reports_what_it_serves(any_client: Script, app: Flask) -> None:
     with app.app_context():
         factories.boot_resource({"squashfs": b"x"})
         db.session.remove()

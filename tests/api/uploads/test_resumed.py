@@ -25,7 +25,7 @@ def sha(data: bytes) -> str:
     return f"sha256 {base64.b64encode(hashlib.sha256(data).digest()).decode()}"
 
 
-def test_a_file_goes_on_after_a_cut_and_becomes_an_image(program: Typed, app: Flask) -> None:
+def test_a_file_continues_after_a_cut_and_becomes_an_image(program: Typed, app: Flask) -> None:
     begun = begin(program, len(DISK), filename="web.gz")
     place = begun.headers["Location"]
     assert begun.headers["Upload-Offset"] == "0"
@@ -77,7 +77,7 @@ def test_what_is_known_needs_no_sending(program: Typed, app: Flask) -> None:
     assert served(app, "custom/amd64/generic/twin/uploaded/root-dd.gz") == DISK
 
 
-def test_a_mix_up_is_stopped_and_mended_by_one_call(program: Typed, app: Flask) -> None:
+def test_a_mix_up_is_stopped_and_fixed_by_one_call(program: Typed, app: Flask) -> None:
     place = begin(program, len(DISK), filetype="tgz").headers["Location"]
     patch(program, place, 0, DISK)
     early = state(program, place)

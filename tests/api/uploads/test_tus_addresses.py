@@ -13,9 +13,7 @@ ALL = {"creation", "creation-with-upload", "expiration", "termination", "checksu
 
 @pytest.mark.parametrize("prefix", ["", "/api/v1", "//api//v1/"])
 @pytest.mark.parametrize("tail", ["/uploads/files", "/uploads/files/7", "//uploads/files"])
-def test_options_tells_anyone_what_the_server_can_do(
-    program: Typed, prefix: str, tail: str
-) -> None:
+def test_options_lists_what_the_server_supports(program: Typed, prefix: str, tail: str) -> None:
     answer = program.client.options("/", environ_overrides={"PATH_INFO": prefix + tail})
     assert (answer.status_code, answer.data) == (204, b"")
     assert set(answer.headers["Tus-Extension"].split(",")) == ALL

@@ -30,7 +30,7 @@ from webapp.services.accounts.tokens import ROLE_OF, Scope
 # -- who may
 
 
-def test_without_a_valid_token_nothing_is_told(app: Flask, program: Typed) -> None:
+def test_without_a_valid_token_nothing_is_revealed(app: Flask, program: Typed) -> None:
     for token in ("", "nonsense", "slp_" + "x" * 43, program.token + "x", "slp_\u00e4"):
         assert Typed(app.test_client(), token).call("GET", "status").status_code == 401
     stranger = app.test_client()
@@ -116,7 +116,7 @@ def test_every_endpoint_is_for_its_scope_and_role_only(
 # -- what is refused
 
 
-def test_an_unknown_address_and_a_wrong_method_are_told_apart(program: Typed) -> None:
+def test_an_unknown_address_and_a_wrong_method_are_distinguished(program: Typed) -> None:
     assert program.call("GET", "nothing").status_code == 404
     assert program.call("GET", f"{API}/").status_code == 404
     answer = program.call("DELETE", "status")

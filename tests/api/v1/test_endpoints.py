@@ -105,7 +105,7 @@ def test_images_are_chosen_from_the_catalogue(app: Flask, program: Typed) -> Non
 
 
 @pytest.mark.parametrize("query", ["", "?os=ubuntu&arch=arm64"])
-def test_ticks_that_somebody_else_changed_are_not_overwritten(
+def test_selections_that_another_user_changed_are_not_overwritten(
     app: Flask, program: Typed, query: str
 ) -> None:
     with app.app_context():
@@ -225,7 +225,7 @@ def test_an_import_is_started_followed_and_stopped(app: Flask, program: Typed) -
 # -- the system
 
 
-def test_the_system_tells_how_it_is(app: Flask, program: Typed) -> None:
+def test_the_system_reports_its_state(app: Flask, program: Typed) -> None:
     with app.app_context():
         factories.boot_resource({"squashfs": b"12345"})
         db.session.remove()
@@ -264,7 +264,7 @@ def test_settings_are_changed_all_or_none(app: Flask, program: Typed) -> None:
     assert "pw1" not in program.call("GET", "events?kind=setting.").text
 
 
-def test_what_is_wrong_is_told_with_a_next_step(app: Flask, program: Typed) -> None:
+def test_what_is_wrong_is_reported_with_a_next_step(app: Flask, program: Typed) -> None:
     found = program.get("health")
     assert found["is_well"] is False
     worst = found["checks"][0]

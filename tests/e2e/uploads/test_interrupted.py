@@ -147,9 +147,7 @@ def test_a_damaged_piece_is_sent_again_and_known_bytes_not_at_all(
 
 
 @pytest.mark.timeout(400)
-def test_a_server_that_is_started_anew_goes_on_with_uploads(
-    tmp_path: Path, make_live: Start
-) -> None:
+def test_a_restarted_server_continues_uploads(tmp_path: Path, make_live: Start) -> None:
     """The command line meets a server that dies on it again and again."""
     slipway = make_live(CALM)
     slipway.cli("admin", "create", ADMIN, "--password-stdin", stdin=PASSWORD)

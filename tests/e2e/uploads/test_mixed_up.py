@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 @pytest.mark.timeout(400)
-def test_a_mix_up_is_mended_by_one_click_and_esxi_is_recognised(
+def test_a_mix_up_is_fixed_by_one_click_and_esxi_is_recognised(
     tmp_path: Path, make_live: Start, open_page: OpenPage
 ) -> None:
     slipway = make_live(CALM)
@@ -70,7 +70,7 @@ def test_the_page_that_one_is_on_is_in_sight_in_a_narrow_menu(
         assert round(box["x"] + box["width"]) <= 390  # subpixels
 
 
-def test_a_network_plan_is_mended_by_one_click(
+def test_a_network_plan_is_fixed_by_one_click(
     make_live: Start, open_page: OpenPage, watch: Watch
 ) -> None:
     slipway = make_live(CALM)

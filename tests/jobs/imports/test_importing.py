@@ -233,7 +233,7 @@ def test_bytes_whose_rows_were_lost_are_verified_and_not_fetched(lab: Lab) -> No
     check_region()
 
 
-def test_damaged_bytes_whose_rows_were_lost_are_fetched_anew(lab: Lab) -> None:
+def test_damaged_bytes_whose_rows_were_lost_are_fetched_again(lab: Lab) -> None:
     lab.select("noble")
     lab.run()
     digest = files(NOBLE)["boot-kernel"]

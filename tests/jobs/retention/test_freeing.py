@@ -104,7 +104,7 @@ def test_a_deleted_image_comes_back_while_it_is_selected_without_a_byte(lab: Lab
     assert not lab.fetched()
 
 
-def test_deleting_what_is_not_there_is_said_and_changes_nothing(lab: Lab) -> None:
+def test_deleting_what_is_not_there_is_reported_and_changes_nothing(lab: Lab) -> None:
     lab.select("noble")
     lab.run()
     before = images()

@@ -66,7 +66,7 @@ def test_a_worker_killed_in_a_download_is_resumed_by_the_next_one_at_once(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_worker_that_is_told_to_end_hands_its_run_to_the_next_one(
+def test_a_stopping_worker_hands_its_run_to_the_next_one(
     make_lab: Callable[..., Lab], start_worker: Callable[[], WorkerProcess], number: int
 ) -> None:
     lab = make_lab(sizes={"squashfs": 4 << 20})

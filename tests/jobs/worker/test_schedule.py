@@ -115,7 +115,7 @@ def test_a_worker_whose_run_was_taken_publishes_nothing_more(
 # -- waking and the schedule
 
 
-def test_a_woken_worker_imports_and_reads_what_nobody_has_read(
+def test_a_woken_worker_imports_and_reads_new_sources(
     lab: Lab, settings: Settings, start_worker: Callable[[], WorkerProcess]
 ) -> None:
     db.session.merge(ImportRun(state="succeeded", finished_at=utcnow(), started_at=utcnow()))
@@ -128,7 +128,7 @@ def test_a_woken_worker_imports_and_reads_what_nobody_has_read(
     assert worker.end() == 0
 
 
-def test_waking_without_a_queue_fails_nobody(
+def test_waking_without_a_queue_raises_nothing(
     lab: Lab, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "queue.db").mkdir()
@@ -148,7 +148,7 @@ def test_a_worker_that_starts_imports_by_itself_when_the_interval_is_over(
     assert (run.state, run.trigger, run.requested_by) == ("succeeded", "start", "schedule")
 
 
-def test_the_schedule_waits_for_its_interval_and_for_the_run_that_goes_on(lab: Lab) -> None:
+def test_the_schedule_waits_for_its_interval_and_for_the_running_import(lab: Lab) -> None:
     assert upkeep.queue_if_due() is not None
     assert upkeep.queue_if_due() is None
     owner = new_owner()
@@ -186,7 +186,7 @@ def test_without_automatic_import_nothing_is_asked_of_the_mirror(
     assert runs.current() is None
 
 
-def test_a_new_source_is_read_while_an_import_goes_on(
+def test_a_new_source_is_read_during_an_import(
     make_lab: Callable[..., Lab], settings: Settings, start_worker: Callable[[], WorkerProcess]
 ) -> None:
     lab = make_lab(sizes={"squashfs": 1 << 20})

@@ -101,7 +101,7 @@ def test_a_link_in_the_tree_is_never_followed(
     assert {path.name: path.read_text() for path in outside.iterdir()} == {"victim": "precious"}
 
 
-def test_a_file_where_a_folder_belongs_is_said(
+def test_a_file_where_a_folder_belongs_is_reported(
     server: MirrorServer, signing_key: SigningKey, folder: Path
 ) -> None:
     (folder / "streams").mkdir(parents=True)

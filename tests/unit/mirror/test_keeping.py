@@ -57,7 +57,7 @@ UBUNTU = {"boot-kernel", "boot-initrd", "squashfs"}
     ],
     ids=lambda words: " ".join(sorted(words)),
 )
-def test_boot_loaders_come_along_unless_told_otherwise(
+def test_boot_loaders_come_along_by_default(
     stream: Stream, args: list[str], expected: set[str]
 ) -> None:
     assert run(stream, *args).exit_code == 0

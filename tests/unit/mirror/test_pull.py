@@ -88,7 +88,7 @@ def test_filters_and_versions_choose_files(
     assert not report.is_unchanged
 
 
-def test_a_dry_run_changes_nothing_and_tells_what_would_come(
+def test_a_dry_run_changes_nothing_and_lists_what_would_come(
     server: MirrorServer, signing_key: SigningKey, folder: Path
 ) -> None:
     planned = pulled(server, folder, signing_key, dry_run=True)

@@ -83,7 +83,7 @@ def test_what_cannot_fit_is_refused_before_the_first_byte(
     assert all(request.path.endswith(".sjson") for request in server.log)
 
 
-def test_a_disk_that_fills_up_is_said_and_the_rest_goes_on_later(
+def test_a_disk_that_fills_up_is_reported_and_the_rest_continues_later(
     upstream: Mirror,
     server: MirrorServer,
     signing_key: SigningKey,
@@ -103,7 +103,7 @@ def test_a_disk_that_fills_up_is_said_and_the_rest_goes_on_later(
     assert tree_of(folder) == files_of(upstream) | documents_of(upstream)
 
 
-def test_a_folder_that_cannot_be_made_is_said(
+def test_a_folder_that_cannot_be_made_is_reported(
     server: MirrorServer, signing_key: SigningKey, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -127,7 +127,7 @@ def test_where_files_cannot_have_two_names_they_are_copied(
     assert tree_of(folder) == files_of(mirror) | documents_of(mirror)
 
 
-def test_a_stop_is_heard_and_the_next_pull_goes_on(
+def test_a_stop_is_heard_and_the_next_pull_continues(
     tmp_path: Path, signing_key: SigningKey, folder: Path
 ) -> None:
     upstream = make_small(tmp_path / "big", signing_key, sizes={"squashfs": 2_000_000}, jitter=0)

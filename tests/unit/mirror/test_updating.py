@@ -52,7 +52,7 @@ def test_an_update_fetches_what_is_new_and_keeps_the_rest(
     assert pulled(server, folder, signing_key, prune_after=timedelta(0)).removed == ()
 
 
-def test_pruning_spares_what_somebody_else_changed_or_made(
+def test_pruning_spares_what_others_changed_or_made(
     upstream: Mirror, server: MirrorServer, signing_key: SigningKey, folder: Path
 ) -> None:
     pulled(server, folder, signing_key)

@@ -79,7 +79,7 @@ def test_an_unchanged_stream_without_validators_costs_one_request(
     assert [request.status for request in still.log] == [200]
 
 
-def test_a_stream_of_which_a_part_is_unknown_is_read_anew(
+def test_a_stream_of_which_a_part_is_unknown_is_read_again(
     still: MirrorServer, signing_key: SigningKey
 ) -> None:
     first = read(source_of(still, signing_key))

@@ -54,7 +54,7 @@ def test_an_unsigned_document_of_a_signed_source_is_refused(
             read(source_of(server, signing_key), known)
 
 
-def test_another_keyring_makes_an_unchanged_stream_prove_itself_anew(
+def test_another_keyring_makes_an_unchanged_stream_be_verified_again(
     still: MirrorServer, signing_key: SigningKey
 ) -> None:
     known = known_of(read(source_of(still, signing_key)))

@@ -235,7 +235,7 @@ def test_no_input_crashes_it_and_a_promise_holds(entries: list[object]) -> None:
         assert all(shlex.split(line)[:2] == ["esxcli", "network"] for line in made.commands)
 
 
-def test_the_command_prints_json_and_tells_by_its_exit_code() -> None:
+def test_the_command_prints_json_and_sets_its_exit_code() -> None:
     good = json.dumps({"version": 1, "config": [nic("eth0", A, subnets=[STATIC])]})
     bad = json.dumps({"version": 1, "config": [{"type": "bridge"}]})
     run = CliRunner().invoke

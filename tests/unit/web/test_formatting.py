@@ -68,11 +68,11 @@ def test_a_length_of_time_has_two_units_at_most(seconds: float, text: str) -> No
         (timedelta(days=-400), "28 December 2027"),
     ],
 )
-def test_times_are_told_from_now(ago: timedelta, text: str) -> None:
+def test_times_are_relative_to_now(ago: timedelta, text: str) -> None:
     assert formatting.relative_time(NOW - ago, NOW) == text
 
 
-def test_times_are_told_in_utc() -> None:
+def test_times_are_in_utc() -> None:
     there = datetime(2026, 11, 23, 8, 5, 9, tzinfo=timezone(timedelta(hours=2)))
     assert formatting.iso_time(there) == "2026-11-23T06:05:09Z"
     assert formatting.absolute_time(there) == "23 November 2026, 06:05:09 UTC"

@@ -132,7 +132,7 @@ def test_every_part_of_a_key_counts(app: Flask, maria: Visitor) -> None:
             assert keys.check_api_key(*wrong) is None
 
 
-def test_a_key_of_somebody_kept_out_stops_working(app: Flask, maria: Visitor) -> None:
+def test_a_key_of_a_disabled_user_stops_working(app: Flask, maria: Visitor) -> None:
     parts = new_key(maria).split(":")
     with app.app_context():
         users.set_active(users.user_named("maria"), False, actor="test")
@@ -151,7 +151,7 @@ def test_a_revoked_key_stops_working_after_a_page_that_asks(app: Flask, maria: V
     assert maria.get(f"/account/keys/{key_id}/revoke").status_code == 404
 
 
-def test_nobody_sees_or_revokes_the_key_of_somebody_else(
+def test_no_user_sees_or_revokes_the_key_of_another(
     app: Flask, maria: Visitor, administrator: Visitor
 ) -> None:
     new_key(maria)

@@ -105,7 +105,7 @@ def test_ones_own_password_cannot_be_reset_without_the_current_one(
     assert everything(app) == before
 
 
-def test_somebody_kept_out_is_out_at_once_and_may_come_back(
+def test_a_disabled_user_is_out_at_once_and_may_come_back(
     app: Flask, administrator: Visitor, viewer: Visitor
 ) -> None:
     path = f"/users/{viewer.user_id}/active"

@@ -129,7 +129,7 @@ def test_a_confirmation_of_other_changes_is_not_taken(
     assert selected() == {("noble", ("amd64", "arm64"))}
 
 
-def test_a_page_that_is_out_of_date_undoes_nobodys_work(
+def test_a_page_that_is_out_of_date_undoes_no_one_elses_work(
     source: BootSource, operator: Visitor
 ) -> None:
     base = hidden(operator.get("/images/").text, "base")

@@ -107,7 +107,7 @@ def test_kernels_of_one_image_are_one_row_and_shared_bytes_count_once(
     assert 'title="3,000 bytes"' in page.text
 
 
-def test_an_image_that_nothing_selects_says_that_it_goes(
+def test_an_image_that_nothing_selects_is_announced_as_deleted_next(
     source: BootSource, viewer: Visitor
 ) -> None:
     factories.boot_resource(release="jammy", source_id=source.id)
@@ -127,7 +127,7 @@ def test_an_image_that_upstream_dropped_says_since_when(
     assert "Kept (no longer offered) No longer offered since" in shown
 
 
-def test_a_selection_that_nobody_offers_is_shown_and_can_be_unticked(
+def test_a_selection_that_no_source_offers_is_shown_and_can_be_deselected(
     source: BootSource, operator: Visitor
 ) -> None:
     factories.selection(source, release="focal", arches=["*"])

@@ -142,7 +142,7 @@ def secrets_of(app: Flask, sealed: str) -> str:
         ({"path": "sjson$", "flip": 80}, "signature"),
     ],
 )
-def test_what_the_mirror_does_wrong_is_said_above_the_form(
+def test_what_the_mirror_does_wrong_is_shown_above_the_form(
     app: Flask,
     administrator: Visitor,
     server: MirrorServer,
@@ -297,7 +297,7 @@ def test_no_page_shows_a_password(
         assert "canary" not in administrator.get(f"/sources/{source.id}{path}").text
 
 
-def test_changing_keeps_the_keyring_and_password_that_are_not_given_anew(
+def test_changing_keeps_the_keyring_and_password_that_are_not_given_again(
     region: Flask, administrator: Visitor, server: MirrorServer, shared_mirror: Mirror
 ) -> None:
     source = factories.boot_source(
@@ -317,7 +317,7 @@ def test_changing_keeps_the_keyring_and_password_that_are_not_given_anew(
     assert secrets.unseal(changed.auth_secret) == "canary"
 
 
-def test_a_source_whose_password_cannot_be_read_any_more_can_still_be_opened(
+def test_a_source_whose_password_can_no_longer_be_read_can_still_be_opened(
     region: Flask, administrator: Visitor
 ) -> None:
     source = factories.boot_source(auth_kind="bearer", auth_secret="sealed with another key")

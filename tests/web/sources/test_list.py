@@ -62,7 +62,7 @@ def test_a_list_asks_again_only_while_a_source_is_read(region: Flask, viewer: Vi
     assert 'hx-get="/sources/"' not in viewer.get("/sources/").text
 
 
-def test_a_missing_keyring_is_said_with_three_ways_out_and_the_fingerprint(
+def test_a_missing_keyring_is_reported_with_three_ways_out_and_the_fingerprint(
     region: Flask, administrator: Visitor, visit: Visit
 ) -> None:
     from webapp.services.sources import refreshing
@@ -118,7 +118,7 @@ def test_a_source_turns_off_and_on_whatever_its_keyring(
     assert len(stored()[0].selections) == 1
 
 
-def test_removing_asks_first_and_says_what_goes(region: Flask, administrator: Visitor) -> None:
+def test_removing_asks_first_and_lists_what_goes(region: Flask, administrator: Visitor) -> None:
     source = factories.boot_source(name="Lab")
     factories.selection(source)
     factories.cache_entry(source)

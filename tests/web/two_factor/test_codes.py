@@ -248,7 +248,7 @@ def user_id(app: Flask) -> int:
         return users.user_named("maria").id
 
 
-def test_an_administrator_removes_the_factor_of_somebody_else(
+def test_an_administrator_removes_the_factor_of_another_user(
     app: Flask, administrator: Visitor, maria: Visitor, phone: Phone, stranger: Visitor
 ) -> None:
     path = f"/users/{user_id(app)}"

@@ -60,7 +60,7 @@ def test_nothing_but_the_session_is_left_of_the_two_steps(
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_nobody_gives_a_code_without_a_password(
+def test_no_code_is_accepted_without_a_password(
     maria: Visitor, phone: Phone, stranger: Visitor, method: str
 ) -> None:
     response = stranger.get("/sign-in/code") if method == "get" else give(stranger, phone.code())
@@ -128,7 +128,7 @@ def test_a_code_is_accepted_once(
     assert not thief.is_signed_in()
 
 
-def test_the_code_that_turned_it_on_signs_nobody_in(maria: Visitor, stranger: Visitor) -> None:
+def test_the_code_that_turned_it_on_signs_no_one_in(maria: Visitor, stranger: Visitor) -> None:
     phone = Phone(begin(maria), [])
     code = phone.code()
     maria.post("/account/two-factor/on", {"password": PASSWORD, "code": code})

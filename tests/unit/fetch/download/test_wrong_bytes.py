@@ -113,7 +113,7 @@ def test_a_poisoned_partial_is_no_endless_loop(
     assert (outcome.code, len(server.log)) == ("hash-mismatch", 2)
 
 
-def test_a_poisoned_whole_partial_is_fetched_anew(
+def test_a_poisoned_whole_partial_is_fetched_again(
     server: MirrorServer, store: FilesystemStore
 ) -> None:
     begin(store, OTHER)

@@ -215,7 +215,7 @@ def test_a_tls_server_that_says_nothing_ends_in_time() -> None:
         assert problem_with(url, limits=quick(connect_s=0.3)).code in ("http-timeout", "http-tls")
 
 
-def test_nobody_listening_is_said_in_words() -> None:
+def test_a_closed_port_is_reported_in_words() -> None:
     with RawServer(saying()) as gone:
         url = gone.url
     problem = problem_with(url)
@@ -223,7 +223,7 @@ def test_nobody_listening_is_said_in_words() -> None:
     assert problem.is_temporary
 
 
-def test_an_unknown_name_is_said_in_words() -> None:
+def test_an_unknown_name_is_reported_in_words() -> None:
     problem = problem_with("http://no-such-mirror.test/document")
     assert (problem.code, problem.got) == ("http-connection", "no-such-mirror.test")
 

@@ -94,7 +94,7 @@ def test_plain_http_to_another_machine_can_be_read_on_the_way(url: str, is_clear
     assert is_in_clear(url) is is_clear
 
 
-def test_credentials_go_over_plain_http_only_where_somebody_agreed(server: MirrorServer) -> None:
+def test_credentials_go_over_plain_http_only_where_allowed(server: MirrorServer) -> None:
     url = "http://192.0.2.1/document"
     route = Route(proxy_url=server.url, auth_kind="bearer", secret="SECRET")
     problem = problem_with(url, route)
@@ -197,7 +197,7 @@ def test_a_ca_file_that_cannot_be_used_is_refused(tmp_path: Path, content: str |
     assert (caught.value.code, caught.value.where) == ("http-tls", str(path))
 
 
-def test_plain_http_on_an_https_url_is_said(server: MirrorServer) -> None:
+def test_plain_http_on_an_https_url_is_reported(server: MirrorServer) -> None:
     problem = problem_with(server.url.replace("http:", "https:") + "document")
     assert problem.code == "http-tls"
 

@@ -92,5 +92,5 @@ def test_the_same_password_is_kept_differently_each_time() -> None:
     assert not passwords.needs_rehash(first)
 
 
-def test_nobody_has_no_password() -> None:
+def test_an_unknown_user_matches_no_password() -> None:
     assert not passwords.verify("nobody has this password", None)

@@ -53,7 +53,7 @@ def test_progress_never_falls_and_never_passes_the_whole(
     assert last.bytes_done == last.bytes_total == sum(sizes)
 
 
-def test_a_resumed_run_goes_on_from_what_was_reported_before() -> None:
+def test_a_resumed_run_continues_from_what_was_reported_before() -> None:
     told = reporter(runs.RunProgress("downloading", 100, 70, 0))
     assert (told.snapshot().bytes_done, told.snapshot().bytes_total) == (70, 100)
     told.expect([Transfer(1, "a", 100, done=60)])

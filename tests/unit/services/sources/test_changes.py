@@ -11,7 +11,7 @@ OTHER = Pick(2, "ubuntu", "noble", "amd64")
 BOTH = (row(), row("jammy", "22.04 LTS"))
 
 
-def test_picks_that_nobody_offers_mean_nothing() -> None:
+def test_picks_that_no_source_offers_mean_nothing() -> None:
     assert resolved(arranged(*BOTH), [NOBLE, Pick(1, "ubuntu", "warty", "amd64")]) == {NOBLE}
 
 

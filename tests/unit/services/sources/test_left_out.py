@@ -29,7 +29,7 @@ def stream(tmp_path: Path, signing_key: SigningKey) -> Stream:
     return found
 
 
-def test_what_is_left_out_is_shown_wherever_people_look(stream: Stream) -> None:
+def test_what_is_left_out_is_shown_on_every_surface(stream: Stream) -> None:
     stream.products |= {GONE: [], "odd": {"versions": {"1": 7}}}
     with MirrorServer(stream.publish().root) as server:
         draft = SourceDraft(url=server.url, keyring_data=stream.key.public)

@@ -231,7 +231,7 @@ def test_a_login_secret_is_kept_encrypted_and_used(
     assert sent == {"Basic " + base64.b64encode(b"lab:hunter2").decode()}
 
 
-def test_a_login_goes_over_plain_http_only_where_somebody_agreed(
+def test_a_login_goes_over_plain_http_only_where_allowed(
     mirror: Mirror, mirror_server: MirrorServer
 ) -> None:
     login = {"auth_kind": "bearer", "auth_secret": "hunter2", "url": "http://mirror.invalid/"}

@@ -43,6 +43,6 @@ def test_the_newest_is_the_largest_whatever_the_clock_does(days: list[int]) -> N
     assert made == sorted(set(made))
 
 
-def test_a_day_has_so_many_and_then_says_so() -> None:
+def test_a_day_has_a_limit_that_is_reported() -> None:
     with pytest.raises(InvalidFields, match="versions a day"):
         next_version(DAY, [f"20261128.{MAX_A_DAY}"])

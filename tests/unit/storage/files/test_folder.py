@@ -64,7 +64,7 @@ def test_a_start_that_was_cut_is_finished_by_the_next(root: Path) -> None:
     store.check()
 
 
-def test_a_folder_of_somebody_else_is_refused_and_left_alone(root: Path) -> None:
+def test_a_folder_of_another_program_is_refused_and_left_alone(root: Path) -> None:
     (root / "sha256").mkdir(parents=True)
     (root / "sha256" / "theirs").write_text("theirs")
     with pytest.raises(StoreUnusable) as caught:

@@ -112,7 +112,7 @@ def test_reading_the_part_that_is_there_renews_the_lease(
         assert sum(touched) == 2
 
 
-def test_of_two_that_find_no_partial_one_is_told_to_wait(
+def test_of_two_that_find_no_partial_one_has_to_wait(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = harness.store
@@ -126,7 +126,7 @@ def test_of_two_that_find_no_partial_one_is_told_to_wait(
     assert harness.get(BLOB) == BLOB.data
 
 
-def test_of_two_that_find_the_same_partial_one_is_told_to_wait(
+def test_of_two_that_find_the_same_partial_one_has_to_wait(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harness.start(BLOB, MIB)
@@ -145,7 +145,7 @@ def test_of_two_that_find_the_same_partial_one_is_told_to_wait(
         writer.commit()
 
 
-def test_who_finds_a_lease_renewed_is_told_to_wait(
+def test_who_finds_a_lease_renewed_has_to_wait(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harness.start(BLOB, MIB)
@@ -161,7 +161,7 @@ def test_who_finds_a_lease_renewed_is_told_to_wait(
         store.drop_partial(BLOB.sha256)
 
 
-def test_a_lease_that_could_not_be_given_back_holds_up_nobody_here(
+def test_a_lease_that_could_not_be_released_blocks_no_one_here(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = harness.store.writer(BLOB.sha256, BLOB.size)

@@ -202,7 +202,7 @@ def test_time_that_is_none_is_an_error(text: str) -> None:
         ["01", "1", "2"],
     ],
 )
-def test_serials_are_ordered_as_people_do(ordered: list[str]) -> None:
+def test_serials_are_ordered_as_users_expect(ordered: list[str]) -> None:
     assert sorted(reversed(ordered), key=version_key) == ordered
 
 

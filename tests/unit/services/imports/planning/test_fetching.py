@@ -87,7 +87,7 @@ def test_the_same_digest_with_another_size_is_no_place_to_get_it() -> None:
     assert plan([first, liar], NOTHING).blobs[0].locations == (Location(1, "p/root"),)
 
 
-def test_an_image_whose_size_contradicts_known_bytes_is_refused_and_the_others_go_on() -> None:
+def test_an_image_whose_size_contradicts_known_bytes_is_refused_and_the_others_continue() -> None:
     good = offer("jammy", "ga-22.04", items=[item("squashfs", "root", 300)])
     bad = offer(items=[item("squashfs", "root", 7)])
     made = plan([source(good, bad, wanted=[NOBLE, JAMMY])], NOTHING)
@@ -153,7 +153,7 @@ def test_an_image_that_is_not_stored_is_taken_from_the_next_source_that_can_be_r
     assert plan([best], NOTHING).sets == ()
 
 
-def test_an_image_goes_on_with_the_second_source_that_it_has_while_the_first_is_down() -> None:
+def test_an_image_continues_with_its_second_source_while_the_first_is_down() -> None:
     best = source(offer(version="2"), id=1, priority=9, is_fresh=False)
     other = source(offer(version="3"), id=2)
     made = plan([best, other], stock_of(offer(version="1"), source_id=2))

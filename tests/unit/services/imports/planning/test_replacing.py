@@ -71,7 +71,7 @@ def test_what_is_stored_as_the_source_has_it_needs_nothing() -> None:
         (offer(answers_to=("ga-24.04", "generic")), "its description changed", 0),
     ],
 )
-def test_a_difference_is_a_reason_to_publish_anew(now: Offer, why: str, fetched: int) -> None:
+def test_a_difference_is_a_reason_to_publish_again(now: Offer, why: str, fetched: int) -> None:
     made = plan([source(now)], stock_of(offer()))
     assert [planned.why for planned in made.sets] == [why]
     assert len(made.to_fetch) == fetched
@@ -107,7 +107,7 @@ def test_an_uploaded_image_is_never_touched() -> None:
 # -- what goes and what stays
 
 
-def test_what_no_selection_asks_for_any_more_goes() -> None:
+def test_what_no_selection_wants_is_deleted() -> None:
     jammy = offer("jammy", "ga-22.04")
     made = plan([source(offer(), jammy)], stock_of(offer(), jammy))
     assert [(one.resource_id, one.why) for one in made.retire] == [(2, "no longer selected")]
