@@ -45,8 +45,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "severity": set(),
     "numbers": set(),
+    "escaping": set(),
     "config": {"errors", "numbers"},
-    "logs": {"config"},
+    "logs": {"config", "escaping"},
     "database": {"config", "errors"},
     "extensions": {"config", "models", "storage"},
     "middleware": {"config", "errors"},
@@ -81,7 +82,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     # It imports the planes before it forks, so that their children share the memory.
     "server": EDGE | {"", "api", "database", "logs", "rack", "web"},
     # Most commands speak to /api/v1, and so know no service.
-    "cli": EDGE | {"", "api", "database", "fetch", "inspection", "mirror", "server", "vmware"},
+    "cli": EDGE
+    | {"", "api", "database", "escaping", "fetch", "inspection", "mirror", "server", "vmware"},
 }
 # Only these speak of the request that is being answered.
 KNOW_THE_REQUEST = {"web", "api", "rack", "middleware", "hx"}

@@ -242,6 +242,7 @@ class Settings:
         "20", "Maximum MiB per second for that check; 0: no limit", _number(0, 100_000)
     )
     event_days: int = _set("90", "Days to keep events", _number(1, 3650))
+    event_rows: int = _set("200000", "Maximum number of events kept", _number(1000, 10**8))
     log_level: str = _set("info", "Minimum log level", _choice("debug", "info", "warning", "error"))
     log_format: str = _set("text", "Log format: text or json", _choice("text", "json"))
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)

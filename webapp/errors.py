@@ -42,6 +42,7 @@ KINDS = {
     "forbidden": Kind("Not allowed", 403),
     "sign-in-refused": Kind("Sign-in refused", 401),
     "setup-code-invalid": Kind("Setup link is no longer valid", 403),
+    "inspection-busy": Kind("Another inspection is running", 429, 3),
     "too-many-attempts": Kind("Too many attempts", 429, 60),
     "draft-unreadable": Kind("Preview expired"),
     # Slipway itself.

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
+from typing import TextIO
 
 import structlog
 
 from webapp.config import Settings
+from webapp.escaping import visible
 
 
 def configure(settings: Settings) -> None:
@@ -17,6 +20,7 @@ def configure(settings: Settings) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _make_visible,
     ]
     is_json = settings.log_format == "json"
     renderer: structlog.typing.Processor = (
@@ -25,7 +29,7 @@ def configure(settings: Settings) -> None:
         else structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(),
             # The other formatters print local variables, and with them secrets.
-            exception_formatter=structlog.dev.plain_traceback,
+            exception_formatter=_traceback,
         )
     )
     if is_json:
@@ -51,3 +55,16 @@ def configure(settings: Settings) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _make_visible(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Escape what others wrote: paths, file names, titles, answers of servers."""
+    return {key: visible(v) if isinstance(v, str) else v for key, v in event.items()}
+
+
+def _traceback(file: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
+    """A traceback whose message can neither act on a terminal nor pass for a line of ours."""
+    text = "".join(traceback.format_exception(*exc_info))
+    file.write("\n" + "".join(f"  {visible(line)}\n" for line in text.split("\n") if line))

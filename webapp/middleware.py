@@ -60,7 +60,7 @@ HEADERS = {
 # The one script that may compile WebAssembly: a worker without a page, which hashes files.
 HASHER = "/sha256-worker.js"
 HASHER_POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'"
-HSTS = "max-age=31536000"
+HSTS = "max-age=31536000; includeSubDomains"
 
 log = structlog.get_logger("slipway.web")
 
@@ -160,8 +160,10 @@ def _serve_static(app: Flask, headers: dict[str, str]) -> None:
     static.add_files(str(STATIC), prefix="static/")
 
     def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if not _is_host(environ.get("HTTP_HOST", "")):
-            text = b"The Host header names no host.\n"
+        # RFC 9112 section 3.2 asks for a Host from HTTP/1.1 on.
+        has_host = "HTTP_HOST" in environ or environ.get("SERVER_PROTOCOL") == "HTTP/1.0"
+        if not has_host or not _is_host(environ.get("HTTP_HOST", "")):
+            text = b"The Host header is missing or doesn't name a host.\n"
             start_response("400 Bad Request", [("Content-Type", "text/plain"), *headers.items()])
             return (text,)
         if not environ.get("PATH_INFO", "").startswith("/static/"):
@@ -207,7 +209,9 @@ def _begin() -> None:
     g.began = time.monotonic()
     g.request_id = secrets.token_hex(8)
     structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+    structlog.contextvars.bind_contextvars(
+        request_id=g.request_id, address=request.remote_addr or "", user=""
+    )
     if request.method not in METHODS:
         raise MethodNotAllowed(valid_methods=METHODS)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from flask import Flask
-from werkzeug.test import TestResponse
+from werkzeug.test import TestResponse, create_environ, run_wsgi_app
 
 from tests.web import routes
 from tests.web.visitors import HTMX, Visitor
@@ -121,7 +121,9 @@ def test_hsts_is_sent_when_users_come_over_https(app: Flask) -> None:
     client = app.test_client()
     for path in ("/setup", "/nowhere", static_url(app, "app.css"), "/MAAS/api/2.0/version/"):
         response = closed(client.get(path))
-        assert response.headers["Strict-Transport-Security"] == "max-age=31536000", path
+        assert response.headers["Strict-Transport-Security"] == (
+            "max-age=31536000; includeSubDomains"
+        ), path
 
 
 def test_pages_and_parts_are_kept_apart_by_caches(administrator: Visitor) -> None:
@@ -220,3 +222,18 @@ def test_headers_that_no_browser_sends_are_refused_in_order(
     answer = stranger.client.open("/sources/", method=method, headers=headers)
     assert answer.status_code == status
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(("protocol", "status"), [("HTTP/1.1", 400), ("HTTP/1.0", 200)])
+def test_a_request_without_a_host_is_refused_from_http_1_1_on(
+    app: Flask, protocol: str, status: int
+) -> None:
+    environ = create_environ("/sign-in", environ_overrides={"SERVER_PROTOCOL": protocol})
+    del environ["HTTP_HOST"]
+    statuses = [run_wsgi_app(app.wsgi_app, environ)[1]]
+    assert statuses[0].startswith(str(status)) or (status, statuses[0][:3]) == (200, "303")
+
+
+def test_signing_out_clears_what_the_browser_keeps(administrator: Visitor) -> None:
+    answer = administrator.post("/sign-out", {})
+    assert answer.headers["Clear-Site-Data"] == '"cache", "storage"'

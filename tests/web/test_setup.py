@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from datetime import timedelta
 
 import pytest
 from flask import Flask
@@ -11,7 +12,7 @@ from sqlalchemy import select
 from tests.support import factories
 from tests.web.visitors import PASSWORD, Visitor, everything, leads_to, text_of
 from webapp.extensions import db
-from webapp.models import Event, Role, Setting, User
+from webapp.models import Event, Role, Setting, User, utcnow
 from webapp.services.accounts import users
 
 FORM = {"username": "Maria", "password": PASSWORD, "again": PASSWORD}
@@ -54,6 +55,20 @@ def test_the_link_takes_the_code_out_of_the_address(stranger: Visitor, code: str
 
 def test_the_code_is_stored_as_a_hash_only(app: Flask, code: str) -> None:
     assert code not in repr(everything(app))
+
+
+@pytest.mark.parametrize(("hours", "status"), [(23, 303), (25, 403), (-25, 403)])
+def test_the_link_is_good_for_a_day(
+    app: Flask,
+    stranger: Visitor,
+    code: str,
+    monkeypatch: pytest.MonkeyPatch,
+    hours: int,
+    status: int,
+) -> None:
+    then = utcnow() + timedelta(hours=hours)
+    monkeypatch.setattr(users, "utcnow", lambda: then)
+    assert stranger.get(f"/setup?code={code}").status_code == status
 
 
 def test_the_code_reaches_no_log(

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from tests.web.visitors import PASSWORD, Visitor, text_of
 from webapp.extensions import db
-from webapp.models import LoginThrottle, Role
+from webapp.models import Event, LoginThrottle, Role
 from webapp.services.accounts import passwords, sessions, throttle, users
 from webapp.services.accounts.sessions import SignInProblem, TooManyAttempts
 
@@ -212,6 +212,29 @@ def test_the_page_says_how_long_to_wait(app: Flask, visit: Callable[..., Visitor
     assert answers[-1].headers["Retry-After"] == "60"
     assert "Wait a minute" in text_of(answers[-1])
     assert visit(address=OWNER).sign_in("maria").status_code == 303
+
+
+def test_refused_access_is_an_event_and_a_flood_of_it_is_one_row(
+    app: Flask, visit: Callable[..., Visitor]
+) -> None:
+    with app.app_context():
+        users.create_user("maria", PASSWORD, Role.VIEWER)
+    attacker = visit(address=ATTACKER)
+    form = {"username": "maria", "password": "wrong", "csrf_token": attacker.token()}
+    for _ in range(20):
+        attacker.client.post("/sign-in", data=form)
+    maria = visit(address=OWNER)
+    assert maria.sign_in("maria").status_code == 303
+    for _ in range(3):
+        assert maria.get("/users/").status_code == 403
+    visit(address=ATTACKER).client.get("/api/v1/events")
+    with app.app_context():
+        found = db.session.scalars(select(Event).where(Event.kind == "access.refused")).all()
+        assert [(event.actor, event.subject) for event in found] == [
+            ("", ATTACKER),
+            ("maria", OWNER),
+        ]
+        assert found[0].detail["status"] in (401, 429)
 
 
 @pytest.mark.settings(trusted_proxies=0)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from webapp.errors import Problem
+from webapp.escaping import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,21 +34,6 @@ class Unwritable(Problem):
 
 # Wide enough that no line is cut in a pipe.
 WIDE = 10_000
-_SPACES = "\u00a0\u202f"  # not printable for Python, harmless on a screen
-
-
-def visible(text: str) -> str:
-    """Text on one line, with escapes for what a terminal would act on.
-
-    ESC and other control characters, line breaks, bidirectional and invisible marks,
-    and bytes that aren't text become ``\\x1b``, ``\\n``, ``\\u202e`` and the like.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() or char in _SPACES else char.encode("unicode_escape").decode()
-        for char in text
-    )
 
 
 def line(text: str = "", *, err: bool = False, color: str | None = None) -> None:

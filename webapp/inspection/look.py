@@ -8,6 +8,7 @@ checksums of the compression, the length of a disk and its backup partition tabl
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +24,9 @@ from webapp.inspection.tarballs import Member, NotTar, TooLargeHeader, TooManyEx
 HEAD = 1 << 20  # bytes of a file that are enough for a first verdict
 _CLASSIFY = 65 << 10  # raw bytes that show what kind of thing it is
 _INSIDE = 40 << 10  # the same for a member of a tarball
-_MOST_HEAD_RAW = 192 << 20  # raw bytes of a head; ESXi's version is within 110 MiB
+MAX_HEAD_RAW_BYTES = 64 << 20
+_MAX_HEAD_ESXI_BYTES = 112 << 20  # ESXi's version is within 110 MiB
+MAX_HEAD_CPU_S = 2.0  # of this thread; bzip2 takes seconds for what gzip unpacks at once
 _MOST_HEAD_HEADERS = 30_000  # a first verdict is given while someone waits
 _BOMB_RAW, _BOMB_RATIO = 4 << 30, 200
 _AGAIN = "Copy or build the file again; compare its size and SHA-256 with the source."
@@ -74,6 +77,7 @@ class _Look:
         self.report = Report()
         self._declared = declared
         self._is_head = is_head
+        self._began = time.thread_time()
         self._head = bytearray()
         self._disk: DiskLook | None = None
         self._tar: TarLook | None = None
@@ -162,7 +166,12 @@ class _Look:
         else:
             raise _Enough  # nothing that can be used: the rest wouldn't change that
         headers = self._tar.reader.headers if self._tar is not None else 0
-        is_costly = self.report.raw_size > _MOST_HEAD_RAW or headers > _MOST_HEAD_HEADERS
+        is_esxi = self._disk is not None and self._disk.esxi is not None
+        is_costly = (
+            self.report.raw_size > (_MAX_HEAD_ESXI_BYTES if is_esxi else MAX_HEAD_RAW_BYTES)
+            or headers > _MOST_HEAD_HEADERS
+            or time.thread_time() - self._began > MAX_HEAD_CPU_S
+        )
         if self._is_head and is_costly:
             raise _Enough
 

@@ -8,10 +8,10 @@ from functools import partial
 from flask import Flask
 
 from webapp.extensions import db, settings, store
-from webapp.rack.events import Recorder
 from webapp.rack.files import Files
 from webapp.rack.proofs import Proofs
-from webapp.services.images.serving import PublishedMap, record_fetches
+from webapp.services.images.serving import PublishedMap
+from webapp.services.system import recorder
 
 
 def register(app: Flask) -> None:
@@ -21,7 +21,7 @@ def register(app: Flask) -> None:
         files = Files(
             PublishedMap(db.engine, known.retire_grace),
             store(),
-            Recorder(partial(record_fetches, db.engine)),
+            recorder.Recorder(partial(recorder.write, db.engine)),
             Proofs(store(), db.engine),
             accel_prefix=known.accel_prefix,
             trusted_proxies=known.trusted_proxies,

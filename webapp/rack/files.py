@@ -17,10 +17,10 @@ from urllib.parse import quote
 
 from webapp.rack.bodies import FileBody, StreamBody, fit_buffer
 from webapp.rack.conditions import Decision, Facts, decide
-from webapp.rack.events import Recorder
 from webapp.rack.proofs import Proofs
 from webapp.services.images.published import Located
 from webapp.services.images.serving import NamesUnread, PublishedMap
+from webapp.services.system.recorder import Recorder
 from webapp.storage.base import BlobReader, BlobStore
 from webapp.storage.errors import StoreProblem
 
@@ -199,7 +199,10 @@ class Files:
         name = request.name
         if not name.isascii():  # as users write it, not as WSGI does
             name = name.encode("latin-1").decode("utf-8", "replace")
-        self.recorder.add(kind, request.actor, name, version, status, sent)
+        image, _, file = name.rpartition("/")
+        self.recorder.add(
+            kind, request.actor, image, version=version, status=status, size=sent, file=file
+        )
 
     def _actor(self, environ: Environ) -> str:
         """The machine's address; behind trusted proxies the one that the outermost saw."""

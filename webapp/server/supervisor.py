@@ -168,7 +168,7 @@ def _announce(settings: Settings, setup_code: str | None) -> None:
     _print(f"Slipway is ready: {web}")
     _print(f"Machines fetch from {settings.rack_url or _url(settings.rack_bind)}images/")
     if setup_code:
-        _print("Create the first administrator, once, with this link:")
+        _print("Create the first administrator within 24 hours with this link, which works once:")
         _print(f"  {web}setup?code={setup_code}")
 
 

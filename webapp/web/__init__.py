@@ -18,6 +18,7 @@ def register(app: Flask) -> None:
         formatting,
         images,
         imports,
+        refusals,
         setup,
         shell,
         sources,
@@ -35,6 +36,7 @@ def register(app: Flask) -> None:
     access.register(app)
     middleware.protect_forms(app, access.is_script_path)
     errors.register(app)
+    refusals.register(app)
     formatting.register(app)
     shell.register(app)
     # Also for parts that are rendered alone; read when the first page needs it, then kept.

@@ -97,7 +97,10 @@ def register(app: Flask) -> None:
 def _load(token: str) -> SignedIn | None:
     if is_script_path(request.path):
         return None
-    return sessions.find(token, is_person=not hx.is_poll())
+    visitor = sessions.find(token, is_person=not hx.is_poll())
+    if visitor is not None:
+        structlog.contextvars.bind_contextvars(user=visitor.username)
+    return visitor
 
 
 def _decide() -> ResponseReturnValue | None:

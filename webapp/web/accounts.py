@@ -113,7 +113,10 @@ def sign_out() -> ResponseReturnValue:
         sessions.end(me(), me().session_id)
     session.clear()
     flash("You've been signed out.", "ok")
-    return hx.see_other(url_for("accounts.sign_in"))
+    response = hx.see_other(url_for("accounts.sign_in"))
+    # Not "cookies": the notice above travels in one. The session in it is over.
+    response.headers["Clear-Site-Data"] = '"cache", "storage"'
+    return response
 
 
 def begin(visitor: SignedIn) -> None:

@@ -156,6 +156,7 @@ def inspect_start() -> ResponseReturnValue:
         args.get("architecture", "")[:100],
         args.get("filetype", "")[:40],
         size=numbers.whole(size, digits=15),
+        user=me().username,
     )
     drain(request)
     found = report.as_dict()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
+import structlog
 from flask import Flask, Response, request
 from pydantic import BaseModel, ValidationError
 
@@ -141,6 +142,7 @@ class _Dialect:
 
     def authenticate(self, endpoint: Endpoint) -> Caller:
         caller = identify(request)
+        structlog.contextvars.bind_contextvars(user=caller.name)
         demand(caller, endpoint.scope)
         return caller
 

@@ -209,7 +209,12 @@ def inspect(call: Call[InspectionFilter, None]) -> InspectionResponse:
     """Inspect the first megabyte of a file before uploading it; nothing is saved."""
     file = call.query
     report = checking.of_head(
-        call.stream.pieces(), file.name, file.architecture, file.filetype, size=file.size
+        call.stream.pieces(),
+        file.name,
+        file.architecture,
+        file.filetype,
+        size=file.size,
+        user=call.actor,
     )
     return InspectionResponse(
         verdict=report.verdict,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+import structlog
 from flask import Flask, Response, g, request
 
 from webapp.api.v2 import answers
@@ -111,7 +112,9 @@ class _Dialect:
     def authenticate(self, resource: Resource) -> User | None:
         if resource.is_public:
             return None
-        return identify(request, root(), lambda: _arguments(resource))
+        user = identify(request, root(), lambda: _arguments(resource))
+        structlog.contextvars.bind_contextvars(user=user.username)
+        return user
 
     def read(self, resource: Resource, user: User | None, params: Params) -> ActionCall:
         incoming = Incoming(request) if _takes_bytes(resource) else None

@@ -12,6 +12,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import delete, exists, select, update
@@ -20,11 +21,12 @@ from sqlalchemy.orm import aliased
 
 from webapp.errors import Conflict, InvalidFields, NotFound, Problem
 from webapp.extensions import db
-from webapp.models import Role, Setting, User
+from webapp.models import Role, Setting, User, utcnow
 from webapp.services.accounts import passwords, sessions
 from webapp.services.system import events
 
 SETUP_CODE = "setup_code"
+SETUP_TIME = timedelta(hours=24)
 _NAME = re.compile(r"[a-z0-9][a-z0-9@.+_-]{0,149}")
 _RANK = {Role.VIEWER: 0, Role.OPERATOR: 1, Role.ADMINISTRATOR: 2}
 
@@ -210,15 +212,21 @@ def ensure_setup_code() -> str | None:
         db.session.commit()
         return None
     code = secrets.token_urlsafe(32)
-    db.session.merge(Setting(key=SETUP_CODE, value=_hashed(code)))
+    value = {"sha256": _hashed(code), "at": utcnow().isoformat()}
+    db.session.merge(Setting(key=SETUP_CODE, value=value))
     db.session.commit()
     return code
 
 
 def is_setup_code(code: str) -> bool:
-    """Whether this is the code that makes the first administrator."""
+    """Whether this is the code that makes the first administrator, and not too old."""
     kept = db.session.get(Setting, SETUP_CODE, populate_existing=True)
-    return kept is not None and hmac.compare_digest(str(kept.value), _hashed(code))
+    if kept is None or not isinstance(kept.value, dict):
+        return False
+    age = utcnow() - datetime.fromisoformat(kept.value["at"])
+    # Printed in the future means before the clock was set back, perhaps long ago.
+    is_recent = -SETUP_TIME <= age <= SETUP_TIME
+    return is_recent and hmac.compare_digest(str(kept.value["sha256"]), _hashed(code))
 
 
 def create_first_administrator(code: str, name: str, password: str) -> User:
@@ -244,7 +252,7 @@ def setup_problem() -> SetupProblem:
     """The problem for a user whose link doesn't work."""
     return SetupProblem(
         "This setup link is no longer valid.",
-        expected="the link that Slipway printed at its last start",
+        expected="the link that Slipway printed at its last start, within 24 hours",
         got="an old, used or altered link",
         next_step="Restart Slipway, which prints a new link, "
         "or run `slipway user create NAME` on the server.",

@@ -1,21 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which bytes a name means just now, and what machines fetched."""
+"""Which bytes a name means just now."""
 
 from __future__ import annotations
 
 import math
 import threading
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.errors import Problem
-from webapp.models import Event, Publication, utcnow
+from webapp.models import Publication, utcnow
 from webapp.services.images.published import Located, PublishedNames, read_names
 
 log = structlog.get_logger(__name__)
@@ -97,42 +95,3 @@ class PublishedMap:
                 log.warning("the published names could not be read", error=str(error))
             self._is_failing = True
         self._checked_at = time.monotonic()
-
-
-# -- what was fetched
-
-
-@dataclass(slots=True)
-class Fetches:
-    """Equal answers to one machine within a moment, counted together."""
-
-    kind: str
-    actor: str
-    path: str
-    version: str
-    status: int
-    at: datetime = field(default_factory=utcnow)
-    requests: int = 0
-    size: int = 0
-
-
-def record_fetches(engine: Engine, fetches: Iterable[Fetches]) -> None:
-    """Write one event for each, in one transaction. Raises SQLAlchemyError."""
-    rows = [
-        {
-            "at": seen.at,
-            "kind": seen.kind,
-            "actor": seen.actor,
-            "subject": seen.path,
-            "detail": {
-                "status": seen.status,
-                "bytes": seen.size,
-                "version": seen.version,
-                "requests": seen.requests,
-            },
-        }
-        for seen in fetches
-    ]
-    if rows:
-        with engine.begin() as connection:
-            connection.execute(insert(Event), rows)

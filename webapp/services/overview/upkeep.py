@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, delete, func, select, true
 
 from webapp.errors import Problem
 from webapp.extensions import db, settings
@@ -19,6 +19,9 @@ from webapp.services.system.live_settings import AUTO_IMPORT
 from webapp.services.uploads import uploads
 
 log = structlog.get_logger(__name__)
+
+EVENT_BATCH = 5000  # rows deleted in one transaction
+NOISY_EVENTS = ("image.fetched", "image.unavailable", "access.refused")
 
 
 def reconcile(trigger: str = "schedule", *, is_thorough: bool = False) -> None:
@@ -59,8 +62,29 @@ def queue_if_due(trigger: str = "schedule") -> ImportRun | None:
 
 def _delete_history() -> None:
     cutoff = runs.now() - timedelta(days=settings().event_days)
-    old_events = statements.count(delete(Event).where(Event.at < cutoff))
+    old_events = _delete_events(Event.at < cutoff, None)
+    over = (db.session.scalar(select(func.count()).select_from(Event)) or 0) - (
+        settings().event_rows
+    )
+    if over > 0:
+        # What machines and strangers cause can't push out what people did.
+        gone = _delete_events(Event.kind.in_(NOISY_EVENTS), over)
+        old_events += gone + _delete_events(true(), over - gone)
     old_runs = statements.count(delete(ImportRun).where(ImportRun.finished_at < cutoff))
     db.session.commit()
     if old_events or old_runs:
         log.info("history deleted", events=old_events, runs=old_runs)
+
+
+def _delete_events(which: ColumnElement[bool], most: int | None) -> int:
+    """Delete these events, the oldest first, in short transactions; returns how many."""
+    gone = 0
+    while most is None or gone < most:
+        size = EVENT_BATCH if most is None else min(EVENT_BATCH, most - gone)
+        batch = select(Event.id).where(which).order_by(Event.id).limit(size)
+        count = statements.count(delete(Event).where(Event.id.in_(batch.scalar_subquery())))
+        db.session.commit()
+        gone += count
+        if count < size:
+            break
+    return gone

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -12,7 +15,7 @@ import structlog
 from sqlalchemy import update
 
 from webapp.errors import Conflict, Problem
-from webapp.extensions import db, store
+from webapp.extensions import db, settings, store
 from webapp.inspection import HEAD, Declared, Report, inspect, inspect_head
 from webapp.models import Upload, UploadState, utcnow
 from webapp.services.system import events, statements
@@ -27,16 +30,49 @@ _SAVE_S = 1.0  # how often progress is saved
 log = structlog.get_logger(__name__)
 
 
+class InspectionBusy(Problem):
+    """A user's last inspection isn't finished."""
+
+    code = "inspection-busy"
+
+
 class Interrupted(Exception):
     """The worker is stopping; the next one inspects the upload again."""
 
 
 def of_head(
-    pieces: Iterator[bytes], name: str, architecture: str, filetype: str, *, size: int | None
+    pieces: Iterator[bytes],
+    name: str,
+    architecture: str,
+    filetype: str,
+    *,
+    size: int | None,
+    user: str,
 ) -> Report:
-    """What a file is by its first HEAD bytes; nothing is saved. pieces: of a request's body."""
+    """What a file is by its first HEAD bytes; nothing is saved. pieces: of a request's body.
+
+    Raises InspectionBusy while another one of this user's is under way.
+    """
     head = b"".join(islice(pieces, _HEAD_PIECES))[:HEAD]
-    return converting.announce(inspect_head(head, Declared.of(name, architecture, filetype), size))
+    with _only_one_of(user):
+        report = inspect_head(head, Declared.of(name, architecture, filetype), size)
+    return converting.announce(report)
+
+
+@contextmanager
+def _only_one_of(user: str) -> Iterator[None]:
+    """Hold the user's turn, in all processes of this machine; the kernel ends it with ours."""
+    folder = settings().data_dir / "inspecting"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with (folder / hashlib.sha256(user.encode()).hexdigest()[:16]).open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InspectionBusy(
+                "Another file of yours is being inspected.",
+                next_step="Wait a few seconds, then try again.",
+            ) from None
+        yield
 
 
 def inspect_early(upload: Upload) -> None:

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Events that others cause, e.g. machines that fetch: counted in memory, few rows."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import Engine, bindparam, insert, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from webapp.models import Event, utcnow
+
+log = structlog.get_logger(__name__)
+
+PERIOD_S = 1.0  # a new event is written after this time
+UPDATE_S = 30.0  # one that's counted on, no more often than this
+WINDOW_S = 600.0  # what equals an event within this time is counted in it
+MAX_KEPT = 4_000  # different ones within WINDOW_S, whoever causes them
+MAX_FILES = 20  # names in one event
+
+_Key = tuple[str, str, str, str]
+
+
+@dataclass(slots=True)
+class Tally:
+    """Equal events of one actor, counted together; row_id once it has a row."""
+
+    kind: str
+    actor: str
+    subject: str
+    version: str = ""
+    status: int = 0  # of the last one
+    requests: int = 0
+    size: int = 0
+    files: list[str] = field(default_factory=list)
+    at: datetime = field(default_factory=utcnow)
+    began: float = field(default_factory=time.monotonic)
+    row_id: int | None = None
+    written: int = 0  # requests that the row counts
+    written_at: float = 0.0
+
+    @property
+    def detail(self) -> dict[str, Any]:
+        """What the event says about them."""
+        detail: dict[str, Any] = {"status": self.status, "requests": self.requests}
+        if self.version:
+            detail |= {"version": self.version, "bytes": self.size, "files": self.files}
+        return detail
+
+
+class Recorder:
+    """Counts what happens without making anyone wait; one thread writes it.
+
+    However often one actor repeats something, it's one row in WINDOW_S. What
+    exceeds MAX_KEPT is only counted. The thread starts with the first event:
+    threads don't live through a fork. Without it, whoever adds also calls ``flush_due``.
+    """
+
+    def __init__(
+        self, write: Callable[[Sequence[Tally]], None], *, is_threaded: bool = True
+    ) -> None:
+        self.dropped = 0
+        self._write = write
+        self._is_threaded = is_threaded
+        self._kept: dict[_Key, Tally] = {}
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def add(
+        self,
+        kind: str,
+        actor: str,
+        subject: str,
+        *,
+        status: int,
+        version: str = "",
+        size: int = 0,
+        file: str = "",
+    ) -> None:
+        """Count one. Never blocks on the database."""
+        key = (kind, actor, subject, version)
+        with self._lock:
+            seen = self._kept.get(key)
+            if seen is None or (
+                seen.written == seen.requests and time.monotonic() - seen.began > WINDOW_S
+            ):
+                if len(self._kept) >= MAX_KEPT:
+                    self._forget_old()
+                if len(self._kept) >= MAX_KEPT:
+                    self.dropped += 1
+                    return
+                seen = self._kept[key] = Tally(kind, actor, subject, version)
+                if self._thread is None and self._is_threaded:
+                    self._thread = threading.Thread(target=self._run, name="events", daemon=True)
+                    self._thread.start()
+            seen.requests += 1
+            seen.size += size
+            seen.status = status
+            if file and file not in seen.files and len(seen.files) < MAX_FILES:
+                seen.files.append(file)
+
+    def flush(self) -> None:
+        """Write all that's new; when that fails it stays for the next time."""
+        self._flush(0.0)
+
+    def flush_due(self) -> None:
+        """Write what's new at once, and what's counted on after UPDATE_S."""
+        self._flush(UPDATE_S)
+
+    def close(self) -> None:
+        """Write what is left and end the thread."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(PERIOD_S)
+        self.flush()
+
+    def _flush(self, pause_s: float) -> None:
+        with self._writing:
+            now = time.monotonic()
+            with self._lock:
+                batch = [
+                    seen
+                    for seen in self._kept.values()
+                    if seen.requests > seen.written
+                    and (seen.row_id is None or now - seen.written_at >= pause_s)
+                ]
+                counts = [seen.requests for seen in batch]
+                dropped, self.dropped = self.dropped, 0
+            if dropped:
+                log.warning("events were dropped", dropped=dropped)
+            if not batch:
+                return
+            try:
+                self._write(batch)
+            except SQLAlchemyError as error:
+                log.warning("events could not be written yet", error=str(error))
+                return
+            with self._lock:
+                for seen, count in zip(batch, counts, strict=True):
+                    seen.written, seen.written_at = count, now
+
+    def _forget_old(self) -> None:
+        since = time.monotonic() - WINDOW_S
+        self._kept = {
+            key: seen
+            for key, seen in self._kept.items()
+            if seen.requests > seen.written or seen.began > since
+        }
+
+    def _run(self) -> None:
+        while not self._stopped.wait(PERIOD_S):
+            self.flush_due()
+
+
+def write(engine: Engine, tallies: Sequence[Tally]) -> None:
+    """Add or update one event for each, in one transaction. Raises SQLAlchemyError."""
+    fresh = [seen for seen in tallies if seen.row_id is None]
+    known = [seen for seen in tallies if seen.row_id is not None]
+    with engine.begin() as connection:
+        if fresh:
+            rows = [
+                {
+                    "at": seen.at,
+                    "kind": seen.kind,
+                    "actor": seen.actor,
+                    "subject": seen.subject,
+                    "detail": seen.detail,
+                }
+                for seen in fresh
+            ]
+            added = insert(Event).returning(Event.id, sort_by_parameter_order=True)
+            ids = connection.scalars(added, rows).all()
+        if known:
+            connection.execute(
+                update(Event).where(Event.id == bindparam("row")).values(detail=bindparam("now")),
+                [{"row": seen.row_id, "now": seen.detail} for seen in known],
+            )
+    if fresh:
+        for seen, row_id in zip(fresh, ids, strict=True):
+            seen.row_id = row_id
