@@ -42,12 +42,14 @@ def local_app() -> Iterator[WSGIApplication]:
 def _entered(plane: Plane) -> Iterator[tuple[Settings, WSGIApplication]]:
     from webapp import create_app, database
     from webapp.extensions import db
+    from webapp.services.system import reserve
 
     settings = loaded_settings()
     _refuse_missing(settings)
     app = create_app(settings, plane=plane)
     with app.app_context():
         try:
+            reserve.release_if_full()
             database.check_revision(db.engine)
             yield settings, app
         finally:

@@ -18,9 +18,11 @@ from flask.typing import ResponseReturnValue
 from flask_login import LoginManager, current_user
 
 from webapp import hx
+from webapp.middleware import SAFE_METHODS
 from webapp.models import Role
 from webapp.services.accounts import sessions, users
 from webapp.services.accounts.sessions import SignedIn
+from webapp.services.system import reserve
 
 SCRIPT_PATHS = ("/MAAS/", "/api/")
 FORM_BYTES = 1 << 20
@@ -91,7 +93,13 @@ def register(app: Flask) -> None:
     login.session_protection = None  # the session lives on the server; see services.sessions
     login.init_app(app, add_context_processor=False)  # templates have shell.user
     login.user_loader(_load)
+    app.before_request(_make_room)
     app.before_request(_decide)
+
+
+def _make_room() -> None:
+    if request.method not in SAFE_METHODS:
+        reserve.release_if_full()
 
 
 def _load(token: str) -> SignedIn | None:

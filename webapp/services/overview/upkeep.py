@@ -14,7 +14,7 @@ from webapp.models import BootSource, Event, ImportRun
 from webapp.services.blobs import checking, retention
 from webapp.services.imports import runs
 from webapp.services.overview import clock
-from webapp.services.system import live_settings, statements
+from webapp.services.system import live_settings, reserve, statements
 from webapp.services.system.live_settings import AUTO_IMPORT
 from webapp.services.uploads import uploads
 
@@ -31,7 +31,7 @@ def reconcile(trigger: str = "schedule", *, is_thorough: bool = False) -> None:
     worker is gone needs nothing here, since ``runs.claim`` takes it over.
     """
     steps = (checking.check_store, uploads.expire) if is_thorough else ()
-    for step in (clock.settle, *steps, retention.clean_up, _delete_history):
+    for step in (clock.settle, *steps, retention.clean_up, _delete_history, reserve.keep):
         try:
             step()
         except Problem as problem:
