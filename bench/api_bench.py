@@ -88,10 +88,10 @@ class Client:
             headers["Content-Type"] = kind
         self._connection.request(method, path, body=body, headers=headers)
         answer = self._connection.getresponse()
-        told = answer.read()
+        answer_bytes = answer.read()
         if answer.status >= 300:
-            raise SystemExit(f"{method} {path}: {answer.status} {told[:500]!r}")
-        return told
+            raise SystemExit(f"{method} {path}: {answer.status} {answer_bytes[:500]!r}")
+        return answer_bytes
 
 
 def main() -> None:
@@ -200,13 +200,13 @@ def base_folder(base: str) -> Path:
 def lists(folder: Path, client: Client, base: str, pairs: int, database: str) -> None:
     """5,000 rows as JSON."""
     fill(database)
-    told = client.call("GET", f"{API}boot-resources/")
-    assert len(json.loads(told)) > RESOURCES
-    (base_folder(base) / "list.json").write_bytes(told)
+    answer_bytes = client.call("GET", f"{API}boot-resources/")
+    assert len(json.loads(answer_bytes)) > RESOURCES
+    (base_folder(base) / "list.json").write_bytes(answer_bytes)
     ours = [timed(lambda: client.call("GET", f"{API}boot-resources/")) for _ in range(pairs)]
     nginx_client = Client(base, "a:b:c")
     theirs = [timed(lambda: nginx_client.call("GET", "/list.json")) for _ in range(pairs)]
-    print(f"list of {RESOURCES} boot resources, {len(told) >> 10} kB of JSON")
+    print(f"list of {RESOURCES} boot resources, {len(answer_bytes) >> 10} kB of JSON")
     print(f"{'slipway':34} {statistics.median(ours) * 1000:7.1f} ms")
     print(f"{'nginx, the same as a file':34} {statistics.median(theirs) * 1000:7.1f} ms")
 

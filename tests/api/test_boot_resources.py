@@ -165,8 +165,8 @@ def test_an_image_is_deleted_at_once_and_its_selection_stays(
     assert [row["id"] for row in any_client.get("boot-resources/").json] == [other]
     with app.app_context():
         assert db.session.scalar(select(BootSourceSelection.release)) == "noble"
-        told = db.session.scalars(select(Event).where(Event.kind == "image.removed")).one()
-        assert told.actor
+        event = db.session.scalars(select(Event).where(Event.kind == "image.removed")).one()
+        assert event.actor
 
 
 def test_only_an_administrator_deletes_an_image(

@@ -191,13 +191,13 @@ def test_every_change_is_recorded_with_the_name_of_who_made_it(
     admin.put(f"boot-sources/{source_id}/", url="https://mirror.example.test/stable/")
     admin.delete(f"boot-sources/{source_id}/")
     with app.app_context():
-        told = db.session.execute(
+        events = db.session.execute(
             select(Event.kind, Event.actor)
             .where(Event.kind.startswith("source."))
             .order_by(Event.id)
         ).all()
-    assert [kind for kind, _ in told] == ["source.added", "source.changed", "source.removed"]
-    assert {actor for _, actor in told} != {""}
+    assert [kind for kind, _ in events] == ["source.added", "source.changed", "source.removed"]
+    assert {actor for _, actor in events} != {""}
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ class Process:
     def receive(self) -> Any:
         """What the function sent next. EOFError when it is dead."""
         if not self._pipe.poll(PATIENCE_S):
-            raise TimeoutError("the other process said nothing")
+            raise TimeoutError("the other process sent nothing")
         try:
             return self._pipe.recv()
         except ConnectionResetError:  # it died and had not heard everything
@@ -50,11 +50,11 @@ class Process:
 
     def some(self, most: float) -> list[Any]:
         """What it sends next, fewer things when it ends before."""
-        said: list[Any] = []
+        received: list[Any] = []
         with suppress(EOFError):
-            while len(said) < most:
-                said.append(self.receive())
-        return said
+            while len(received) < most:
+                received.append(self.receive())
+        return received
 
     def rest(self) -> list[Any]:
         """All that it sends until it ends."""

@@ -26,11 +26,11 @@ def test_a_killed_writer_is_resumed_until_the_blob_is_whole(harness: Harness) ->
             steps = dice.randrange(1, 25)
             for _ in range(steps):
                 process.start()
-            said = process.some(steps)  # it is told one more than it gets to say
+            received = process.some(steps)  # it gets one more request than it answers
             process.kill()
-            said += process.rest()
+            received += process.rest()
         kills += 1
-        offsets = [offset for offset in said if offset != "ready"]
+        offsets = [offset for offset in received if offset != "ready"]
         assert offsets[0] >= kept, "it went on from where the last one was"
         if harness.store.stat(LARGE.sha256) is not None:
             break  # killed after the commit, before it could say so

@@ -30,8 +30,10 @@ class Sender:
 
     def send(self, name: str, data: bytes) -> int:
         """Send a disk in pieces; returns the upload's id."""
-        said = {"name": name, "architecture": "amd64/generic", "filetype": "ddgz"}
-        metadata = ",".join(f"{k} {base64.b64encode(v.encode()).decode()}" for k, v in said.items())
+        fields = {"name": name, "architecture": "amd64/generic", "filetype": "ddgz"}
+        metadata = ",".join(
+            f"{k} {base64.b64encode(v.encode()).decode()}" for k, v in fields.items()
+        )
         with requests.Session() as http:
             http.headers.update(self.headers)
             begun = http.post(

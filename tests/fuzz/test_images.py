@@ -34,11 +34,11 @@ def pieces(data: bytes, size: int) -> Iterator[bytes]:
 
 def judged(data: bytes, word: str, step: int = 1 << 16) -> None:
     """Every way to inspect it keeps the limits, and gives a report that can be stored."""
-    said = Declared(word, "esxi", "8.0", "amd64")
-    told = guarded(lambda: inspect(pieces(data, step), said).as_dict())
-    assert told["verdict"] in ("ok", "warn", "reject")
-    json.dumps(told)
-    guarded(lambda: inspect_head(data[: 1 << 20], said, 1 << 40).as_dict())
+    declared = Declared(word, "esxi", "8.0", "amd64")
+    report = guarded(lambda: inspect(pieces(data, step), declared).as_dict())
+    assert report["verdict"] in ("ok", "warn", "reject")
+    json.dumps(report)
+    guarded(lambda: inspect_head(data[: 1 << 20], declared, 1 << 40).as_dict())
 
 
 def changed(data: bytes, changes: list[tuple[float, int]]) -> bytes:

@@ -41,16 +41,16 @@ PIECES = [b"[", b"{", b'{"a":', b"]", b"}", b'"', b"\\u0000", b"1e999", b"NaN", 
 
 def outcome(payload: bytes) -> str:
     """What both readers make of these bytes, as text."""
-    told = []
+    answers = []
     for read in (parse_index, parse_products):
         try:
             found = read(payload, where="x")
-            told.append(repr(found))
+            answers.append(repr(found))
             if read is parse_products:
-                told.append(repr(map_products([found])))  # type: ignore[list-item]
+                answers.append(repr(map_products([found])))  # type: ignore[list-item]
         except Problem as problem:
-            told.append(str(problem.as_dict()))
-    return "\n".join(told)
+            answers.append(str(problem.as_dict()))
+    return "\n".join(answers)
 
 
 def places(tree: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

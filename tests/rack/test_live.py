@@ -215,7 +215,7 @@ def test_malformed_requests(data: bytes, status: int, rack: LiveRack) -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "sent",
     [
         pytest.param(b"", id="nothing"),
         pytest.param(b"GET / HT", id="half a line"),
@@ -225,10 +225,10 @@ def test_malformed_requests(data: bytes, status: int, rack: LiveRack) -> None:
         pytest.param(request("/", "Content-Length: 99"), id="no body"),
     ],
 )
-def test_many_clients_that_wait_leave_the_threads_free(said: bytes, rack: LiveRack) -> None:
+def test_many_clients_that_wait_leave_the_threads_free(sent: bytes, rack: LiveRack) -> None:
     with ExitStack() as held:
         for _ in range(60):
-            held.enter_context(rack.connection()).sendall(said)
+            held.enter_context(rack.connection()).sendall(sent)
         assert is_well(rack)
         assert is_well(rack)
 

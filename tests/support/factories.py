@@ -50,7 +50,7 @@ def boot_source(**values: Any) -> BootSource:
 
 
 def cache_entry(source: BootSource | None = None, **values: Any) -> BootSourceCache:
-    """A product that a source offers: noble's GA kernel for amd64 unless told otherwise."""
+    """A product that a source offers: noble's GA kernel for amd64 by default."""
     source = source or boot_source()
     version = values.get("release_version", "24.04")
     arch, release = values.get("arch", "amd64"), values.get("release", "noble")
@@ -94,7 +94,7 @@ def item(ftype: str, content: bytes = b"", **values: Any) -> dict[str, Any]:
 
 
 def selection(source: BootSource | None = None, **values: Any) -> BootSourceSelection:
-    """What an administrator wants: noble for amd64 unless told otherwise."""
+    """What an administrator wants: noble for amd64 by default."""
     source = source or boot_source()
     defaults: dict[str, Any] = {"os": "ubuntu", "release": "noble", "arches": ["amd64"]}
     return saved(BootSourceSelection(source_id=source.id, **{**defaults, **values}))
@@ -152,13 +152,13 @@ def resource_set(
 
 
 def import_run(**values: Any) -> ImportRun:
-    """A run that succeeded, unless told otherwise."""
+    """A run that succeeded, by default."""
     defaults = {"state": "succeeded", "finished_at": utcnow()}
     return saved(ImportRun(**{**defaults, **values}))
 
 
 def file_transfer(run: ImportRun, **values: Any) -> FileTransfer:
-    """One file of a run, done unless told otherwise."""
+    """One file of a run, done by default."""
     defaults = {
         "image": "ubuntu/noble",
         "architecture": "amd64/ga-24.04",

@@ -75,9 +75,9 @@ def test_there_is_no_setup_link_once_there_is_a_user(make_live: MakeLive) -> Non
     slipway.cli("admin", "create", "ada", "--password-stdin", stdin=live.PASSWORD)
     before = len(slipway.output())
     slipway.start()
-    said = slipway.output()[before:]
+    output = slipway.output()[before:]
     live.wait_until(lambda: "Slipway is ready" in slipway.output()[before:], "it says so")
-    assert "setup?code=" not in said
+    assert "setup?code=" not in output
 
 
 def test_a_killed_supervisor_leaves_no_process_behind(make_live: MakeLive) -> None:

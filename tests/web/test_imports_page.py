@@ -78,7 +78,7 @@ def test_each_phase_has_its_words(region: Flask, viewer: Visitor, phase: str, wo
     running(phase=phase, bytes_total=0, bytes_done=0, bytes_per_s=0)
     page = viewer.get("/imports/")
     assert f"<h2>{words}</h2>" in page.text
-    assert '<progress id="run-progress">' in page.text  # how far it is cannot be said
+    assert '<progress id="run-progress">' in page.text  # the total is unknown
 
 
 def test_a_queued_import_waits_for_the_worker(region: Flask, viewer: Visitor) -> None:
@@ -119,12 +119,12 @@ def test_progress_is_announced_in_quarters_and_not_every_percent(
     region: Flask, viewer: Visitor
 ) -> None:
     run = running()
-    said = []
+    announcements = []
     for done in (0, 100, 240, 260, 490, 510, 999):
         run.bytes_done = done
         db.session.commit()
-        said.append(announced(viewer.get("/imports/", HX_Request="true").text))
-    assert said == [
+        announcements.append(announced(viewer.get("/imports/", HX_Request="true").text))
+    assert announcements == [
         *["Import running: 0 percent"] * 3,
         *["Import running: 25 percent"] * 2,
         "Import running: 50 percent",

@@ -30,9 +30,13 @@ def tus(program: Typed, method: str, path: str, body: bytes = b"", **headers: st
     return answer
 
 
-def begin(program: Typed, size: int, *, status: int = 201, **said: str) -> TestResponse:
-    said = {"name": "web", "architecture": "amd64/generic", "filetype": "ddgz"} | said
-    pairs = [f"{k} {base64.b64encode(v.encode()).decode()}" for k, v in said.items()]
+def begin(program: Typed, size: int, *, status: int = 201, **fields: str) -> TestResponse:
+    fields = {
+        "name": "web",
+        "architecture": "amd64/generic",
+        "filetype": "ddgz",
+    } | fields
+    pairs = [f"{k} {base64.b64encode(v.encode()).decode()}" for k, v in fields.items()]
     answer = tus(program, "POST", FILES, Upload_Length=str(size), Upload_Metadata=",".join(pairs))
     assert answer.status_code == status, answer.text
     return answer

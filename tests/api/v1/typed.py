@@ -49,9 +49,9 @@ def check(answer: TestResponse) -> None:
     assert answer.status_code not in range(300, 304)
     if answer.status_code >= 400 and answer.request.method != "HEAD":
         assert answer.content_type == "application/problem+json"
-        told = json.loads(answer.data)
-        assert told["status"] == answer.status_code
-        assert told["title"]
-        assert told["code"]
+        problem = json.loads(answer.data)
+        assert problem["status"] == answer.status_code
+        assert problem["title"]
+        assert problem["code"]
     if answer.status_code == 401:
         assert answer.headers["WWW-Authenticate"] == 'Bearer realm="Slipway"'

@@ -24,8 +24,8 @@ def test_a_silent_request_lets_go_within_seconds(make_live: Start, is_chunked: b
     slipway.cli("admin", "create", ADMIN, "--password-stdin", stdin=PASSWORD)
     token = slipway.cli("admin", "token", ADMIN, "--scope", "all").strip()
     login = {"Authorization": f"Bearer {token}", "Tus-Resumable": "1.0.0"}
-    said = {"name": "web", "architecture": "amd64/generic", "filetype": "ddraw"}
-    pairs = [f"{k} {base64.b64encode(v.encode()).decode()}" for k, v in said.items()]
+    fields = {"name": "web", "architecture": "amd64/generic", "filetype": "ddraw"}
+    pairs = [f"{k} {base64.b64encode(v.encode()).decode()}" for k, v in fields.items()]
     begun = requests.post(
         f"{slipway.web_url}api/v1/uploads/files",
         headers={**login, "Upload-Length": str(SIZE), "Upload-Metadata": ",".join(pairs)},

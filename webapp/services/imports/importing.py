@@ -148,7 +148,7 @@ class Import:
         return good & set(self._origins)
 
     def _plan(self, states: list[SourceState]) -> ImportPlan:
-        known = inventory.stock(store())
+        known = inventory.read(store())
         todo = plan(states, known)
         checked = inventory.checked(known, todo, store())
         db.session.commit()

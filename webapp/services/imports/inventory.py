@@ -27,8 +27,8 @@ from webapp.services.images.keys import Key
 from webapp.services.imports.plans import (
     Damaged,
     ImportPlan,
+    Inventory,
     SourceState,
-    Stock,
     StoredBlob,
     StoredResource,
     StoredSet,
@@ -66,7 +66,7 @@ def sources(fresh: Collection[int]) -> list[SourceState]:
     ]
 
 
-def stock(store: BlobStore) -> Stock:
+def read(store: BlobStore) -> Inventory:
     """Every image that machines can get, and every blob with what is there of it."""
     files: dict[int, dict[str, str]] = defaultdict(dict)
     for row in db.session.execute(
@@ -110,18 +110,20 @@ def stock(store: BlobStore) -> Stock:
     for sha256, count in received.items():
         # A partial is named by its digest alone; its size is whatever a stream states.
         blobs.setdefault(sha256, StoredBlob(size=-1, is_ready=False, received=count))
-    return Stock(resources, blobs, damaged())
+    return Inventory(resources, blobs, damaged())
 
 
-def checked(stock: Stock, plan: ImportPlan, store: BlobStore) -> Stock:
-    """The stock as the store really has it, whatever the rows say.
+def checked(inventory: Inventory, plan: ImportPlan, store: BlobStore) -> Inventory:
+    """The inventory as the store really has it, whatever the rows say.
 
     Every file that images name or the plan needs is compared with its size and mtime,
     and hashed where its mtime changed; what is bad is marked so, and planned again.
     Bytes without a ready row count as received and are verified instead of fetched.
     """
-    blobs = dict(stock.blobs)
-    named = {sha256 for resource in stock.resources for sha256 in resource.current.files.values()}
+    blobs = dict(inventory.blobs)
+    named = {
+        sha256 for resource in inventory.resources for sha256 in resource.current.files.values()
+    }
     needed = {blob.sha256: blob.size for blob in plan.blobs}
     there = {found.sha256: found for found in store.stats()}
     ready = [blob for blob in checking.known_blobs() if blob.sha256 in named | needed.keys()]
@@ -139,7 +141,7 @@ def checked(stock: Stock, plan: ImportPlan, store: BlobStore) -> Stock:
         is_ready = sha256 in blobs and blobs[sha256].is_ready
         if found is not None and found.size == size and not is_ready:
             blobs[sha256] = StoredBlob(size, False, received=size)
-    return replace(stock, blobs=blobs, damaged=damaged())
+    return replace(inventory, blobs=blobs, damaged=damaged())
 
 
 def damaged() -> tuple[Damaged, ...]:

@@ -23,12 +23,12 @@ from webapp.services.images.keys import Key, PlannedSet, key_of
 from webapp.services.imports.plans import (
     Damaged,
     ImportPlan,
+    Inventory,
     Location,
     PlannedBlob,
     Refusal,
     Retirement,
     SourceState,
-    Stock,
     StoredBlob,
     StoredResource,
     Untouched,
@@ -46,15 +46,15 @@ class _Claim:
     offer: Offer
 
 
-def plan(sources: Iterable[SourceState], stock: Stock) -> ImportPlan:
+def plan(sources: Iterable[SourceState], inventory: Inventory) -> ImportPlan:
     """Decide for every image that is wanted or stored."""
     sources = sorted(sources, key=lambda source: (-source.priority, source.id))
     enabled = [source for source in sources if source.is_enabled]
-    stored = {resource.key: resource for resource in stock.resources}
+    stored = {resource.key: resource for resource in inventory.resources}
     sizes: dict[str, int] = {}
     sets: list[PlannedSet] = []
     untouched: list[Untouched] = []
-    refusals = [_empty_stream(source) for source in enabled if _is_suspicious(source, stock)]
+    refusals = [_empty_stream(source) for source in enabled if _is_suspicious(source, inventory)]
     claims = _claims(enabled)
     for key in sorted(claims, key=lambda key: _order(claims[key][0].offer)):
         resource = stored.get(key)
@@ -62,28 +62,28 @@ def plan(sources: Iterable[SourceState], stock: Stock) -> ImportPlan:
         if claim is None:
             untouched.append(_held(key, resource, "its source can't be read"))
             continue
-        problem = _conflict(claim, resource, stock.blobs, sizes)
+        problem = _conflict(claim, resource, inventory.blobs, sizes)
         if problem is not None:
             refusals.append(Refusal(problem, claim.source.id, key))
             continue
         sizes |= {item.sha256: item.size for item in claim.offer.items}
-        reason = _reason(claim, resource, stock.blobs)
+        reason = _reason(claim, resource, inventory.blobs)
         if reason:
             sets.append(PlannedSet(claim.source.id, claim.offer, reason))
         else:
             untouched.append(_held(key, resource, f"it is stored as {claim.source.url} has it"))
-    judged = [_judge(r, sources, sets) for r in stock.resources if r.key not in claims]
+    judged = [_judge(r, sources, sets) for r in inventory.resources if r.key not in claims]
     retire = [verdict for verdict in judged if isinstance(verdict, Retirement)]
     untouched += [verdict for verdict in judged if isinstance(verdict, Untouched)]
     is_emptied = any(source.is_judged for source in enabled) and not any(
         source.wanted for source in sources
     )
-    if retire and not is_emptied and _leaves_nothing(retire, sets, stock):
+    if retire and not is_emptied and _leaves_nothing(retire, sets, inventory):
         refusals.append(Refusal(nothing_left(len(retire))))
         retire = []
-    blobs = _blobs(sets, enabled, stock.blobs)
+    blobs = _blobs(sets, enabled, inventory.blobs)
     coming = {blob.sha256 for blob in blobs}
-    healed, orphans = _healing([d for d in stock.damaged if d.sha256 not in coming], enabled)
+    healed, orphans = _healing([d for d in inventory.damaged if d.sha256 not in coming], enabled)
     return ImportPlan(
         sets=tuple(sets),
         blobs=blobs + healed,
@@ -91,7 +91,7 @@ def plan(sources: Iterable[SourceState], stock: Stock) -> ImportPlan:
         retire=tuple(retire),
         untouched=tuple(untouched),
         refusals=tuple(refusals),
-        newly_gone=_newly_gone(untouched, stock),
+        newly_gone=_newly_gone(untouched, inventory),
         wanted=len(claims),
         is_emptied=is_emptied,
     )
@@ -264,8 +264,8 @@ def _wanting(
     return [s for s in sources if s.is_enabled and is_wanted(resource, s.wanted)]
 
 
-def _newly_gone(untouched: Sequence[Untouched], stock: Stock) -> tuple[int, ...]:
-    known = {resource.id for resource in stock.resources if resource.gone_since is not None}
+def _newly_gone(untouched: Sequence[Untouched], inventory: Inventory) -> tuple[int, ...]:
+    known = {resource.id for resource in inventory.resources if resource.gone_since is not None}
     return tuple(
         one.resource_id
         for one in untouched
@@ -277,14 +277,16 @@ def _held(key: Key, resource: StoredResource | None, reason: str) -> Untouched:
     return Untouched(key, reason, resource.id if resource else None)
 
 
-def _leaves_nothing(retire: Sequence[Retirement], sets: Sequence[PlannedSet], stock: Stock) -> bool:
-    synced = [resource for resource in stock.resources if not resource.is_uploaded]
+def _leaves_nothing(
+    retire: Sequence[Retirement], sets: Sequence[PlannedSet], inventory: Inventory
+) -> bool:
+    synced = [resource for resource in inventory.resources if not resource.is_uploaded]
     return not sets and len(retire) == len(synced)
 
 
-def _is_suspicious(source: SourceState, stock: Stock) -> bool:
+def _is_suspicious(source: SourceState, inventory: Inventory) -> bool:
     """Whether an empty catalogue is news: something was selected or is stored from it."""
-    has_images = any(resource.source_id == source.id for resource in stock.resources)
+    has_images = any(resource.source_id == source.id for resource in inventory.resources)
     return source.is_fresh and not source.offers and (bool(source.wanted) or has_images)
 
 

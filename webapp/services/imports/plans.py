@@ -97,7 +97,7 @@ class Damaged:
 
 
 @dataclass(frozen=True, slots=True)
-class Stock:
+class Inventory:
     """All that is stored; blobs by digest, unfinished ones included."""
 
     resources: tuple[StoredResource, ...]

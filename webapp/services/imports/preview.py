@@ -16,4 +16,4 @@ def next_plan() -> ImportPlan:
         for row in sources.all_sources()
         if row.refreshed_at is not None and not row.error_code
     }
-    return planning.plan(inventory.sources(fresh), inventory.stock(store()))
+    return planning.plan(inventory.sources(fresh), inventory.read(store()))

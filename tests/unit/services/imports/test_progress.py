@@ -37,58 +37,58 @@ def ratio(saved: runs.RunProgress) -> float:
 def test_progress_never_falls_and_never_passes_the_whole(
     sizes: list[int], steps: list[tuple[int, int]]
 ) -> None:
-    told = reporter()
-    told.expect([Transfer(n, str(n), size) for n, size in enumerate(sizes)])
+    report = reporter()
+    report.expect([Transfer(n, str(n), size) for n, size in enumerate(sizes)])
     seen = []
     for number, offset in steps:
         if number < len(sizes):
-            told.start(str(number), TransferState.DOWNLOADING)
-            told.at(str(number), offset)  # also back to 0, as when a file starts over
-        seen.append(ratio(told.snapshot()))
+            report.start(str(number), TransferState.DOWNLOADING)
+            report.at(str(number), offset)  # also back to 0, as when a file starts over
+        seen.append(ratio(report.snapshot()))
     for number in range(len(sizes)):
-        told.end(str(number), TransferState.DONE)
-    last = told.snapshot()
+        report.end(str(number), TransferState.DONE)
+    last = report.snapshot()
     assert seen == sorted(seen)
     assert all(0 <= value <= 1 for value in seen)
     assert last.bytes_done == last.bytes_total == sum(sizes)
 
 
 def test_a_resumed_run_continues_from_what_was_reported_before() -> None:
-    told = reporter(runs.RunProgress("downloading", 100, 70, 0))
-    assert (told.snapshot().bytes_done, told.snapshot().bytes_total) == (70, 100)
-    told.expect([Transfer(1, "a", 100, done=60)])
-    assert told.snapshot().bytes_done == 70
-    told.at("a", 80)
-    assert told.snapshot().bytes_done == 80
+    report = reporter(runs.RunProgress("downloading", 100, 70, 0))
+    assert (report.snapshot().bytes_done, report.snapshot().bytes_total) == (70, 100)
+    report.expect([Transfer(1, "a", 100, done=60)])
+    assert report.snapshot().bytes_done == 70
+    report.at("a", 80)
+    assert report.snapshot().bytes_done == 80
 
 
 def test_what_was_in_the_store_before_does_not_count() -> None:
-    told = reporter()
-    told.expect(
+    report = reporter()
+    report.expect(
         [
             Transfer(1, "here", 900, done=900, state=TransferState.DONE, is_counted=False),
             Transfer(2, "new", 100),
         ]
     )
-    told.at("new", 50)
-    saved = told.snapshot()
+    report.at("new", 50)
+    saved = report.snapshot()
     assert (saved.bytes_done, saved.bytes_total) == (50, 100)
 
 
 def test_only_what_changed_is_saved() -> None:
-    told = reporter()
-    told.expect([Transfer(n, str(n), 10) for n in range(3)])
-    assert told.snapshot().transfers == []
-    told.start("1", TransferState.DOWNLOADING)
-    told.at("1", 4)
-    told.retry("1")
-    (row,) = told.snapshot().transfers
+    report = reporter()
+    report.expect([Transfer(n, str(n), 10) for n in range(3)])
+    assert report.snapshot().transfers == []
+    report.start("1", TransferState.DOWNLOADING)
+    report.at("1", 4)
+    report.retry("1")
+    (row,) = report.snapshot().transfers
     assert (row["id"], row["state"], row["bytes_done"], row["retries"]) == (1, "downloading", 4, 1)
     assert row["started_at"] is not None
-    told.end("1", TransferState.DONE)
-    (row,) = told.snapshot().transfers
+    report.end("1", TransferState.DONE)
+    (row,) = report.snapshot().transfers
     assert (row["state"], row["bytes_done"], row["bytes_per_s"]) == ("done", 10, 0)
-    assert told.snapshot().transfers == []
+    assert report.snapshot().transfers == []
 
 
 def test_speed_is_measured_over_the_last_seconds_only() -> None:
@@ -110,11 +110,11 @@ def test_speed_is_measured_over_the_last_seconds_only() -> None:
 
 
 def test_bytes_that_were_there_before_are_no_speed() -> None:
-    told = reporter()
-    told.expect([Transfer(1, "a", 10_000_000)])
-    told.resume("a", 9_999_999)
-    assert told.snapshot().bytes_per_s == 0
-    assert told.snapshot().bytes_done == 9_999_999
+    report = reporter()
+    report.expect([Transfer(1, "a", 10_000_000)])
+    report.resume("a", 9_999_999)
+    assert report.snapshot().bytes_per_s == 0
+    assert report.snapshot().bytes_done == 9_999_999
 
 
 # -- against the database
@@ -129,9 +129,9 @@ def listening(region: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[
     transfer = factories.file_transfer(run, state="waiting", bytes_done=0, size=1000)
     run_id, transfer_id = run.id, transfer.id
     db.session.commit()
-    with Reporter(region, run_id, owner, lambda: False, NOTHING) as told:
-        told.expect([Transfer(transfer_id, "a", 1000)])
-        yield told, run_id
+    with Reporter(region, run_id, owner, lambda: False, NOTHING) as report:
+        report.expect([Transfer(transfer_id, "a", 1000)])
+        yield report, run_id
 
 
 def saved(run_id: int) -> tuple[int, int]:
@@ -147,24 +147,24 @@ def saved(run_id: int) -> tuple[int, int]:
 def test_progress_reaches_the_database_without_being_asked(
     region: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with listening(region, monkeypatch) as (told, run_id):
-        told.start("a", TransferState.DOWNLOADING)
-        told.at("a", 400)
+    with listening(region, monkeypatch) as (report, run_id):
+        report.start("a", TransferState.DOWNLOADING)
+        report.at("a", 400)
         while saved(run_id) != (400, 400):
             continue
 
 
 def test_a_stop_and_a_loss_are_heard(region: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    with listening(region, monkeypatch) as (told, run_id):
-        assert not told.is_stopped()
+    with listening(region, monkeypatch) as (report, run_id):
+        assert not report.is_stopped()
         runs.stop("ann")
-        while not told.is_stopped():
+        while not report.is_stopped():
             continue
-        assert told.is_cancelled
-        assert not told.is_lost
+        assert report.is_cancelled
+        assert not report.is_lost
         db.session.execute(ImportRun.__table__.update().values(lease_owner="other"))
         db.session.commit()
-        while not told.is_lost:
+        while not report.is_lost:
             continue
         assert run_id
 
@@ -174,16 +174,16 @@ def test_what_could_not_be_saved_is_saved_later(
 ) -> None:
     heartbeat, tries = runs.heartbeat, []
 
-    def unlucky(run_id: int, owner: str, told: runs.RunProgress) -> runs.Pulse:
-        tries.append(told)
+    def unlucky(run_id: int, owner: str, report: runs.RunProgress) -> runs.Pulse:
+        tries.append(report)
         if len(tries) < 3:
             raise OperationalError("UPDATE", {}, Exception("the database is away"))
-        return heartbeat(run_id, owner, told)
+        return heartbeat(run_id, owner, report)
 
     monkeypatch.setattr(runs, "heartbeat", unlucky)
-    with listening(region, monkeypatch) as (told, run_id):
-        told.start("a", TransferState.VERIFYING)
-        told.at("a", 400)
+    with listening(region, monkeypatch) as (report, run_id):
+        report.start("a", TransferState.VERIFYING)
+        report.at("a", 400)
         while saved(run_id) != (400, 400):
             continue
-        assert not told.is_lost
+        assert not report.is_lost

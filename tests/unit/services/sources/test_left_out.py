@@ -36,9 +36,9 @@ def test_what_is_left_out_is_shown_on_every_surface(stream: Stream) -> None:
         preview = sources.connect(draft)
         source = sources.add(draft, "ada")
         assert refreshing.refresh(source).problem is None
-    told = [(one["product"], one["version"]) for one in source.left_out]
-    assert told == [(GONE, ""), ("odd", "1"), ("odd", "")]
-    assert [(one.product, one.version) for one in preview.skipped] == told
+    left_out = [(one["product"], one["version"]) for one in source.left_out]
+    assert left_out == [(GONE, ""), ("odd", "1"), ("odd", "")]
+    assert [(one.product, one.version) for one in preview.skipped] == left_out
     found = health.judge(source)
     assert found.severity == Severity.OK
     assert f"3 entries of its stream are left out: {GONE}" in found.detail

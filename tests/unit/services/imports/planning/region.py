@@ -11,8 +11,8 @@ from typing import Any
 from webapp.services.images.keys import Key
 from webapp.services.imports.plans import (
     ImportPlan,
+    Inventory,
     SourceState,
-    Stock,
     StoredBlob,
     StoredResource,
     StoredSet,
@@ -20,7 +20,7 @@ from webapp.services.imports.plans import (
 from webapp.streams.filters import Wanted
 from webapp.streams.mapping import Item, Offer
 
-NOTHING = Stock((), {})
+NOTHING = Inventory((), {})
 NOBLE, JAMMY = Wanted("ubuntu", "noble"), Wanted("ubuntu", "jammy")
 GA = Key("ubuntu/noble", "amd64/ga-24.04")
 
@@ -114,11 +114,11 @@ def stored(
     return replace(resource, **fields)
 
 
-def stock_of(*offers: Offer, source_id: int = 1) -> Stock:
+def inventory_of(*offers: Offer, source_id: int = 1) -> Inventory:
     """A region that has imported these from one source."""
     blobs = {i.sha256: StoredBlob(i.size, is_ready=True) for o in offers for i in o.items}
     resources = [stored(made, n, source_id) for n, made in enumerate(offers, 1)]
-    return Stock(tuple(resources), blobs)
+    return Inventory(tuple(resources), blobs)
 
 
 def reason(made: ImportPlan, key: Key) -> str:

@@ -13,17 +13,17 @@ from tests.unit.services.imports.planning.region import (
     NOTHING,
     codes,
     digest,
+    inventory_of,
     item,
     offer,
     reason,
     source,
-    stock_of,
 )
 from webapp.services.imports.planning import plan
 from webapp.services.imports.plans import (
+    Inventory,
     Location,
     SourceState,
-    Stock,
     StoredBlob,
 )
 
@@ -95,7 +95,7 @@ def test_an_image_whose_size_contradicts_known_bytes_is_refused_and_the_others_c
     assert codes(made) == ["size-conflict"]
     assert made.refusals[0].key == GA
     known = {digest("root"): StoredBlob(300, is_ready=True)}
-    made = plan([source(bad)], Stock((), known))
+    made = plan([source(bad)], Inventory((), known))
     assert codes(made) == ["size-conflict"]
     assert not made.sets
 
@@ -104,7 +104,7 @@ def test_parts_and_whole_blobs_that_are_there_are_not_fetched_again() -> None:
     made_offer = offer()
     root, kernel = digest("root noble/amd64/1"), digest("kernel noble/amd64/ga-24.04/1")
     known = {root: StoredBlob(300, False, received=100), kernel: StoredBlob(10, True)}
-    made = plan([source(made_offer)], Stock((), known))
+    made = plan([source(made_offer)], Inventory((), known))
     assert [blob.sha256 for blob in made.to_fetch] == [root]
     assert {blob.sha256 for blob in made.blobs} == {root, kernel}
     assert (made.bytes_total, made.bytes_needed) == (300, 200)
@@ -141,7 +141,7 @@ def test_only_what_a_selection_of_that_very_source_asks_for_counts() -> None:
 def test_an_image_stays_with_its_source_while_that_one_cannot_be_read() -> None:
     best = source(offer(version="2"), id=1, priority=9, is_fresh=False)
     other = source(offer(version="3"), id=2)
-    made = plan([best, other], stock_of(offer(version="1"), source_id=1))
+    made = plan([best, other], inventory_of(offer(version="1"), source_id=1))
     assert made.is_empty
     assert reason(made, GA) == "its source can't be read"
 
@@ -156,5 +156,5 @@ def test_an_image_that_is_not_stored_is_taken_from_the_next_source_that_can_be_r
 def test_an_image_continues_with_its_second_source_while_the_first_is_down() -> None:
     best = source(offer(version="2"), id=1, priority=9, is_fresh=False)
     other = source(offer(version="3"), id=2)
-    made = plan([best, other], stock_of(offer(version="1"), source_id=2))
+    made = plan([best, other], inventory_of(offer(version="1"), source_id=2))
     assert [(s.source_id, s.offer.version) for s in made.sets] == [(2, "3")]

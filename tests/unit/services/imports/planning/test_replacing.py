@@ -19,19 +19,19 @@ from tests.unit.services.imports.planning.region import (
     NOTHING,
     codes,
     digest,
+    inventory_of,
     item,
     offer,
     reason,
     source,
-    stock_of,
     stored,
 )
 from webapp.services.images.keys import key_of
 from webapp.services.imports.planning import plan
 from webapp.services.imports.plans import (
     ImportPlan,
+    Inventory,
     SourceState,
-    Stock,
     StoredBlob,
     StoredResource,
 )
@@ -41,15 +41,15 @@ from webapp.streams.mapping import Offer
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def holding(*resources: StoredResource) -> Stock:
-    return Stock(resources, {})
+def holding(*resources: StoredResource) -> Inventory:
+    return Inventory(resources, {})
 
 
 # -- what is replaced
 
 
 def test_what_is_stored_as_the_source_has_it_needs_nothing() -> None:
-    made = plan([source(offer(), LOADER)], stock_of(offer(), LOADER))
+    made = plan([source(offer(), LOADER)], inventory_of(offer(), LOADER))
     assert made.is_empty
     assert made.blobs == ()
     assert reason(made, GA) == "it is stored as http://1/ has it"
@@ -72,7 +72,7 @@ def test_what_is_stored_as_the_source_has_it_needs_nothing() -> None:
     ],
 )
 def test_a_difference_is_a_reason_to_publish_again(now: Offer, why: str, fetched: int) -> None:
-    made = plan([source(now)], stock_of(offer()))
+    made = plan([source(now)], inventory_of(offer()))
     assert [planned.why for planned in made.sets] == [why]
     assert len(made.to_fetch) == fetched
     assert not made.retire
@@ -80,7 +80,7 @@ def test_a_difference_is_a_reason_to_publish_again(now: Offer, why: str, fetched
 
 def test_stored_bytes_that_are_missing_are_fetched_again() -> None:
     lost = digest("root noble/amd64/1")
-    before = stock_of(offer())
+    before = inventory_of(offer())
     before = replace(before, blobs={**before.blobs, lost: StoredBlob(300, is_ready=False)})
     made = plan([source(offer())], before)
     assert [planned.why for planned in made.sets] == ["stored bytes are missing or damaged"]
@@ -89,7 +89,8 @@ def test_stored_bytes_that_are_missing_are_fetched_again() -> None:
 
 def test_an_image_that_moves_to_another_source_costs_no_byte() -> None:
     made = plan(
-        [source(offer(), id=1), source(offer(), id=2, priority=1)], stock_of(offer(), source_id=1)
+        [source(offer(), id=1), source(offer(), id=2, priority=1)],
+        inventory_of(offer(), source_id=1),
     )
     assert [(s.source_id, s.why) for s in made.sets] == [(2, "its description changed")]
     assert not made.to_fetch
@@ -109,14 +110,14 @@ def test_an_uploaded_image_is_never_touched() -> None:
 
 def test_what_no_selection_wants_is_deleted() -> None:
     jammy = offer("jammy", "ga-22.04")
-    made = plan([source(offer(), jammy)], stock_of(offer(), jammy))
+    made = plan([source(offer(), jammy)], inventory_of(offer(), jammy))
     assert [(one.resource_id, one.why) for one in made.retire] == [(2, "no longer selected")]
     assert made.retire[0].waits_for == frozenset()
 
 
 def test_what_the_source_stopped_offering_stays_while_it_is_selected() -> None:
     jammy = offer("jammy", "ga-22.04")
-    made = plan([source(jammy, wanted=[NOBLE, JAMMY])], stock_of(offer(), jammy))
+    made = plan([source(jammy, wanted=[NOBLE, JAMMY])], inventory_of(offer(), jammy))
     assert not made.retire
     assert made.newly_gone == (1,)
     assert reason(made, GA).startswith("no longer offered by its source")
@@ -125,7 +126,7 @@ def test_what_the_source_stopped_offering_stays_while_it_is_selected() -> None:
 
 
 def test_an_image_that_is_offered_again_loses_its_mark() -> None:
-    held = stock_of(offer())
+    held = inventory_of(offer())
     held = replace(held, resources=(replace(held.resources[0], gone_since=LONG_AGO),))
     made = plan([source(offer())], held)
     assert [planned.why for planned in made.sets] == ["the source offers it again"]
@@ -133,7 +134,7 @@ def test_an_image_that_is_offered_again_loses_its_mark() -> None:
 
 def test_an_extra_kernel_goes_when_its_release_is_still_offered_and_the_others_have_come() -> None:
     hwe = offer(subarch="hwe-24.04")
-    made = plan([source(offer(version="2"))], stock_of(offer(), hwe))
+    made = plan([source(offer(version="2"))], inventory_of(offer(), hwe))
     assert [(one.resource_id, one.waits_for) for one in made.retire] == [(2, frozenset({GA}))]
     assert "dropped hwe-24.04" in made.retire[0].why
 
@@ -143,7 +144,7 @@ def test_a_source_that_is_not_read_takes_nothing_away(state: dict[str, bool]) ->
     jammy = offer("jammy", "ga-22.04")
     mine = source(wanted=[], **state)
     other = source(jammy, id=2, wanted=[JAMMY])
-    made = plan([mine, other], stock_of(offer()))
+    made = plan([mine, other], inventory_of(offer()))
     assert not made.retire
     assert [planned.source_id for planned in made.sets] == [2]
 
@@ -159,14 +160,14 @@ def test_a_removed_sources_images_stay_while_a_source_that_wants_them_cannot_be_
 
 def test_a_boot_loader_stays_with_its_source_and_goes_with_it() -> None:
     reader = source(offer(), id=1)
-    assert plan([reader], stock_of(offer(), LOADER)).retire == ()
+    assert plan([reader], inventory_of(offer(), LOADER)).retire == ()
     moved = holding(stored(offer()), stored(LOADER, 2, source_id=None))
     assert [one.key.name for one in plan([reader], moved).retire] == ["pxelinux/pxe"]
 
 
 def test_a_stream_that_turned_empty_removes_nothing_and_says_so() -> None:
     for wanted in ([NOBLE], []):
-        made = plan([source(wanted=wanted)], stock_of(offer()))
+        made = plan([source(wanted=wanted)], inventory_of(offer()))
         assert made.is_empty
         assert codes(made) == ["stream-empty"]
         assert made.refusals[0].source_id == 1
@@ -177,10 +178,12 @@ def test_a_new_source_without_images_and_selections_is_no_problem() -> None:
 
 
 def test_a_run_that_would_remove_everything_and_bring_nothing_is_held_back() -> None:
-    made = plan([source(offer(), wanted=[JAMMY])], stock_of(offer()))
+    made = plan([source(offer(), wanted=[JAMMY])], inventory_of(offer()))
     assert made.is_empty
     assert codes(made) == ["import-guard"]
-    made = plan([source(offer(), offer("jammy", "ga-22.04"), wanted=[JAMMY])], stock_of(offer()))
+    made = plan(
+        [source(offer(), offer("jammy", "ga-22.04"), wanted=[JAMMY])], inventory_of(offer())
+    )
     assert codes(made) == []
     assert [one.resource_id for one in made.retire] == [1]
 
@@ -203,7 +206,7 @@ wanted_ = st.builds(
 
 
 @st.composite
-def regions(draw: st.DrawFn) -> tuple[list[SourceState], Stock]:
+def regions(draw: st.DrawFn) -> tuple[list[SourceState], Inventory]:
     sources = [
         source(
             *draw(st.lists(st.one_of(offers_, st.just(LOADER)), max_size=5, unique_by=_row)),
@@ -231,15 +234,15 @@ def regions(draw: st.DrawFn) -> tuple[list[SourceState], Stock]:
         for made in held
         for i in made.items
     }
-    return sources, Stock(tuple(resources), blobs)
+    return sources, Inventory(tuple(resources), blobs)
 
 
 def _row(made: Offer) -> tuple[Any, ...]:
     return (key_of(made), made.label)
 
 
-def applied(made: ImportPlan, before: Stock) -> Stock:
-    """The stock after everything in the plan went well."""
+def applied(made: ImportPlan, before: Inventory) -> Inventory:
+    """The inventory after everything in the plan went well."""
     after = {resource.key: resource for resource in before.resources}
     for planned in made.sets:
         number = after[planned.key].id if planned.key in after else 100 + len(after)
@@ -251,22 +254,22 @@ def applied(made: ImportPlan, before: Stock) -> Stock:
         if r.id not in gone
     ]
     ready = {blob.sha256: StoredBlob(blob.size, is_ready=True) for blob in made.blobs}
-    return Stock(tuple(resources), {**before.blobs, **ready})
+    return Inventory(tuple(resources), {**before.blobs, **ready})
 
 
 def test_deselecting_every_image_deletes_what_is_stored() -> None:
-    made = plan([source(offer(), wanted=[])], stock_of(offer()))
+    made = plan([source(offer(), wanted=[])], inventory_of(offer()))
     assert codes(made) == []
     assert [one.resource_id for one in made.retire] == [1]
-    unread = plan([source(offer(), wanted=[], is_fresh=False)], stock_of(offer()))
+    unread = plan([source(offer(), wanted=[], is_fresh=False)], inventory_of(offer()))
     assert not unread.retire
-    assert not plan([], stock_of(offer())).retire
+    assert not plan([], inventory_of(offer())).retire
 
 
 @given(regions())
 @settings(max_examples=150, deadline=None)
 def test_a_plan_that_was_carried_out_leaves_nothing_to_do(
-    region: tuple[list[SourceState], Stock],
+    region: tuple[list[SourceState], Inventory],
 ) -> None:
     sources, before = region
     made = plan(sources, before)
@@ -281,7 +284,7 @@ def test_a_plan_that_was_carried_out_leaves_nothing_to_do(
 @given(regions())
 @settings(max_examples=150, deadline=None)
 def test_every_image_is_decided_once_and_nothing_is_taken_without_proof(
-    region: tuple[list[SourceState], Stock],
+    region: tuple[list[SourceState], Inventory],
 ) -> None:
     sources, before = region
     made = plan(sources, before)
@@ -308,7 +311,7 @@ def test_every_image_is_decided_once_and_nothing_is_taken_without_proof(
 @given(regions())
 @settings(max_examples=50, deadline=None)
 def test_the_order_of_the_sources_changes_nothing(
-    region: tuple[list[SourceState], Stock],
+    region: tuple[list[SourceState], Inventory],
 ) -> None:
     sources, before = region
     one, other = plan(sources, before), plan(sources[::-1], before)
