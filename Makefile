@@ -73,7 +73,7 @@ screenshots: $(VENV)/.ready-dev packages-test ## retake docs/screenshots
 ##@ Keep
 
 .PHONY: lock
-lock: $(VENV)/.ready-dev ## pin all packages anew, with hashes
+lock: $(VENV)/.ready-dev ## pin all packages again, with hashes
 	@test -x $(BIN)/uv || $(BIN)/pip install --quiet uv
 	@$(UV) requirements.in -o requirements.txt
 	@$(UV) requirements-build.in -o requirements-build.txt
@@ -92,7 +92,7 @@ help: ## show this list
 
 # -- what the targets stand on
 
-# The stamps hold what was installed for; a change of the pins or of the project installs anew.
+# The stamps hold what was installed for; a change of the pins or of the project installs again.
 $(VENV)/.ready: $(LOCKS) pyproject.toml deploy/make-venv.sh
 	@deploy/make-venv.sh $(VENV) $(LOCKS)
 	@touch $@

@@ -231,7 +231,7 @@ def with_quiet_interrupt() -> None:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now, below those of outgoing connections."""
+    """A port that is free now, below those of outgoing connections."""
     while True:
         port = random.randrange(20_000, 32_000)  # noqa: S311 - no secret
         with socket.socket() as probe:

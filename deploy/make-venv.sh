@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Make or mend the virtual environment: pinned packages, checked hashes, the `slipway` command.
+# Create or repair the virtual environment: pinned packages, checked hashes, the `slipway` command.
 #
 #   deploy/make-venv.sh VENV REQUIREMENTS...
 #

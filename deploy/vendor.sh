@@ -26,7 +26,7 @@ take() {
     licence=$(sed -n 's/^ *"license": "\([^"]*\)".*/\1/p' "$package/package.json" | head -n 1)
     stem=${3%%.*}-$version
     file=$stem.${3#*.}
-    # Addresses in a head comment lead to shops of packages, which nobody needs here.
+    # Addresses in a head comment lead to shops of packages, which are not needed here.
     sed '1,8s# (https\{0,1\}://[^)]*)##g' "$package/$2" >"$out/$file"
     cp "$package/$4" "$out/$stem.LICENSE"
     for kept in "$file" "$stem.LICENSE"; do

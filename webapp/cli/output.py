@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything that commands print: results on stdout, progress and errors on stderr.
 
-Text comes from mirrors, file names and other people, so each line passes ``visible``:
+Text comes from mirrors, file names and other users, so each line passes ``visible``:
 nothing that a terminal would act on gets through, in a pipe as little as on a screen.
 """
 
@@ -124,14 +124,14 @@ def result(value: Any, as_json: bool, words: str) -> None:
 
 
 def size(count: int | None) -> str:
-    """Bytes as people read them."""
+    """A number of bytes as users read it."""
     from rich.filesize import decimal
 
     return "-" if count is None else decimal(count)
 
 
 def time(at: str | None) -> str:
-    """A time of the API as people read it."""
+    """A time of the API as users read it."""
     if not at:
         return "never"
     return f"{datetime.fromisoformat(at).astimezone(UTC):%Y-%m-%d %H:%M} UTC"

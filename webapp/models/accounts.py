@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""People, their sessions and keys, and the buckets that slow down guessing."""
+"""Users, their sessions and keys, and the buckets that slow down guessing."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class TransferState(enum.StrEnum):
 class FileTransfer(Base):
     """One blob that a run has to fetch, with its progress in bytes.
 
-    ``image`` and ``architecture`` name the first image that wants it, as people
+    ``image`` and ``architecture`` name the first image that wants it, as users
     read it: "ubuntu/noble" and "amd64/ga-24.04".
     """
 

@@ -224,7 +224,7 @@ def _mixed(where: str, expected: str, got: str, next_step: str) -> DocumentProbl
 
 
 def _some(names: Sequence[str]) -> str:
-    """The first few names, as people read them."""
+    """The first few names, for a message."""
     shown = ", ".join(ascii(name)[1:-1][:100] for name in names[:SHOWN_NAMES])
     return shown + (f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else "")
 

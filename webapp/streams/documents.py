@@ -94,7 +94,7 @@ def parse_products(payload: bytes, *, where: str) -> ProductsDocument:
 
 
 def version_key(serial: str) -> tuple[Any, ...]:
-    """Order serials as people do: ``20240821.10`` comes after ``20240821.9``."""
+    """Order serials as users expect: ``20240821.10`` comes after ``20240821.9``."""
     runs = [
         (0, int(run), "") if run[0] in "0123456789" else (1, 0, run) for run in _RUN.findall(serial)
     ]

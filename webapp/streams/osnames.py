@@ -49,7 +49,7 @@ class HasRelease(Protocol):
 
 
 def os_title(os: str) -> str:
-    """The name of an operating system as people write it; its own name when unknown."""
+    """The name of an operating system as users write it; its own name when unknown."""
     return _OS_TITLES.get(os, os)
 
 

@@ -125,7 +125,7 @@ def read_keyring(path: str) -> Keyring:
 def load_keyring(data: bytes, *, now: datetime | None = None) -> Keyring:
     """Load armored or binary public keys of which at least one can sign at ``now``.
 
-    Text around armored blocks is ignored, as people paste it along; base64 text of
+    Text around armored blocks is ignored, as users often paste it too; base64 text of
     either is a key as well. Raises
     KeyringProblem: keyring-too-large, keyring-empty, keyring-private,
     keyring-not-a-key, keyring-damaged, keyring-not-understood, and for the reason why no key counts

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pages for people: one module a page, each with its blueprint and its forms."""
+"""Pages for users: one module per page, each with its blueprint and its forms."""
 
 from flask import Flask
 
 
 def register(app: Flask) -> None:
-    """Add everything that people see; what stands first is asked first."""
+    """Add everything that users see; the first matching handler is used."""
     from jinja2 import StrictUndefined
     from werkzeug.local import LocalProxy
 

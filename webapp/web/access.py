@@ -41,7 +41,7 @@ class Access:
 
 
 def requires(role: Role, *, form_bytes: int = FORM_BYTES) -> Callable[[View], View]:
-    """Mark a page: signed-in people of this role or a higher one.
+    """Mark a page: signed-in users of this role or a higher one.
 
     form_bytes: the largest form it takes; more is answered with 413.
     """

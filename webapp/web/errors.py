@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Error pages: which status, which words, and what to do next.
 
-Never a stack trace, never the text of an exception that was not written for people.
+Never a stack trace, never the text of an exception that was not written for users.
 """
 
 from __future__ import annotations

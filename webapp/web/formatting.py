@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers and times as people read them; pure, and registered as template filters."""
+"""Numbers and times as users read them; pure, and registered as template filters."""
 
 from __future__ import annotations
 

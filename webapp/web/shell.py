@@ -30,7 +30,7 @@ blueprint = Blueprint("shell", __name__)
 
 @dataclass(frozen=True)
 class NavItem:
-    """A page in the top bar, for people of at least this role."""
+    """A page in the top bar, for users of at least this role."""
 
     endpoint: str
     text: str

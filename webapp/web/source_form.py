@@ -37,7 +37,7 @@ from webapp.services.system import secrets
 MAAS_IO = "https://images.maas.io/ephemeral-v3/"
 STREAMS = ("stable", "daily", "candidate")
 DRAFT_MAX_AGE_S = 3600
-# The words of REST 2.0 as people read them here.
+# The words of REST 2.0 as users read them here.
 WORDS = {
     "This field is required.": "Enter the URL of the mirror.",
     "Boot source with this Url already exists.": "A boot source with this URL already exists.",

@@ -60,7 +60,7 @@ def plan(sources: Iterable[SourceState], inventory: Inventory) -> ImportPlan:
         resource = stored.get(key)
         claim = _winner(claims[key], resource)
         if claim is None:
-            untouched.append(_held(key, resource, "its source can't be read"))
+            untouched.append(_left_alone(key, resource, "its source can't be read"))
             continue
         problem = _conflict(claim, resource, inventory.blobs, sizes)
         if problem is not None:
@@ -71,7 +71,9 @@ def plan(sources: Iterable[SourceState], inventory: Inventory) -> ImportPlan:
         if reason:
             sets.append(PlannedSet(claim.source.id, claim.offer, reason))
         else:
-            untouched.append(_held(key, resource, f"it is stored as {claim.source.url} has it"))
+            untouched.append(
+                _left_alone(key, resource, f"it is stored as {claim.source.url} has it")
+            )
     judged = [_judge(r, sources, sets) for r in inventory.resources if r.key not in claims]
     retire = [verdict for verdict in judged if isinstance(verdict, Retirement)]
     untouched += [verdict for verdict in judged if isinstance(verdict, Untouched)]
@@ -228,17 +230,17 @@ def _judge(
     resource: StoredResource, sources: Sequence[SourceState], sets: Sequence[PlannedSet]
 ) -> Retirement | Untouched:
     if resource.is_uploaded:
-        return _held(resource.key, resource, "uploaded")
+        return _left_alone(resource.key, resource, "uploaded")
     own = next((source for source in sources if source.id == resource.source_id), None)
     if own is not None and not own.is_enabled:
-        return _held(resource.key, resource, "its source is disabled")
+        return _left_alone(resource.key, resource, "its source is disabled")
     if own is not None and not own.is_judged:
-        return _held(resource.key, resource, "its source can't be read, or is empty")
+        return _left_alone(resource.key, resource, "its source can't be read, or is empty")
     wanting = _wanting(resource, own, sources)
     if not wanting:
         return Retirement(resource.id, resource.key, "no longer selected")
     if not all(source.is_judged for source in wanting):
-        return _held(resource.key, resource, "a selected source can't be read")
+        return _left_alone(resource.key, resource, "a selected source can't be read")
     line = (resource.os, resource.release, resource.arch)
     if any((o.os, o.release, o.arch) == line for source in wanting for o in source.offers):
         others = (s for s in sets if (s.offer.os, s.offer.release, s.offer.arch) == line)
@@ -273,7 +275,7 @@ def _newly_gone(untouched: Sequence[Untouched], inventory: Inventory) -> tuple[i
     )
 
 
-def _held(key: Key, resource: StoredResource | None, reason: str) -> Untouched:
+def _left_alone(key: Key, resource: StoredResource | None, reason: str) -> Untouched:
     return Untouched(key, reason, resource.id if resource else None)
 
 

@@ -67,7 +67,7 @@ def _delete_history() -> None:
         settings().event_rows
     )
     if over > 0:
-        # What machines and strangers cause can't push out what people did.
+        # Events that machines and strangers cause can't push out those of users.
         gone = _delete_events(Event.kind.in_(NOISY_EVENTS), over)
         old_events += gone + _delete_events(true(), over - gone)
     old_runs = statements.count(delete(ImportRun).where(ImportRun.finished_at < cutoff))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A file that holds space for the worst day: on a full disk, people can still sign in and delete.
+"""A file that holds space for the worst day: on a full disk, users can still sign in and delete.
 
 SQLite can't write a row without room for its journal, not even one that leads to
 gigabytes being freed. Whoever changes something on a full disk gives this file up;
