@@ -169,9 +169,9 @@ def send(client: Client, path: Path) -> float:
                 "application/x-www-form-urlencoded",
             )
         )
-        (file_told,) = made["sets"][max(made["sets"])]["files"].values()
+        (file_answer,) = made["sets"][max(made["sets"])]["files"].values()
         while piece := file.read(PIECE):
-            client.call("PUT", file_told["upload_uri"], piece, "application/octet-stream")
+            client.call("PUT", file_answer["upload_uri"], piece, "application/octet-stream")
     return time.monotonic() - began
 
 

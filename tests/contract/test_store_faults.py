@@ -22,7 +22,7 @@ FILES = pytest.mark.parametrize("place", ["filesystem"], indirect=True)
 ROWS = pytest.mark.parametrize("place", ["database-sqlite", "database-postgres"], indirect=True)
 
 
-def store_in_two_goes(harness: Harness, blob: Blob) -> None:
+def store_in_two_steps(harness: Harness, blob: Blob) -> None:
     """All that a writer does: start, write, close, resume, write, commit."""
     half = blob.size // 2
     with harness.store.writer(blob.sha256, blob.size) as writer:
@@ -38,7 +38,7 @@ def assert_nothing_is_lost(harness: Harness) -> None:
     assert harness.get(OLD) == OLD.data
     if harness.store.stat(NEW.sha256) is not None:
         assert harness.get(NEW) == NEW.data
-    store_in_two_goes(harness, NEW)
+    store_in_two_steps(harness, NEW)
     assert harness.get(NEW) == NEW.data
     harness.store.check()
     assert harness.leftovers() == []
@@ -52,7 +52,7 @@ def strike_each_call(harness: Harness, fault: Fault, expected: type[StoreProblem
         fault.arm(number)
         problem = None
         try:
-            store_in_two_goes(harness, NEW)
+            store_in_two_steps(harness, NEW)
         except StoreProblem as raised:
             problem = raised
         fault.is_armed = False

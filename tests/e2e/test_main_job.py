@@ -20,7 +20,7 @@ from tests.mirror import bootfiles
 from tests.mirror.maker import Mirror, MirrorItem, make_mirror
 from tests.mirror.server import MirrorServer
 from tests.support import signed
-from tests.support.browser import OpenPage, Watch, look_again
+from tests.support.browser import OpenPage, Watch, reload
 from tests.support.live import PASSWORD, LiveSlipway, wait_until
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ def test_the_whole_journey_works_without_javascript(
         page.get_by_role("button", name="Save boot source").click()
 
         def is_read() -> bool:
-            look_again(page)
+            reload(page)
             return page.get_by_role("link", name="select images").count() == 1
 
         wait_until(is_read, "the catalogue is read")
@@ -250,7 +250,7 @@ def test_the_whole_journey_works_without_javascript(
         page.get_by_role("button", name="Update selection").click()
 
         def is_synced() -> bool:
-            look_again(page)
+            reload(page)
             return page.get_by_text("Synced").count() > 0
 
         wait_until(is_synced, "the image is stored")
@@ -264,7 +264,7 @@ def test_the_whole_journey_works_without_javascript(
         page.get_by_text("Selection updated").wait_for()
 
         def is_gone() -> bool:
-            look_again(page)
+            reload(page)
             return (
                 page.get_by_role("row", name=re.compile("^Ubuntu 24.04 LTS.*Delete")).count() == 0
             )

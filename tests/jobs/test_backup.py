@@ -340,13 +340,13 @@ def test_a_restore_that_was_killed_starts_nothing(backup: Path, elsewhere: Elsew
     class Killed(BaseException):
         pass
 
-    def look(_done: int) -> None:
+    def check(_done: int) -> None:
         with pytest.raises(Problem, match="restore into this data folder"):
             create_app(there, plane="none")
         raise Killed
 
     with pytest.raises(Killed):
-        restoring.restore(backup, there, look)
+        restoring.restore(backup, there, check)
     (there.data_dir / "restore.unfinished").mkdir()
     with pytest.raises(Problem, match="restore into this data folder") as caught:
         restoring.restore(backup, there, quiet)

@@ -223,8 +223,8 @@ def test_a_scrub_continues_where_it_stopped(kernel: str) -> None:
     scrubbing.request("ann")
     total = scrubbing.status().files_total
     assert total > 2
-    looks = iter([False] * 6 + [True] * 100)
-    scrubbing.work(lambda: next(looks))
+    answers = iter([False] * 6 + [True] * 100)
+    scrubbing.work(lambda: next(answers))
     halfway = scrubbing.status()
     assert 0 < halfway.files_done < total
     assert halfway.is_running

@@ -41,10 +41,10 @@ def machine(rack: Flask) -> FlaskClient:
 
 
 @pytest.fixture
-def look(rack: Flask) -> Callable[[], object]:
-    """Make the rack look at the publication now rather than within a second."""
+def refresh(rack: Flask) -> Callable[[], object]:
+    """Make the rack check the publication now rather than within a second."""
 
-    def look_now() -> object:
+    def refresh_now() -> object:
         return rack.extensions["slipway.rack"].published.names(refresh=True)
 
-    return look_now
+    return refresh_now

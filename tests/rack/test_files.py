@@ -282,9 +282,9 @@ def test_a_blob_known_to_be_bad_is_not_served(machine: FlaskClient) -> None:
 
 
 def test_bytes_deleted_together_with_their_name_are_not_found(
-    rack: Flask, machine: FlaskClient, look: Callable[[], object]
+    rack: Flask, machine: FlaskClient, refresh: Callable[[], object]
 ) -> None:
-    look()
+    refresh()
     names = rack.extensions["slipway.rack"].published
     resource = names.locate("ubuntu/amd64/ga-24.04/noble/stable/boot-kernel")
     assert resource is not None
@@ -295,9 +295,9 @@ def test_bytes_deleted_together_with_their_name_are_not_found(
 
 
 def test_bytes_replaced_by_a_new_version_are_found_at_once(
-    machine: FlaskClient, look: Callable[[], object]
+    machine: FlaskClient, refresh: Callable[[], object]
 ) -> None:
-    look()
+    refresh()
     resource = db.session.query(BootResource).one()
     images.switch(resource, {"boot-kernel": b"kernel 2"}, version="20260106")
     store().delete(SHA256)
@@ -305,13 +305,13 @@ def test_bytes_replaced_by_a_new_version_are_found_at_once(
 
 
 def test_without_a_database_the_last_names_are_served(
-    rack: Flask, machine: FlaskClient, look: Callable[[], object]
+    rack: Flask, machine: FlaskClient, refresh: Callable[[], object]
 ) -> None:
     assert machine.get(f"{BASE}/boot-kernel").status_code == 200
     db.session.remove()
     with db.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE publication RENAME TO hidden")
-    look()
+    refresh()
     assert machine.get(f"{BASE}/boot-kernel").data == KERNEL
 
 

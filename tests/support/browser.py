@@ -152,10 +152,10 @@ def page_nojs(open_page: OpenPage, live: LiveSlipway) -> Page:
     return open_page(live.web_url, js=False)
 
 
-def look_again(page: Page) -> None:
-    """Load the page anew; a navigation that is still under way ends first.
+def reload(page: Page) -> None:
+    """Reload the page; a navigation still under way ends first.
 
-    Chromium refuses to reload a page that it is just leaving, so that is tried again.
+    Chromium refuses to reload a page that it is leaving, so that is tried again.
     """
     from playwright.sync_api import Error
 

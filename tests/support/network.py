@@ -31,7 +31,7 @@ def is_local(host: object) -> bool:
 def loopback_only() -> Iterator[None]:
     """Fail the test that connects elsewhere; other names cannot be resolved."""
     real_connect, real_connect_ex = socket.socket.connect, socket.socket.connect_ex
-    real_look_up = socket.getaddrinfo
+    real_resolve = socket.getaddrinfo
 
     def check(sock: socket.socket, address: Any) -> None:
         if sock.family in (socket.AF_INET, socket.AF_INET6) and not is_local(address[0]):
@@ -45,16 +45,16 @@ def loopback_only() -> Iterator[None]:
         check(sock, address)
         return real_connect_ex(sock, address)
 
-    def look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
+    def resolve(host: Any, *args: Any, **kwargs: Any) -> Any:
         name = host.decode() if isinstance(host, bytes) else host
         if not is_local(name) and not _is_address(name):
             raise socket.gaierror(socket.EAI_NONAME, "tests resolve no names but localhost")
-        return real_look_up(host, *args, **kwargs)
+        return real_resolve(host, *args, **kwargs)
 
     with (
         mock.patch.object(socket.socket, "connect", connect),
         mock.patch.object(socket.socket, "connect_ex", connect_ex),
-        mock.patch.object(socket, "getaddrinfo", look_up),
+        mock.patch.object(socket, "getaddrinfo", resolve),
     ):
         yield
 

@@ -118,9 +118,9 @@ def test_an_account_is_managed_without_javascript(site: Site, open_page: OpenPag
     page.get_by_text("You've been signed out.").wait_for()
 
 
-def choose(page: Page, look: str, shown: str) -> None:
+def choose(page: Page, theme: str, shown: str) -> None:
     """Press a button of the switch and wait until the page has come anew, styles and all."""
-    page.get_by_role("button", name=look).click()
+    page.get_by_role("button", name=theme).click()
     page.wait_for_selector(shown)
     page.wait_for_load_state()
 

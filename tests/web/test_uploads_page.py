@@ -257,10 +257,10 @@ def test_a_network_is_planned_and_fixed_by_one_click(app: Flask) -> None:
     assert "ESXi has no teaming for bond mode" in page.text
     assert "<svg" in page.text
     fix = {"op": "mode", "name": "bond0", "value": "active-backup"}
-    mended = text_of(visitor.post("/vmware/network", {"config": V1, "nics": "", **fix}))
-    assert "All commands are valid" in mended
-    assert "10.20.0.15 on vmk0 via vmnic0" in mended
-    assert "esxcli network vswitch standard add -v vSwitch0" in mended
+    fixed = text_of(visitor.post("/vmware/network", {"config": V1, "nics": "", **fix}))
+    assert "All commands are valid" in fixed
+    assert "10.20.0.15 on vmk0 via vmnic0" in fixed
+    assert "esxcli network vswitch standard add -v vSwitch0" in fixed
     bad = visitor.post("/vmware/network", {"config": ": [", "nics": ""})
     assert bad.status_code == 422
     gone = visitor.post("/vmware/network", {"config": V1, "nics": "", **fix, "name": "x"})

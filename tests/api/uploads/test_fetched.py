@@ -91,7 +91,7 @@ def test_a_file_is_taken_from_the_import_folder_and_from_nowhere_else(
 
 
 def test_a_file_is_inspected_before_it_is_sent(program: Typed) -> None:
-    def look(data: bytes, query: str) -> Any:
+    def inspect(data: bytes, query: str) -> Any:
         headers = {"Authorization": f"Bearer {program.token}"}
         answer = program.client.post(
             f"{API}/uploads/inspect?{query}",
@@ -102,9 +102,9 @@ def test_a_file_is_inspected_before_it_is_sent(program: Typed) -> None:
         check(answer)
         return answer.json
 
-    told = look(DISK, f"filetype=tgz&size={len(DISK)}")
-    assert (told["verdict"], told["suggested"]) == ("reject", {"filetype": "ddgz"})
-    assert look(bytes(3 << 20), "")["verdict"] == "reject"
+    report = inspect(DISK, f"filetype=tgz&size={len(DISK)}")
+    assert (report["verdict"], report["suggested"]) == ("reject", {"filetype": "ddgz"})
+    assert inspect(bytes(3 << 20), "")["verdict"] == "reject"
 
 
 def test_what_came_by_the_other_api_is_inspected_afterwards(program: Typed, app: Flask) -> None:
@@ -131,8 +131,8 @@ def test_tokens_of_the_store_are_never_shown(program: Typed, app: Flask) -> None
     patch(program, place, 0, DISK[:10])
     with app.app_context():
         token = db.session.scalar(select(Upload.token))
-        told = str([vars(event) for event in db.session.scalars(select(Event))])
-    everything = program.call("GET", "uploads").text + told + place
+        recorded = str([vars(event) for event in db.session.scalars(select(Event))])
+    everything = program.call("GET", "uploads").text + recorded + place
     assert token not in everything
 
 

@@ -126,7 +126,7 @@ def test_what_is_missing_is_named_all_at_once(any_client: Script) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "says"),
+    ("field", "value", "message"),
     [
         ("size", "12.5", "Enter a whole number."),
         ("size", "-1", "Enter a whole number."),
@@ -152,11 +152,11 @@ def test_what_is_missing_is_named_all_at_once(any_client: Script) -> None:
         ("name", "bootloader/grub", "reserved"),
     ],
 )
-def test_a_wrong_field_is_named(admin: Script, field: str, value: str, says: str) -> None:
+def test_a_wrong_field_is_named(admin: Script, field: str, value: str, message: str) -> None:
     answer = admin.post(PATH, **values(b"x", **{field: value}))
     assert answer.status_code == 400
     assert list(answer.json) == [field]
-    assert says in answer.json[field][0]
+    assert message in answer.json[field][0]
     assert admin.get(PATH).json == []
 
 
@@ -221,9 +221,9 @@ def test_bytes_that_cannot_be_taken_change_nothing(admin: Script) -> None:
     data = content(1000)
     made = begin(admin, data)
     uri = newest(made)[1]["upload_uri"]
-    for body, says in ((b"", "Missing data."), (bytes(1001), "Too much data received.")):
+    for body, message in ((b"", "Missing data."), (bytes(1001), "Too much data received.")):
         answer = put(admin, uri, body)
-        assert (answer.status_code, answer.text) == (400, says)
+        assert (answer.status_code, answer.text) == (400, message)
     assert put(admin, uri, data[:600]).text == "OK"
     assert put(admin, uri, bytes(401)).text == "Too much data received."
     assert put(admin, uri, data[600:]).text == "OK"

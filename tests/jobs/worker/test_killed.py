@@ -39,18 +39,18 @@ def test_a_worker_killed_in_a_download_is_resumed_by_the_next_one_at_once(
     run_id = runs.queue("manual", "ann").id
     seen: list[tuple[int, int]] = []
 
-    def look() -> bool:
+    def has_progress() -> bool:
         run = run_now(run_id)
         seen.append((run.bytes_done, run.bytes_total))
         return run.finished_at is not None
 
     worker = start_worker()
-    wait_for(lambda: look() or seen[-1][0] >= 1 << 20)
+    wait_for(lambda: has_progress() or seen[-1][0] >= 1 << 20)
     worker.kill()
     assert run_now(run_id).state == "running"
     assert images() == {}
     start_worker()
-    wait_for(look)
+    wait_for(has_progress)
     run = run_now(run_id)
     assert (run.state, run.sets_published) == ("succeeded", 2)
     assert run.bytes_done == run.bytes_total

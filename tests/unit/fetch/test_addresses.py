@@ -239,9 +239,9 @@ class Names:
         self.asked = 0
         self._answers = answers
         self._real = socket.getaddrinfo
-        monkeypatch.setattr(socket, "getaddrinfo", self.look_up)
+        monkeypatch.setattr(socket, "getaddrinfo", self.resolve)
 
-    def look_up(self, host: str, port: int, *args: Any, **kwargs: Any) -> list[Any]:
+    def resolve(self, host: str, port: int, *args: Any, **kwargs: Any) -> list[Any]:
         answer = self._answers[min(self.asked, len(self._answers) - 1)]
         self.asked += 1
         return [row for text in answer for row in self._real(text, port, *args, **kwargs)]

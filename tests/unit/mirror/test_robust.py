@@ -136,7 +136,7 @@ def test_a_stop_is_heard_and_the_next_pull_continues(
         squashfs = squashfs_of(upstream)
         has_come = threading.Event()
 
-        def look(progress: PullProgress) -> None:
+        def check(progress: PullProgress) -> None:
             if progress.path == squashfs and progress.bytes_done > 500_000:
                 has_come.set()
 
@@ -145,7 +145,7 @@ def test_a_stop_is_heard_and_the_next_pull_continues(
                 server,
                 folder,
                 signing_key,
-                on_progress=look,
+                on_progress=check,
                 is_stopped=has_come.is_set,
                 limits=Limits(read_s=600),
             )
