@@ -120,7 +120,7 @@ def test_names_that_are_not_ascii(rack: Flask) -> None:
     recorder = rack.extensions["slipway.rack"].recorder
     recorder.flush()
     subjects = db.session.scalars(select(Event.subject)).all()
-    assert "custom/amd64/ga-24.04/bäckup/stable/root ümlaut" in subjects
+    assert "custom/amd64/ga-24.04/bäckup/stable" in subjects
 
 
 def test_not_modified_repeats_what_a_cache_needs(machine: FlaskClient) -> None:
