@@ -95,7 +95,7 @@ def test_from_a_boot_source_to_images_and_back(
         assert "+ ubuntu/noble amd64" in shown
         assert place.json("image", "list")["items"] == []
         place.run("image", "select", "ubuntu/noble", "--arch", "amd64")
-        assert "ubuntu/noble" in place.run("import", "plan")
+        assert "ubuntu/noble" in place.run("import", "plan", "--all")
         shown = place.run("import", "start", "--wait")
         ended = re.search(r"Import (\d+): succeeded", shown)
         assert ended is not None, shown  # the scheduled import may have been the first
@@ -162,7 +162,7 @@ def test_a_file_is_fetched_by_the_server_and_its_details_corrected(place: Termin
     known = place.run("upload", "fetch", "disk.gz", "--name", "twin")
     assert "is now current" in known
     stopped = place.run("upload", "fetch", "disk.gz", "--name", "lab", "--filetype", "tgz", code=1)
-    assert "This is no tgz" in stopped
+    assert "This isn't tgz" in stopped
     upload_id = str(place.json("upload", "list")["items"][0]["id"])
     done = place.run("upload", "change", upload_id, "--filetype", "ddgz")
     assert "is now current" in done
@@ -191,6 +191,6 @@ def test_a_token_is_needed_and_never_shown(make_live: Start) -> None:
     bare |= {"SLIPWAY_URL": slipway.web_url}
     assert "a token is needed" in Terminal(bare).run("status", code=2)
     wrong = Terminal(bare | {"SLIPWAY_TOKEN": "slp_wrong_one"}).run("status", code=1)
-    assert "not valid" in wrong
+    assert "isn't valid" in wrong
     assert "slp_wrong_one" not in wrong
     assert "slp_wrong_one" not in slipway.output()
