@@ -279,9 +279,7 @@ def test_a_private_key_is_refused_and_not_repeated(
 
 def test_text_that_is_no_keyring_says_in_which_forms_one_may_come(admin: Script) -> None:
     answer = admin.post("boot-sources/", url=URL, keyring_data="my keyring!")
-    assert answer.json == {
-        "keyring_data": ["Send the keyring as a file, as armored text or as base64."]
-    }
+    assert answer.json == {"keyring_data": ["Send the keyring as a file, armored text or base64."]}
 
 
 @pytest.mark.parametrize(

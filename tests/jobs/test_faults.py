@@ -209,7 +209,7 @@ def test_a_disk_that_fills_up_ends_the_run_with_the_numbers_and_the_next_one_con
         run = lab.run()
     assert run.state == "failed"
     assert {f.code for f in failures(run)} == {"store-full"}
-    assert failures(run)[0].got == "room for 7 bytes"
+    assert failures(run)[0].got == "7 bytes free"
     assert all(partial.received for partial in store().partials())
     check_region()
     lab.server.reset()

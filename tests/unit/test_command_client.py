@@ -118,7 +118,7 @@ def test_a_port_without_tls_is_reported_in_words(other: Other, mirror_server: Mi
     result = plain.run("--cacert", str(other.ca))
     assert result.returncode == 1
     assert "The TLS connection failed." in result.stderr
-    assert "Check that the port speaks https" in result.stderr
+    assert "Check that the port speaks HTTPS" in result.stderr
 
 
 def test_a_file_without_certificates_is_reported_in_words(other: Other, tmp_path: Path) -> None:

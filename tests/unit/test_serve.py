@@ -167,7 +167,7 @@ def test_a_data_folder_that_cannot_be_written_is_reported_in_a_sentence(tmp_path
 
 def test_a_wrong_setting_is_reported_in_a_sentence(tmp_path: Path) -> None:
     slipway = LiveSlipway(tmp_path, {"SLIPWAY_STORE": "tape"})
-    with pytest.raises(AssertionError, match="SLIPWAY_STORE has a wrong value"):
+    with pytest.raises(AssertionError, match="SLIPWAY_STORE has an invalid value"):
         slipway.start()
     assert "Traceback" not in slipway.output()
 

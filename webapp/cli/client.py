@@ -127,7 +127,7 @@ def _tls_problem(error: Exception, where: str) -> Problem:
 
     found = translate(error, where)
     kind = Unreachable if found.is_temporary else Problem
-    next_step = found.next_step.replace("name the CA file", "name the CA file with --cacert")
+    next_step = found.next_step.replace("set the CA file", "set the CA file (--cacert)")
     return kind(
         found.what, where=where, expected=found.expected, got=found.got, next_step=next_step
     )

@@ -60,9 +60,10 @@ class InPlaceUnreader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no 
             got += more
         return bytes(view[:got])
 
-    def chunk(self) -> bytes:
-        """The next bytes of the socket, none at its end."""
-        return self._receive(partial(self.sock.recv, self.mxchunk)) or b""
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        """The next bytes of the socket, none at its end. size_hint: bytes still wanted."""
+        size = max(self.mxchunk, min(size_hint or 0, self.max_body_chunk))
+        return self._receive(partial(self.sock.recv, size)) or b""
 
     def _receive(self, receive: Callable[[], Received]) -> Received | None:
         """What ``receive`` gives, None when the body is ended early."""

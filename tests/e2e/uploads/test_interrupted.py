@@ -12,6 +12,7 @@ import socket
 import subprocess
 import threading
 import time
+import urllib.error
 import urllib.request
 from functools import partial
 from pathlib import Path
@@ -51,9 +52,20 @@ def is_served(slipway: LiveSlipway, name: str, digest: str) -> bool:
 
 
 def fetched(slipway: LiveSlipway, name: str) -> str:
-    """The SHA-256 of what a machine gets."""
-    with urllib.request.urlopen(f"{slipway.rack_url}images/{name}", timeout=60) as answer:
-        return hashlib.file_digest(answer, "sha256").hexdigest()
+    """The SHA-256 of what a machine gets; each process of the rack sees a new name in a second."""
+    found: list[str] = []
+
+    def fetch() -> bool:
+        try:
+            answer = urllib.request.urlopen(f"{slipway.rack_url}images/{name}", timeout=60)
+        except urllib.error.HTTPError:
+            return False
+        with answer:
+            found.append(hashlib.file_digest(answer, "sha256").hexdigest())
+        return True
+
+    wait_until(fetch, "the rack has the image")
+    return found[0]
 
 
 @pytest.mark.timeout(400)

@@ -77,8 +77,8 @@ def test_guessing_the_current_password_is_throttled(maria: Visitor) -> None:
 )
 def test_any_characters_make_a_password(region: Flask, password: str) -> None:
     user = users.create_user("maria", password, Role.VIEWER)
-    assert sessions.reload(user, password, address="192.0.2.1")
-    assert not sessions.reload(user, password.strip() + "x", address="192.0.2.1")
+    assert sessions.check_again(user, password, address="192.0.2.1")
+    assert not sessions.check_again(user, password.strip() + "x", address="192.0.2.1")
 
 
 # -- API keys
