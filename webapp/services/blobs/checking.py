@@ -7,6 +7,8 @@ again and, if no import wants them, are deleted in their time.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import structlog
 from sqlalchemy import ColumnElement, select, update
 
@@ -40,8 +42,8 @@ def check_store() -> None:
     there = {found.sha256: found for found in store().stats()}
     known = known_blobs()
     db.session.commit()
-    for blob in known:
-        _check_presence(blob, there.get(blob.sha256))
+    changed = [blob.sha256 for blob in known if not _is_as_recorded(blob, there)]
+    _scrub_first(changed)
     named = set(db.session.scalars(select(Blob.sha256)))
     db.session.commit()
     for sha256 in there.keys() - named:
@@ -70,20 +72,28 @@ def note_good(blob: Verified, mtime_ns: int | None) -> None:
     db.session.commit()
 
 
-def _check_presence(blob: Verified, found: BlobStat | None) -> None:
-    if found is not None and found.size == blob.size:
-        if blob.mtime_ns is not None and found.mtime_ns != blob.mtime_ns:
-            statements.execute(
-                update(Blob)
-                .where(Blob.sha256 == blob.sha256, Blob.checked_at.is_not(None))
-                .values(checked_at=None)
-            )
-            db.session.commit()
-        return
-    # A second check, for files that came or went while the store was listed.
-    fault = damage.fault_of(blob, store().stat(blob.sha256), store())
-    if fault is not None:
-        note_fault(blob, fault, "worker")
+def _is_as_recorded(blob: Verified, there: Mapping[str, BlobStat]) -> bool:
+    """Whether a blob has its size and mtime; one that is missing or resized is marked bad."""
+    found = there.get(blob.sha256)
+    if found is None or found.size != blob.size:
+        # A second look, for what came or went while the store was listed.
+        fault = damage.fault_of(blob, store().stat(blob.sha256), store())
+        if fault is not None:
+            note_fault(blob, fault, "worker")
+        return True
+    return blob.mtime_ns is None or found.mtime_ns == blob.mtime_ns
+
+
+def _scrub_first(digests: Sequence[str]) -> None:
+    """Have the scrub hash these before all others."""
+    for start in range(0, len(digests), statements.CHUNK):
+        chunk = digests[start : start + statements.CHUNK]
+        statements.execute(
+            update(Blob)
+            .where(Blob.sha256.in_(chunk), Blob.checked_at.is_not(None))
+            .values(checked_at=None)
+        )
+    db.session.commit()
 
 
 def _adopt(sha256: str, size: int) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import ColumnElement, Connection, insert, update
 
 from webapp.models import Blob, BlobFault, BlobState, Event, Publication, utcnow
 from webapp.storage.base import BlobReader, BlobStat, BlobStore, hash_of
@@ -83,15 +83,7 @@ def mark_bad(connection: Connection, known: Verified, fault: BlobFault, found_by
     found_by: who noticed, e.g. ``rack`` or ``scrub``.
     """
     marked = connection.execute(
-        update(Blob)
-        .where(
-            Blob.sha256 == known.sha256,
-            Blob.state == BlobState.READY,
-            Blob.verified_at == known.verified_at
-            if known.verified_at
-            else Blob.verified_at.is_(None),
-        )
-        .values(state=BlobState.BAD, fault=fault)
+        update(Blob).where(*_is_still(known)).values(state=BlobState.BAD, fault=fault)
     ).rowcount
     if not marked:
         return False
@@ -112,18 +104,19 @@ def mark_bad(connection: Connection, known: Verified, fault: BlobFault, found_by
 def mark_checked(connection: Connection, known: Verified, mtime_ns: int | None) -> None:
     """Note that a blob was hashed and is right; the caller commits."""
     checked = connection.execute(
-        update(Blob)
-        .where(
-            Blob.sha256 == known.sha256,
-            Blob.state == BlobState.READY,
-            Blob.verified_at == known.verified_at
-            if known.verified_at
-            else Blob.verified_at.is_(None),
-        )
-        .values(checked_at=utcnow(), mtime_ns=mtime_ns)
+        update(Blob).where(*_is_still(known)).values(checked_at=utcnow(), mtime_ns=mtime_ns)
     ).rowcount
     if checked and mtime_ns != known.mtime_ns:
         _raise_serial(connection)  # racks compare with the recorded mtime
+
+
+def _is_still(known: Verified) -> tuple[ColumnElement[bool], ...]:
+    """Whether a row is ready and about the same copy of the bytes; None compares as IS NULL."""
+    return (
+        Blob.sha256 == known.sha256,
+        Blob.state == BlobState.READY,
+        Blob.verified_at == known.verified_at,
+    )
 
 
 def _raise_serial(connection: Connection) -> None:
