@@ -116,6 +116,15 @@ def test_an_upload_is_dropped_after_a_question(app: Flask) -> None:
         assert list(store().uploads()) == []
 
 
+def test_an_image_is_not_offered_to_be_discarded_as_an_upload(app: Flask) -> None:
+    visitor = Visitor(app, Role.ADMINISTRATOR)
+    where = send(visitor, DISK)
+    work(app)
+    for answer in (visitor.get(f"{where}/drop"), visitor.post(f"{where}/drop")):
+        assert answer.status_code == 409
+        assert "already an image" in answer.text
+
+
 def test_a_file_is_inspected_by_its_first_megabyte(app: Flask) -> None:
     visitor = Visitor(app, Role.ADMINISTRATOR)
     answer = visitor.client.post(

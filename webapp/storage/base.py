@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,6 +42,27 @@ class Partial:
     sha256: str
     received: int
     touched_at: datetime
+
+
+class Closing(ABC):
+    """A ``with`` block that closes at its end, whatever the reason."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go; harmless when closed already."""
+
+    def __enter__(self) -> Self:
+        """Nothing to do: the constructor opened it."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
 
 
 class BlobWriter(Protocol):

@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
+from webapp.storage.base import Closing
 from webapp.storage.errors import too_short, wrong_hash
 from webapp.storage.files import GrowingFile
 from webapp.storage.layout import Layout
 from webapp.storage.running import RunningHash
 
 
-class FileReceiver:
+class FileReceiver(Closing):
     """Append to ``incoming/<token>.part`` under its lock; see base.BlobReceiver."""
 
     def __init__(self, layout: Layout, token: str, size: int) -> None:
@@ -63,16 +61,3 @@ class FileReceiver:
     def close(self) -> None:
         """Keep what is there and let others write."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        """Nothing to do: the constructor opened it."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close; everything is kept."""
-        self.close()

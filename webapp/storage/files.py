@@ -10,11 +10,9 @@ import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from webapp.storage import writeback
-from webapp.storage.base import CHUNK, checked_range
+from webapp.storage.base import CHUNK, Closing, checked_range
 from webapp.storage.errors import (
     BlobBusy,
     StoreFull,
@@ -169,7 +167,7 @@ class GrowingFile:
             os.close(fd)
 
 
-class FileWriter:
+class FileWriter(Closing):
     """Append to ``partial/<digest>.part``, hashing as bytes arrive; see base.BlobWriter."""
 
     def __init__(self, layout: Layout, sha256: str, size: int) -> None:
@@ -217,21 +215,8 @@ class FileWriter:
         """Drop the partial."""
         self._file.discard()
 
-    def __enter__(self) -> Self:
-        """Nothing to do: the constructor opened it."""
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close; what was not committed stays a partial."""
-        self.close()
-
-
-class FileReader:
+class FileReader(Closing):
     """Read a blob's file by position; see base.BlobReader."""
 
     def __init__(self, path: Path, sha256: str) -> None:
@@ -272,19 +257,6 @@ class FileReader:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
-
-    def __enter__(self) -> Self:
-        """Nothing to do: it is open."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
 
 def open_file(path: Path, flags: int, mode: int = 0o640) -> int:

@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
+from webapp.storage.base import Closing
 from webapp.storage.errors import too_short, wrong_hash
 from webapp.storage.rows import GrowingRows
 from webapp.storage.running import RunningHash
 from webapp.storage.transactions import Transactions
 
 
-class RowReceiver:
+class RowReceiver(Closing):
     """Append rows to the upload that ``owner`` has claimed; see base.BlobReceiver."""
 
     STATE = "incoming"
@@ -66,16 +64,3 @@ class RowReceiver:
     def close(self) -> None:
         """Keep what is there and let others write."""
         self._rows.close()
-
-    def __enter__(self) -> Self:
-        """Nothing to do: the constructor opened it."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close; everything is kept."""
-        self.close()

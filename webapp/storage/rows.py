@@ -7,12 +7,11 @@ import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from webapp.storage.base import CHUNK, checked_range
+from webapp.storage.base import CHUNK, Closing, checked_range
 from webapp.storage.errors import (
     BlobBusy,
     BlobMissing,
@@ -196,7 +195,7 @@ class GrowingRows:
             mark_ended(self._owner)
 
 
-class RowWriter:
+class RowWriter(Closing):
     """Append rows to the partial that ``owner`` has claimed; see base.BlobWriter."""
 
     STATE = "partial"
@@ -249,21 +248,8 @@ class RowWriter:
         """Drop the partial."""
         self._rows.discard()
 
-    def __enter__(self) -> Self:
-        """Nothing to do: the constructor opened it."""
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close; what was not committed stays a partial."""
-        self.close()
-
-
-class RowReader:
+class RowReader(Closing):
     """Read a blob row by row, without a transaction in between; see base.BlobReader."""
 
     def __init__(self, database: Transactions, sha256: str, blob_id: int, size: int) -> None:
@@ -313,16 +299,3 @@ class RowReader:
     def close(self) -> None:
         """Nothing is held."""
         self._is_open = False
-
-    def __enter__(self) -> Self:
-        """Nothing to do: it is open."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()

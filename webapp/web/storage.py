@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, flash, url_for
+from flask import Blueprint, url_for
 from flask.typing import ResponseReturnValue
 
 from webapp import hx
 from webapp.models import Role
-from webapp.services.blobs import damage, scrubbing
+from webapp.services.blobs import scrubbing
 from webapp.services.imports import inventory
 from webapp.services.overview import store
 from webapp.web.access import me, requires
@@ -26,7 +26,6 @@ def index() -> ResponseReturnValue:
         held=store.of_store(),
         check=scrubbing.status(),
         damaged=inventory.damaged(),
-        words=damage.WORDS,
     )
 
 
@@ -35,5 +34,4 @@ def index() -> ResponseReturnValue:
 def check() -> ResponseReturnValue:
     """Read and check every stored file now."""
     scrubbing.request(me().username)
-    flash("The check has started.", "ok")
     return hx.see_other(url_for("storage.index"))

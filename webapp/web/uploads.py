@@ -192,7 +192,9 @@ def declare(upload_id: int) -> ResponseReturnValue:
 @requires(Role.ADMINISTRATOR)
 def confirm_drop(upload_id: int) -> ResponseReturnValue:
     """Ask before received bytes are deleted."""
-    return hx.render("uploads/drop.html", None, upload=uploads.find(upload_id))
+    upload = uploads.find(upload_id)
+    uploads.demand_droppable(upload)
+    return hx.render("uploads/drop.html", None, upload=upload)
 
 
 @blueprint.post("/uploads/<int(max=2147483647):upload_id>/drop")

@@ -20,13 +20,6 @@ from webapp.storage.errors import BlobMissing, StoreProblem
 
 log = structlog.get_logger(__name__)
 
-WORDS = {
-    BlobFault.MISSING: "is missing",
-    BlobFault.SIZE: "has the wrong size",
-    BlobFault.CONTENT: "doesn't match its SHA-256",
-    BlobFault.UNREADABLE: "can't be read",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Verified:

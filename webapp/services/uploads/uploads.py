@@ -219,16 +219,21 @@ def begin_again(upload: Upload) -> None:
 
 
 def drop(upload: Upload, actor: str) -> None:
-    """Forget an upload with its bytes. Raises Conflict when it is an image already."""
-    if upload.state == UploadState.DONE:
-        raise Conflict("This upload is already an image. Delete the image instead.")
-    if upload.state == UploadState.CHECKING and upload.claimed_by:
-        raise Conflict("This upload is being verified.", next_step="Try again when that is done.")
+    """Forget an upload with its bytes. Raises Conflict as ``demand_droppable`` does."""
+    demand_droppable(upload)
     token = upload.token
     events.record("upload.dropped", actor=actor, subject=f"{upload.name} {upload.architecture}")
     db.session.delete(upload)
     db.session.commit()
     drop_bytes(token)
+
+
+def demand_droppable(upload: Upload) -> None:
+    """Raise Conflict when an upload is an image already, or is being verified."""
+    if upload.state == UploadState.DONE:
+        raise Conflict("This upload is already an image. Delete the image instead.")
+    if upload.state == UploadState.CHECKING and upload.claimed_by:
+        raise Conflict("This upload is being verified.", next_step="Try again when that is done.")
 
 
 def expire() -> int:
