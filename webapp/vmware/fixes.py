@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import suppress
+from copy import deepcopy
 from itertools import pairwise
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
 from webapp.errors import Problem
@@ -43,7 +46,8 @@ def apply_fix(text: str, fix: Fix) -> str:
     steps = {"mode": _set_mode, "active": _set_active, "drop-bridge": _drop_bridge}
     is_done = False
     if fix.op in steps and isinstance(network, dict):
-        is_done = steps[fix.op](network, fix)
+        with suppress(KeyError):  # what a merge key (<<) brought in can't be taken out here
+            is_done = steps[fix.op](network, fix)
     if not is_done:
         raise Problem(
             "This fix no longer applies.",
@@ -120,11 +124,13 @@ def _set_mode(network: dict[str, Any], fix: Fix) -> bool:
 
 
 def _map_in(entry: dict[str, Any], key: str) -> dict[str, Any]:
-    """The map under a key; a new one where there is none."""
-    if not isinstance(entry.get(key), dict):
-        entry[key] = {}
-    found: dict[str, Any] = entry[key]
-    return found
+    """The map under a key; a new one where there is none, or where others share it by an alias."""
+    found = entry.get(key)
+    own: dict[str, Any] = deepcopy(found) if isinstance(found, dict) else {}
+    if isinstance(own, CommentedMap):
+        own.yaml_set_anchor(None)
+    entry[key] = own
+    return own
 
 
 def _set_active(network: dict[str, Any], fix: Fix) -> bool:

@@ -8,7 +8,7 @@ lets no key disappear: it is used, or a finding names it (rule: esxi-key-tables)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher, get_close_matches
 
@@ -18,6 +18,7 @@ from webapp.vmware.reading import Place, Value
 USED = "used"
 _CLOSE, _VERY_CLOSE = 0.75, 0.9
 _LONGEST_KEY = 40
+_LONGEST_NAMES = 400
 _UNREAD = "Readers refuse the file, or ignore the key."
 _EMPTY_IS_NOTHING = ("devices", "list")
 _TAKES = {
@@ -173,10 +174,14 @@ def _name(
     config: Config, key: Key, raw: str, entry: Value, place: Place, fixes: tuple[Fix, ...]
 ) -> None:
     if key.grade == ERROR:
-        default, code = "{name} isn't possible on ESXi.", "type"
+        default, code = "isn't possible on ESXi.", "type"
     else:
-        default, code = "{name} is ignored on ESXi.", "ignored"
-    message = (key.say or default).format(name=raw, value=(_told(entry) or _inside(entry))[:60])
+        default, code = "is ignored on ESXi.", "ignored"
+    inside = names_in(entry)
+    if key.say:
+        message = key.say.format(name=raw, value=inside or _told(entry)[:60])
+    else:
+        message = f"{raw}{f' ({inside})' if inside else ''} {default}"
     fix = key.fix or ("Remove it." if key.grade == ERROR else "")
     config.find(key.grade, key.code or code, message, place, key.esxi, fix, fixes)
 
@@ -190,9 +195,18 @@ def _told(value: Value) -> str:
     return text if switch is None else str(switch).lower()
 
 
-def _inside(value: Value) -> str:
-    """The names in a map."""
-    return ", ".join(value.entries)
+def names_in(value: Value) -> str:
+    """Every name in a map or list, e.g. ``br0 (interfaces, parameters (stp))``; "" for a scalar."""
+    text = ", ".join(dict.fromkeys(_names_in(value)))
+    return text if len(text) <= _LONGEST_NAMES else f"{text[:_LONGEST_NAMES]}…"
+
+
+def _names_in(value: Value) -> Iterator[str]:
+    for name, entry in value.entries.items():
+        inside = ", ".join(dict.fromkeys(_names_in(entry)))
+        yield f"{name[:_LONGEST_KEY]} ({inside})" if inside else name[:_LONGEST_KEY]
+    for item in value.items:
+        yield from _names_in(item)
 
 
 def _is_empty(value: Value, key: Key) -> bool:

@@ -91,6 +91,7 @@ class Link:
     """A physical NIC, a bond or a VLAN.
 
     name: what other devices call it. label: the name of its portgroup, if that differs.
+    has_wrong_match: what identifies its NIC can't, which is an error already.
     """
 
     kind: str
@@ -98,6 +99,7 @@ class Link:
     place: Place
     label: str = ""
     mac: str = ""
+    has_wrong_match: bool = False
     mtu: int | None = None
     subnets: list[Subnet] = field(default_factory=list)
     routes: list[Route] = field(default_factory=list)

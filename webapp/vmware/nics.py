@@ -43,7 +43,7 @@ class Nics:
                 if link.name not in self._counted:
                     self._counted[link.name] = next(names)
         elif self._by_order:
-            nameless = [link for link in physical if not link.mac]
+            nameless = [link for link in physical if not (link.mac or link.has_wrong_match)]
             named = [link.name for link in nameless if link.name in self._known]
             taken = {self._by_mac.get(link.mac, "") for link in physical} | set(named)
             left = iter(sorted(self._known.keys() - taken, key=_number))
@@ -61,6 +61,8 @@ class Nics:
     def used(self, link: Link) -> str | None:
         """The same, with a finding where it is a guess or missing."""
         nic = self.of(link)
+        if nic is None and link.has_wrong_match:
+            return None  # its own error says so
         if nic is None:
             message = (
                 f"No NIC of the host has the MAC address of {link.name}."

@@ -33,6 +33,7 @@ def plan(text: str | bytes, nics: Mapping[str, str] | None = None) -> HostPlan:
 
 def _read_config(document: Value) -> Config:
     network = document.get("network") or document
+    _refuse_disabled(network)
     version = network.get("version") if network.kind == "map" else None
     word = version.text if version else None
     sections = {name for name, key in NETPLAN["network"].items() if key.takes == "devices"}
@@ -52,6 +53,19 @@ def _read_config(document: Value) -> Config:
     if network is not document:
         _name_neighbours(config, document, sections)
     return config
+
+
+def _refuse_disabled(network: Value) -> None:
+    """Raises Unreadable for what cloud-init takes for "leave the network alone"."""
+    word = network.get("config")
+    if word is not None and word.text == "disabled":
+        raise Unreadable(
+            "Network configuration is disabled.",
+            where=str(word.at),
+            expected="the configuration that the host gets",
+            got="config: disabled",
+            next_step="Give a configuration. A host that gets none can't be reached.",
+        )
 
 
 def _name_neighbours(config: Config, document: Value, sections: set[str]) -> None:

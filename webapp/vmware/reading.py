@@ -14,6 +14,7 @@ from webapp.errors import Problem
 MAX_BYTES = 256 << 10
 MAX_DEPTH = 24
 MAX_NODES = 10_000
+_MERGE = "tag:yaml.org,2002:merge"
 _NULLS = ("", "~", "null", "Null", "NULL")
 _TRUE, _FALSE = ("true", "yes", "on", "y"), ("false", "no", "off", "n")
 
@@ -78,8 +79,9 @@ class Value:
 def read(text: str | bytes) -> Value:
     """The document as values with places.
 
-    Raises Unreadable: too large, too deep, not YAML, several documents, aliases
-    (which make a small text expand without bounds), a key given twice.
+    Aliases and merge keys (``<<``) are written out, within the same bounds: a small text
+    could expand without end (rule: esxi-yaml-aliases). Raises Unreadable: too large, too
+    deep, not YAML, several documents, a key given twice.
     """
     raw = text.encode() if isinstance(text, str) else text
     if len(raw) > MAX_BYTES:
@@ -102,50 +104,93 @@ def read(text: str | bytes) -> Value:
         ) from None
     if node is None:
         raise _unreadable("The configuration is empty.", "a network configuration", "nothing")
-    return _value(node, "")
+    return _Reader().value(node, "")
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes, and stops at an alias or a bound before it goes on."""
+    """Composes nodes, and stops at a bound before it goes on."""
 
     depth = nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
         where = f"line {event.start_mark.line + 1}" if event.start_mark else ""
-        if isinstance(event, yaml.AliasEvent):
-            raise _unreadable("YAML aliases aren't supported.", "values", "an alias", where)
         is_collection = isinstance(event, yaml.CollectionStartEvent)
         self.depth += is_collection
         self.nodes += 1
         if self.depth > MAX_DEPTH or self.nodes > MAX_NODES:
-            limit = f"at most {MAX_DEPTH} levels and {MAX_NODES} values"
-            raise _unreadable("The configuration is too deep or too long.", limit, "more", where)
+            raise _too_large(where)
         node = super().compose_node(parent, index)
         self.depth -= is_collection
         return node
 
 
-def _value(node: yaml.Node, path: str, key_place: Place | None = None) -> Value:
-    place = Place(node.start_mark.line + 1, node.start_mark.column + 1, path)
-    if isinstance(node, yaml.MappingNode):
-        entries: dict[str, Value] = {}
+class _Reader:
+    """Makes values of nodes; every use of an alias counts as what it stands for."""
+
+    def __init__(self) -> None:
+        self._nodes = 0
+        self._depth = 0
+
+    def value(self, node: yaml.Node, path: str, key: Place | None = None) -> Value:
+        """The value of a node. key: where its key is."""
+        place = _place(node, path)
+        self._nodes += 1
+        if self._nodes > MAX_NODES or self._depth > MAX_DEPTH:
+            raise _too_large(f"line {place.line}")
+        if isinstance(node, yaml.ScalarNode):
+            text = str(node.value)
+            is_null = node.style is None and text in _NULLS
+            return Value(place, text=None if is_null else text, key=key)
+        self._depth += 1
+        if isinstance(node, yaml.MappingNode):
+            found = Value(place, entries=self._entries(node, path), kind="map", key=key)
+        else:
+            items = [self.value(child, f"{path}[{n}]") for n, child in enumerate(node.value)]
+            found = Value(place, items=items, kind="list", key=key)
+        self._depth -= 1
+        return found
+
+    def _entries(self, node: yaml.MappingNode, path: str) -> dict[str, Value]:
+        """The entries of a map: its own, before those of maps that are merged into it."""
+        own: dict[str, Value] = {}
+        merged: dict[str, Value] = {}
+        has_merged = False
         for key, child in node.value:
-            where = Place(key.start_mark.line + 1, key.start_mark.column + 1, path)
+            where = _place(key, path)
             if not isinstance(key, yaml.ScalarNode):
                 raise _unreadable("A key isn't text.", "a name", "a list or map", str(where))
             name = str(key.value)
-            if name in entries:
+            is_merge = key.tag == _MERGE
+            if name in own or (is_merge and has_merged):
                 raise _unreadable("A key is given twice.", "each key once", name[:60], str(where))
-            inner = f"{path}.{name}" if path else name
-            entries[name] = _value(child, inner, Place(where.line, where.column, inner))
-        return Value(place, entries=entries, kind="map", key=key_place)
-    if isinstance(node, yaml.SequenceNode):
-        items = [_value(child, f"{path}[{n}]") for n, child in enumerate(node.value)]
-        return Value(place, items=items, kind="list", key=key_place)
-    text = str(node.value)
-    is_null = getattr(node, "style", None) is None and text in _NULLS
-    return Value(place, text=None if is_null else text, key=key_place)
+            if is_merge:
+                has_merged = True
+                merged = self._merged(child, path, where)
+            else:
+                inner = f"{path}.{name}" if path else name
+                own[name] = self.value(child, inner, Place(where.line, where.column, inner))
+        return own | {name: value for name, value in merged.items() if name not in own}
+
+    def _merged(self, node: yaml.Node, path: str, where: Place) -> dict[str, Value]:
+        """The entries of the map, or of the list of maps, under a merge key; the first wins."""
+        maps = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        found: dict[str, Value] = {}
+        for one in maps:
+            if not isinstance(one, yaml.MappingNode):
+                expected, got = "a map or a list of maps", "something else"
+                raise _unreadable("Only maps can be merged by <<.", expected, got, str(where))
+            found = dict(self.value(one, path).entries) | found
+        return found
+
+
+def _place(node: yaml.Node, path: str) -> Place:
+    return Place(node.start_mark.line + 1, node.start_mark.column + 1, path)
+
+
+def _too_large(where: str) -> Unreadable:
+    limit = f"at most {MAX_DEPTH} levels and {MAX_NODES} values, each alias written out"
+    return _unreadable("The configuration is too deep or too long.", limit, "more", where)
 
 
 def _unreadable(what: str, expected: str, got: str, where: str = "") -> Unreadable:

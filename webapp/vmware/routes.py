@@ -79,17 +79,26 @@ def _network(config: Config, route: Value, got: Taken) -> str | None:
     try:
         network = ipaddress.ip_network(with_prefix(text), strict=False)
         is_plain = "/" in text or got.get("to") is not None
-        if is_plain and "%" not in text:
+        if _is_local(network):
+            problem = "isn't a network that a route can lead to"
+        elif is_plain and "%" not in text:
             if str(network.network_address) != str(ipaddress.ip_address(text.partition("/")[0])):
                 message = f"{text[:60]} has bits behind its prefix length; {network} is used."
                 config.find(NOTE, "route", message, target.place)
             return str(network)
-        problem = "has no prefix length"
+        else:
+            problem = "has no prefix length"
     except ValueError:
         problem = "isn't a network"
     message = f"{text[:60]!r} {problem}."
     config.find(ERROR, "route", message, target.place, STOPS, "Write it as 10.1.0.0/16.")
     return None
+
+
+def _is_local(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+    """Whether no gateway ever forwards to it: multicast, the loopback, IPv6 link-local."""
+    is_on_link = network.version == 6 and network.is_link_local
+    return network.is_multicast or network.is_loopback or is_on_link
 
 
 def place_routes(
@@ -196,8 +205,10 @@ def _is_sound(config: Config, route: Route, every: list[Subnet]) -> bool:
             message = f"The gateway {route.gateway} is {what}."
             config.find(ERROR, "gateway", message, route.place, STOPS, "Give the router's address.")
             return False
-        if route.network == str(network):
-            message = f"The route to {network} is left out: the host is in that network."
+        if route.network in (str(network), f"{address.ip}/{network.max_prefixlen}"):
+            where = "the host is in that network"
+            where = where if route.network == str(network) else "it's the host's own address"
+            message = f"The route to {route.network} is left out: {where}."
             config.find(WARNING, "second-route", message, route.place)
             return False
     return True

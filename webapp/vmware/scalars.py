@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from webapp.vmware.model import ERROR, IP, STOPS, WARNING, Address, Config, shown
+from webapp.vmware.model import ERROR, IP, STOPS, WARNING, Address, Config, Link, shown
 from webapp.vmware.reading import Place, Value
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -33,6 +33,12 @@ def mac(config: Config, value: Value | None) -> str:
         "Write it as 52:54:00:12:34:56.",
     )
     return ""
+
+
+def link_mac(config: Config, link: Link, value: Value | None) -> None:
+    """Give a link its MAC address, or note that the given one is wrong."""
+    link.mac = mac(config, value)
+    link.has_wrong_match = value is not None and not link.mac
 
 
 def number(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from webapp.vmware.keys import Taken, is_map, take
+from webapp.vmware.keys import Taken, is_map, names_in, take
 from webapp.vmware.model import (
     ERROR,
     NOTE,
@@ -18,7 +18,7 @@ from webapp.vmware.model import (
 )
 from webapp.vmware.reading import Value
 from webapp.vmware.routes import read_gateway, read_route
-from webapp.vmware.scalars import address, domains, mac, mtu, servers, vlan_id
+from webapp.vmware.scalars import address, domains, link_mac, mtu, servers, vlan_id
 from webapp.vmware.version1_keys import VERSION1
 
 # A DHCP link without a subnet is written as "dhcp" and means both (rule: esxi-dhcp-both).
@@ -87,9 +87,12 @@ def _read_entry(config: Config, entry: Value) -> None:
 
 
 def _named(entry: Value) -> str:
-    """The name of an entry that is refused as a whole, in parentheses."""
+    """The name of an entry that is refused as a whole and its keys, in parentheses."""
     name = entry.get("name") or entry.get("id")
-    return f" ({name.text[:60]})" if name and name.text else ""
+    rest = {key: value for key, value in entry.entries.items() if key not in ("type", "name")}
+    inside = names_in(Value(entry.place, entries=rest, kind="map"))
+    parts = [part for part in (name.text[:60] if name and name.text else "", inside) if part]
+    return f" ({': '.join(parts)})" if parts else ""
 
 
 def bridge_fixes(entry: Value) -> tuple[Fix, ...]:
@@ -105,7 +108,9 @@ def _read_loopback(config: Config, entry: Value) -> None:
     has_address = any(item.get("address") is not None for item in items)
     grade = WARNING if has_address else NOTE
     happens = "The host doesn't get these addresses." if has_address else ""
-    config.find(grade, "loopback", "ESXi has its own loopback.", entry.place, happens)
+    config.find(
+        grade, "loopback", f"ESXi has its own loopback{_named(entry)}.", entry.place, happens
+    )
 
 
 def _read_link(config: Config, entry: Value, kind: str) -> None:
@@ -116,7 +121,7 @@ def _read_link(config: Config, entry: Value, kind: str) -> None:
         config.find(ERROR, "name", message, entry.place, SKIPPED, fix)
         return
     link = Link(kind, name.text, entry.place)
-    link.mac = mac(config, got.get("mac_address"))
+    link_mac(config, link, got.get("mac_address"))
     link.mtu = mtu(config, got.get("mtu"))
     if kind == "bond":
         members = got.get("bond_interfaces")

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from webapp.vmware.keys import Taken, is_map, take, unknown
+from webapp.vmware.keys import Taken, is_map, names_in, take, unknown
 from webapp.vmware.model import ERROR, NOTE, SKIPPED, WARNING, Config, Fix, Link, Subnet, shown
 from webapp.vmware.netplan_keys import NETPLAN
 from webapp.vmware.reading import Place, Value
 from webapp.vmware.routes import read_gateway, read_route
-from webapp.vmware.scalars import address, domains, mac, mtu, servers, vlan_id
+from webapp.vmware.scalars import address, domains, link_mac, mtu, servers, vlan_id
 
 _KINDS = {"ethernets": "physical", "bonds": "bond", "vlans": "vlan"}
 _ORDINARY_MACS = ("permanent", "random", "stable", "stable-ssid", "preserve")
@@ -42,7 +42,9 @@ def read_version2(network: Value) -> Config:
 def _loopback(config: Config, device: Value) -> None:
     grade = WARNING if device.get("addresses") is not None else NOTE
     happens = "The host doesn't get these addresses." if grade == WARNING else ""
-    config.find(grade, "loopback", "ESXi has its own loopback.", device.at, happens)
+    inside = names_in(device)
+    message = f"ESXi has its own loopback{f' (lo: {inside})' if inside else ''}."
+    config.find(grade, "loopback", message, device.at, happens)
 
 
 def _link(config: Config, kind: str, name: str, device: Value) -> Link:
@@ -80,7 +82,7 @@ def _match(config: Config, link: Link, match: Value | None) -> None:
         return
     got = take(config, match, NETPLAN, "match")
     if (value := got.get("macaddress")) is not None:
-        link.mac = mac(config, value)
+        link_mac(config, link, value)
         for key in ("name", "driver"):
             if (other := got.get(key)) is not None:
                 message = f"{key} isn't needed: the MAC address finds the NIC."
@@ -90,6 +92,7 @@ def _match(config: Config, link: Link, match: Value | None) -> None:
     what = f"not by {' and '.join(keys)}" if keys else "and there's none here"
     message = f"NICs are found by MAC address, {what}."
     config.find(ERROR, "match", message, match.at, SKIPPED, "Match by macaddress.")
+    link.has_wrong_match = True
 
 
 def _bond_mac(config: Config, link: Link, value: Value | None) -> None:
@@ -99,7 +102,7 @@ def _bond_mac(config: Config, link: Link, value: Value | None) -> None:
         message = f"macaddress: {value.text} is ignored on ESXi."
         config.find(NOTE, "ignored", message, value.at)
         return
-    link.mac = mac(config, value)
+    link_mac(config, link, value)
 
 
 def _parameters(config: Config, link: Link, parameters: Value | None) -> None:

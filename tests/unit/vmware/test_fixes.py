@@ -115,7 +115,7 @@ def test_a_step_that_does_not_apply_is_refused() -> None:
         with pytest.raises(Problem, match="quotes"):
             apply_fix(f"{BY_HAND}odd: {odd}\n", Fix("", "mode", "bond0", "802.3ad"))
     with pytest.raises(Unreadable):
-        apply_fix("a: &x 1\nb: *x", Fix("", "mode", "b", "c"))
+        apply_fix("a: &x [*x]", Fix("", "mode", "b", "c"))
 
 
 @pytest.mark.parametrize("members", [{"e0": 1}, "e0", [["e0"]], [{"e0": 1}], None, 7, []])

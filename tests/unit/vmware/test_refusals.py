@@ -23,6 +23,7 @@ from tests.unit.vmware.configs import (
     vlan,
 )
 from webapp.vmware.plan import plan
+from webapp.vmware.reading import Unreadable
 
 # name -> (text, the exact commands, or the code of an error)
 CASES: dict[str, tuple[str, list[str] | str]] = {
@@ -140,3 +141,53 @@ def test_an_ipv6_netmask_is_a_prefix_length(mask: dict[str, object], expected: s
     made = plan(v1(p("e0", A, s("2001:db8::5", **mask))), NICS)
     assert [str(vmk.address) for vmk in made.vmks] == ([expected] if expected else [])
     assert made.is_promise is bool(expected)
+
+
+@pytest.mark.parametrize(
+    "match", [{"macaddress": "nonsense"}, {"macaddress": 7}, {"name": "en*"}, {"driver": "x"}, {}]
+)
+def test_a_nic_that_is_not_identified_is_named_once(match: dict[str, object]) -> None:
+    made = plan(v2(ethernets={"e0": {"match": match, "dhcp4": True}}), NICS)
+    assert [f.grade for f in made.findings] == ["error"]
+    old = plan(v1(p("e0", "nonsense", ONE)), NICS)
+    assert [f.code for f in old.findings if f.grade != "note"] == ["mac"]
+
+
+@pytest.mark.parametrize("network", ["{config: disabled}", "{version: 1, config: disabled}"])
+def test_a_disabled_configuration_is_named(network: str) -> None:
+    for text in (f"network: {network}", network):
+        with pytest.raises(Unreadable, match="is disabled"):
+            plan(text, NICS)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (
+            v2(wifis={"w0": {"access-points": {"x": {"password": "hush"}}, "dhcp4": True}}),
+            "w0 (access-points (x (password)), dhcp4)",
+        ),
+        (
+            v2(openvswitch={"protocols": ["a"], "ssl": {"ca-cert": "/x"}}),
+            "protocols, ssl (ca-cert)",
+        ),
+        (
+            v2(vrfs={"v": {"table": 7, "routes": [{"to": "default"}, {"via": "10.0.0.1"}]}}),
+            "v (routes (to, via), table)",
+        ),
+        (
+            v2(ethernets={"e0": eth(A, auth={"key-management": "802.1x", "password": "hush"})}),
+            "auth (key-management, password)",
+        ),
+        (
+            v1({"type": "bridge", "name": "br0", "params": {"bridge_stp": "off"}}),
+            "br0: params (bridge_stp)",
+        ),
+        (v1({"type": "infiniband", "name": "ib0", "mtu": 2044}), "ib0: mtu"),
+        (v2(ethernets={"lo": {"addresses": ["10.9.0.1/32"], "mtu": 9}}), "lo: addresses, mtu"),
+    ],
+)
+def test_every_key_of_what_is_refused_as_a_whole_is_named(text: str, names: str) -> None:
+    messages = [f.message for f in plan(text, NICS).findings]
+    assert [m for m in messages if names in m], messages
+    assert "hush" not in " ".join(messages)

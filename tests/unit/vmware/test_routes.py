@@ -223,3 +223,22 @@ def test_nics_named_as_esxi_names_them_are_those() -> None:
 def test_an_address_that_no_host_can_have_is_an_error(address: str) -> None:
     assert found(v1(p("e0", A, s(address)))) >= {"address"}
     assert found(v2(ethernets={"e0": eth(A, addresses=[address])})) >= {"address"}
+
+
+@pytest.mark.parametrize("to", ["224.0.0.0/4", "127.0.0.0/8", "ff00::/8", "fe80::/64", "::1/128"])
+def test_a_route_to_where_nothing_is_forwarded_is_an_error(to: str) -> None:
+    via = "10.0.0.1" if "." in to else "2001:db8::1"
+    device = eth(A, addresses=["10.0.0.5/24", "2001:db8::5/64"], routes=[{"to": to, "via": via}])
+    found = plan(v2(ethernets={"e0": device}), NICS).findings
+    assert [f.message for f in found if f.grade == "error"] == [
+        f"{to!r} isn't a network that a route can lead to."
+    ]
+
+
+@pytest.mark.parametrize("to", ["10.0.0.5", "10.0.0.5/32", "2001:db8::5/128"])
+def test_a_route_to_the_host_itself_is_left_out(to: str) -> None:
+    via = "10.0.0.1" if "." in to else "2001:db8::1"
+    device = eth(A, addresses=["10.0.0.5/24", "2001:db8::5/64"], routes=[{"to": to, "via": via}])
+    made = plan(v2(ethernets={"e0": device}), NICS)
+    assert [f.grade for f in made.findings if "own address" in f.message] == ["warning"]
+    assert not [line for line in made.commands if " route " in line]
