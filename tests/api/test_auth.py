@@ -168,7 +168,7 @@ def test_every_action_is_for_the_roles_that_the_table_names(
                 answer = script.call(action.method, path, action.op, {})
                 seen[resource.name, action.name, role] = answer.status_code
     least = {
-        (resource.name, action.name): action.role
+        (resource.name, action.name): action.right and action.right.role
         for resource in RESOURCES
         for action in resource.actions
     }
@@ -197,7 +197,7 @@ _images = 0
 
 
 def test_what_is_refused_for_its_role_says_so(operator: Script, viewer: Script) -> None:
-    answer = operator.get("boot-sources/")
+    answer = operator.get("users/")
     assert answer.status == "403 Forbidden"
     assert answer.text == "User is not allowed access to this API."
     assert answer.content_type == "text/plain; charset=utf-8"

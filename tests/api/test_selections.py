@@ -34,6 +34,14 @@ def source_id(app: Flask) -> int:
     return found
 
 
+def test_an_operator_selects_images(operator: Script, path: str) -> None:
+    assert [source["id"] for source in operator.get("boot-sources/").json]
+    made = operator.post(path, **NOBLE)
+    assert made.status == "200 OK"
+    assert operator.put(f"{path}{made.json['id']}/", arches="arm64").json["arches"] == ["arm64"]
+    assert operator.delete(f"{path}{made.json['id']}/").status_code == 204
+
+
 @pytest.fixture
 def path(source_id: int) -> str:
     return f"boot-sources/{source_id}/selections/"

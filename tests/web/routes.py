@@ -43,7 +43,7 @@ def unsafe_pages(app: Flask) -> list[Route]:
 def is_public(app: Flask, route: Route) -> bool:
     """Whether the page is marked for anybody."""
     access = access_of(app, route.endpoint)
-    return access is not None and access.role is None
+    return access is not None and access.right is None
 
 
 def _all(app: Flask) -> list[Route]:

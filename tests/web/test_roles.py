@@ -8,7 +8,7 @@ from flask import Flask
 from tests.web import routes
 from tests.web.visitors import Visitor, leads_to
 from webapp.models import Role
-from webapp.services.accounts import users
+from webapp.services.accounts import rights
 from webapp.web.access import access_of
 
 # What anybody may open, signed in or not. A page that joins this list does so on purpose.
@@ -51,13 +51,13 @@ def test_each_role_reaches_exactly_its_pages(app: Flask, visit: Callable[..., Vi
         for route in routes.pages(app):
             access = access_of(app, route.endpoint)
             assert access
-            if access.role is None:
+            if access.right is None:
                 continue
             visitor = visit(role)
             response = visitor.client.open(
                 route.path, method=route.method, data={"csrf_token": visitor.token()}
             )
-            if users.covers(role, access.role):
+            if rights.may(role, access.right):
                 assert response.status_code not in (400, 401, 403, 405, 500), (role, route)
                 assert leads_to(response) != "/sign-in" or route.endpoint == "accounts.sign_out"
             else:

@@ -111,7 +111,7 @@ def revoke_key(name: str, key_id: int, as_json: bool) -> None:
     multiple=True,
     default=("read",),
     show_default=True,
-    type=click.Choice(["read", "import", "upload", "admin", "all"]),
+    type=click.Choice(["read", "import", "select", "upload", "admin", "accounts", "all"]),
     help="What it can do, within the user's role. Can be repeated.",
 )
 @click.option("--label", default="command line", show_default=True, help="Name of the token.")
@@ -127,9 +127,9 @@ def create_token(
       slipway token create ada --scope all > token
       slipway token create ci --scope read --scope import --days 90
     """
-    from webapp.services.accounts import tokens, users
+    from webapp.services.accounts import rights, tokens, users
 
-    chosen = list(tokens.Scope) if "all" in scopes else list(scopes)
+    chosen = list(rights.Scope) if "all" in scopes else list(scopes)
     with app_context():
         _, token = tokens.create(users.user_named(name), label, chosen, days=days)
     output.result({"token": token, "scopes": [str(scope) for scope in chosen]}, as_json, token)

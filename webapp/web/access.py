@@ -19,8 +19,8 @@ from flask_login import LoginManager, current_user
 
 from webapp import hx
 from webapp.middleware import SAFE_METHODS
-from webapp.models import Role
-from webapp.services.accounts import sessions, users
+from webapp.services.accounts import rights, sessions, users
+from webapp.services.accounts.rights import Right
 from webapp.services.accounts.sessions import SignedIn
 from webapp.services.system import reserve
 
@@ -34,18 +34,18 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Access:
-    """What a page requires of its visitor; role None: everyone, signed in or not."""
+    """What a page requires of its visitor; right None: everyone, signed in or not."""
 
-    role: Role | None
+    right: Right | None
     form_bytes: int = FORM_BYTES
 
 
-def requires(role: Role, *, form_bytes: int = FORM_BYTES) -> Callable[[View], View]:
-    """Mark a page: signed-in users of this role or a higher one.
+def requires(right: Right, *, form_bytes: int = FORM_BYTES) -> Callable[[View], View]:
+    """Mark a page: signed-in users whose role has this right.
 
     form_bytes: the largest form it takes; more is answered with 413.
     """
-    return _marking(Access(role, form_bytes))
+    return _marking(Access(right, form_bytes))
 
 
 def public(view: View) -> View:
@@ -120,11 +120,11 @@ def _decide() -> ResponseReturnValue | None:
         abort(403)
     request.max_content_length = access.form_bytes
     request.max_form_memory_size = access.form_bytes
-    if access.role is None:
+    if access.right is None:
         return None
     if not current_user.is_authenticated:
         return _ask_to_sign_in()
-    if not users.covers(current_user.role, access.role):
+    if not rights.may(current_user.role, access.right):
         abort(403)
     return None
 

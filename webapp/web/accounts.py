@@ -14,9 +14,10 @@ from wtforms.validators import EqualTo, InputRequired
 
 from webapp import hx
 from webapp.errors import InvalidFields, NotFound
-from webapp.models import APIKey, LoginSession, Role, User
+from webapp.models import APIKey, LoginSession, User
 from webapp.services.accounts import keys as api_keys
 from webapp.services.accounts import sessions, two_factor, users
+from webapp.services.accounts.rights import Right
 from webapp.services.accounts.sessions import SignedIn, SignInProblem, TooManyAttempts
 from webapp.services.system import secrets
 from webapp.web import forms, states
@@ -143,14 +144,14 @@ def _next() -> str:
 
 
 @blueprint.get("/account")
-@requires(Role.VIEWER)
+@requires(Right.OWN_ACCESS)
 def account() -> ResponseReturnValue:
     """Show what belongs to this account."""
     return _account_page()
 
 
 @blueprint.post("/account/password")
-@requires(Role.VIEWER)
+@requires(Right.OWN_ACCESS)
 def change_password() -> ResponseReturnValue:
     """Change the password; all other sessions end."""
     form = PasswordForm()
@@ -168,7 +169,7 @@ def change_password() -> ResponseReturnValue:
 
 
 @blueprint.post("/account/sessions/<int(max=2147483647):session_id>/end")
-@requires(Role.VIEWER)
+@requires(Right.OWN_ACCESS)
 def end_session(session_id: int) -> ResponseReturnValue:
     """End one of one's own sessions."""
     if session_id == me().session_id:
@@ -181,7 +182,7 @@ def end_session(session_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/account/sessions/end-others")
-@requires(Role.VIEWER)
+@requires(Right.OWN_ACCESS)
 def end_other_sessions() -> ResponseReturnValue:
     """End all of one's own sessions but this one."""
     count = sessions.end_others(me())
@@ -190,7 +191,7 @@ def end_other_sessions() -> ResponseReturnValue:
 
 
 @blueprint.post("/account/keys")
-@requires(Role.VIEWER)
+@requires(Right.OWN_ACCESS)
 def add_key() -> ResponseReturnValue:
     """Create an API key; the next page shows it, once."""
     form = KeyForm()
@@ -206,7 +207,7 @@ def add_key() -> ResponseReturnValue:
 
 
 @blueprint.get("/account/keys/<int(max=2147483647):key_id>/revoke")
-@requires(Role.VIEWER)
+@requires(Right.OWN_ACCESS)
 def confirm_revoke(key_id: int) -> ResponseReturnValue:
     """Ask before a key stops working."""
     key = _own_key(key_id)
@@ -223,7 +224,7 @@ def confirm_revoke(key_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/account/keys/<int(max=2147483647):key_id>/revoke")
-@requires(Role.VIEWER)
+@requires(Right.OWN_ACCESS)
 def revoke_key(key_id: int) -> ResponseReturnValue:
     """Delete one of one's own keys."""
     api_keys.revoke_api_key(users.get(me().user_id), key_id)

@@ -12,7 +12,7 @@ from flask import Blueprint, current_app
 from flask.typing import ResponseReturnValue
 
 from webapp import hx
-from webapp.models import Role
+from webapp.services.accounts.rights import Right
 from webapp.web.access import requires
 
 blueprint = Blueprint("api_help", __name__)
@@ -47,7 +47,7 @@ class Operation:
 
 
 @blueprint.get("/help/api")
-@requires(Role.VIEWER)
+@requires(Right.SEE)
 def index() -> ResponseReturnValue:
     """Every address with what it takes and gives."""
     return hx.render("help/api.html", None, groups=_groups())

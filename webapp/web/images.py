@@ -11,8 +11,8 @@ from flask.typing import ResponseReturnValue
 from webapp import hx, numbers
 from webapp.errors import NotFound, Problem
 from webapp.extensions import settings, store
-from webapp.models import Role
-from webapp.services.accounts import users
+from webapp.services.accounts import rights
+from webapp.services.accounts.rights import Right
 from webapp.services.images import listing, versions
 from webapp.services.images.listing import Image
 from webapp.services.imports import delete_preview, runs, selecting
@@ -30,18 +30,18 @@ blueprint = Blueprint("images", __name__)
 
 
 @blueprint.get("/images/")
-@requires(Role.VIEWER)
+@requires(Right.SEE)
 def index() -> ResponseReturnValue:
     """Show what is offered and what is stored."""
     picture = catalogue.read()
     suggested: set[Pick] = set()
-    if users.covers(me().role, Role.OPERATOR):
+    if rights.may(me().role, Right.SELECT):
         suggested = changes.suggested(picture, settings().default_release)
     return _page(picture, picture.ticked | suggested, reason="suggested" if suggested else "")
 
 
 @blueprint.get("/images/stored")
-@requires(Role.VIEWER)
+@requires(Right.SEE)
 def stored() -> ResponseReturnValue:
     """The list of stored images alone; polled while an import runs."""
     if not hx.is_part():
@@ -50,7 +50,7 @@ def stored() -> ResponseReturnValue:
 
 
 @blueprint.post("/images/pending")
-@requires(Role.OPERATOR)
+@requires(Right.SELECT)
 def review() -> ResponseReturnValue:
     """Show what saving these boxes would change; saves nothing."""
     proposal = selecting.of_boxes(_picks())
@@ -60,7 +60,7 @@ def review() -> ResponseReturnValue:
 
 
 @blueprint.post("/images/selection")
-@requires(Role.OPERATOR)
+@requires(Right.SELECT)
 def save() -> ResponseReturnValue:
     """Save the boxes and start an import; asks first when a stored image would go."""
     require_managed()
@@ -77,7 +77,7 @@ def save() -> ResponseReturnValue:
 
 
 @blueprint.get("/images/<os>/<release>/<arch>")
-@requires(Role.VIEWER)
+@requires(Right.SEE)
 def show(os: str, release: str, arch: str) -> ResponseReturnValue:
     """Show one image: kernels, versions, files with digests, addresses for machines."""
     image = _image(os, release, arch)
@@ -91,7 +91,7 @@ def show(os: str, release: str, arch: str) -> ResponseReturnValue:
 
 
 @blueprint.get("/images/<os>/<release>/<arch>/delete")
-@requires(Role.ADMINISTRATOR)
+@requires(Right.MANAGE)
 def confirm_delete(os: str, release: str, arch: str) -> ResponseReturnValue:
     """Show what deleting frees and whether the image would return, and ask."""
     image = _image(os, release, arch)
@@ -100,7 +100,7 @@ def confirm_delete(os: str, release: str, arch: str) -> ResponseReturnValue:
 
 
 @blueprint.post("/images/<os>/<release>/<arch>/delete")
-@requires(Role.ADMINISTRATOR)
+@requires(Right.MANAGE)
 def delete(os: str, release: str, arch: str) -> ResponseReturnValue:
     """Delete this architecture of the image and, if asked, its selection."""
     require_managed()
@@ -113,7 +113,7 @@ def delete(os: str, release: str, arch: str) -> ResponseReturnValue:
 
 
 @blueprint.post("/images/<os>/<release>/<arch>/current")
-@requires(Role.ADMINISTRATOR)
+@requires(Right.MANAGE)
 def make_current(os: str, release: str, arch: str) -> ResponseReturnValue:
     """Make another version of an uploaded image the current one."""
     image = _image(os, release, arch)

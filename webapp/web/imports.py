@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from webapp import hx
 from webapp.extensions import settings
-from webapp.models import Role
+from webapp.services.accounts.rights import Right
 from webapp.services.imports import report, runs
 from webapp.services.system import live_settings
 from webapp.web.access import me, requires
@@ -20,7 +20,7 @@ HISTORY = 20
 
 
 @blueprint.get("/")
-@requires(Role.VIEWER)
+@requires(Right.SEE)
 def index() -> ResponseReturnValue:
     """Show the current run, live, and the last ones."""
     current = runs.current()
@@ -38,14 +38,14 @@ def index() -> ResponseReturnValue:
 
 
 @blueprint.get("/<int(max=2147483647):run_id>")
-@requires(Role.VIEWER)
+@requires(Right.SEE)
 def show(run_id: int) -> ResponseReturnValue:
     """Show one run with every file and failure."""
     return hx.render("imports/show.html", "imports/_run.html", view=run_view(report.of(run_id)))
 
 
 @blueprint.post("/start")
-@requires(Role.OPERATOR)
+@requires(Right.IMPORT)
 def start() -> ResponseReturnValue:
     """Start an import, or show the one that is running."""
     before = runs.current()
@@ -56,7 +56,7 @@ def start() -> ResponseReturnValue:
 
 
 @blueprint.post("/stop")
-@requires(Role.OPERATOR)
+@requires(Right.IMPORT)
 def stop() -> ResponseReturnValue:
     """Stop the import; what was downloaded is kept, and the next import resumes it."""
     if runs.stop(me().username) is None:
@@ -65,7 +65,7 @@ def stop() -> ResponseReturnValue:
 
 
 @blueprint.post("/automatic")
-@requires(Role.ADMINISTRATOR)
+@requires(Right.MANAGE)
 def automatic() -> ResponseReturnValue:
     """Turn automatic imports on or off."""
     is_on = request.form.get("on") == "yes"

@@ -14,8 +14,9 @@ from flask_login import current_user
 
 from webapp import hx
 from webapp.extensions import db, settings
-from webapp.models import ImportRun, Role, RunState
-from webapp.services.accounts import users
+from webapp.models import ImportRun, RunState
+from webapp.services.accounts import rights
+from webapp.services.accounts.rights import Right
 from webapp.services.accounts.sessions import SignedIn
 from webapp.web import import_states
 from webapp.web.access import local_path, public, requires
@@ -30,11 +31,11 @@ blueprint = Blueprint("shell", __name__)
 
 @dataclass(frozen=True)
 class NavItem:
-    """A page in the top bar, for users of at least this role."""
+    """A page in the top bar, for users who have this right."""
 
     endpoint: str
     text: str
-    role: Role = Role.VIEWER
+    right: Right = Right.SEE
     has_pill: bool = False
 
 
@@ -42,7 +43,7 @@ NAV = (
     NavItem("images.index", "Images"),
     NavItem("sources.index", "Boot sources"),
     NavItem("imports.index", "Imports", has_pill=True),
-    NavItem("uploads.index", "Uploads", Role.ADMINISTRATOR),
+    NavItem("uploads.index", "Uploads", Right.UPLOAD),
     NavItem("vmware.index", "VMware"),
     NavItem("storage.index", "Storage"),
 )
@@ -79,12 +80,12 @@ class Shell:
     @cached_property
     def is_administrator(self) -> bool:
         """Whether the pages of administrators are offered."""
-        return self._covers(Role.ADMINISTRATOR)
+        return self._may(Right.MANAGE)
 
     @cached_property
     def is_operator(self) -> bool:
         """Whether imports may be started and selections changed; administrators may, too."""
-        return self._covers(Role.OPERATOR)
+        return self._may(Right.SELECT)
 
     @cached_property
     def nav(self) -> list[NavLink]:
@@ -97,7 +98,7 @@ class Shell:
                 has_pill=item.has_pill,
             )
             for item in NAV
-            if item.endpoint in current_app.view_functions and self._covers(item.role)
+            if item.endpoint in current_app.view_functions and self._may(item.right)
         ]
 
     @cached_property
@@ -121,8 +122,8 @@ class Shell:
         """Our own release."""
         return _version()
 
-    def _covers(self, role: Role) -> bool:
-        return self.user is not None and users.covers(self.user.role, role)
+    def _may(self, right: Right) -> bool:
+        return self.user is not None and rights.may(self.user.role, right)
 
 
 @cache
@@ -145,14 +146,14 @@ def read_pill() -> Pill | None:
 
 
 @blueprint.get("/")
-@requires(Role.VIEWER)
+@requires(Right.SEE)
 def home() -> ResponseReturnValue:
     """Start where the work is."""
     return hx.see_other(url_for("images.index"))
 
 
 @blueprint.get("/shell/import-pill")
-@requires(Role.VIEWER)
+@requires(Right.SEE)
 def import_pill() -> ResponseReturnValue:
     """The pill alone, as the top bar asks for it again and again."""
     return hx.part("shell/_import_pill.html")

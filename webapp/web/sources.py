@@ -9,7 +9,8 @@ from flask.typing import ResponseReturnValue
 from webapp import hx
 from webapp.errors import InvalidFields, Problem
 from webapp.extensions import settings
-from webapp.models import BootSource, Role
+from webapp.models import BootSource
+from webapp.services.accounts.rights import Right
 from webapp.services.sources import catalogue, refreshing, sources
 from webapp.services.sources.drafts import MAAS_IO_FINGERPRINT, SourceDraft, grouped
 from webapp.web import source_form, source_health
@@ -25,7 +26,7 @@ KEYRING_FORM_BYTES = 4 << 20  # a keyring as a file, as text, or sealed in the p
 
 
 @blueprint.get("/")
-@requires(Role.VIEWER)
+@requires(Right.SEE)
 def index() -> ResponseReturnValue:
     """List the sources, the one that wins first."""
     rows = source_health.rows()
@@ -40,7 +41,7 @@ def index() -> ResponseReturnValue:
 
 
 @blueprint.get("/new")
-@requires(Role.ADMINISTRATOR)
+@requires(Right.MANAGE)
 def new() -> ResponseReturnValue:
     """Show the empty form."""
     form = SourceForm(stream="stable", keyring_filename=settings().default_keyring)
@@ -48,14 +49,14 @@ def new() -> ResponseReturnValue:
 
 
 @blueprint.post("/connect")
-@requires(Role.ADMINISTRATOR, form_bytes=KEYRING_FORM_BYTES)
+@requires(Right.MANAGE, form_bytes=KEYRING_FORM_BYTES)
 def connect() -> ResponseReturnValue:
     """Connect to the source of the form and show what it offers; saves nothing."""
     return _connect(None)
 
 
 @blueprint.post("/form")
-@requires(Role.ADMINISTRATOR, form_bytes=KEYRING_FORM_BYTES)
+@requires(Right.MANAGE, form_bytes=KEYRING_FORM_BYTES)
 def reopen() -> ResponseReturnValue:
     """Go back from the preview to the form, with everything that was entered."""
     draft = _previewed()
@@ -63,7 +64,7 @@ def reopen() -> ResponseReturnValue:
 
 
 @blueprint.post("/")
-@requires(Role.ADMINISTRATOR, form_bytes=KEYRING_FORM_BYTES)
+@requires(Right.MANAGE, form_bytes=KEYRING_FORM_BYTES)
 def create() -> ResponseReturnValue:
     """Save the source that was previewed."""
     require_managed()
@@ -73,7 +74,7 @@ def create() -> ResponseReturnValue:
 
 
 @blueprint.get("/<int(max=2147483647):source_id>")
-@requires(Role.VIEWER)
+@requires(Right.SEE)
 def show(source_id: int) -> ResponseReturnValue:
     """Show one source: who signs, how old, what it offers, problems."""
     source = sources.get(source_id)
@@ -99,7 +100,7 @@ def show(source_id: int) -> ResponseReturnValue:
 
 
 @blueprint.get("/<int(max=2147483647):source_id>/edit")
-@requires(Role.ADMINISTRATOR)
+@requires(Right.MANAGE)
 def edit(source_id: int) -> ResponseReturnValue:
     """Show the form of a source; its secret is never sent back."""
     source = sources.get(source_id)
@@ -107,14 +108,14 @@ def edit(source_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/<int(max=2147483647):source_id>/connect")
-@requires(Role.ADMINISTRATOR, form_bytes=KEYRING_FORM_BYTES)
+@requires(Right.MANAGE, form_bytes=KEYRING_FORM_BYTES)
 def reconnect(source_id: int) -> ResponseReturnValue:
     """Preview a changed source; saves nothing."""
     return _connect(sources.get(source_id))
 
 
 @blueprint.post("/<int(max=2147483647):source_id>/form")
-@requires(Role.ADMINISTRATOR, form_bytes=KEYRING_FORM_BYTES)
+@requires(Right.MANAGE, form_bytes=KEYRING_FORM_BYTES)
 def reopen_change(source_id: int) -> ResponseReturnValue:
     """Go back from the preview of a change to its form."""
     source, draft = sources.get(source_id), _previewed()
@@ -122,7 +123,7 @@ def reopen_change(source_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/<int(max=2147483647):source_id>")
-@requires(Role.ADMINISTRATOR, form_bytes=KEYRING_FORM_BYTES)
+@requires(Right.MANAGE, form_bytes=KEYRING_FORM_BYTES)
 def update(source_id: int) -> ResponseReturnValue:
     """Save the changed source that was previewed."""
     require_managed()
@@ -133,7 +134,7 @@ def update(source_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/<int(max=2147483647):source_id>/refresh")
-@requires(Role.OPERATOR)
+@requires(Right.IMPORT)
 def refresh(source_id: int) -> ResponseReturnValue:
     """Have the worker read the source now."""
     refreshing.mark_unread(sources.get(source_id))
@@ -141,7 +142,7 @@ def refresh(source_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/<int(max=2147483647):source_id>/switch")
-@requires(Role.ADMINISTRATOR)
+@requires(Right.MANAGE)
 def switch(source_id: int) -> ResponseReturnValue:
     """Turn a source on or off without losing anything of it."""
     require_managed()
@@ -151,14 +152,14 @@ def switch(source_id: int) -> ResponseReturnValue:
 
 
 @blueprint.get("/<int(max=2147483647):source_id>/remove")
-@requires(Role.ADMINISTRATOR)
+@requires(Right.MANAGE)
 def confirm_remove(source_id: int) -> ResponseReturnValue:
     """Show what removing the source deletes, and ask."""
     return hx.render("sources/remove.html", None, row=row_of(sources.get(source_id)))
 
 
 @blueprint.post("/<int(max=2147483647):source_id>/remove")
-@requires(Role.ADMINISTRATOR)
+@requires(Right.MANAGE)
 def remove(source_id: int) -> ResponseReturnValue:
     """Remove the source; stored images stay until the next import."""
     require_managed()

@@ -7,7 +7,7 @@ from flask import Blueprint, url_for
 from flask.typing import ResponseReturnValue
 
 from webapp import hx
-from webapp.models import Role
+from webapp.services.accounts.rights import Right
 from webapp.services.blobs import scrubbing
 from webapp.services.imports import inventory
 from webapp.services.overview import store
@@ -17,7 +17,7 @@ blueprint = Blueprint("storage", __name__, url_prefix="/storage")
 
 
 @blueprint.get("/")
-@requires(Role.VIEWER)
+@requires(Right.SEE)
 def index() -> ResponseReturnValue:
     """Show what is stored and how far the check is, live while it runs."""
     return hx.render(
@@ -30,7 +30,7 @@ def index() -> ResponseReturnValue:
 
 
 @blueprint.post("/check")
-@requires(Role.OPERATOR)
+@requires(Right.IMPORT)
 def check() -> ResponseReturnValue:
     """Read and check every stored file now."""
     scrubbing.request(me().username)

@@ -14,9 +14,9 @@ from wtforms.validators import InputRequired, Optional
 
 from webapp import hx
 from webapp.errors import InvalidFields, NotFound
-from webapp.models import APIToken, Role
-from webapp.services.accounts import tokens, users
-from webapp.services.accounts.tokens import ROLE_OF, Scope
+from webapp.models import APIToken
+from webapp.services.accounts import rights, tokens, users
+from webapp.services.accounts.rights import Right, Scope
 from webapp.services.system import secrets
 from webapp.web import forms
 from webapp.web.access import me, requires
@@ -28,8 +28,10 @@ SHOWN_S = 300  # after that, a token that was not shown is lost
 MEANINGS = {
     Scope.READ: "See images, sources, imports and events",
     Scope.IMPORT: "Start and stop imports, refresh sources",
+    Scope.SELECT: "Select and deselect images",
     Scope.UPLOAD: "Upload images",
-    Scope.ADMIN: "Everything else: sources, selections, deletion, settings, users",
+    Scope.ADMIN: "Change sources and settings, delete images, list users",
+    Scope.ACCOUNTS: "Create API keys, tokens and users, change your password",
 }
 
 
@@ -57,14 +59,14 @@ class ScopeChoice:
 
 
 @blueprint.get("/account/tokens")
-@requires(Role.VIEWER)
+@requires(Right.OWN_ACCESS)
 def index() -> ResponseReturnValue:
     """List them."""
     return _page(TokenForm(None, data={"scopes": ["read"]}))
 
 
 @blueprint.post("/account/tokens")
-@requires(Role.VIEWER)
+@requires(Right.OWN_ACCESS)
 def add() -> ResponseReturnValue:
     """Create one; the next page shows it, once."""
     form = TokenForm()
@@ -81,7 +83,7 @@ def add() -> ResponseReturnValue:
 
 
 @blueprint.get("/account/tokens/<int(max=2147483647):token_id>/revoke")
-@requires(Role.VIEWER)
+@requires(Right.OWN_ACCESS)
 def confirm_revoke(token_id: int) -> ResponseReturnValue:
     """Ask before a token stops working."""
     token = _own(token_id)
@@ -98,7 +100,7 @@ def confirm_revoke(token_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/account/tokens/<int(max=2147483647):token_id>/revoke")
-@requires(Role.VIEWER)
+@requires(Right.OWN_ACCESS)
 def revoke(token_id: int) -> ResponseReturnValue:
     """Delete one of one's own tokens."""
     tokens.revoke(users.get(me().user_id), token_id)
@@ -121,7 +123,7 @@ def _page(form: TokenForm, status: int = 200) -> ResponseReturnValue:
     role = me().role
     chosen = form.scopes.data or []
     scopes = [
-        ScopeChoice(str(scope), text, users.covers(role, ROLE_OF[scope]), scope in chosen)
+        ScopeChoice(str(scope), text, scope in rights.scopes_of(role), scope in chosen)
         for scope, text in MEANINGS.items()
     ]
     return hx.render(

@@ -16,8 +16,9 @@ from wtforms.validators import InputRequired
 
 from webapp import hx
 from webapp.errors import InvalidFields
-from webapp.models import Role, User
+from webapp.models import User
 from webapp.services.accounts import sessions, two_factor, users
+from webapp.services.accounts.rights import Right
 from webapp.services.accounts.sessions import SignInProblem, TooManyAttempts
 from webapp.services.system import secrets
 from webapp.web import forms
@@ -128,14 +129,14 @@ def _next_or_none() -> str | None:
 
 
 @blueprint.get("/account/two-factor")
-@requires(Role.VIEWER)
+@requires(Right.OWN_ACCESS)
 def show() -> ResponseReturnValue:
     """Show what comes next: a new key, new recovery codes, or what can be changed."""
     return _page()
 
 
 @blueprint.post("/account/two-factor/begin")
-@requires(Role.VIEWER)
+@requires(Right.OWN_ACCESS)
 def make_key() -> ResponseReturnValue:
     """Create a key; it counts once a code of it is entered."""
     session[NEW_KEY] = secrets.seal(two_factor.new_key())
@@ -143,7 +144,7 @@ def make_key() -> ResponseReturnValue:
 
 
 @blueprint.get("/account/two-factor/qr.svg")
-@requires(Role.VIEWER)
+@requires(Right.OWN_ACCESS)
 def qr() -> ResponseReturnValue:
     """Draw the new key for the app's camera."""
     key = _new_key()
@@ -158,7 +159,7 @@ def qr() -> ResponseReturnValue:
 
 
 @blueprint.post("/account/two-factor/on")
-@requires(Role.VIEWER)
+@requires(Right.OWN_ACCESS)
 def turn_on() -> ResponseReturnValue:
     """Let the new key count, and show the recovery codes on the next page."""
     form, key = PasswordCodeForm(), _new_key()
@@ -178,7 +179,7 @@ def turn_on() -> ResponseReturnValue:
 
 
 @blueprint.post("/account/two-factor/codes")
-@requires(Role.VIEWER)
+@requires(Right.OWN_ACCESS)
 def renew_codes() -> ResponseReturnValue:
     """Create recovery codes and show them on the next page."""
     form = NewCodesForm()
@@ -193,7 +194,7 @@ def renew_codes() -> ResponseReturnValue:
 
 
 @blueprint.post("/account/two-factor/off")
-@requires(Role.VIEWER)
+@requires(Right.OWN_ACCESS)
 def turn_off() -> ResponseReturnValue:
     """Turn it off, knowing both factors."""
     form = PasswordCodeForm()

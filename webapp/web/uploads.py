@@ -20,7 +20,8 @@ from webapp.errors import InvalidFields, Problem
 from webapp.extensions import settings
 from webapp.http import tus
 from webapp.http.bodies import Incoming, drain
-from webapp.models import Role, Upload, UploadState
+from webapp.models import Upload, UploadState
+from webapp.services.accounts.rights import Right
 from webapp.services.uploads import checking, fetching, uploads
 from webapp.services.uploads import fields as upload_fields
 from webapp.services.uploads import names as image_names
@@ -77,21 +78,21 @@ class FetchForm(DeclareForm):
 
 
 @blueprint.get("/uploads/")
-@requires(Role.ADMINISTRATOR)
+@requires(Right.UPLOAD)
 def index() -> ResponseReturnValue:
     """Send a file; see what is under way."""
     return _page(UploadForm(None), FetchForm(None))
 
 
 @blueprint.get("/uploads/list")
-@requires(Role.ADMINISTRATOR)
+@requires(Right.UPLOAD)
 def listing() -> ResponseReturnValue:
     """The list alone; polled while something is being checked."""
     return hx.part("uploads/_list.html", **_listed())
 
 
 @blueprint.post("/uploads/")
-@requires(Role.ADMINISTRATOR, form_bytes=(PLAIN_MIB + 1) << 20)
+@requires(Right.UPLOAD, form_bytes=(PLAIN_MIB + 1) << 20)
 def send() -> ResponseReturnValue:
     """Take a file in one form, for browsers without JavaScript."""
     form = UploadForm()
@@ -116,7 +117,7 @@ def send() -> ResponseReturnValue:
 
 
 @blueprint.post("/uploads/fetch")
-@requires(Role.ADMINISTRATOR)
+@requires(Right.UPLOAD)
 def fetch() -> ResponseReturnValue:
     """Have the server download a file, or read it from a path."""
     form = FetchForm()
@@ -145,7 +146,7 @@ def fetch() -> ResponseReturnValue:
 
 
 @blueprint.post("/uploads/look")
-@requires(Role.ADMINISTRATOR, form_bytes=MAX_BODY_BYTES)
+@requires(Right.UPLOAD, form_bytes=MAX_BODY_BYTES)
 def inspect_start() -> ResponseReturnValue:
     """Inspect a file by its first megabyte, which is the body; nothing is stored."""
     args = request.args
@@ -165,7 +166,7 @@ def inspect_start() -> ResponseReturnValue:
 
 
 @blueprint.get("/uploads/<int(max=2147483647):upload_id>")
-@requires(Role.ADMINISTRATOR)
+@requires(Right.UPLOAD)
 def show(upload_id: int) -> ResponseReturnValue:
     """One upload: how far, what it is, what to do."""
     upload = uploads.find(upload_id)
@@ -173,7 +174,7 @@ def show(upload_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/uploads/<int(max=2147483647):upload_id>/declare")
-@requires(Role.ADMINISTRATOR)
+@requires(Right.UPLOAD)
 def declare(upload_id: int) -> ResponseReturnValue:
     """Correct the details of an upload; it is inspected again."""
     upload = uploads.find(upload_id)
@@ -189,7 +190,7 @@ def declare(upload_id: int) -> ResponseReturnValue:
 
 
 @blueprint.get("/uploads/<int(max=2147483647):upload_id>/drop")
-@requires(Role.ADMINISTRATOR)
+@requires(Right.UPLOAD)
 def confirm_drop(upload_id: int) -> ResponseReturnValue:
     """Ask before received bytes are deleted."""
     upload = uploads.find(upload_id)
@@ -198,7 +199,7 @@ def confirm_drop(upload_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/uploads/<int(max=2147483647):upload_id>/drop")
-@requires(Role.ADMINISTRATOR)
+@requires(Right.UPLOAD)
 def drop(upload_id: int) -> ResponseReturnValue:
     """Discard an upload with its bytes."""
     upload = uploads.find(upload_id)
@@ -209,7 +210,7 @@ def drop(upload_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/uploads/<int(max=2147483647):upload_id>/digest")
-@requires(Role.ADMINISTRATOR)
+@requires(Right.UPLOAD)
 def note_digest(upload_id: int) -> ResponseReturnValue:
     """Note the SHA-256 that the browser computed; known bytes need not be sent."""
     upload = uploads.find(upload_id)
@@ -223,28 +224,28 @@ def note_digest(upload_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/uploads/files")
-@requires(Role.ADMINISTRATOR, form_bytes=MAX_BODY_BYTES)
+@requires(Right.UPLOAD, form_bytes=MAX_BODY_BYTES)
 def begin() -> Response:
     """Begin (tus, extension Creation)."""
     return _tus(lambda: tus.create(request, me().username, "browser", "/uploads/files/"))
 
 
 @blueprint.get("/uploads/files/<int(max=2147483647):upload_id>")
-@requires(Role.ADMINISTRATOR)
+@requires(Right.UPLOAD)
 def ask(upload_id: int) -> Response:
     """The offset to resume from."""
     return _tus(lambda: tus.head(request, upload_id))
 
 
 @blueprint.route("/uploads/files/<int(max=2147483647):upload_id>", methods=["PATCH"])
-@requires(Role.ADMINISTRATOR, form_bytes=MAX_BODY_BYTES)
+@requires(Right.UPLOAD, form_bytes=MAX_BODY_BYTES)
 def receive(upload_id: int) -> Response:
     """The next bytes."""
     return _tus(lambda: tus.patch(request, upload_id))
 
 
 @blueprint.delete("/uploads/files/<int(max=2147483647):upload_id>")
-@requires(Role.ADMINISTRATOR)
+@requires(Right.UPLOAD)
 def forget(upload_id: int) -> Response:
     """Forget it."""
     return _tus(lambda: tus.delete(request, upload_id, me().username))

@@ -16,6 +16,7 @@ from webapp import hx
 from webapp.errors import InvalidFields
 from webapp.models import Role, User
 from webapp.services.accounts import two_factor, users
+from webapp.services.accounts.rights import Right
 from webapp.severity import Severity
 from webapp.web import forms, states
 from webapp.web.access import me, requires
@@ -72,21 +73,21 @@ class ResetForm(FlaskForm):
 
 
 @blueprint.get("/")
-@requires(Role.ADMINISTRATOR)
+@requires(Right.USERS)
 def index() -> ResponseReturnValue:
     """List all users."""
     return hx.render("users/index.html", None, rows=[_row(user) for user in users.list_users()])
 
 
 @blueprint.get("/add")
-@requires(Role.ADMINISTRATOR)
+@requires(Right.USERS)
 def add() -> ResponseReturnValue:
     """Ask for a new user's name, role and initial password."""
     return hx.render("users/add.html", None, form=UserForm())
 
 
 @blueprint.post("/add")
-@requires(Role.ADMINISTRATOR)
+@requires(Right.USERS)
 def add_now() -> ResponseReturnValue:
     """Add a user."""
     form = UserForm()
@@ -104,14 +105,14 @@ def add_now() -> ResponseReturnValue:
 
 
 @blueprint.get("/<int(max=2147483647):user_id>")
-@requires(Role.ADMINISTRATOR)
+@requires(Right.USERS)
 def show(user_id: int) -> ResponseReturnValue:
     """Show one user with what can be changed."""
     return _page(users.get(user_id))
 
 
 @blueprint.post("/<int(max=2147483647):user_id>/role")
-@requires(Role.ADMINISTRATOR)
+@requires(Right.USERS)
 def change_role(user_id: int) -> ResponseReturnValue:
     """Give a user another role."""
     user, form = users.get(user_id), RoleForm()
@@ -125,7 +126,7 @@ def change_role(user_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/<int(max=2147483647):user_id>/password")
-@requires(Role.ADMINISTRATOR)
+@requires(Right.USERS)
 def reset_password(user_id: int) -> ResponseReturnValue:
     """Set another user's password and end their sessions."""
     user, form = users.get(user_id), ResetForm()
@@ -141,7 +142,7 @@ def reset_password(user_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/<int(max=2147483647):user_id>/two-factor/remove")
-@requires(Role.ADMINISTRATOR)
+@requires(Right.USERS)
 def remove_two_factor(user_id: int) -> ResponseReturnValue:
     """Remove the second factor of a user who lost it."""
     user = users.get(user_id)
@@ -153,7 +154,7 @@ def remove_two_factor(user_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/<int(max=2147483647):user_id>/active")
-@requires(Role.ADMINISTRATOR)
+@requires(Right.USERS)
 def set_active(user_id: int) -> ResponseReturnValue:
     """Enable or disable a user."""
     user, is_active = users.get(user_id), request.form.get("is_active") == "yes"

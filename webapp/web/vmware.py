@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from webapp import hx
 from webapp.errors import Problem
-from webapp.models import Role
+from webapp.services.accounts.rights import Right
 from webapp.services.images import esxi
 from webapp.vmware import storage
 from webapp.vmware.fixes import apply_fix
@@ -42,21 +42,21 @@ bonds:
 
 
 @blueprint.get("/vmware/")
-@requires(Role.VIEWER)
+@requires(Right.SEE)
 def index() -> ResponseReturnValue:
     """ESXi images, and what to know about them."""
     return hx.render("vmware/index.html", None, images=esxi.listed())
 
 
 @blueprint.get("/vmware/network")
-@requires(Role.VIEWER)
+@requires(Right.SEE)
 def network() -> ResponseReturnValue:
     """A page to paste a configuration into."""
     return _network((request.args.get("example") and EXAMPLE) or "", "")
 
 
 @blueprint.post("/vmware/network")
-@requires(Role.VIEWER)
+@requires(Right.SEE)
 def plan_network() -> ResponseReturnValue:
     """Plan a configuration; a fix in the form is applied first. Nothing is stored."""
     text, nics = request.form.get("config", ""), request.form.get("nics", "")
@@ -72,7 +72,7 @@ def plan_network() -> ResponseReturnValue:
 
 
 @blueprint.get("/vmware/storage")
-@requires(Role.VIEWER)
+@requires(Right.SEE)
 def check_storage() -> ResponseReturnValue:
     """Check a machine's disk against a version."""
     values = request.args

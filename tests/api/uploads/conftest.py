@@ -10,13 +10,13 @@ from tests.api.v1.typed import Typed
 from tests.support import factories
 from webapp.extensions import db
 from webapp.models import Role
-from webapp.services.accounts import tokens
+from webapp.services.accounts import rights, tokens
 
 
 @pytest.fixture
 def program(app: Flask) -> Typed:
     with app.app_context():
         user = factories.user(role=Role.ADMINISTRATOR)
-        _, token = tokens.create(user, "a program", tuple(tokens.Scope))
+        _, token = tokens.create(user, "a program", tuple(rights.Scope))
         db.session.remove()
     return Typed(app.test_client(), token)

@@ -21,6 +21,7 @@ from webapp.models import (
     BootSourceSelection,
     Event,
     ImportRun,
+    Role,
     utcnow,
 )
 from webapp.services.overview import health
@@ -102,6 +103,21 @@ def test_images_are_chosen_from_the_catalogue(app: Flask, program: Typed) -> Non
     assert "add" in program.call("POST", "catalogue", unknown).json["errors"]
     gone = program.call("POST", "catalogue", {"remove": body["add"]}).json
     assert gone["removed"] == ["ubuntu/noble arm64"]
+
+
+def test_operators_select_images_and_start_imports_by_their_own_scopes(
+    app: Flask, token_of: Callable[..., Typed]
+) -> None:
+    with app.app_context():
+        factories.cache_entry(os="ubuntu", release="noble", arch="arm64")
+        db.session.remove()
+    body = {"add": [{"os": "ubuntu", "release": "noble"}]}
+    selecting = token_of(Role.OPERATOR, "select")
+    refused = selecting.call("POST", "catalogue", body | {"is_imported": True})
+    assert (refused.status_code, refused.json["expected"]) == (403, "import")
+    assert selecting.call("POST", "catalogue", body).json["is_done"]
+    importing = token_of(Role.OPERATOR, "import", "admin")
+    assert importing.call("POST", "catalogue", body).json["expected"] == "select"
 
 
 @pytest.mark.parametrize("query", ["", "?os=ubuntu&arch=arm64"])
@@ -291,8 +307,10 @@ def test_tokens_and_keys_of_ones_own_are_made_and_revoked(
     assert made.status_code == 201
     reader = Typed(app.test_client(), made.json["token"])
     assert reader.get("me")["scopes"] == ["read"]
-    more = reader.call("POST", "tokens", {"name": "more", "scopes": ["admin"]})
-    assert more.status_code == 409
+    assert reader.call("POST", "tokens", {"name": "copy"}).json["expected"] == "accounts"
+    assert reader.call("DELETE", "tokens/1").json["expected"] == "accounts"
+    more = token_of(Role.ADMINISTRATOR, "accounts", "read")
+    assert more.call("POST", "tokens", {"name": "x", "scopes": ["admin"]}).status_code == 409
     assert program.call("POST", "tokens", {"name": "x", "scopes": ["fly"]}).status_code == 422
     other = token_of()
     assert other.call("DELETE", f"tokens/{made.json['id']}").status_code == 404

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from webapp.api.v1.dispatch import API
-from webapp.services.accounts.tokens import Scope
+from webapp.services.accounts.rights import Scope
 
 ALL = tuple(Scope)
 

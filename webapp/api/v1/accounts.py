@@ -11,8 +11,8 @@ from webapp.api.v1.dispatch import Call, PlainCall, Routes
 from webapp.api.v1.schemas import Empty, Page, RequestModel, ResponseModel
 from webapp.errors import Conflict
 from webapp.models import APIKey, APIToken, Role, User
-from webapp.services.accounts import keys, tokens, users
-from webapp.services.accounts.tokens import Scope
+from webapp.services.accounts import keys, rights, tokens, users
+from webapp.services.accounts.rights import Right
 
 routes = Routes("accounts")
 ONE = "/users/<int:id>"
@@ -100,21 +100,21 @@ class UserResponse(ResponseModel):
     last_login_at: datetime | None
 
 
-@routes("GET", "/me", Scope.READ)
+@routes("GET", "/me", Right.SEE)
 def read_me(call: PlainCall) -> MeResponse:
     """Show whose token this is and what it allows."""
     caller = call.caller
     return MeResponse(username=caller.name, role=caller.role, scopes=sorted(caller.scopes))
 
 
-@routes("GET", "/tokens", Scope.READ)
+@routes("GET", "/tokens", Right.SEE)
 def read_tokens(call: PlainCall) -> Page[TokenResponse]:
     """List your own tokens."""
     rows = tokens.of_user(call.caller.account.id)
     return Page[TokenResponse](items=[TokenResponse.model_validate(row) for row in rows])
 
 
-@routes("POST", "/tokens", Scope.READ, status=201)
+@routes("POST", "/tokens", Right.OWN_ACCESS, status=201)
 def create_token(call: Call[Empty, TokenRequest]) -> NewTokenResponse:
     """Create a token for yourself, with no more scopes than the calling one and no later end."""
     _demand_own(call, call.body.scopes)
@@ -128,20 +128,20 @@ def create_token(call: Call[Empty, TokenRequest]) -> NewTokenResponse:
     return _new_token(row, token)
 
 
-@routes("DELETE", "/tokens/<int:id>", Scope.READ)
+@routes("DELETE", "/tokens/<int:id>", Right.OWN_ACCESS)
 def revoke_token(call: PlainCall, id: int) -> None:
     """Revoke one of your own tokens."""
     tokens.revoke(call.caller.account, id)
 
 
-@routes("GET", "/keys", Scope.ADMIN)
+@routes("GET", "/keys", Right.OWN_ACCESS)
 def read_keys(call: PlainCall) -> Page[KeyResponse]:
     """List your own keys for the MAAS API."""
     rows = keys.of_user(call.caller.account.id)
     return Page[KeyResponse](items=[_key(row) for row in rows])
 
 
-@routes("POST", "/keys", Scope.ADMIN, status=201)
+@routes("POST", "/keys", Right.OWN_ACCESS, status=201)
 def create_key(call: Call[Empty, KeyRequest]) -> NewKeyResponse:
     """Create a key for the MAAS API; it may do all that you may and doesn't expire."""
     if call.caller.expires_at is not None:
@@ -152,32 +152,32 @@ def create_key(call: Call[Empty, KeyRequest]) -> NewKeyResponse:
     return NewKeyResponse(key=keys.create_api_key(call.caller.account, call.body.name))
 
 
-@routes("DELETE", "/keys/<int:id>", Scope.ADMIN)
+@routes("DELETE", "/keys/<int:id>", Right.OWN_ACCESS)
 def revoke_key(call: PlainCall, id: int) -> None:
     """Revoke one of your own keys."""
     keys.revoke_api_key(call.caller.account, id)
 
 
-@routes("GET", "/users", Scope.ADMIN)
+@routes("GET", "/users", Right.MANAGE)
 def read_users(call: PlainCall) -> Page[UserResponse]:
     """List the users."""
     return Page[UserResponse](items=[_user(row) for row in users.list_users()])
 
 
-@routes("POST", "/users", Scope.ADMIN, status=201)
+@routes("POST", "/users", Right.USERS, status=201)
 def create_user(call: Call[Empty, UserRequest]) -> UserResponse:
     """Create a user."""
     sent = call.body
     return _user(users.create_user(sent.username, sent.password, sent.role, actor=call.actor))
 
 
-@routes("GET", ONE, Scope.ADMIN)
+@routes("GET", ONE, Right.MANAGE)
 def read_user(call: PlainCall, id: int) -> UserResponse:
     """Read a user."""
     return _user(users.get(id))
 
 
-@routes("PATCH", ONE, Scope.ADMIN, state=read_user)
+@routes("PATCH", ONE, Right.USERS, state=read_user)
 def change_user(call: Call[Empty, UserChangeRequest], id: int) -> UserResponse:
     """Change a user's role, or disable or enable them; the last administrator stays."""
     user, sent = users.get(id), call.body
@@ -189,7 +189,7 @@ def change_user(call: Call[Empty, UserChangeRequest], id: int) -> UserResponse:
 
 
 def _demand_own(call: Call[Empty, TokenRequest], scopes: list[str]) -> None:
-    more = sorted(set(scopes) & set(Scope) - {str(scope) for scope in call.caller.scopes})
+    more = sorted(rights.known(scopes) - call.caller.scopes)
     if more:
         raise Conflict("A token can't create one with more scopes.", got=" ".join(more))
 

@@ -10,8 +10,8 @@ from flask import Request
 
 from webapp.errors import NotFound, Problem
 from webapp.models import Role, User
-from webapp.services.accounts import tokens, users
-from webapp.services.accounts.tokens import ROLE_OF, Scope
+from webapp.services.accounts import rights, tokens
+from webapp.services.accounts.rights import Right, Scope
 
 # No HTTP header can become this key: headers arrive as HTTP_….
 LOCAL = "slipway.local"
@@ -79,19 +79,19 @@ def identify(request: Request) -> Caller:
     return Caller(found.user.username, found.user.role, found.scopes, found.user, found.expires_at)
 
 
-def demand(caller: Caller, scope: Scope) -> None:
+def demand(caller: Caller, right: Right) -> None:
     """Raise Forbidden unless both the token and its user allow it."""
-    if scope not in caller.scopes:
+    if right.scope not in caller.scopes:
         raise Forbidden(
-            f"This token doesn't have the scope {scope}.",
-            expected=scope,
+            f"This token doesn't have the scope {right.scope}.",
+            expected=right.scope,
             got=" ".join(sorted(caller.scopes)),
             next_step="Create a token with that scope.",
         )
-    if not users.covers(caller.role, ROLE_OF[scope]):
+    if not rights.may(caller.role, right):
         raise Forbidden(
             "Your role doesn't allow this.",
-            expected=ROLE_OF[scope],
+            expected=right.role,
             got=caller.role,
             next_step="Ask an administrator.",
         )

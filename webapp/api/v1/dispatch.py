@@ -24,7 +24,7 @@ from webapp.errors import NotFound, Problem
 from webapp.http import dispatch
 from webapp.http.bodies import Incoming, drain, read
 from webapp.http.dispatch import Params
-from webapp.services.accounts.tokens import Scope
+from webapp.services.accounts.rights import Right
 
 API = "/api/v1"
 _PARAM = re.compile(r"<(?:(\w+):)?(\w+)>")
@@ -70,7 +70,7 @@ class Endpoint:
     method: str
     path: str
     run: Callable[..., BaseModel | Response | None]
-    scope: Scope
+    right: Right
     tag: str
     status: int = 200
     state: Callable[..., BaseModel] | None = None
@@ -121,7 +121,7 @@ class Routes:
         self,
         method: str,
         path: str,
-        scope: Scope,
+        right: Right,
         *,
         status: int = 200,
         state: Callable[..., BaseModel] | None = None,
@@ -130,7 +130,7 @@ class Routes:
         """Make an endpoint of a function. See ``Endpoint``."""
 
         def add(run: Run) -> Run:
-            found = Endpoint(method, path, run, scope, self.tag, status, state, takes_bytes)
+            found = Endpoint(method, path, run, right, self.tag, status, state, takes_bytes)
             self.endpoints.append(found)
             return run
 
@@ -143,7 +143,7 @@ class _Dialect:
     def authenticate(self, endpoint: Endpoint) -> Caller:
         caller = identify(request)
         structlog.contextvars.bind_contextvars(user=caller.name)
-        demand(caller, endpoint.scope)
+        demand(caller, endpoint.right)
         return caller
 
     def read(self, endpoint: Endpoint, caller: Caller, params: Params) -> Call[Any, Any]:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from webapp.api.v1.dispatch import Call, Routes
 from webapp.api.v1.schemas import Empty, RequestModel, ResponseModel
-from webapp.services.accounts.tokens import Scope
+from webapp.services.accounts.rights import Right
 from webapp.vmware.fixes import apply_fix
 from webapp.vmware.model import Fix
 from webapp.vmware.picture import draw
@@ -41,7 +41,7 @@ class NetworkPlanResponse(ResponseModel):
     svg: str = Field(description="The plan as a picture")
 
 
-@routes("POST", "/esxi/plan", Scope.READ)
+@routes("POST", "/esxi/plan", Right.SEE)
 def make_plan(call: Call[Empty, ConfigRequest]) -> NetworkPlanResponse:
     """Plan the network of an ESXi host; nothing is saved."""
     sent = call.body
@@ -87,14 +87,14 @@ class StorageResponse(ResponseModel):
     remarks: list[dict[str, str]]
 
 
-@routes("POST", "/esxi/fix", Scope.READ)
+@routes("POST", "/esxi/fix", Right.SEE)
 def fix_config(call: Call[Empty, FixRequest]) -> ConfigResponse:
     """Apply a fix that a finding offers; returns the configuration and saves nothing."""
     sent = call.body
     return ConfigResponse(config=apply_fix(sent.config, Fix("", sent.op, sent.name, sent.value)))
 
 
-@routes("POST", "/esxi/storage", Scope.READ)
+@routes("POST", "/esxi/storage", Right.SEE)
 def check_storage(call: Call[Empty, StorageRequest]) -> StorageResponse:
     """Check a machine's boot disk against an ESXi version before deploying it."""
     values = call.body.model_dump()

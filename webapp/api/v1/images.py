@@ -12,7 +12,7 @@ from pydantic import Field
 from webapp.api.v1.dispatch import Call, PlainCall, Routes
 from webapp.api.v1.schemas import Empty, Page, Paging, RequestModel, ResponseModel, page_of
 from webapp.models import BlobState, BootResource, ResourceSet
-from webapp.services.accounts.tokens import Scope
+from webapp.services.accounts.rights import Right
 from webapp.services.images import listing, versions
 from webapp.services.imports import delete_preview
 from webapp.services.overview import status
@@ -117,7 +117,7 @@ class DeletionResponse(ResponseModel):
     used_by: int
 
 
-@routes("GET", "/images", Scope.READ)
+@routes("GET", "/images", Right.SEE)
 def read_images(call: PlainCall) -> Page[ImageResponse]:
     """List stored and selected images with their status, its cause and the next step."""
     found = listing.listed(catalogue.read())
@@ -129,7 +129,7 @@ def read_images(call: PlainCall) -> Page[ImageResponse]:
     )
 
 
-@routes("GET", "/resources", Scope.READ)
+@routes("GET", "/resources", Right.SEE)
 def read_all(call: Call[ResourceFilter, None]) -> Page[ResourceResponse]:
     """List boot resources, oldest first."""
     wanted = call.query
@@ -147,19 +147,19 @@ def read_all(call: Call[ResourceFilter, None]) -> Page[ResourceResponse]:
     )
 
 
-@routes("GET", ONE, Scope.READ)
+@routes("GET", ONE, Right.SEE)
 def read(call: PlainCall, id: int) -> ResourceDetailResponse:
     """Read a boot resource with its versions and files."""
     return _detail(id)
 
 
-@routes("DELETE", ONE, Scope.ADMIN, state=read)
+@routes("DELETE", ONE, Right.MANAGE, state=read)
 def remove(call: PlainCall, id: int) -> None:
     """Delete a boot resource, and discard uploads to it."""
     removal.remove([id], call.actor)
 
 
-@routes("GET", f"{ONE}/deletion", Scope.READ)
+@routes("GET", f"{ONE}/deletion", Right.SEE)
 def preview_removal(call: PlainCall, id: int) -> DeletionResponse:
     """Preview what deleting would do; nothing is deleted."""
     listing.resource_with_sets(id)
@@ -172,7 +172,7 @@ def preview_removal(call: PlainCall, id: int) -> DeletionResponse:
     )
 
 
-@routes("PUT", f"{ONE}/current", Scope.ADMIN, state=read)
+@routes("PUT", f"{ONE}/current", Right.MANAGE, state=read)
 def make_current(call: Call[Empty, CurrentVersionRequest], id: int) -> ResourceDetailResponse:
     """Make another version of an uploaded image current: roll back, or forward again."""
     versions.make_current(id, call.body.version, call.actor)
@@ -183,7 +183,7 @@ def _resource_of_version(call: PlainCall, id: int, version: str) -> ResourceDeta
     return _detail(id)
 
 
-@routes("DELETE", f"{ONE}/versions/<string:version>", Scope.ADMIN, state=_resource_of_version)
+@routes("DELETE", f"{ONE}/versions/<string:version>", Right.MANAGE, state=_resource_of_version)
 def remove_version(call: PlainCall, id: int, version: str) -> None:
     """Delete a version of an uploaded image that isn't current."""
     versions.delete(id, version, call.actor)

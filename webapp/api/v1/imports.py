@@ -11,7 +11,7 @@ from webapp.api.v1.dispatch import Call, PlainCall, Routes
 from webapp.api.v1.schemas import MessageResponse, Page, Paging, ProblemItem, ResponseModel, page_of
 from webapp.errors import NotFound
 from webapp.models import ImportRun
-from webapp.services.accounts.tokens import Scope
+from webapp.services.accounts.rights import Right
 from webapp.services.imports import report, runs
 
 routes = Routes("imports")
@@ -84,21 +84,21 @@ class CurrentImportResponse(ResponseModel):
     run: RunDetailResponse | None = Field(None)
 
 
-@routes("GET", "/imports", Scope.READ)
+@routes("GET", "/imports", Right.SEE)
 def read_all(call: Call[Paging, None]) -> Page[RunResponse]:
     """List imports, newest first."""
     rows = runs.page(before=call.query.cursor, limit=call.query.limit + 1)
     return page_of(rows, call.query.limit, RunResponse.model_validate, lambda run: run.id)
 
 
-@routes("POST", "/imports", Scope.IMPORT, status=202)
+@routes("POST", "/imports", Right.IMPORT, status=202)
 def start(call: PlainCall) -> RunResponse:
     """Import all selected images; if an import is already running, it continues."""
     run = runs.queue("manual", call.actor)
     return RunResponse.model_validate(run)
 
 
-@routes("GET", "/imports/current", Scope.READ)
+@routes("GET", "/imports/current", Right.SEE)
 def read_current(call: PlainCall) -> CurrentImportResponse:
     """Show whether an import is running, and its progress."""
     run = runs.current()
@@ -107,13 +107,13 @@ def read_current(call: PlainCall) -> CurrentImportResponse:
     )
 
 
-@routes("GET", "/imports/<int:id>", Scope.READ)
+@routes("GET", "/imports/<int:id>", Right.SEE)
 def read(call: PlainCall, id: int) -> RunDetailResponse:
     """Read an import with its files and failures."""
     return _report(report.of(id).run)
 
 
-@routes("POST", "/imports/stop", Scope.IMPORT, status=202)
+@routes("POST", "/imports/stop", Right.IMPORT, status=202)
 def stop(call: PlainCall) -> MessageResponse:
     """Stop the running import; what it downloaded is kept for the next one."""
     if runs.stop(call.actor) is None:

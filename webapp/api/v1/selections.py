@@ -7,9 +7,10 @@ from datetime import date
 
 from pydantic import Field
 
+from webapp.api.v1.callers import demand
 from webapp.api.v1.dispatch import Call, PlainCall, Routes
 from webapp.api.v1.schemas import Page, ProblemItem, RequestModel, ResponseModel
-from webapp.services.accounts.tokens import Scope
+from webapp.services.accounts.rights import Right
 from webapp.services.imports import preview, selecting
 from webapp.services.sources import catalogue
 from webapp.services.sources.catalogue import Box, Release
@@ -62,7 +63,8 @@ class ImageChoice(RequestModel):
 class SelectionChangeRequest(RequestModel):
     """Images to select and deselect, in one step.
 
-    is_imported: also start the import. is_preview: only show what would change.
+    is_imported: also start the import, which needs the scope import.
+    is_preview: only show what would change.
     """
 
     add: list[ImageChoice] = Field(default_factory=list, max_length=1000)
@@ -112,7 +114,7 @@ class PlanResponse(ResponseModel):
     refuse: list[ProblemItem]
 
 
-@routes("GET", "/catalogue", Scope.READ)
+@routes("GET", "/catalogue", Right.SEE)
 def read_all(call: Call[CatalogueFilter, None]) -> Page[CatalogueImageResponse]:
     """List the images that can be selected, with their sizes."""
     picture, wanted = catalogue.read(), call.query
@@ -130,13 +132,15 @@ def read_all(call: Call[CatalogueFilter, None]) -> Page[CatalogueImageResponse]:
     )
 
 
-@routes("POST", "/catalogue", Scope.ADMIN, state=read_all)
+@routes("POST", "/catalogue", Right.SELECT, state=read_all)
 def choose(call: Call[CatalogueFilter, SelectionChangeRequest]) -> SelectionChangeResponse:
     """Select and deselect images, all or none, whichever sources offer them.
 
     If-Match takes the ETag of the catalogue as read with the same query.
     """
     sent = call.body
+    if sent.is_imported:
+        demand(call.caller, Right.IMPORT)
     proposal = selecting.of_choices(
         [choice.key for choice in sent.add], [choice.key for choice in sent.remove]
     )
@@ -153,7 +157,7 @@ def choose(call: Call[CatalogueFilter, SelectionChangeRequest]) -> SelectionChan
     )
 
 
-@routes("GET", "/plan", Scope.READ)
+@routes("GET", "/plan", Right.SEE)
 def plan(call: PlainCall) -> PlanResponse:
     """Preview what the next import will do, and why."""
     found = preview.next_plan()

@@ -25,7 +25,7 @@ from webapp.api.v1.schemas import (
 )
 from webapp.errors import InvalidFields
 from webapp.models import BootSource, BootSourceSelection
-from webapp.services.accounts.tokens import Scope
+from webapp.services.accounts.rights import Right
 from webapp.services.sources import catalogue, health, refreshing, selections, sources
 from webapp.services.sources.drafts import SourceDraft
 from webapp.services.sources.health import SourceState
@@ -165,26 +165,26 @@ class SelectionResponse(ResponseModel):
     labels: list[str]
 
 
-@routes("GET", "/sources", Scope.READ)
+@routes("GET", "/sources", Right.SEE)
 def read_all(call: PlainCall) -> Page[SourceResponse]:
     """List boot sources, highest priority first."""
     return Page[SourceResponse](items=[response_of(row) for row in sources.all_sources()])
 
 
-@routes("POST", "/sources", Scope.ADMIN, status=201)
+@routes("POST", "/sources", Right.MANAGE, status=201)
 def create(call: Call[Empty, SourceRequest]) -> SourceResponse:
     """Add a boot source; its catalogue is read in the background."""
     with _api_names():
         return response_of(sources.add(_draft(call.body, SourceDraft(url="")), call.actor))
 
 
-@routes("GET", ONE, Scope.READ)
+@routes("GET", ONE, Right.SEE)
 def read(call: PlainCall, id: int) -> SourceResponse:
     """Read a boot source."""
     return response_of(sources.get(id))
 
 
-@routes("PATCH", ONE, Scope.ADMIN, state=read)
+@routes("PATCH", ONE, Right.MANAGE, state=read)
 def change(call: Call[Empty, SourceChangeRequest], id: int) -> SourceResponse:
     """Change a boot source; its selections stay."""
     row = sources.get(id)
@@ -193,13 +193,13 @@ def change(call: Call[Empty, SourceChangeRequest], id: int) -> SourceResponse:
     return response_of(row)
 
 
-@routes("DELETE", ONE, Scope.ADMIN, state=read)
+@routes("DELETE", ONE, Right.MANAGE, state=read)
 def remove(call: PlainCall, id: int) -> None:
     """Remove a boot source and its selections; stored images stay until the next import."""
     sources.remove(sources.get(id), call.actor)
 
 
-@routes("POST", "/sources/preview", Scope.ADMIN)
+@routes("POST", "/sources/preview", Right.MANAGE)
 def preview(call: Call[Empty, SourceRequest]) -> PreviewResponse:
     """Read a source as an import would, and show what it offers; nothing is saved."""
     with _api_names():
@@ -219,33 +219,33 @@ def preview(call: Call[Empty, SourceRequest]) -> PreviewResponse:
     )
 
 
-@routes("POST", f"{ONE}/refresh", Scope.IMPORT, status=202)
+@routes("POST", f"{ONE}/refresh", Right.IMPORT, status=202)
 def refresh(call: PlainCall, id: int) -> MessageResponse:
     """Check a boot source for changes now, in the background."""
     refreshing.mark_unread(sources.get(id))
     return MessageResponse(message="Refreshing the boot source.")
 
 
-@routes("GET", f"{ONE}/selections", Scope.READ)
+@routes("GET", f"{ONE}/selections", Right.SEE)
 def read_selections(call: PlainCall, id: int) -> Page[SelectionResponse]:
     """List the selections of a boot source."""
     sources.get(id)
     return Page[SelectionResponse](items=[_selection(row) for row in selections.of_source(id)])
 
 
-@routes("POST", f"{ONE}/selections", Scope.ADMIN, status=201)
+@routes("POST", f"{ONE}/selections", Right.SELECT, status=201)
 def select(call: Call[Empty, SelectionRequest], id: int) -> SelectionResponse:
     """Add a selection; the next import downloads it."""
     return _selection(selections.add(sources.get(id), _wanted(call.body), call.actor))
 
 
-@routes("GET", ONE_SELECTION, Scope.READ)
+@routes("GET", ONE_SELECTION, Right.SEE)
 def read_selection(call: PlainCall, id: int, selection_id: int) -> SelectionResponse:
     """Read a selection."""
     return _selection(selections.get(id, selection_id))
 
 
-@routes("PUT", ONE_SELECTION, Scope.ADMIN, state=read_selection)
+@routes("PUT", ONE_SELECTION, Right.SELECT, state=read_selection)
 def change_selection(
     call: Call[Empty, SelectionRequest], id: int, selection_id: int
 ) -> SelectionResponse:
@@ -254,7 +254,7 @@ def change_selection(
     return _selection(selections.change(row, _wanted(call.body), call.actor))
 
 
-@routes("DELETE", ONE_SELECTION, Scope.ADMIN, state=read_selection)
+@routes("DELETE", ONE_SELECTION, Right.SELECT, state=read_selection)
 def unselect(call: PlainCall, id: int, selection_id: int) -> None:
     """Remove a selection; the next import deletes its images."""
     selections.remove(selections.get(id, selection_id), call.actor)

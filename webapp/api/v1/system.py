@@ -21,7 +21,7 @@ from webapp.api.v1.schemas import (
 )
 from webapp.config import table
 from webapp.extensions import settings
-from webapp.services.accounts.tokens import Scope
+from webapp.services.accounts.rights import Right
 from webapp.services.blobs import scrubbing
 from webapp.services.overview import health, status, store
 from webapp.services.system import events, live_settings
@@ -145,13 +145,13 @@ class SettingsRequest(RequestModel):
     values: dict[str, bool | str] = Field(min_length=1, max_length=20)
 
 
-@routes("GET", "/status", Scope.READ)
+@routes("GET", "/status", Right.SEE)
 def read_status(call: PlainCall) -> StatusResponse:
     """Show what's stored, what's running and what's wrong."""
     return StatusResponse(**asdict(status.overview()), version=store.version())
 
 
-@routes("GET", "/health", Scope.ADMIN)
+@routes("GET", "/health", Right.MANAGE)
 def read_health(call: PlainCall) -> HealthResponse:
     """Check the system, and show what to do about each problem."""
     found = health.run_checks()
@@ -161,21 +161,21 @@ def read_health(call: PlainCall) -> HealthResponse:
     )
 
 
-@routes("GET", "/store", Scope.READ)
+@routes("GET", "/store", Right.SEE)
 def read_store(call: PlainCall) -> StoreResponse:
     """Show what the store holds."""
     scrub = ScrubResponse.model_validate(scrubbing.status())
     return StoreResponse(**store.of_store(), scrub=scrub)
 
 
-@routes("POST", "/store/scrub", Scope.IMPORT, status=202)
+@routes("POST", "/store/scrub", Right.IMPORT, status=202)
 def start_scrub(call: Call[Empty, ScrubRequest]) -> ScrubResponse:
     """Read and check every stored file, in the background."""
     scrubbing.request(call.actor, call.body.rate)
     return ScrubResponse.model_validate(scrubbing.status())
 
 
-@routes("GET", "/events", Scope.READ)
+@routes("GET", "/events", Right.SEE)
 def read_events(call: Call[EventFilter, None]) -> Page[EventResponse]:
     """List events, newest first."""
     wanted = call.query
@@ -189,13 +189,13 @@ def read_events(call: Call[EventFilter, None]) -> Page[EventResponse]:
     return page_of(rows, wanted.limit, EventResponse.model_validate, lambda event: event.id)
 
 
-@routes("GET", "/settings", Scope.ADMIN)
+@routes("GET", "/settings", Right.MANAGE)
 def read_settings(call: PlainCall) -> Page[SettingResponse]:
     """List every setting; secrets are masked."""
     return _settings()
 
 
-@routes("PATCH", "/settings", Scope.ADMIN, state=read_settings)
+@routes("PATCH", "/settings", Right.MANAGE, state=read_settings)
 def change_settings(call: Call[Empty, SettingsRequest]) -> Page[SettingResponse]:
     """Change settings: all of them or, on an error, none."""
     values = {name: str(value) for name, value in call.body.values.items()}

@@ -13,7 +13,7 @@ from webapp.api.v1.dispatch import API, Call, PlainCall, Routes
 from webapp.api.v1.schemas import Empty, Page, RequestModel, ResponseModel
 from webapp.http import tus
 from webapp.models import Upload
-from webapp.services.accounts.tokens import Scope
+from webapp.services.accounts.rights import Right
 from webapp.services.uploads import checking, fetching, names, uploads
 
 routes = Routes("uploads")
@@ -64,26 +64,26 @@ class UploadResponse(ResponseModel):
     finished_at: datetime | None
 
 
-@routes("GET", "/uploads", Scope.UPLOAD)
+@routes("GET", "/uploads", Right.UPLOAD)
 def read_all(call: Call[UploadFilter, None]) -> Page[UploadResponse]:
     """List uploads, newest first."""
     rows = uploads.listed(is_open=call.query.is_open, limit=call.query.limit)
     return Page[UploadResponse](items=[response_of(row) for row in rows])
 
 
-@routes("GET", ONE, Scope.UPLOAD)
+@routes("GET", ONE, Right.UPLOAD)
 def read(call: PlainCall, id: int) -> UploadResponse:
     """Read an upload."""
     return response_of(uploads.find(id))
 
 
-@routes("DELETE", ONE, Scope.UPLOAD, state=read)
+@routes("DELETE", ONE, Right.UPLOAD, state=read)
 def discard(call: PlainCall, id: int) -> None:
     """Discard an upload and its bytes."""
     uploads.drop(uploads.find(id), call.actor)
 
 
-@routes("POST", FILES, Scope.UPLOAD, status=201, takes_bytes=True)
+@routes("POST", FILES, Right.UPLOAD, status=201, takes_bytes=True)
 def start(call: PlainCall) -> Response:
     """Start an upload (tus 1.0.0, extension Creation)
 
@@ -93,19 +93,19 @@ def start(call: PlainCall) -> Response:
     return tus.create(request, call.actor, _origin(), f"{API}{FILES}/")
 
 
-@routes("GET", f"{FILES}/<int:id>", Scope.UPLOAD)
+@routes("GET", f"{FILES}/<int:id>", Right.UPLOAD)
 def find_offset(call: PlainCall, id: int) -> Response:
     """Find where to resume, with HEAD (tus 1.0.0); Upload-Offset is the first missing byte."""
     return tus.head(request, id)
 
 
-@routes("PATCH", f"{FILES}/<int:id>", Scope.UPLOAD, status=204, takes_bytes=True)
+@routes("PATCH", f"{FILES}/<int:id>", Right.UPLOAD, status=204, takes_bytes=True)
 def send(call: PlainCall, id: int) -> Response:
     """Send the next bytes (tus 1.0.0); Upload-Checksum may carry their sha256."""
     return tus.patch(request, id)
 
 
-@routes("DELETE", f"{FILES}/<int:id>", Scope.UPLOAD)
+@routes("DELETE", f"{FILES}/<int:id>", Right.UPLOAD)
 def terminate(call: PlainCall, id: int) -> Response:
     """Discard an upload (tus 1.0.0, extension Termination)."""
     return tus.delete(request, id, call.actor)
@@ -188,7 +188,7 @@ class InspectionResponse(ResponseModel):
     report: dict[str, Any]
 
 
-@routes("POST", "/uploads", Scope.UPLOAD, status=202)
+@routes("POST", "/uploads", Right.UPLOAD, status=202)
 def fetch(call: Call[Empty, UploadRequest]) -> UploadResponse:
     """Fetch a file from a URL with its SHA-256, or from the server's import folder."""
     sent = call.body
@@ -197,14 +197,14 @@ def fetch(call: Call[Empty, UploadRequest]) -> UploadResponse:
     return response_of(row)
 
 
-@routes("PATCH", ONE, Scope.UPLOAD, state=read)
+@routes("PATCH", ONE, Right.UPLOAD, state=read)
 def change(call: Call[Empty, UploadChangeRequest], id: int) -> UploadResponse:
     """Correct what a file is, e.g. its type; it's inspected again."""
     row = checking.declare(uploads.find(id), call.body.model_dump(exclude_none=True), call.actor)
     return response_of(row)
 
 
-@routes("POST", "/uploads/inspect", Scope.READ, takes_bytes=True)
+@routes("POST", "/uploads/inspect", Right.SEE, takes_bytes=True)
 def inspect(call: Call[InspectionFilter, None]) -> InspectionResponse:
     """Inspect the first megabyte of a file before uploading it; nothing is saved."""
     file = call.query

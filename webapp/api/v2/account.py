@@ -89,5 +89,5 @@ AUTHENTICATE = Resource(
     "authenticate",
     "/MAAS/accounts/authenticate/",
     "A key for a password.",
-    (Action("authenticate", "POST", authenticate, role=None),),
+    (Action("authenticate", "POST", authenticate, right=None),),
 )

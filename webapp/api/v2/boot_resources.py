@@ -18,10 +18,10 @@ from webapp.models import (
     ResourceFile,
     ResourceSet,
     ResourceType,
-    Role,
     Upload,
     UploadState,
 )
+from webapp.services.accounts.rights import Right
 from webapp.services.images import listing
 from webapp.services.imports import runs
 from webapp.services.uploads import fields, finishing, names, removal, uploads
@@ -242,9 +242,9 @@ RESOURCES = (
         "The stored images, and their import.",
         (
             Action("read", "GET", read_all),
-            Action("create", "POST", create, Role.ADMINISTRATOR, max_bytes=MAX_CONTENT_BYTES),
-            Action("import", "POST", import_images, Role.OPERATOR, op="import"),
-            Action("stop_import", "POST", stop_import, Role.OPERATOR, op="stop_import"),
+            Action("create", "POST", create, Right.UPLOAD, max_bytes=MAX_CONTENT_BYTES),
+            Action("import", "POST", import_images, Right.IMPORT, op="import"),
+            Action("stop_import", "POST", stop_import, Right.IMPORT, op="stop_import"),
             Action("is_importing", "GET", is_importing, op="is_importing"),
         ),
     ),
@@ -254,13 +254,13 @@ RESOURCES = (
         "A stored image.",
         (
             Action("read", "GET", read),
-            Action("delete", "DELETE", delete, Role.ADMINISTRATOR),
+            Action("delete", "DELETE", delete, Right.MANAGE),
         ),
     ),
     Resource(
         "BootResourceFileUploadHandler",
         PATH + "{resource_id}/upload/{id}/",
         "An open upload.",
-        (Action("upload", "PUT", upload, Role.ADMINISTRATOR, takes_bytes=True),),
+        (Action("upload", "PUT", upload, Right.UPLOAD, takes_bytes=True),),
     ),
 )

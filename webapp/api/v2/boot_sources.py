@@ -14,7 +14,8 @@ from webapp.api.v2.answers import as_json, deleted
 from webapp.api.v2.arguments import Arguments
 from webapp.api.v2.dispatch import API, Action, ActionCall, Resource
 from webapp.errors import InvalidFields
-from webapp.models import BootSource, Role
+from webapp.models import BootSource
+from webapp.services.accounts.rights import Right
 from webapp.services.sources import sources
 from webapp.services.sources.drafts import SourceDraft
 
@@ -127,8 +128,8 @@ RESOURCES = (
         PATH,
         "The boot sources that images are downloaded from.",
         (
-            Action("read", "GET", read_all, Role.ADMINISTRATOR),
-            Action("create", "POST", create, Role.ADMINISTRATOR),
+            Action("read", "GET", read_all),
+            Action("create", "POST", create, Right.MANAGE),
         ),
     ),
     Resource(
@@ -136,9 +137,9 @@ RESOURCES = (
         PATH + "{id}/",
         "One boot source.",
         (
-            Action("read", "GET", read, Role.ADMINISTRATOR),
-            Action("update", "PUT", update, Role.ADMINISTRATOR),
-            Action("delete", "DELETE", delete, Role.ADMINISTRATOR),
+            Action("read", "GET", read),
+            Action("update", "PUT", update, Right.MANAGE),
+            Action("delete", "DELETE", delete, Right.MANAGE),
         ),
     ),
 )

@@ -8,7 +8,7 @@ from flask import Response
 from webapp.api.v2.answers import as_json, text
 from webapp.api.v2.dispatch import API, Action, ActionCall, Resource
 from webapp.errors import InvalidFields
-from webapp.models import Role
+from webapp.services.accounts.rights import Right
 from webapp.services.system import live_settings
 
 _NAMES = ", ".join(live_settings.KNOWN)
@@ -52,8 +52,8 @@ RESOURCES = (
         f"{API}/maas/",
         "The settings about images.",
         (
-            Action("get_config", "GET", get_config, Role.ADMINISTRATOR, op="get_config"),
-            Action("set_config", "POST", set_config, Role.ADMINISTRATOR, op="set_config"),
+            Action("get_config", "GET", get_config, Right.MANAGE, op="get_config"),
+            Action("set_config", "POST", set_config, Right.MANAGE, op="set_config"),
         ),
     ),
 )

@@ -75,5 +75,5 @@ DESCRIBE = Resource(
     "describe",
     f"{API}/describe/",
     "The description of this API.",
-    (Action("read", "GET", describe, role=None),),
+    (Action("read", "GET", describe, right=None),),
 )

@@ -19,8 +19,9 @@ from webapp.extensions import settings
 from webapp.http import dispatch
 from webapp.http.bodies import MAX_BODY_BYTES, Incoming
 from webapp.http.dispatch import METHODS, Params
-from webapp.models import Role, User
-from webapp.services.accounts import users
+from webapp.models import User
+from webapp.services.accounts import rights
+from webapp.services.accounts.rights import Right
 
 API = "/MAAS/api/2.0"
 # MAAS has no finer statuses than these.
@@ -49,7 +50,7 @@ class ActionCall:
 
     @property
     def caller(self) -> User:
-        """Who calls; only for actions that name a role."""
+        """Who calls; only for actions that need a right."""
         if self.user is None:
             raise LookupError("a public action asked for its caller")
         return self.user
@@ -64,7 +65,7 @@ class ActionCall:
 class Action:
     """One thing a resource can do. The docstring of ``run`` describes it to clients.
 
-    op: "" for the plain method. role: the least role, None for a public action.
+    op: "" for the plain method. right: what callers need, None for a public action.
     takes_bytes: its body isn't arguments but bytes, which the action reads.
     max_bytes: of a body with arguments.
     """
@@ -72,7 +73,7 @@ class Action:
     name: str
     method: str
     run: Callable[..., Response]
-    role: Role | None = Role.VIEWER
+    right: Right | None = Right.SEE
     op: str = ""
     takes_bytes: bool = False
     max_bytes: int = MAX_BODY_BYTES
@@ -103,7 +104,7 @@ class Resource:
     @property
     def is_public(self) -> bool:
         """Whether it can be called without a key."""
-        return all(action.role is None for action in self.actions)
+        return all(action.right is None for action in self.actions)
 
 
 class _Dialect:
@@ -195,4 +196,4 @@ def root() -> str:
 
 
 def _is_allowed(action: Action, user: User | None) -> bool:
-    return action.role is None or (user is not None and users.covers(user.role, action.role))
+    return action.right is None or (user is not None and rights.may(user.role, action.right))

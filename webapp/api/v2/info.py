@@ -24,6 +24,6 @@ RESOURCES = (
         "VersionHandler",
         f"{API}/version/",
         "The version of this API.",
-        (Action("read", "GET", read_version, role=None),),
+        (Action("read", "GET", read_version, right=None),),
     ),
 )

@@ -9,7 +9,7 @@ from flask import Response
 
 from webapp.api.v2.answers import as_json, text
 from webapp.api.v2.dispatch import API, Action, ActionCall, Resource
-from webapp.models import Role
+from webapp.services.accounts.rights import Right
 from webapp.services.overview import rack
 
 PATH = f"{API}/rackcontrollers/"
@@ -68,12 +68,12 @@ RESOURCES = (
         PATH,
         "The rack controllers.",
         (
-            Action("read", "GET", read_all, Role.ADMINISTRATOR),
+            Action("read", "GET", read_all, Right.MANAGE),
             Action(
                 "import_boot_images",
                 "POST",
                 import_all,
-                Role.ADMINISTRATOR,
+                Right.IMPORT,
                 op="import_boot_images",
             ),
         ),
@@ -83,19 +83,19 @@ RESOURCES = (
         PATH + "{system_id}/",
         "A rack controller.",
         (
-            Action("read", "GET", read, Role.ADMINISTRATOR),
+            Action("read", "GET", read, Right.MANAGE),
             Action(
                 "list_boot_images",
                 "GET",
                 list_boot_images,
-                Role.ADMINISTRATOR,
+                Right.MANAGE,
                 op="list_boot_images",
             ),
             Action(
                 "import_boot_images",
                 "POST",
                 import_boot_images,
-                Role.ADMINISTRATOR,
+                Right.IMPORT,
                 op="import_boot_images",
             ),
         ),

@@ -12,7 +12,8 @@ from webapp.api.v2.arguments import Arguments
 from webapp.api.v2.boot_sources import PATH
 from webapp.api.v2.dispatch import Action, ActionCall, Resource
 from webapp.errors import InvalidFields
-from webapp.models import BootSource, BootSourceSelection, Role
+from webapp.models import BootSource, BootSourceSelection
+from webapp.services.accounts.rights import Right
 from webapp.services.sources import selections, sources
 from webapp.streams.filters import Wanted
 
@@ -132,8 +133,8 @@ RESOURCES = (
         PATH + "{boot_source_id}/selections/",
         "The selections of a boot source.",
         (
-            Action("read", "GET", read_all, Role.ADMINISTRATOR),
-            Action("create", "POST", create, Role.ADMINISTRATOR),
+            Action("read", "GET", read_all),
+            Action("create", "POST", create, Right.SELECT),
         ),
     ),
     Resource(
@@ -141,9 +142,9 @@ RESOURCES = (
         PATH + "{boot_source_id}/selections/{id}/",
         "One selection of a boot source.",
         (
-            Action("read", "GET", read, Role.ADMINISTRATOR),
-            Action("update", "PUT", update, Role.ADMINISTRATOR),
-            Action("delete", "DELETE", delete, Role.ADMINISTRATOR),
+            Action("read", "GET", read),
+            Action("update", "PUT", update, Right.SELECT),
+            Action("delete", "DELETE", delete, Right.SELECT),
         ),
     ),
 )

@@ -11,6 +11,7 @@ from webapp.api.v2.answers import as_json
 from webapp.api.v2.dispatch import API, Action, ActionCall, Resource
 from webapp.models import Role, User
 from webapp.services.accounts import users
+from webapp.services.accounts.rights import Right
 
 PATH = f"{API}/users/"
 
@@ -42,7 +43,7 @@ RESOURCES = (
         PATH,
         "All users.",
         (
-            Action("read", "GET", read_all, Role.ADMINISTRATOR),
+            Action("read", "GET", read_all, Right.MANAGE),
             Action("whoami", "GET", whoami, op="whoami"),
         ),
     ),

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import enum
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ from sqlalchemy import select
 
 from webapp.errors import InvalidFields
 from webapp.extensions import db
-from webapp.models import APIToken, Role, User, utcnow
-from webapp.services.accounts import credentials
+from webapp.models import APIToken, User, utcnow
+from webapp.services.accounts import credentials, rights
+from webapp.services.accounts.rights import Scope
 from webapp.services.system import events
 
 PREFIX = "slp_"  # lets scanners for leaked secrets know one
@@ -23,24 +23,6 @@ _HINT = len(PREFIX) + 6
 MAX_DAYS = 3650
 
 log = structlog.get_logger(__name__)
-
-
-class Scope(enum.StrEnum):
-    """What a token may do, at most what its user's role may."""
-
-    READ = "read"
-    IMPORT = "import"
-    UPLOAD = "upload"
-    ADMIN = "admin"
-
-
-# The least role of each scope.
-ROLE_OF = {
-    Scope.READ: Role.VIEWER,
-    Scope.IMPORT: Role.OPERATOR,
-    Scope.UPLOAD: Role.ADMINISTRATOR,
-    Scope.ADMIN: Role.ADMINISTRATOR,
-}
 
 
 @dataclass(frozen=True)
@@ -107,8 +89,7 @@ def check(token: str) -> Bearer | None:
         return None
     row, user = found
     credentials.note(row)
-    known = frozenset(Scope(scope) for scope in row.scopes if scope in set(Scope))
-    return Bearer(user, known, row.expires_at)
+    return Bearer(user, rights.known(row.scopes), row.expires_at)
 
 
 def of_user(user_id: int) -> Sequence[APIToken]:

@@ -28,18 +28,12 @@ from webapp.services.system import events
 SETUP_CODE = "setup_code"
 SETUP_TIME = timedelta(hours=24)
 _NAME = re.compile(r"[a-z0-9][a-z0-9@.+_-]{0,149}")
-_RANK = {Role.VIEWER: 0, Role.OPERATOR: 1, Role.ADMINISTRATOR: 2}
 
 
 class SetupProblem(Problem):
     """The one-time setup link is wrong, used or expired."""
 
     code = "setup-code-invalid"
-
-
-def covers(role: str, needed: Role) -> bool:
-    """Whether a role may do what another one is needed for."""
-    return _RANK[Role(role)] >= _RANK[needed]
 
 
 # -- finding
