@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from flask.testing import FlaskClient
 
     from webapp.config import Settings
+
+# Where Python is told not to keep what it compiled, each of the hundreds of processes that
+# tests start would compile the whole program.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 pytest_plugins = ["tests.support.browser", "tests.support.live"]
 

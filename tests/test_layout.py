@@ -230,6 +230,17 @@ def test_leaves_know_neither_flask_nor_the_regions_database() -> None:
     assert knowing == set()
 
 
+def test_only_a_migration_loads_alembic() -> None:
+    loading = {
+        str(path.relative_to(ROOT))
+        for path in modules()
+        for node in tree(path).body
+        if (isinstance(node, ast.Import) and node.names[0].name.startswith("alembic"))
+        or (isinstance(node, ast.ImportFrom) and str(node.module).startswith("alembic"))
+    }
+    assert loading == set(), "a quarter of the time that every process takes to start"
+
+
 def test_only_services_commit() -> None:
     committing = {
         f"{path.relative_to(ROOT)}:{node.lineno}"

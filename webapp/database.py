@@ -9,13 +9,8 @@ import stat
 from contextlib import closing, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import (
     JSON,
     Connection,
@@ -36,11 +31,15 @@ from sqlalchemy.exc import DBAPIError
 from webapp.config import ROOT, Settings
 from webapp.errors import Problem
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 BUSY_TIMEOUT_MS = 15_000
 CONNECT_TIMEOUT_S = 10
 UNFINISHED = "restore.unfinished"  # in a data folder while a restore writes into it
 
 _MIGRATED_BY = "database_migrated_by"  # setting: {"revision": …, "version": of Slipway}
+_revision = table("alembic_version", column("version_num"))
 _settings = table("setting", column("key"), column("value", JSON))
 
 
@@ -138,6 +137,8 @@ def holds_blobs(engine: Engine) -> bool:
 
 def alembic_config(engine: Engine) -> Config:
     """Alembic's configuration without an ini file: everything is known here."""
+    from alembic.config import Config  # late: only migrating needs it, every process starts here
+
     config = Config()
     config.set_main_option("script_location", str(ROOT / "migrations"))
     config.set_main_option("path_separator", "os")
@@ -159,6 +160,8 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     Notes which version of Slipway needed the latest one. Raises DatabaseProblem when the
     database is newer than this program.
     """
+    from alembic import command
+
     refuse_newer(engine)
     command.upgrade(alembic_config(engine), revision)
     if revision == "head":
@@ -168,18 +171,27 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
 
 def downgrade(engine: Engine, revision: str) -> None:
     """Run the migrations down to a revision ("base" for none)."""
+    from alembic import command
+
     command.downgrade(alembic_config(engine), revision)
 
 
 def current_revision(connection: Connection) -> str:
     """The revision of a database; "" for an empty one."""
-    return MigrationContext.configure(connection).get_current_revision() or ""
+    if not inspect(connection).has_table(_revision.name):
+        return ""
+    return connection.scalar(select(_revision.c.version_num)) or ""
+
+
+def revisions() -> list[str]:
+    """The revisions that this program has, oldest first: their files are called after them."""
+    files = (ROOT / "migrations" / "versions").glob("[0-9]*_*.py")
+    return sorted(file.name.partition("_")[0] for file in files)
 
 
 def knows(revision: str) -> bool:
     """Whether this program has the migration of a revision."""
-    script = ScriptDirectory(str(ROOT / "migrations"))
-    return any(known.revision == revision for known in script.walk_revisions())
+    return revision in revisions()
 
 
 def check_revision(engine: Engine) -> None:
@@ -188,7 +200,7 @@ def check_revision(engine: Engine) -> None:
     Raises DatabaseProblem that names the command, or the version of Slipway, to fix it.
     """
     refuse_newer(engine)
-    head = ScriptDirectory.from_config(alembic_config(engine)).get_current_head()
+    head = revisions()[-1]
     with engine.connect() as connection:
         current = current_revision(connection)
     if current != head:
@@ -258,6 +270,8 @@ def as_problem(error: Exception) -> DatabaseProblem | None:
     Repeats the driver's own first line, which names hosts and files but never
     the password, and no statement or value of ours.
     """
+    from alembic.util import CommandError
+
     if isinstance(error, CommandError):
         return DatabaseProblem(
             "The database can't be migrated to that revision.",

@@ -138,6 +138,7 @@ ADDED_LATER = ("api_nonce", "api_token", "upload")
 def test_every_migration_walks_up_and_down_with_data_in_the_tables(engine: Engine) -> None:
     script = ScriptDirectory.from_config(database.alembic_config(engine))
     revisions = [r.revision for r in script.walk_revisions()][::-1]
+    assert database.revisions() == revisions
     for revision in revisions:
         database.upgrade(engine, revision)
     before = fill(engine)

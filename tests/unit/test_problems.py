@@ -7,6 +7,7 @@ import ast
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 
@@ -21,6 +22,7 @@ FINDINGS = {"inspection", "vmware"}  # where a code= may also be one of a findin
 CHECKSUM_MISMATCH = 460  # of tus, known to no registry
 
 
+@cache
 def raised() -> dict[str, set[str]]:
     """Every code in webapp, as a pattern where a part of it is computed, with its places."""
     found: dict[str, set[str]] = {}

@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import re
+from functools import cache
 from typing import Any
 
 import pytest
@@ -21,8 +22,13 @@ from webapp.models import Event, ResourceSet, Role, Upload
 from webapp.services.uploads import work as upload_work
 
 DISK = gzip.compress(disks.linux_disk(), 1, mtime=0)
-ESXI = lzma.compress(disks.small_esxi(), preset=0)
 FORM = {"name": "web", "title": "Web", "architecture": "amd64/generic", "filetype": "ddgz"}
+
+
+@cache
+def esxi() -> bytes:
+    """A disk of a GiB as ESXi leaves it, packed."""
+    return lzma.compress(disks.small_esxi(), preset=0)
 
 
 def work(app: Flask) -> None:
@@ -128,8 +134,8 @@ def test_an_image_is_not_offered_to_be_discarded_as_an_upload(app: Flask) -> Non
 def test_a_file_is_inspected_by_its_first_megabyte(app: Flask) -> None:
     visitor = Visitor(app, Role.ADMINISTRATOR)
     answer = visitor.client.post(
-        f"/uploads/look?filetype=tgz&size={len(ESXI)}&name=x",
-        data=ESXI[: 1 << 20],
+        f"/uploads/look?filetype=tgz&size={len(esxi())}&name=x",
+        data=esxi()[: 1 << 20],
         headers={"X-CSRFToken": visitor.token(), "HX-Request": "true"},
         content_type="application/octet-stream",
     )
@@ -205,7 +211,7 @@ def test_esxi_images_are_shown_with_all_that_is_known(app: Flask) -> None:
     assert "No ESXi images yet" in empty
     assert "Ubuntu Advantage (now Ubuntu Pro)" in empty
     assert "make ISO=" in empty
-    send(visitor, ESXI, name="esxi/6.7", filetype="ddxz")
+    send(visitor, esxi(), name="esxi/6.7", filetype="ddxz")
     work(app)
     with app.app_context():
         factories.boot_resource({"root-dd.gz": b"x"}, os="esxi", release="8.0", arch="amd64")
