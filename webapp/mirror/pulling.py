@@ -150,9 +150,11 @@ class _Pull:
             with contextlib.suppress(MirrorProblem):
                 self._save(tree)
             raise
-        self._publish(tree, snapshot.documents)
-        current = {file.path for file in wanted} | {d.path for d in snapshot.documents}
-        removed = self._prune(tree, current, prune_after)
+        self._publish(tree, (*snapshot.documents, *snapshot.unusable))
+        # What a document that can't be read lists isn't known to be unwanted.
+        removed = (
+            [] if snapshot.unusable else self._prune(tree, _current(wanted, snapshot), prune_after)
+        )
         report = self._report(snapshot, fetched=missing, wanted=wanted, removed=removed)
         self._state.root = self._source.url.root
         self._state.documents = {d.path: _known(d) for d in snapshot.documents}
@@ -185,7 +187,7 @@ class _Pull:
             snapshot.parsed,
             self._filters,
             self._max_versions,
-            document_paths=[document.path for document in snapshot.documents],
+            document_paths=_current((), snapshot),
             keeps_loaders=self._keeps_loaders,
         )
         self._tracker.files_total = len(wanted)
@@ -300,7 +302,7 @@ class _Pull:
         is_dry_run: bool = False,
         removed: Sequence[WantedFile] = (),
     ) -> PullReport:
-        current = {file.path for file in wanted} | {d.path for d in snapshot.documents}
+        current = _current(wanted, snapshot)
         return PullReport(
             is_dry_run=is_dry_run,
             is_unchanged=snapshot.is_unchanged and not fetched and not self._reused,
@@ -317,6 +319,12 @@ class _Pull:
             bytes_received=self._tracker.bytes_received,
             warnings=snapshot.warnings,
         )
+
+
+def _current(wanted: Iterable[WantedFile], snapshot: Snapshot) -> set[str]:
+    """The paths that the mirror has to have."""
+    documents = (*snapshot.documents, *snapshot.unusable)
+    return {file.path for file in wanted} | {document.path for document in documents}
 
 
 def _known(document: SignedDocument) -> KnownDocument:

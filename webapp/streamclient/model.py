@@ -83,6 +83,8 @@ class Snapshot:
     index_updated_at: its own date, else that of its signature.
     parsed: the products documents in the same order.
     warnings: what is odd but no reason to refuse.
+    unusable: documents that are signed but can't be read, and so are left out
+    (rule: odd-entries); what they offered before isn't known to be gone.
     """
 
     is_unchanged: bool
@@ -96,3 +98,4 @@ class Snapshot:
     keys: tuple[KeyInfo, ...]
     notifications: tuple[Notification, ...] = ()
     parsed: tuple[ProductsDocument, ...] = ()
+    unusable: tuple[SignedDocument, ...] = ()

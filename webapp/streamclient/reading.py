@@ -19,6 +19,7 @@ from webapp.streams.documents import (
     ProductsDocument,
     parse_index,
     parse_products,
+    reason_of,
 )
 from webapp.streams.errors import DocumentProblem
 from webapp.streams.mapping import map_products
@@ -70,6 +71,15 @@ class _Document(Generic[_Parsed]):
         return self.files[0]
 
 
+@dataclass(frozen=True)
+class _Unusable:
+    """A document that is signed as it should be, but isn't one that can be read."""
+
+    content_id: str
+    flaw: DocumentProblem
+    files: tuple[SignedDocument, ...]
+
+
 class _Reader:
     """One read of one stream."""
 
@@ -79,6 +89,7 @@ class _Reader:
         self._now = now
         self._index_path = source.document_path(source.url.index_path)
         self._warnings: list[Problem | None] = []
+        self._unusable: list[_Unusable] = []
 
     def read(self, stale_days: int, wants_all: bool) -> Snapshot:
         """Index first, then what it names, then how all of it fits together."""
@@ -99,10 +110,14 @@ class _Reader:
             files += index.files
             for entry in self._chosen(index.parsed):
                 products = self._products(entry, is_known=is_unchanged)
-                files += products.files
-                parsed.append(products.parsed)
+                if products is not None:
+                    files += products.files
+                    parsed.append(products.parsed)
+            if self._unusable and not parsed:
+                raise self._unusable[0].flaw
         mapped = map_products(parsed)
         odd = [Skipped(one.product or "index", one.reason) for one in index.parsed.left_out]
+        odd += [Skipped(one.content_id, reason_of(one.flaw)) for one in self._unusable]
         if files:
             count = len(odd) + sum(len(document.left_out) for document in parsed)
             self._warnings.append(
@@ -122,6 +137,7 @@ class _Reader:
             keys=keyring.keys if keyring else (),
             notifications=mapped.notifications,
             parsed=tuple(parsed),
+            unusable=tuple(file for one in self._unusable for file in one.files),
         )
 
     def _is_complete(self) -> bool:
@@ -162,27 +178,39 @@ class _Reader:
         self._warnings.append(freshness.skipped_warning(others, where=where))
         return chosen
 
-    def _products(self, entry: IndexEntry, *, is_known: bool) -> _Document[ProductsDocument]:
+    def _products(self, entry: IndexEntry, *, is_known: bool) -> _Document[ProductsDocument] | None:
+        """A document of the index; None when it's left out, since it can't be read."""
         path = self._path(entry)
-        if is_known:
-            return self._checked(path, self._documents.known(path), parse_products)
+        found = self._documents.known(path) if is_known else self._found(entry, path)
         try:
-            document = self._get(path, parse_products, may_ask=self._documents.has(path))
+            document = self._checked(path, found, parse_products)
+        except DocumentProblem as flaw:
+            if not flaw.code.startswith("document-"):
+                raise  # it is a good document, but of another time
+            files = self._files(found, entry.content_id, None)
+            self._unusable.append(_Unusable(entry.content_id, flaw, files))
+            return None
+        if not is_known:
+            self._check_newer(path, found, document)
+            freshness.check_belongs(
+                entry,
+                document.parsed,
+                where=self._documents.where(path),
+                is_signed=self._source.keyring is not None,
+                confirmed=self._source.confirmed,
+            )
+        return document
+
+    def _found(self, entry: IndexEntry, path: str) -> Found:
+        try:
+            return self._documents.fetch(path, may_ask=self._documents.has(path))
         except FetchProblem as problem:
             known_date = self._documents.date(path)
             if problem.status != 404 or entry.updated is None or entry.updated != known_date:
                 raise
             # The very state that the index asks for is here already.
             self._warnings.append(problem)
-            document = self._checked(path, self._documents.known(path), parse_products)
-        freshness.check_belongs(
-            entry,
-            document.parsed,
-            where=self._documents.where(path),
-            is_signed=self._source.keyring is not None,
-            confirmed=self._source.confirmed,
-        )
-        return document
+            return self._documents.known(path)
 
     def _get(
         self, path: str, parse: Callable[..., _Parsed], *, may_ask: bool
@@ -190,8 +218,7 @@ class _Reader:
         """Fetch a document, check it and hold it against the known one."""
         found = self._documents.fetch(path, may_ask=may_ask)
         document = self._checked(path, found, parse)
-        if self._documents.has(path) and not document.is_known:
-            self._check_newer(path, found, document)
+        self._check_newer(path, found, document)
         return document
 
     def _checked(
@@ -203,7 +230,14 @@ class _Reader:
         if parsed.updated is not None:
             freshness.check_not_ahead(parsed.updated, now=self._now, where=where)
         content_id = parsed.content_id if isinstance(parsed, ProductsDocument) else ""
-        files = tuple(
+        files = self._files(found, content_id, parsed.updated)
+        digests = self._documents.digests(path)
+        return _Document(files, parsed, digests == found.digests)
+
+    def _files(
+        self, found: Found, content_id: str, updated: datetime | None
+    ) -> tuple[SignedDocument, ...]:
+        return tuple(
             SignedDocument(
                 path=file.path,
                 content_id=content_id,
@@ -211,7 +245,7 @@ class _Reader:
                 sha256=file.sha256,
                 etag=file.etag,
                 last_modified=file.last_modified,
-                updated_at=parsed.updated,
+                updated_at=updated,
                 signed_at=found.signed_at,
                 fingerprint=found.fingerprint,
                 fetched_at=self._now,
@@ -219,14 +253,14 @@ class _Reader:
             for file in (found.document, found.signature)
             if file is not None
         )
-        digests = self._documents.digests(path)
-        return _Document(files, parsed, digests == found.digests)
 
     def _check_newer(self, path: str, found: Found, document: _Document[_Parsed]) -> None:
         """Hold a changed document against the known one: by their dates, else by their signatures.
 
         Raises DocumentProblem.
         """
+        if document.is_known or not self._documents.has(path):
+            return
         where = self._documents.where(found.document.path)
         updated, before = document.parsed.updated, self._documents.date(path)
         if updated is None or before is None:

@@ -37,6 +37,7 @@ __all__ = [
     "Version",
     "parse_index",
     "parse_products",
+    "reason_of",
     "version_key",
 ]
 
@@ -57,7 +58,7 @@ STORED_FTYPES = frozenset(
 )
 
 _SERIAL = re.compile(r"[A-Za-z0-9][\w.+~:-]{0,63}", re.ASCII)
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 _SIZE = re.compile(r"[0-9]{1,15}")
 _RUN = re.compile(r"[0-9]+|[^0-9]+")
 
@@ -113,14 +114,15 @@ class _Notes:
             raise flaw
         if len(self.left_out) < MAX_NOTES:
             names = [ascii(name)[1:-1][: checks.MAX_NAME] for name in way]
-            self.left_out.append(LeftOut(_reason(flaw), *names))
+            self.left_out.append(LeftOut(reason_of(flaw), *names))
 
     def about(self, *way: str) -> checks.Note:
         """The callback that notes something about this part."""
         return lambda flaw: self.add(flaw, *way)
 
 
-def _reason(flaw: DocumentProblem) -> str:
+def reason_of(flaw: DocumentProblem) -> str:
+    """Why a part is left out, in one sentence without its full stop."""
     sides = f" (expected {flaw.expected}, got {flaw.got})" if flaw.got else ""
     return flaw.what.removesuffix(".") + sides
 
@@ -234,9 +236,10 @@ class _ProductsReader:
                 "document-bad-digest",
                 "The sha256 of an item isn't a digest",
                 at,
-                expected="64 lower-case hexadecimal digits",
+                expected="64 hexadecimal digits",
                 got=ascii(sha256[:100]),
             )
+        sha256 = sha256.lower()
         known = self.files.setdefault(path, (size, sha256))
         if known != (size, sha256):
             raise checks.problem(
@@ -260,7 +263,7 @@ def _flaw(items: Mapping[str, Any], found: list[Item], flaws: Mapping[str, Docum
         kinds = [name, value.get("ftype") if type(value) is dict else ""]
         stored = {kind for kind in kinds if type(kind) is str} & STORED_FTYPES
         if stored and not (has_squashfs and stored == {"root-image.gz"}):
-            return f"item {ascii(name)[1:-1][:100]}: {_reason(flaw)}"
+            return f"item {ascii(name)[1:-1][:100]}: {reason_of(flaw)}"
     return ""
 
 

@@ -19,8 +19,8 @@ MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LONGEST_INTEGER = len(str(MIN_INTEGER))
 _WORDS = {
-    "not-json": "The document is not JSON.",
-    "not-utf8": "The document is not plain UTF-8.",
+    "not-json": "The document isn't JSON.",
+    "not-utf8": "The document isn't plain UTF-8.",
     "duplicate-key": "The document names a key twice, so it could be read in two ways.",
     "too-deep": "The document is nested too deeply.",
     "too-many-values": "The document holds too many values.",

@@ -19,12 +19,15 @@ from webapp.errors import Problem
 from webapp.extensions import db, settings
 from webapp.fetch import Stopped
 from webapp.models import BootSource, BootSourceCache, StreamDocument, utcnow
+from webapp.services.sources.selections import offer_of
 from webapp.services.sources.sources import all_sources, fetcher_for, keyring_of
 from webapp.services.system.wake import wake
 from webapp.streamclient import KnownDocument, Snapshot, StreamSource, read_stream
+from webapp.streams.offers import Offer
 from webapp.streams.urls import normalise
 
 MAX_LEFT_OUT = 200  # shown with a source; its stream may hold thousands
+MAX_KEPT_OFFERS = 20_000
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,7 @@ def _store_snapshot(source_id: int, stamp: datetime, snapshot: Snapshot) -> None
     now = utcnow()
     health = {"checked_at": now, "refreshed_at": now, **_cleared_error()}
     if not snapshot.is_unchanged:
+        offers = [*snapshot.offers, *_still_offered(source_id, snapshot)]
         db.session.execute(delete(StreamDocument).where(StreamDocument.source_id == source_id))
         db.session.execute(delete(BootSourceCache).where(BootSourceCache.source_id == source_id))
         db.session.add_all(
@@ -136,7 +140,7 @@ def _store_snapshot(source_id: int, stamp: datetime, snapshot: Snapshot) -> None
             for document in snapshot.documents
         )
         db.session.add_all(
-            BootSourceCache(source_id=source_id, **offer.as_columns()) for offer in snapshot.offers
+            BootSourceCache(source_id=source_id, **offer.as_columns()) for offer in offers
         )
         health |= {
             "index_updated_at": snapshot.index_updated_at,
@@ -146,6 +150,26 @@ def _store_snapshot(source_id: int, stamp: datetime, snapshot: Snapshot) -> None
         }
     _write_health(source_id, health)
     db.session.commit()
+
+
+def _still_offered(source_id: int, snapshot: Snapshot) -> list[Offer]:
+    """What stays in the catalogue beside what the stream offers now.
+
+    While a document of it can't be read, nothing is known to be gone (rule: odd-entries).
+    """
+    if not snapshot.unusable:
+        return []
+    products = {offer.product for offer in snapshot.offers}
+    names = {_name_of(offer) for offer in snapshot.offers}
+    query = select(BootSourceCache).where(BootSourceCache.source_id == source_id)
+    rows = db.session.scalars(query.order_by(BootSourceCache.id).limit(MAX_KEPT_OFFERS))
+    known = [offer_of(row) for row in rows]
+    return [one for one in known if one.product not in products and _name_of(one) not in names]
+
+
+def _name_of(offer: Offer) -> tuple[str, ...]:
+    """What distinguishes the images of one source."""
+    return (offer.os, offer.arch, offer.subarch, offer.release, offer.kflavor, offer.label)
 
 
 def _note_problem(source_id: int, problem: Problem) -> None:

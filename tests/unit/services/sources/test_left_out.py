@@ -4,15 +4,20 @@
 from __future__ import annotations
 
 import base64
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from tests.mirror.server import MirrorServer
+from tests.support import signed
 from tests.support.signed import SigningKey
 from tests.unit.stream_shapes.published import CONTENT, LATER, NOBLE, Stream
 from webapp.errors import Problem
+from webapp.extensions import db
+from webapp.models import BootSourceCache
 from webapp.services.overview import health as overview
 from webapp.services.sources import health, refreshing, sources
 from webapp.services.sources.drafts import SourceDraft
@@ -67,6 +72,53 @@ def test_a_mirror_that_was_edited_by_hand_is_read_once_confirmed(stream: Stream)
     moved = replace(sources.draft_of(source), url="http://another.example/")
     sources.update_source(source, moved, "ada")
     assert source.confirmed_products == []
+
+
+def test_while_a_document_cannot_be_read_nothing_of_the_source_is_gone(stream: Stream) -> None:
+    other, path = "com.example.maas:daily:v3:download", "streams/v1/other"
+    jammy = {
+        **stream.ubuntu(),
+        "release": "jammy",
+        "version": "22.04",
+        "versions": {
+            "20261119": {
+                "items": {
+                    ftype: stream.item(f"jammy/{ftype}", ftype)
+                    for ftype in ("boot-kernel", "boot-initrd", "squashfs")
+                }
+            }
+        },
+    }
+    good = {"format": "products:1.0", "content_id": other, "products": {GONE: jammy}}
+    stream.others = {other: {"format": "products:1.0", "path": f"{path}.json"}}
+    offered = select(BootSourceCache.product).order_by(BootSourceCache.product)
+    with MirrorServer(stream.publish().root) as server:
+        draft = SourceDraft(url=server.url, keyring_data=stream.key.public)
+
+        def publish(raw: bytes) -> None:
+            (stream.root / f"{path}.sjson").write_bytes(signed.clearsign(stream.key, raw))
+
+        publish(json.dumps(good).encode())
+        source = sources.add(draft, "ada")
+        assert refreshing.refresh(source).problem is None
+        assert db.session.scalars(offered).all() == [GONE, NOBLE]
+        stream.dates = {"updated": LATER}
+        stream.publish()
+        for _ in range(2):
+            publish(b'{"format": "products:1.0"')
+            assert refreshing.refresh(source).problem is None
+            assert db.session.scalars(offered).all() == [GONE, NOBLE]
+        assert source.left_out[0]["product"] == other
+        assert "isn't JSON" in source.left_out[0]["reason"]
+        assert other in health.judge(source).detail
+        preview = sources.connect(draft, source.id)
+        assert [one.product for one in preview.skipped] == [other]
+        assert {w.code for w in preview.warnings} >= {"stream-left-out"}
+        # The same index: it's found when the document alone was mended.
+        publish(json.dumps({**good, "products": {}}).encode())
+        assert refreshing.refresh(source).problem is None
+        assert db.session.scalars(offered).all() == [NOBLE]
+        assert source.left_out == []
 
 
 def test_a_stream_of_detached_signatures_is_a_boot_source(stream: Stream) -> None:

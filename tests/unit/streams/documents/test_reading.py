@@ -46,6 +46,17 @@ def test_index_entry_needs_no_more_than_a_path() -> None:
     assert entry == IndexEntry("x", "a/b.json", "", "", (), None)
 
 
+def test_a_digest_in_capitals_is_the_same_digest() -> None:
+    tree = noble()
+    digest = item_of(tree)["sha256"]
+    twin = {**item_of(tree), "sha256": digest.upper()}
+    tree["products"][NAME]["versions"]["20250717"]["items"]["twin"] = twin
+    document = parse(tree)
+    items = {item.name: item for item in document.products[0].versions[0].items}
+    assert items["twin"].sha256 == items["squashfs"].sha256 == digest
+    assert document.left_out == ()
+
+
 def test_product_is_read_with_its_versions_newest_first() -> None:
     document = parse(noble())
     (product,) = document.products
