@@ -24,7 +24,7 @@ def create_app(settings: Settings | None = None, plane: Plane = "web") -> Flask:
     """
     from flask import Flask
 
-    from webapp import database, logs
+    from webapp import database, logs, publication
     from webapp.extensions import db
     from webapp.middleware import merge_slashes
     from webapp.storage.opening import open_store
@@ -50,6 +50,9 @@ def create_app(settings: Settings | None = None, plane: Plane = "web") -> Flask:
     with app.app_context():
         engine = db.engine
         database.prepare_engine(engine)
+        shared = publication.SharedSerial(settings.data_dir)
+        publication.announce_commits(engine, shared)
+        app.extensions["slipway.publication"] = shared
         app.extensions["slipway.store"] = open_store(
             settings.store,
             settings.store_dir,

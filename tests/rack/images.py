@@ -15,7 +15,8 @@ from sqlalchemy import select, update
 
 from tests.support import factories
 from webapp.extensions import db, store
-from webapp.models import Blob, BootResource, Publication, ResourceFile, ResourceSet, utcnow
+from webapp.models import Blob, BootResource, ResourceFile, ResourceSet, utcnow
+from webapp.services.images import publishing
 
 FILES = {"boot-kernel": b"kernel 1", "boot-initrd": b"initrd 1", "squashfs": b"root 1"}
 
@@ -86,6 +87,5 @@ def switch(
 
 def publish() -> None:
     """Commit, with the serial that tells racks to look."""
-    if not db.session.execute(update(Publication).values(serial=Publication.serial + 1)).rowcount:
-        db.session.add(Publication(id=1, serial=1))
+    publishing.bump()
     db.session.commit()

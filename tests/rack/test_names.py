@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, current_app
 from sqlalchemy import delete, insert, update
 
 from tests.rack import images
@@ -25,8 +25,12 @@ GRACE_S = 1800
 NOBLE = "ubuntu/amd64/{}/noble/stable/{}"
 
 
+def published_map(grace_s: int = GRACE_S) -> PublishedMap:
+    return PublishedMap(db.engine, grace_s, current_app.extensions["slipway.publication"])
+
+
 def located(path: str) -> Located | None:
-    return PublishedMap(db.engine, GRACE_S).locate(path)
+    return published_map().locate(path)
 
 
 def version_of(subarch: str, file: str = "boot-kernel") -> str | None:
@@ -154,7 +158,7 @@ def test_a_replaced_version_stays_pinned_for_the_grace_time(region: Flask) -> No
 def test_the_end_of_a_grace_time_needs_no_new_publication(region: Flask) -> None:
     resource = images.image()
     images.switch(resource, {"boot-kernel": b"2"}, version="20260106")
-    short = PublishedMap(db.engine, grace_s=1)
+    short = published_map(grace_s=1)
     assert short.locate(NOBLE.format("generic", "20260105/boot-kernel")) is not None
     db.session.execute(
         update(ResourceSet)
@@ -198,7 +202,7 @@ def test_unchanged_names_are_not_read_again(
     region: Flask, count_queries: Callable[[], AbstractContextManager[Queries]]
 ) -> None:
     images.image()
-    published = PublishedMap(db.engine, GRACE_S)
+    published = published_map()
     before = published.names()
     with count_queries() as queries:
         for _ in range(50):
@@ -222,7 +226,7 @@ def test_500_images_are_read_by_as_many_statements_as_one(
     alone = reading()
     many_images(500)
     assert reading() == alone == 1
-    published = PublishedMap(db.engine, GRACE_S)
+    published = published_map()
     assert published.locate("ubuntu/amd64/generic/release499/stable/squashfs") is not None
 
 
@@ -260,7 +264,7 @@ def many_images(number: int) -> None:
 
 def test_the_last_names_stay_while_the_database_is_away(region: Flask) -> None:
     images.image()
-    published = PublishedMap(db.engine, GRACE_S)
+    published = published_map()
     names = published.names()
     db.session.execute(delete(ResourceFile))
     db.session.execute(delete(Blob))

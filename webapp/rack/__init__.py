@@ -19,7 +19,7 @@ def register(app: Flask) -> None:
     with app.app_context():
         known = settings()
         files = Files(
-            PublishedMap(db.engine, known.retire_grace),
+            PublishedMap(db.engine, known.retire_grace, app.extensions["slipway.publication"]),
             store(),
             recorder.Recorder(partial(recorder.write, db.engine)),
             Proofs(store(), db.engine),

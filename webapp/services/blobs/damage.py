@@ -14,7 +14,8 @@ from datetime import datetime
 import structlog
 from sqlalchemy import ColumnElement, Connection, insert, update
 
-from webapp.models import Blob, BlobFault, BlobState, Event, Publication, utcnow
+from webapp.models import Blob, BlobFault, BlobState, Event, utcnow
+from webapp.publication import raise_serial
 from webapp.storage.base import BlobReader, BlobStat, BlobStore, hash_of
 from webapp.storage.errors import BlobMissing, StoreProblem
 
@@ -80,7 +81,7 @@ def mark_bad(connection: Connection, known: Verified, fault: BlobFault, found_by
     ).rowcount
     if not marked:
         return False
-    _raise_serial(connection)
+    raise_serial(connection)
     connection.execute(
         insert(Event).values(
             at=utcnow(),
@@ -100,7 +101,7 @@ def mark_checked(connection: Connection, known: Verified, mtime_ns: int | None) 
         update(Blob).where(*_is_still(known)).values(checked_at=utcnow(), mtime_ns=mtime_ns)
     ).rowcount
     if checked and mtime_ns != known.mtime_ns:
-        _raise_serial(connection)  # racks compare with the recorded mtime
+        raise_serial(connection)  # racks compare with the recorded mtime
 
 
 def _is_still(known: Verified) -> tuple[ColumnElement[bool], ...]:
@@ -109,12 +110,4 @@ def _is_still(known: Verified) -> tuple[ColumnElement[bool], ...]:
         Blob.sha256 == known.sha256,
         Blob.state == BlobState.READY,
         Blob.verified_at == known.verified_at,
-    )
-
-
-def _raise_serial(connection: Connection) -> None:
-    connection.execute(
-        update(Publication)
-        .where(Publication.id == 1)
-        .values(serial=Publication.serial + 1, changed_at=utcnow())
     )

@@ -10,6 +10,7 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.orm import selectinload
 
+from webapp import publication
 from webapp.errors import Problem
 from webapp.extensions import db
 from webapp.models import (
@@ -53,12 +54,7 @@ class Origin:
 
 def bump() -> None:
     """Raise the publication's serial; racks read the names again. The caller commits."""
-    raised = statements.count(
-        update(Publication)
-        .where(Publication.id == 1)
-        .values(serial=Publication.serial + 1, changed_at=utcnow())
-    )
-    if not raised:
+    if not publication.raise_serial(db.session.connection()):
         db.session.add(Publication(id=1, serial=1))
 
 
