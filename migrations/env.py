@@ -41,6 +41,8 @@ def run() -> None:
             transactional_ddl=True,
         )
         with context.begin_transaction():
+            if is_sqlite:  # the driver begins none for DDL: a failed migration would stay half done
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
             context.run_migrations()
             if is_sqlite:
                 broken = connection.execute(text("PRAGMA foreign_key_check")).all()

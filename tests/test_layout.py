@@ -38,7 +38,7 @@ SUBJECTS = (
 BASE = {"errors", "numbers", "severity", "config", "extensions"}
 EDGE = BASE | {"services", "models", "streams", "trust", "storage"}
 SERVICES = BASE | {
-    *("fetch", "inspection", "models", "storage", "streamclient", "streams", "trust"),
+    *("fetch", "sealing", "inspection", "models", "storage", "streamclient", "streams", "trust"),
 }
 MAY_IMPORT: dict[str, set[str]] = {
     "": {
@@ -57,9 +57,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "severity": set(),
     "numbers": set(),
     "escaping": set(),
+    "sealing": set(),
     "config": {"errors", "numbers"},
     "logs": {"config", "escaping"},
-    "database": {"config", "errors"},
+    "database": {"config", "errors", "sealing"},
     "publication": {"models"},
     "extensions": {"config", "models", "storage"},
     "middleware": {"config", "errors"},
@@ -77,7 +78,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "conversion": {"inspection"},
     # Use cases, by subject.
     "services": SERVICES,
-    "services.system": BASE | {"database", "fetch", "models"},
+    "services.system": BASE | {"database", "fetch", "models", "sealing"},
     "services.accounts": BASE | {"models"},
     "services.sources": BASE | {"fetch", "models", "streamclient", "streams", "trust"},
     "services.images": BASE | {"models", "publication", "streams"},

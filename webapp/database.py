@@ -6,7 +6,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+from collections.abc import Callable
 from contextlib import closing, suppress
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 
+from webapp import sealing
 from webapp.config import ROOT, Settings
 from webapp.errors import Problem
 
@@ -135,15 +138,30 @@ def holds_blobs(engine: Engine) -> bool:
         engine.dispose()  # asked before processes fork, which must not share a connection
 
 
-def alembic_config(engine: Engine) -> Config:
-    """Alembic's configuration without an ini file: everything is known here."""
+def alembic_config(engine: Engine, key: str = "") -> Config:
+    """Alembic's configuration without an ini file: everything is known here.
+
+    key: the secret key, for migrations that encrypt or decrypt what is stored.
+    """
     from alembic.config import Config  # late: only migrating needs it, every process starts here
 
     config = Config()
     config.set_main_option("script_location", str(ROOT / "migrations"))
     config.set_main_option("path_separator", "os")
     config.attributes["engine"] = engine
+    config.attributes["seal"] = partial(_with_key, sealing.seal, key)
+    config.attributes["unseal"] = partial(_with_key, sealing.unseal, key)
     return config
+
+
+def _with_key(work: Callable[[str, str], str], key: str, text: str) -> str:
+    if not key:
+        raise DatabaseProblem(
+            "This migration needs the secret key.",
+            expected="SLIPWAY_SECRET_KEY, or secret.key in the data folder",
+            next_step="Run `slipway db upgrade`.",
+        )
+    return work(text, key)
 
 
 def program_version() -> str:
@@ -154,8 +172,8 @@ def program_version() -> str:
         return "unknown"
 
 
-def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Run the migrations up to a revision.
+def upgrade(engine: Engine, revision: str = "head", *, key: str = "") -> None:
+    """Run the migrations up to a revision; key: the secret key, see alembic_config.
 
     Notes which version of Slipway needed the latest one. Raises DatabaseProblem when the
     database is newer than this program.
@@ -163,17 +181,17 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     from alembic import command
 
     refuse_newer(engine)
-    command.upgrade(alembic_config(engine), revision)
+    command.upgrade(alembic_config(engine, key), revision)
     if revision == "head":
         with engine.begin() as connection:
             _note_program(connection)
 
 
-def downgrade(engine: Engine, revision: str) -> None:
+def downgrade(engine: Engine, revision: str, *, key: str = "") -> None:
     """Run the migrations down to a revision ("base" for none)."""
     from alembic import command
 
-    command.downgrade(alembic_config(engine), revision)
+    command.downgrade(alembic_config(engine, key), revision)
 
 
 def current_revision(connection: Connection) -> str:

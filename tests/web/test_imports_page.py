@@ -157,10 +157,10 @@ def test_the_part_ends_by_itself_and_brings_the_result(region: Flask, viewer: Vi
     ],
 )
 def test_the_last_imports_are_listed_with_their_result(
-    region: Flask, viewer: Visitor, state: str, words: str
+    region: Flask, operator: Visitor, state: str, words: str
 ) -> None:
     run = factories.import_run(state=state, summary="A summary.", requested_by="ada")
-    page = viewer.get("/imports/")
+    page = operator.get("/imports/")
     assert f"Import {run.id} {words} A summary. ada" in text_of(page)
     assert f'href="/imports/{run.id}"' in page.text
 
@@ -258,6 +258,15 @@ def test_each_role_gets_the_buttons_it_may_use(region: Flask, visit: Visit) -> N
         page = visit(role).get("/imports/").text
         main = page[page.index("<main") : page.index("</main")]
         assert set(re.findall(r'action="([^"]+)"', main)) == actions
+
+
+def test_viewers_do_not_see_which_user_started_an_import(region: Flask, visit: Visit) -> None:
+    run = factories.import_run(state="failed", requested_by="lovelace", trigger="manual")
+    for path in ("/imports/", f"/imports/{run.id}"):
+        assert "lovelace" in visit(Role.OPERATOR).get(path).text
+        page = visit(Role.VIEWER).get(path)
+        assert "lovelace" not in page.text
+        assert "Manual" in text_of(page)
 
 
 def test_viewers_start_stop_and_switch_nothing(region: Flask, visit: Visit) -> None:

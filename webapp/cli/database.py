@@ -26,11 +26,12 @@ def db_upgrade(revision: str) -> None:
     """
     from webapp import create_app, database
     from webapp.extensions import db
+    from webapp.extensions import settings as prepared
     from webapp.services.sources.first_start import ensure_defaults
 
     settings = loaded_settings()
     with create_app(settings, plane="none").app_context():
-        database.upgrade(db.engine, revision)
+        database.upgrade(db.engine, revision, key=prepared().secret_key)
         if revision == "head":
             ensure_defaults(settings)
 
@@ -47,6 +48,7 @@ def db_downgrade(revision: str) -> None:
     """
     from webapp import create_app, database
     from webapp.extensions import db
+    from webapp.extensions import settings as prepared
 
     with create_app(loaded_settings(), plane="none").app_context():
-        database.downgrade(db.engine, revision)
+        database.downgrade(db.engine, revision, key=prepared().secret_key)

@@ -15,6 +15,7 @@ from webapp.fetch.model import (
     Route,
     Stopped,
 )
+from webapp.fetch.problems import shown
 
 __all__ = [
     "FetchProblem",
@@ -26,4 +27,5 @@ __all__ = [
     "Route",
     "Stopped",
     "is_in_clear",
+    "shown",
 ]

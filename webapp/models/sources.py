@@ -37,11 +37,12 @@ class BootSource(Base):
     keyring_data: Mapped[bytes | None] = mapped_column(LargeBinary)
     is_unsigned: Mapped[bool] = mapped_column(default=False)
 
-    proxy_url: Mapped[str] = mapped_column(default="")
+    proxy_url: Mapped[str] = mapped_column(default="")  # as it may be shown
+    proxy_login: Mapped[str] = mapped_column(default="")  # encrypted, see services.system.secrets
     ca_file: Mapped[str] = mapped_column(default="")
     auth_kind: Mapped[str] = mapped_column(default="none")  # none, basic, bearer
     auth_username: Mapped[str] = mapped_column(default="")
-    auth_secret: Mapped[str] = mapped_column(default="")  # encrypted, see services.secrets
+    auth_secret: Mapped[str] = mapped_column(default="")  # encrypted too
     auth_in_clear: Mapped[bool] = mapped_column(default=False)  # it may go over http://
 
     created_at: Mapped[datetime] = mapped_column(default=utcnow)

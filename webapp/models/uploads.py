@@ -53,7 +53,8 @@ class Upload(Base):
     token: Mapped[str] = mapped_column(unique=True)
     state: Mapped[str] = mapped_column(default=UploadState.RECEIVING, index=True)
     origin: Mapped[str] = mapped_column(default="api")  # api, browser, cli, url or path
-    place: Mapped[str] = mapped_column(default="")  # the file's name, address or path
+    place: Mapped[str] = mapped_column(default="")  # the file's name, address or path, to show
+    address: Mapped[str] = mapped_column(default="")  # encrypted: the address with its query
     actor: Mapped[str] = mapped_column(default="")
     name: Mapped[str] = mapped_column(default="")
     architecture: Mapped[str] = mapped_column(default="")

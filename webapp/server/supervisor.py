@@ -142,7 +142,7 @@ def prepare(settings: Settings) -> str | None:
     from webapp.services.sources.first_start import ensure_defaults
 
     with create_app(settings, plane="none").app_context():
-        database.upgrade(db.engine)
+        database.upgrade(db.engine, key=settings.secret_key)
         ensure_defaults(settings)
         code = users.ensure_setup_code()
         db.session.remove()

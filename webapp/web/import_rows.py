@@ -20,11 +20,7 @@ class RunRow:
 
     run: ImportRun
     state: State
-
-    @property
-    def started_by(self) -> str:
-        """The user, or what else started it."""
-        return self.run.requested_by or self.run.trigger.capitalize()
+    started_by: str  # the user, or what else started it
 
 
 @dataclass(frozen=True)
@@ -55,13 +51,14 @@ class RunView:
         return [_file(file) for file in image.files]
 
 
-def run_row(run: ImportRun) -> RunRow:
-    """A run as a row."""
-    return RunRow(run, import_states.of_run(run))
+def run_row(run: ImportRun, *, is_named: bool) -> RunRow:
+    """A run as a row. is_named: whether the visitor may know which user started it."""
+    user = run.requested_by if is_named else ""
+    return RunRow(run, import_states.of_run(run), user or run.trigger.capitalize())
 
 
-def run_view(report: RunReport) -> RunView:
-    """A run as its own page shows it."""
+def run_view(report: RunReport, *, is_named: bool) -> RunView:
+    """A run as its own page shows it. is_named: see run_row."""
     run = report.run
     amount = note = progress = ""
     if run.bytes_total:
@@ -72,7 +69,7 @@ def run_view(report: RunReport) -> RunView:
         note = byte_speed(run.bytes_per_s) + left
     return RunView(
         report=report,
-        row=run_row(run),
+        row=run_row(run, is_named=is_named),
         amount=amount,
         note=note,
         announcement="Stopping the import" if run.is_cancelled else f"Import running{progress}",

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from webapp import hx
 from webapp.extensions import settings
-from webapp.services.accounts.rights import Right
+from webapp.services.accounts.rights import Right, may
 from webapp.services.imports import report, runs
 from webapp.services.system import live_settings
 from webapp.web.access import me, requires
@@ -25,12 +25,13 @@ def index() -> ResponseReturnValue:
     """Show the current run, live, and the last ones."""
     current = runs.current()
     history = [run for run in runs.recent(HISTORY) if run.finished_at is not None]
-    view = run_view(report.report(current)) if current else None
+    is_named = may(me().role, Right.IMPORT)
+    view = run_view(report.report(current), is_named=is_named) if current else None
     return hx.render(
         "imports/index.html",
         "imports/_current.html",
         view=view,
-        history=[run_row(run) for run in history],
+        history=[run_row(run, is_named=is_named) for run in history],
         announcement=view.announcement if view else ended(history[0] if history else None),
         is_automatic=live_settings.is_auto_import(),
         interval=settings().import_interval,
@@ -41,7 +42,9 @@ def index() -> ResponseReturnValue:
 @requires(Right.SEE)
 def show(run_id: int) -> ResponseReturnValue:
     """Show one run with every file and failure."""
-    return hx.render("imports/show.html", "imports/_run.html", view=run_view(report.of(run_id)))
+    is_named = may(me().role, Right.IMPORT)
+    view = run_view(report.of(run_id), is_named=is_named)
+    return hx.render("imports/show.html", "imports/_run.html", view=view)
 
 
 @blueprint.post("/start")

@@ -32,7 +32,7 @@ from wtforms.validators import Length, NumberRange, Optional
 from webapp.errors import InvalidFields, Problem
 from webapp.models import BootSource
 from webapp.services.sources.drafts import SourceDraft
-from webapp.services.system import secrets
+from webapp.services.system import proxies, secrets
 
 MAAS_IO = "https://images.maas.io/ephemeral-v3/"
 STREAMS = ("stable", "daily", "candidate")
@@ -123,17 +123,19 @@ class SourceForm(FlaskForm):
 
 @dataclass(frozen=True)
 class Kept:
-    """What a form holds without showing it; the secret is for that origin only."""
+    """What a form holds without showing it; a secret is for its own address only."""
 
     keyring: bytes = b""
     secret: str = ""
     origin: str = ""
+    proxy: str = ""
 
 
 def form_of(given: SourceDraft | BootSource) -> SourceForm:
-    """The form filled with a draft or a source, but for its secret."""
+    """The form filled with a draft or a source, but for its secrets."""
     stream = next((s for s in STREAMS if given.url == f"{MAAS_IO}{s}/"), "custom")
     form = SourceForm(formdata=None, obj=given, stream=stream, auth_secret="")
+    form.proxy_url.data = proxies.shown(given.proxy_url)
     _show_keyring(form, given.keyring_data or b"")
     return form
 
@@ -151,7 +153,9 @@ def carry(form: SourceForm, draft: SourceDraft, *, is_keyring_bad: bool = False)
         "keyring": base64.b64encode(keyring if form.has_keyring else b"").decode(),
         "secret": draft.auth_secret,
         "origin": _origin(draft.url),
+        "proxy": draft.proxy_url,
     }
+    form.proxy_url.data = proxies.shown(draft.proxy_url)
     form.kept.data = secrets.seal(json.dumps({"kept": kept}))
     return form
 
@@ -179,6 +183,7 @@ def draft_from(form: SourceForm, source: BootSource | None) -> SourceDraft:
     if not data and not path:
         data = kept.keyring
     priority = form.priority.data
+    proxy_url = (form.proxy_url.data or "").strip()
     return SourceDraft(
         url=url,
         name=form.name.data or ("" if stream == "custom" else f"maas.io {stream}"),
@@ -187,7 +192,7 @@ def draft_from(form: SourceForm, source: BootSource | None) -> SourceDraft:
         keyring_filename="" if data else path,
         keyring_data=data or None,
         is_unsigned=bool(form.is_unsigned.data),
-        proxy_url=form.proxy_url.data or "",
+        proxy_url=kept.proxy if proxy_url == proxies.shown(kept.proxy) else proxy_url,
         ca_file=form.ca_file.data or "",
         auth_kind=form.auth_kind.data or "none",
         auth_username=form.auth_username.data or "",
@@ -238,7 +243,8 @@ def open_draft(sealed: str) -> SourceDraft:
 def _kept(form: SourceForm, source: BootSource | None) -> Kept:
     if form.kept.data:
         values = _opened(form.kept.data, "kept")
-        return Kept(base64.b64decode(values["keyring"]), values["secret"], values["origin"])
+        keyring = base64.b64decode(values["keyring"])
+        return Kept(keyring, values["secret"], values["origin"], values["proxy"])
     if source is None:
         return Kept()
     is_same_kind = form.auth_kind.data == source.auth_kind and not form.auth_secret.data

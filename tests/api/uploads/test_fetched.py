@@ -69,6 +69,25 @@ def test_a_file_is_got_from_an_address_with_its_checksum(
     assert program.call("POST", "uploads", body | {"url": "file:///etc/passwd"}).status_code == 422
 
 
+def test_the_query_of_an_address_is_used_and_never_shown(
+    program: Typed, app: Flask, address: str
+) -> None:
+    digest = hashlib.sha256(DISK).hexdigest()
+    body = {"name": "web", "filetype": "ddgz", "sha256": digest}
+    begun = program.call("POST", "uploads", body | {"url": f"{address}disk.gz?token=canary"})
+    assert begun.json["place"] == f"{address}disk.gz?…"
+    with app.app_context():
+        row = db.session.scalars(db.select(Upload)).one()
+        assert "canary" not in row.place + row.address
+        db.session.remove()
+    work(app)
+    done = program.call("GET", f"uploads/{begun.json['id']}")
+    assert (done.json["state"], "canary" in done.text) == ("done", False)
+    gone = program.call("POST", "uploads", body | {"url": f"{address}gone?token=canary"})
+    assert (gone.status_code, "canary" in gone.text) == (422, False)
+    assert "canary" not in program.call("GET", "events").text
+
+
 def test_a_file_is_taken_from_the_import_folder_and_from_nowhere_else(
     program: Typed, app: Flask, tmp_path: Path
 ) -> None:

@@ -180,6 +180,15 @@ def test_settings_about_images_are_read_and_changed(any_client: Script, app: Fla
         assert live_settings.proxy_for_sources() == proxy
         live_settings.change("boot_images_no_proxy", "true", "a test")
         assert live_settings.proxy_for_sources() == ""
+    secret = "http://me:geheim@proxy.example:3128/"
+    for value in (secret, "http://me:***@proxy.example:3128/"):
+        assert (
+            any_client.post("maas/", op="set_config", name="http_proxy", value=value).text == "OK"
+        )
+        assert read_setting("http_proxy") == "http://me:***@proxy.example:3128/"
+    with app.app_context():
+        live_settings.change("boot_images_no_proxy", "false", "a test")
+        assert live_settings.proxy_for_sources() == secret
     assert any_client.post("maas/", op="set_config", name="http_proxy").text == "OK"
     assert read_setting("http_proxy") is None
 

@@ -40,7 +40,7 @@ def test_a_source_is_added_changed_and_removed(
     made = program.call("POST", "sources", body)
     assert made.status_code == 201, made.text
     assert (made.json["has_keyring_data"], made.json["keyring_filename"]) == (True, "")
-    assert made.json["proxy_url"] == "http://proxy.example:3128/"
+    assert made.json["proxy_url"] == "http://user:***@proxy.example:3128/"
     assert "hidden!" not in made.text
     assert "geheim" not in made.text
     path = f"sources/{made.json['id']}"
@@ -275,7 +275,14 @@ def test_settings_are_changed_all_or_none(app: Flask, program: Typed) -> None:
     answer = program.call("PATCH", "settings", good)
     values = {row["name"]: row["value"] for row in answer.json["items"]}
     assert values["boot_images_auto_import"] is False
-    assert values["http_proxy"] == "http://p:3128/"
+    assert values["http_proxy"] == "http://u:***@p:3128/"
+    unchanged = {"values": {"http_proxy": "http://u:***@p:3128/"}}
+    assert program.call("PATCH", "settings", unchanged).status_code == 200
+    with app.app_context():
+        assert live_settings.proxy_for_sources() == "http://u:pw1@p:3128/"
+        db.session.remove()
+    moved = program.call("PATCH", "settings", {"values": {"http_proxy": "http://u:***@q:3128/"}})
+    assert "again" in moved.text
     assert values["SLIPWAY_SECRET_KEY"] in ("********", "")
     assert "pw1" not in program.call("GET", "events?kind=setting.").text
 

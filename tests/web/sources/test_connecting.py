@@ -17,6 +17,7 @@ from tests.mirror.server import MirrorServer
 from tests.support import factories, signed
 from tests.web.sources.form import connected, hidden, stored, typed
 from tests.web.visitors import Visitor, everything, leads_to, text_of
+from webapp.services.sources import sources
 from webapp.services.system import secrets
 
 
@@ -220,6 +221,37 @@ def test_a_kept_password_is_for_the_host_it_was_given_for(
     elsewhere["url"] = server.source_url.replace("127.0.0.1", "localhost")
     page = administrator.post("/sources/connect", elsewhere)
     assert "auth_secret" in wrong_fields(page)
+
+
+def test_a_password_in_the_proxys_address_is_kept_unseen(
+    administrator: Visitor, server: MirrorServer, signing_key: signed.SigningKey
+) -> None:
+    proxy = server.url.replace("://", "://me:canary@")
+    masked = proxy.replace("canary", "***")
+    form = typed(server, signing_key, proxy_url=proxy, priority="x")
+    page = administrator.post("/sources/connect", form)
+    assert hidden(page, "proxy_url") == masked
+    assert "canary" not in page.text
+    again = {**form, "priority": "3", "proxy_url": masked, "kept": hidden(page, "kept")}
+    page = administrator.post("/sources/connect", again)
+    administrator.post("/sources/", {"draft": hidden(page, "draft")})
+    with administrator.app.app_context():
+        (source,) = stored()
+        assert (source.proxy_url, "canary" in source.proxy_login) == (masked, False)
+        assert sources.draft_of(source).proxy_url == proxy
+        edit = f"/sources/{source.id}"
+    page = administrator.get(f"{edit}/edit")
+    assert hidden(page, "proxy_url") == masked
+    assert "canary" not in page.text
+    unchanged = {**again, "kept": "", "name": "Lab"}
+    page = administrator.post(f"{edit}/connect", unchanged)
+    administrator.post(edit, {"draft": hidden(page, "draft")})
+    with administrator.app.app_context():
+        (changed,) = stored()
+        assert changed.name == "Lab"
+        assert sources.draft_of(changed).proxy_url == proxy
+    elsewhere = {**unchanged, "proxy_url": "http://me:***@proxy.example:1/"}
+    assert "proxy_url" in wrong_fields(administrator.post(f"{edit}/connect", elsewhere))
 
 
 def test_going_back_from_the_preview_keeps_everything(

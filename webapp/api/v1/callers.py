@@ -45,6 +45,14 @@ class Caller:
     expires_at: datetime | None = None
 
     @property
+    def sees(self) -> Role:
+        """The role whose view of things the caller gets: both token and user must allow it."""
+        for right in (Right.MANAGE, Right.IMPORT):
+            if right.scope in self.scopes and rights.may(self.role, right):
+                return right.role
+        return Role.VIEWER
+
+    @property
     def account(self) -> User:
         """The user; raises NotFound for the command line, which has no account."""
         if self.user is None:

@@ -10,7 +10,7 @@ from pydantic import Field
 from webapp.api.v1.dispatch import Call, PlainCall, Routes
 from webapp.api.v1.schemas import MessageResponse, Page, Paging, ProblemItem, ResponseModel, page_of
 from webapp.errors import NotFound
-from webapp.models import ImportRun
+from webapp.models import ImportRun, Role
 from webapp.services.accounts.rights import Right
 from webapp.services.imports import report, runs
 
@@ -18,7 +18,10 @@ routes = Routes("imports")
 
 
 class RunResponse(ResponseModel):
-    """An import. bytes_done of bytes_total are downloaded, at bytes_per_s."""
+    """An import. bytes_done of bytes_total are downloaded, at bytes_per_s.
+
+    requested_by: empty for viewers, who see no names of users.
+    """
 
     id: int
     state: str
@@ -88,7 +91,8 @@ class CurrentImportResponse(ResponseModel):
 def read_all(call: Call[Paging, None]) -> Page[RunResponse]:
     """List imports, newest first."""
     rows = runs.page(before=call.query.cursor, limit=call.query.limit + 1)
-    return page_of(rows, call.query.limit, RunResponse.model_validate, lambda run: run.id)
+    role = call.caller.sees
+    return page_of(rows, call.query.limit, lambda run: _response(run, role), lambda run: run.id)
 
 
 @routes("POST", "/imports", Right.IMPORT, status=202)
@@ -102,15 +106,14 @@ def start(call: PlainCall) -> RunResponse:
 def read_current(call: PlainCall) -> CurrentImportResponse:
     """Show whether an import is running, and its progress."""
     run = runs.current()
-    return CurrentImportResponse(
-        is_importing=runs.is_importing(), run=_report(run) if run else None
-    )
+    found = _report(run, call.caller.sees) if run else None
+    return CurrentImportResponse(is_importing=runs.is_importing(), run=found)
 
 
 @routes("GET", "/imports/<int:id>", Right.SEE)
 def read(call: PlainCall, id: int) -> RunDetailResponse:
     """Read an import with its files and failures."""
-    return _report(report.of(id).run)
+    return _report(report.of(id).run, call.caller.sees)
 
 
 @routes("POST", "/imports/stop", Right.IMPORT, status=202)
@@ -121,10 +124,17 @@ def stop(call: PlainCall) -> MessageResponse:
     return MessageResponse(message="The import is being stopped.")
 
 
-def _report(run: ImportRun) -> RunDetailResponse:
+def _response(run: ImportRun, role: Role) -> RunResponse:
+    found = RunResponse.model_validate(run)
+    if role == Role.VIEWER:
+        found.requested_by = ""
+    return found
+
+
+def _report(run: ImportRun, role: Role) -> RunDetailResponse:
     found = report.report(run)
     return RunDetailResponse(
-        **RunResponse.model_validate(run).model_dump(),
+        **_response(run, role).model_dump(),
         percent=found.percent,
         left_s=found.left_s,
         is_active=found.is_active,

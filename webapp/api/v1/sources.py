@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -24,7 +23,7 @@ from webapp.api.v1.schemas import (
     ResponseModel,
 )
 from webapp.errors import InvalidFields
-from webapp.models import BootSource, BootSourceSelection
+from webapp.models import BootSource, BootSourceSelection, Role
 from webapp.services.accounts.rights import Right
 from webapp.services.sources import catalogue, health, refreshing, selections, sources
 from webapp.services.sources.drafts import SourceDraft
@@ -104,10 +103,12 @@ class SourceResponse(ResponseModel):
     is_unsigned: bool
     keyring_filename: str
     has_keyring_data: bool
-    proxy_url: str = Field(description="Without user and password")
+    proxy_url: str = Field(
+        description="Empty unless you're an administrator. *** keeps the password."
+    )
     ca_file: str
     auth_kind: str
-    auth_username: str
+    auth_username: str = Field(description="Empty unless you're an administrator")
     can_auth_in_clear: bool
     created_at: datetime
     updated_at: datetime
@@ -168,20 +169,22 @@ class SelectionResponse(ResponseModel):
 @routes("GET", "/sources", Right.SEE)
 def read_all(call: PlainCall) -> Page[SourceResponse]:
     """List boot sources, highest priority first."""
-    return Page[SourceResponse](items=[response_of(row) for row in sources.all_sources()])
+    role = call.caller.sees
+    return Page[SourceResponse](items=[response_of(row, role) for row in sources.all_sources()])
 
 
 @routes("POST", "/sources", Right.MANAGE, status=201)
 def create(call: Call[Empty, SourceRequest]) -> SourceResponse:
     """Add a boot source; its catalogue is read in the background."""
     with _api_names():
-        return response_of(sources.add(_draft(call.body, SourceDraft(url="")), call.actor))
+        row = sources.add(_draft(call.body, SourceDraft(url="")), call.actor)
+    return response_of(row, call.caller.sees)
 
 
 @routes("GET", ONE, Right.SEE)
 def read(call: PlainCall, id: int) -> SourceResponse:
     """Read a boot source."""
-    return response_of(sources.get(id))
+    return response_of(sources.get(id), call.caller.sees)
 
 
 @routes("PATCH", ONE, Right.MANAGE, state=read)
@@ -190,7 +193,7 @@ def change(call: Call[Empty, SourceChangeRequest], id: int) -> SourceResponse:
     row = sources.get(id)
     with _api_names():
         sources.update_source(row, _draft(call.body, sources.draft_of(row)), call.actor)
-    return response_of(row)
+    return response_of(row, call.caller.sees)
 
 
 @routes("DELETE", ONE, Right.MANAGE, state=read)
@@ -260,8 +263,9 @@ def unselect(call: PlainCall, id: int, selection_id: int) -> None:
     selections.remove(selections.get(id, selection_id), call.actor)
 
 
-def response_of(row: BootSource) -> SourceResponse:
-    """A source without its secrets."""
+def response_of(row: BootSource, role: Role) -> SourceResponse:
+    """A source without its secrets; how it is reached is for administrators."""
+    is_whole = role == Role.ADMINISTRATOR
     found = health.judge(row)
     return SourceResponse(
         id=row.id,
@@ -272,10 +276,10 @@ def response_of(row: BootSource) -> SourceResponse:
         is_unsigned=row.is_unsigned,
         keyring_filename=row.keyring_filename,
         has_keyring_data=row.keyring_data is not None,
-        proxy_url=_without_user(row.proxy_url),
+        proxy_url=row.proxy_url if is_whole else "",
         ca_file=row.ca_file,
         auth_kind=row.auth_kind,
-        auth_username=row.auth_username,
+        auth_username=row.auth_username if is_whole else "",
         can_auth_in_clear=row.auth_in_clear,
         created_at=row.created_at,
         updated_at=row.updated_at,
@@ -323,13 +327,6 @@ def _keys(text: str) -> bytes:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
         raise InvalidFields({"keyring": ["Send the keys as armored text or base64."]}) from None
-
-
-def _without_user(url: str) -> str:
-    if "@" not in url:
-        return url
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _wanted(request: SelectionRequest) -> Wanted:

@@ -21,6 +21,7 @@ from webapp.api.v1.schemas import (
 )
 from webapp.config import table
 from webapp.extensions import settings
+from webapp.models import Event
 from webapp.services.accounts.rights import Right
 from webapp.services.blobs import scrubbing
 from webapp.services.overview import health, status, store
@@ -119,7 +120,7 @@ class EventFilter(Paging):
 
 
 class EventResponse(ResponseModel):
-    """An event."""
+    """An event. actor: a user, "worker" or a machine's address; empty if it isn't yours to see."""
 
     id: int
     at: datetime
@@ -177,16 +178,23 @@ def start_scrub(call: Call[Empty, ScrubRequest]) -> ScrubResponse:
 
 @routes("GET", "/events", Right.SEE)
 def read_events(call: Call[EventFilter, None]) -> Page[EventResponse]:
-    """List events, newest first."""
-    wanted = call.query
+    """List events, newest first: to viewers those of images and machines."""
+    wanted, role = call.query, call.caller.sees
     rows = events.page(
         kind=wanted.kind,
         actor=wanted.actor,
         subject=wanted.subject,
         before=wanted.cursor,
         limit=wanted.limit + 1,
+        role=role,
     )
-    return page_of(rows, wanted.limit, EventResponse.model_validate, lambda event: event.id)
+
+    def response_of(event: Event) -> EventResponse:
+        found = EventResponse.model_validate(event)
+        found.actor = events.shown_actor(event, role)
+        return found
+
+    return page_of(rows, wanted.limit, response_of, lambda event: event.id)
 
 
 @routes("GET", "/settings", Right.MANAGE)
@@ -206,9 +214,7 @@ def change_settings(call: Call[Empty, SettingsRequest]) -> Page[SettingResponse]
 def _settings() -> Page[SettingResponse]:
     values = live_settings.read_all()
     found = [
-        SettingResponse(
-            name=name, value=_masked(name, values[name]), help=known.help, is_runtime=True
-        )
+        SettingResponse(name=name, value=values[name], help=known.help, is_runtime=True)
         for name, known in live_settings.KNOWN.items()
     ]
     found += [
@@ -216,11 +222,3 @@ def _settings() -> Page[SettingResponse]:
         for name, value, origin, help in table(settings())
     ]
     return Page[SettingResponse](items=found)
-
-
-def _masked(name: str, value: bool | str) -> bool | str:
-    """The value, a proxy without its user and password."""
-    if name != live_settings.HTTP_PROXY or "@" not in str(value):
-        return value
-    scheme, _, rest = str(value).partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"

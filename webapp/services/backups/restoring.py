@@ -100,7 +100,7 @@ def _bring_back(
     if not settings.secret_key:
         _write(settings.data_dir / "secret.key", iter([key.encode()]))
     _load(backup, engine, work)
-    database.upgrade(engine)
+    database.upgrade(engine, key=key)
     store = open_store(settings.store, settings.store_dir, engine)
     restored = _restore_bytes(backup, store, advance)
     found = settling.settle(engine, store, restored, keyrings)

@@ -302,6 +302,7 @@ def intent() -> str:
             BootSource.keyring_filename,
             BootSource.keyring_data,
             BootSource.proxy_url,
+            BootSource.proxy_login,
             BootSource.ca_file,
             BootSource.auth_kind,
             BootSource.auth_username,

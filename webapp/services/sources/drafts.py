@@ -13,7 +13,7 @@ from webapp.errors import InvalidFields, Problem
 from webapp.extensions import db, settings
 from webapp.fetch import is_in_clear
 from webapp.models import BootSource
-from webapp.services.system import live_settings
+from webapp.services.system import proxies, secrets
 from webapp.streams.urls import normalise
 from webapp.trust.errors import KeyringProblem
 from webapp.trust.keyrings import Keyring, decoded, load_keyring, read_keyring
@@ -26,7 +26,10 @@ MAX_CONFIRMED = 1000
 
 @dataclass(frozen=True)
 class SourceDraft:
-    """What a user or a script enters for a source; ``auth_secret`` is in clear text here."""
+    """What a user or a script enters for a source; secrets are in clear text here.
+
+    proxy_url: as it was shown, it means the stored one with its password.
+    """
 
     url: str
     name: str = ""
@@ -67,7 +70,11 @@ def keyring_file(path: str) -> str:
 def check(draft: SourceDraft, source_id: int | None = None) -> tuple[SourceDraft, Keyring | None]:
     """Normalise a draft and test its keyring; raises InvalidFields, touches no network."""
     problems: dict[str, list[str]] = {}
-    draft = replace(draft, url=_checked_url(draft.url, source_id, problems))
+    draft = replace(
+        draft,
+        url=_checked_url(draft.url, source_id, problems),
+        proxy_url=_unmasked(draft.proxy_url, source_id),
+    )
     if draft.keyring_data:
         draft = replace(draft, keyring_data=decoded(draft.keyring_data))
     keyring = None
@@ -113,6 +120,16 @@ def _checked_url(url: str, source_id: int | None, problems: dict[str, list[str]]
     return address
 
 
+def _unmasked(address: str, source_id: int | None) -> str:
+    """The stored proxy of a source with its login, if that is what was shown."""
+    if not proxies.is_masked(address) or source_id is None:
+        return address
+    source = db.session.get(BootSource, source_id)
+    if source is None or source.proxy_url != address:
+        return address
+    return proxies.join(address, secrets.unseal(source.proxy_login))
+
+
 def _tested_keyring(draft: SourceDraft, problems: dict[str, list[str]]) -> Keyring | None:
     try:
         if draft.keyring_data:
@@ -147,8 +164,10 @@ def grouped(fingerprint: str) -> str:
 
 
 def _check_route(draft: SourceDraft, problems: dict[str, list[str]]) -> None:
-    if draft.proxy_url and not live_settings.is_proxy(draft.proxy_url):
+    if draft.proxy_url and not proxies.is_proxy(draft.proxy_url):
         problems["proxy_url"] = ["Enter the proxy as http://host:port/."]
+    elif proxies.is_masked(draft.proxy_url):
+        problems["proxy_url"] = [proxies.AGAIN]
     if draft.ca_file and not os.path.isfile(draft.ca_file):
         problems["ca_file"] = ["This file doesn't exist on this server."]
     if draft.auth_kind not in ("none", "basic", "bearer"):

@@ -18,7 +18,7 @@ from webapp.extensions import db, settings
 from webapp.fetch import Fetcher, Route
 from webapp.models import BootSource, StreamDocument
 from webapp.services.sources.drafts import SourceDraft, check, keyring_file
-from webapp.services.system import events, fetching, live_settings, secrets
+from webapp.services.system import events, fetching, live_settings, proxies, secrets
 from webapp.services.system.wake import wake
 from webapp.streamclient import (
     StreamSource,
@@ -151,9 +151,13 @@ def remove(source: BootSource, actor: str) -> None:
 
 def draft_of(source: BootSource) -> SourceDraft:
     """The source as a draft, e.g. to change a part of it."""
-    names = {f.name for f in fields(SourceDraft)} - {"auth_secret"}
+    names = {f.name for f in fields(SourceDraft)} - {"auth_secret", "proxy_url"}
     values = {name: getattr(source, name) for name in names}
-    return SourceDraft(**values, auth_secret=secrets.unseal(source.auth_secret))
+    return SourceDraft(
+        **values,
+        auth_secret=secrets.unseal(source.auth_secret),
+        proxy_url=proxies.join(source.proxy_url, secrets.unseal(source.proxy_login)),
+    )
 
 
 def keyring_of(source: BootSource) -> Keyring | None:
@@ -177,6 +181,8 @@ def fetcher_for(source: BootSource, is_stopped: Callable[[], bool] | None = None
 def _apply(source: BootSource, draft: SourceDraft) -> None:
     values = asdict(draft)
     values["auth_secret"] = secrets.seal(draft.auth_secret)
+    values["proxy_url"], login = proxies.split(draft.proxy_url)
+    values["proxy_login"] = secrets.seal(login)
     values["keyring_data"] = draft.keyring_data or None
     values["confirmed_products"] = list(draft.confirmed_products)
     if draft.priority is None:

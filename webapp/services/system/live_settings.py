@@ -7,14 +7,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from sqlalchemy import select
 
 from webapp.errors import InvalidFields
 from webapp.extensions import db
 from webapp.models import Setting
-from webapp.services.system import events
+from webapp.services.system import events, proxies, secrets
 from webapp.services.system.wake import wake
 
 AUTO_IMPORT = "boot_images_auto_import"
@@ -26,6 +25,7 @@ DISTRO_DEFAULTS = {
     "default_min_hwe_kernel": ("Oldest kernel that MAAS deploys by default, e.g. ga-24.04", ""),
 }
 HTTP_PROXY, USES_PROXY, NO_PROXY = "http_proxy", "enable_http_proxy", "boot_images_no_proxy"
+PROXY_LOGIN = "http_proxy_login"  # encrypted; http_proxy itself is kept without its password
 
 _WORD = re.compile(r"[A-Za-z0-9._+-]{0,100}", re.ASCII)
 _WORDS = {"true": True, "yes": True, "on": True, "1": True}
@@ -40,7 +40,7 @@ def _switch(value: str) -> bool:
 
 def _proxy(value: str) -> str:
     value = value.strip()
-    if value and not is_proxy(value):
+    if value and not proxies.is_proxy(value):
         raise InvalidFields({"value": ["Enter the proxy as http://host:port/."]})
     return value
 
@@ -76,7 +76,7 @@ def read(name: str) -> bool | str:
 
 
 def read_all() -> dict[str, bool | str]:
-    """Every setting with its value, in one query."""
+    """Every setting with its value, in one query; http_proxy without its password."""
     kept = {
         row.key: row.value
         for row in db.session.scalars(select(Setting).where(Setting.key.in_(KNOWN)))
@@ -90,8 +90,13 @@ def change(name: str, value: str, actor: str) -> None:
 
 
 def change_all(values: Mapping[str, str], actor: str) -> None:
-    """Set several, all or none. Raises InvalidFields."""
+    """Set several, all or none; http_proxy as it was shown keeps its password.
+
+    Raises InvalidFields.
+    """
     new = {name: KNOWN[_checked(name)].parse(value) for name, value in values.items()}
+    if HTTP_PROXY in new:
+        new[HTTP_PROXY] = _keep_login(str(new[HTTP_PROXY]))
     for name, value in new.items():
         db.session.merge(Setting(key=name, value=value))
         # A proxy's address may hold a password: the event records only that it changed.
@@ -105,7 +110,24 @@ def proxy_for_sources() -> str:
     """The proxy of a source that names none; "" to reach it directly."""
     values = read_all()
     is_used = values[USES_PROXY] and not values[NO_PROXY]
-    return str(values[HTTP_PROXY]) if is_used else ""
+    if not is_used:
+        return ""
+    address = str(values[HTTP_PROXY])
+    if not proxies.is_masked(address):
+        return address
+    kept = db.session.get(Setting, PROXY_LOGIN)
+    return proxies.join(address, secrets.unseal(kept.value if kept else ""))
+
+
+def _keep_login(address: str) -> str:
+    """Keep the login of http_proxy apart from it. Gives the address that may be shown."""
+    if proxies.is_masked(address):
+        if address != read(HTTP_PROXY):
+            raise InvalidFields({"value": [proxies.AGAIN]})
+        return address
+    shown, login = proxies.split(address)
+    db.session.merge(Setting(key=PROXY_LOGIN, value=secrets.seal(login)))
+    return shown
 
 
 def _checked(name: str) -> str:
@@ -132,12 +154,3 @@ def is_auto_import() -> bool:
 def set_auto_import(is_on: bool, actor: str) -> None:
     """Turn the schedule on or off; running imports continue."""
     change(AUTO_IMPORT, str(is_on), actor)
-
-
-def is_proxy(address: str) -> bool:
-    """Whether an address can be a proxy's."""
-    try:
-        parts = urlsplit(address)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # half an IPv6 address, a port that is not a number
-        return False

@@ -3,12 +3,7 @@
 
 from __future__ import annotations
 
-import base64
-
-from cryptography.fernet import Fernet, InvalidToken
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
+from webapp import sealing
 from webapp.errors import Problem
 from webapp.extensions import settings
 
@@ -21,7 +16,7 @@ class SecretProblem(Problem):
 
 def seal(text: str) -> str:
     """Encrypt a text; "" stays ""."""
-    return _fernet().encrypt(text.encode()).decode() if text else ""
+    return sealing.seal(text, settings().secret_key)
 
 
 def unseal(token: str, *, max_age_s: int | None = None) -> str:
@@ -29,20 +24,12 @@ def unseal(token: str, *, max_age_s: int | None = None) -> str:
 
     Raises SecretProblem when the key changed, the text was altered or it is too old.
     """
-    if not token:
-        return ""
     try:
-        return _fernet().decrypt(token.encode(), ttl=max_age_s).decode()
-    except (InvalidToken, UnicodeError) as error:
+        return sealing.unseal(token, settings().secret_key, max_age_s=max_age_s)
+    except sealing.Unreadable as error:
         raise SecretProblem(
             "A stored password or form can't be decrypted.",
             expected="text encrypted with the current SLIPWAY_SECRET_KEY",
             got="text that this key can't decrypt, or that is too old",
             next_step="Enter it again.",
         ) from error
-
-
-def _fernet() -> Fernet:
-    # HKDF keeps this key apart from the one that signs cookies, which is the same text.
-    derive = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"slipway secrets at rest")
-    return Fernet(base64.urlsafe_b64encode(derive.derive(settings().secret_key.encode())))

@@ -13,10 +13,10 @@ from sqlalchemy import update
 
 from webapp.errors import InvalidFields, Problem
 from webapp.extensions import db, settings, store
-from webapp.fetch import Fetcher, Route
+from webapp.fetch import Fetcher, Route, shown
 from webapp.models import Upload, UploadState, utcnow
 from webapp.services.blobs import reserving
-from webapp.services.system import fetching, live_settings, statements
+from webapp.services.system import fetching, live_settings, secrets, statements
 from webapp.services.system.wake import wake
 from webapp.services.uploads import fields, uploads
 
@@ -38,7 +38,14 @@ def begin(values: dict[str, Any], actor: str, *, url: str = "", path: str = "") 
             {field: [f"Use at most {uploads.MAX_PLACE} characters; this has {len(place)}."]}
         )
     size = _size_of_url(url, values.get("sha256", "")) if url else _size_of_path(path)
-    declared = fields.Declared(size=size, origin=URL if url else PATH, place=url or path, **values)
+    is_secret = "?" in url
+    declared = fields.Declared(
+        size=size,
+        origin=URL if url else PATH,
+        place=shown(url) if is_secret else place,
+        address=url if is_secret else "",
+        **values,
+    )
     upload = uploads.create(declared, actor)
     upload.state = UploadState.FETCHING
     db.session.commit()
@@ -55,7 +62,8 @@ def fetch(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> None:
 
 
 def _from_url(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> None:
-    upload_id, digest, size, url = upload.id, upload.sha256, upload.size, upload.place
+    upload_id, digest, size = upload.id, upload.sha256, upload.size
+    url = secrets.unseal(upload.address) or upload.place
     reserving.reserve_one(digest, size)
     saved = 0
 
@@ -81,7 +89,7 @@ def _from_url(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> Non
         raise Problem(
             "The file at this URL doesn't match the SHA-256.",
             code="upload-wrong-hash",
-            where=url,
+            where=shown(url),
             expected=problem.expected,
             got=problem.got,
             next_step="Compare the checksum with the publisher's, and start again.",
@@ -113,7 +121,7 @@ def _size_of_url(url: str, sha256: str) -> int:
         raise Problem(
             "The server doesn't report the size of the file.",
             code="upload-address",
-            where=url,
+            where=shown(url),
             expected="200 with a Content-Length",
             got=str(head.status),
             next_step="Check the URL, or download the file and upload it.",

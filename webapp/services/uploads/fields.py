@@ -24,7 +24,8 @@ class Declared:
     """What is declared about a file before it arrives; texts as they were typed.
 
     is_checked_first: inspect it before it is published (the 2.0 protocol wants
-    its answer at once, so such an upload is inspected afterwards).
+    its answer at once, so such an upload is inspected afterwards). address: the URL to
+    fetch, whose query may hold a token; place is what is shown of it.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Declared:
     base_image: str = ""
     origin: str = "api"
     place: str = ""
+    address: str = ""
     is_checked_first: bool = True
 
 

@@ -28,6 +28,7 @@ from webapp.models import (
     utcnow,
 )
 from webapp.services.system import events, statements
+from webapp.services.system import secrets as vault
 from webapp.services.system.wake import wake
 from webapp.services.uploads import fields, resources, takeover
 from webapp.services.uploads.fields import Declared
@@ -83,6 +84,7 @@ def create(declared: Declared, actor: str) -> Upload:
         token=secrets.token_hex(32),
         origin=declared.origin,
         place=declared.place[:MAX_PLACE],
+        address=vault.seal(declared.address),
         actor=actor,
         is_checked_first=declared.is_checked_first,
         resource_id=resource.id,
