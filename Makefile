@@ -79,6 +79,11 @@ lock: $(VENV)/.ready-dev ## pin all packages again, with hashes
 	@$(UV) requirements-build.in -o requirements-build.txt
 	@$(UV) requirements-dev.in -o requirements-dev.txt
 
+.PHONY: sbom
+sbom: $(VENV)/.ready-dev ## write build/sbom.cdx.json: what is installed to run Slipway (CycloneDX)
+	@$(BIN)/python deploy/sbom.py build/sbom.cdx.json
+	@echo build/sbom.cdx.json
+
 .PHONY: clean
 clean: ## remove what can be made again; never $(DATA)
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
