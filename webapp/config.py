@@ -8,9 +8,7 @@ runs lives in the database (models.events.Setting).
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -18,132 +16,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from webapp import numbers
-from webapp.errors import Problem
+from webapp import setting_values as to
+from webapp.setting_values import SettingsProblem
 
 ROOT = Path(__file__).resolve().parent.parent
 MASK = "********"
 # What the command line reads to speak to another machine; no settings of this one.
 CLIENT_NAMES = {"SLIPWAY_URL", "SLIPWAY_TOKEN", "SLIPWAY_TOKEN_FILE", "SLIPWAY_CACERT"}
-
-
-class SettingsProblem(Problem):
-    """A setting has a value that cannot be meant; the start stops here."""
-
-    code = "setting-invalid"
-
-
-def _refuse(name: str, expected: str, got: str) -> SettingsProblem:
-    return SettingsProblem(
-        f"{name} has an invalid value.",
-        where=name,
-        expected=expected,
-        got=repr(got),
-        next_step=f"Set {name} to {expected}, or unset it to use its default.",
-    )
-
-
-def _text(name: str, value: str) -> str:
-    return value
-
-
-def _path(name: str, value: str) -> Path:
-    if not value or "\0" in value:
-        raise _refuse(name, "a path", value)
-    try:
-        return Path(value).expanduser().absolute()
-    except RuntimeError:
-        raise _refuse(name, "a path of an existing user", value) from None
-
-
-def _switch(name: str, value: str) -> bool:
-    words = {"on": True, "yes": True, "true": True, "1": True}
-    words |= {"off": False, "no": False, "false": False, "0": False}
-    if value.lower() not in words:
-        raise _refuse(name, "on or off", value)
-    return words[value.lower()]
-
-
-def _number(low: int, high: int) -> Callable[[str, str], int]:
-    def parse(name: str, value: str) -> int:
-        number = numbers.whole(value)
-        if number is None or not low <= number <= high:
-            raise _refuse(name, f"a whole number from {low} to {high}", value)
-        return number
-
-    return parse
-
-
-def _choice(*choices: str) -> Callable[[str, str], str]:
-    def parse(name: str, value: str) -> str:
-        if value not in choices:
-            raise _refuse(name, " or ".join(choices), value)
-        return value
-
-    return parse
-
-
-def _bind(name: str, value: str) -> str:
-    host, _, port = value.rpartition(":")
-    if not host or not 0 < (numbers.whole(port) or 0) < 65536:
-        raise _refuse(name, "ADDRESS:PORT, e.g. 0.0.0.0:5240 or [::]:5240", value)
-    if any(mark in host for mark in ":[]") and not re.fullmatch(r"\[[\da-fA-F]*:[\w:.%]*\]", host):
-        raise _refuse(name, "an IPv6 address in brackets, e.g. [::1]:5240", value)
-    return value
-
-
-def _http_url(name: str, value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        _ = parts.port
-    except ValueError:
-        raise _refuse(name, "an http:// or https:// URL", value) from None
-    is_odd = parts.query or parts.fragment or any(c.isspace() or not c.isprintable() for c in value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or is_odd:
-        raise _refuse(name, "an http:// or https:// URL without a password", value)
-    return value.rstrip("/") + "/"
-
-
-def _database_url(name: str, value: str) -> str:
-    if value.startswith("postgres://"):
-        value = "postgresql://" + value.removeprefix("postgres://")
-    file = value.removeprefix("sqlite:///") if value.startswith("sqlite:///") else ""
-    if file and not file.startswith(":"):
-        return f"sqlite:///{Path(file).absolute()}"
-    if value.startswith(("postgresql://", "postgresql+psycopg://")):
-        from sqlalchemy.engine import make_url
-        from sqlalchemy.exc import ArgumentError
-
-        try:
-            make_url(value)
-            return value
-        except (ArgumentError, ValueError):
-            pass
-    # The value may hold a password, so only its scheme is repeated.
-    got = value.partition(":")[0] + ":…"
-    raise _refuse(name, "sqlite:////path/to/file or postgresql://user@host/name", got)
-
-
-def _queue_url(name: str, value: str) -> str:
-    if value.startswith("sqlite:///"):
-        return value
-    raise _refuse(name, "sqlite:////path/to/file", value.partition(":")[0] + ":…")
-
-
-def _networks(name: str, value: str) -> tuple[str, ...]:
-    parts = tuple(part.strip() for part in value.split(",") if part.strip())
-    for part in parts:
-        try:
-            ipaddress.ip_network(part)
-        except ValueError:
-            raise _refuse(name, "networks, e.g. 10.0.0.0/8,fd00::/8", part) from None
-    return parts
-
-
-def _accel(name: str, value: str) -> str:
-    if value and not (value.startswith("/") and value.endswith("/")):
-        raise _refuse(name, "a path, e.g. /_store/", value)
-    return value
 
 
 def _set(default: str, text: str, parse: Callable[[str, str], Any], *, secret: bool = False) -> Any:
@@ -158,93 +37,101 @@ def _set(default: str, text: str, parse: Callable[[str, str], Any], *, secret: b
 class Settings:
     """Every setting, typed and checked. ``{data}`` in a default is the data folder."""
 
-    data_dir: Path = _set("./var", "Data directory (database, images, secrets)", _path)
+    data_dir: Path = _set("./var", "Data directory (database, images, secrets)", to.path)
     database_url: str = _set(
         "sqlite:///{data}/slipway.db",
         "Region's database: sqlite or postgresql",
-        _database_url,
+        to.database_url,
         secret=True,
     )
     store: str = _set(
         "filesystem",
         "Where image bytes live: filesystem or database",
-        _choice("filesystem", "database"),
+        to.choice("filesystem", "database"),
     )
-    store_dir: Path = _set("{data}/store", "Folder of the filesystem store", _path)
+    store_dir: Path = _set("{data}/store", "Folder of the filesystem store", to.path)
     queue_url: str = _set(
-        "sqlite:///{data}/queue.db", "Queue that wakes the worker", _queue_url, secret=True
+        "sqlite:///{data}/queue.db", "Queue that wakes the worker", to.queue_url, secret=True
     )
-    web_bind: str = _set("0.0.0.0:5240", "Address and port of the web UI and APIs", _bind)
-    rack_bind: str = _set("0.0.0.0:5248", "Address and port that machines fetch from", _bind)
+    web_bind: str = _set("0.0.0.0:5240", "Address and port of the web UI and APIs", to.bind)
+    rack_bind: str = _set("0.0.0.0:5248", "Address and port that machines fetch from", to.bind)
     public_url: str = _set(
         "",
         "Public URL of the web UI; https turns on secure cookies",
-        lambda name, value: _http_url(name, value) if value else "",
+        lambda name, value: to.http_url(name, value) if value else "",
     )
     rack_url: str = _set(
         "",
         "URL of the rack as machines see it, for URLs on pages",
-        lambda name, value: _http_url(name, value) if value else "",
+        lambda name, value: to.http_url(name, value) if value else "",
     )
     secret_key: str = _set(
         "",
         "Signs cookies and encrypts stored passwords; generated if unset",
-        _text,
+        to.text,
         secret=True,
     )
     default_source_url: str = _set(
         "https://images.maas.io/ephemeral-v3/daily/",
         "Boot source created at first start",
-        _http_url,
+        to.http_url,
     )
     default_keyring: str = _set(
-        "/usr/share/keyrings/ubuntu-cloudimage-keyring.gpg", "Keyring of that source", _text
+        "/usr/share/keyrings/ubuntu-cloudimage-keyring.gpg", "Keyring of that source", to.text
     )
-    default_release: str = _set("noble", "Ubuntu release selected at first start", _text)
-    defaults: bool = _set("on", "Create the default source and selection at first start", _switch)
+    default_release: str = _set("noble", "Ubuntu release selected at first start", to.text)
+    defaults: bool = _set("on", "Create the default source and selection at first start", to.switch)
     single_source: bool = _set(
-        "off", "Make pages read-only if there is more than one source", _switch
+        "off", "Make pages read-only if there is more than one source", to.switch
     )
-    import_interval: int = _set("60", "Minutes between automatic imports", _number(1, 10080))
-    downloads: int = _set("2", "Files downloaded in parallel", _number(1, 16))
+    import_interval: int = _set("60", "Minutes between automatic imports", to.number(1, 10080))
+    downloads: int = _set("2", "Files downloaded in parallel", to.number(1, 16))
     retire_grace: int = _set(
         "1800",
         "Seconds to keep a replaced version for machines still booting",
-        _number(0, 31 * 86400),
+        to.number(0, 31 * 86400),
     )
-    keep_uploads: int = _set("3", "Versions of an uploaded image to keep", _number(1, 100))
-    upload_max_gb: int = _set("64", "Maximum size of an upload, in GiB", _number(1, 4096))
-    import_dir: Path = _set("{data}/import", "Folder for uploads by server path", _path)
-    upload_days: int = _set("7", "Days before an abandoned upload is discarded", _number(1, 365))
-    stale_days: int = _set("14", "Days before an index counts as stale", _number(1, 3650))
+    keep_versions: int = _set(
+        "2", "Versions to keep of an image from a boot source", to.number(1, 100)
+    )
+    keep_days: int = _set(
+        "0", "Days to keep older versions that a machine fetches; 0: no longer", to.number(0, 3650)
+    )
+    keep_uploads: int = _set("3", "Versions of an uploaded image to keep", to.number(1, 100))
+    upload_max_gb: int = _set("64", "Maximum size of an upload, in GiB", to.number(1, 4096))
+    import_dir: Path = _set("{data}/import", "Folder for uploads by server path", to.path)
+    upload_days: int = _set("7", "Days before an abandoned upload is discarded", to.number(1, 365))
+    stale_days: int = _set("14", "Days before an index counts as stale", to.number(1, 3650))
     metadata_max_mb: int = _set(
-        "64", "Maximum size of an index or products file, in MiB", _number(1, 1024)
+        "64", "Maximum size of an index or products file, in MiB", to.number(1, 1024)
     )
     deny_networks: tuple[str, ...] = _set(
-        "", "Networks boot sources may not use, as well as link-local", _networks
+        "", "Networks boot sources may not use, as well as link-local", to.networks
     )
-    web_workers: int = _set("2", "Processes for the web UI and APIs", _number(1, 64))
-    web_threads: int = _set("16", "Threads per process", _number(1, 1024))
-    rack_workers: int = _set("2", "Processes for machines", _number(1, 64))
-    rack_threads: int = _set("128", "Threads per process (one per machine)", _number(1, 4096))
+    web_workers: int = _set("2", "Processes for the web UI and APIs", to.number(1, 64))
+    web_threads: int = _set("16", "Threads per process", to.number(1, 1024))
+    rack_workers: int = _set("2", "Processes for machines", to.number(1, 64))
+    rack_threads: int = _set("128", "Threads per process (one per machine)", to.number(1, 4096))
     accel_prefix: str = _set(
         "",
         "nginx location for X-Accel-Redirect, e.g. /_store/; empty: send files directly",
-        _accel,
+        to.accel,
     )
     trusted_proxies: int = _set(
-        "0", "Number of trusted reverse proxies (X-Forwarded-* headers)", _number(0, 8)
+        "0", "Number of trusted reverse proxies (X-Forwarded-* headers)", to.number(0, 8)
     )
     scrub_days: int = _set(
-        "30", "Days within which every stored file is re-checked; 0: never", _number(0, 3650)
+        "30", "Days within which every stored file is re-checked; 0: never", to.number(0, 3650)
     )
     scrub_rate: int = _set(
-        "20", "Maximum MiB per second for that check; 0: no limit", _number(0, 100_000)
+        "20", "Maximum MiB per second for that check; 0: no limit", to.number(0, 100_000)
     )
-    event_days: int = _set("90", "Days to keep events", _number(1, 3650))
-    event_rows: int = _set("200000", "Maximum number of events kept", _number(1000, 10**8))
-    log_level: str = _set("info", "Minimum log level", _choice("debug", "info", "warning", "error"))
-    log_format: str = _set("text", "Log format: text or json", _choice("text", "json"))
+    event_days: int = _set("90", "Days to keep events", to.number(1, 3650))
+    event_rows: int = _set("200000", "Maximum number of events kept", to.number(1000, 10**8))
+    log_level: str = _set(
+        "info", "Minimum log level", to.choice("debug", "info", "warning", "error")
+    )
+    log_format: str = _set("text", "Log format: text or json", to.choice("text", "json"))
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @classmethod
@@ -253,7 +140,7 @@ class Settings:
 
         Raises SettingsProblem for the first wrong value.
         """
-        data = _path("SLIPWAY_DATA_DIR", environ.get("SLIPWAY_DATA_DIR") or "./var")
+        data = to.path("SLIPWAY_DATA_DIR", environ.get("SLIPWAY_DATA_DIR") or "./var")
         values: dict[str, Any] = {}
         origins: dict[str, str] = {}
         for spec in setting_fields():
@@ -346,7 +233,7 @@ def _read(environ: Mapping[str, str], name: str, is_secret: bool) -> tuple[str |
     try:
         return Path(path).read_text().strip(), f"file {path}"
     except (OSError, UnicodeDecodeError) as error:
-        raise _refuse(name + "_FILE", "the path of a readable text file", path) from error
+        raise to.refuse(name + "_FILE", "the path of a readable text file", path) from error
 
 
 def unknown_names(environ: Mapping[str, str]) -> list[str]:

@@ -31,6 +31,7 @@ KINDS = {
     "not-found": Kind("Not found", 404),
     "conflict": Kind("Not possible in this state", 409),
     "lost-race": Kind("Changed by someone else at the same moment", 409),
+    "locked": Kind("Locked against removal", 409),
     "changed-meanwhile": Kind("Changed since it was read", 412),
     "method": Kind("Method not allowed", 405),
     "refused": Kind("Request refused", 400),

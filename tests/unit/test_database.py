@@ -38,6 +38,7 @@ from webapp.models import (
     ImportRun,
     LoginSession,
     LoginThrottle,
+    PackageList,
     Publication,
     ResourceFile,
     ResourceSet,
@@ -96,8 +97,8 @@ def fill(engine: Engine) -> dict[str, int]:
         blob = Blob(sha256="1" * 64, size=7, state="ready")
         version = ResourceSet(version="20240821", label="stable", completed_at=utcnow())
         version.files.append(ResourceFile(filename="squashfs", ftype="squashfs", blob=blob))
-        resource.sets.append(version)
         session.add(resource)
+        resource.sets.append(version)
         session.flush()
         resource.current_set_id = version.id
         run = ImportRun(state=RunState.RUNNING)
@@ -117,11 +118,12 @@ def fill(engine: Engine) -> dict[str, int]:
         user.sessions.append(LoginSession(token_hash="t"))
         user.api_keys.append(APIKey(consumer_key="c", token_key="t", secret_hash="s"))
         user.api_tokens.append(APIToken(token_hash="t", scopes=["read"]))
-        session.add(Upload(token="t" * 64, size=7, resource_id=resource.id))
-        session.add_all([run, user, Event(kind="a.b"), Setting(key="k", value=[1])])
+        upload = Upload(token="t" * 64, size=7, resource_id=resource.id)
+        session.add_all([run, user, upload, Event(kind="a.b"), Setting(key="k", value=[1])])
         session.flush()
         session.add(APINonce(key_id=user.api_keys[0].id, timestamp=1, nonce="n"))
-        session.add_all([Publication(id=1), LoginThrottle(key="k", tokens=1.0)])
+        packages = PackageList(sha256="2" * 64, content=b"x")
+        session.add_all([Publication(id=1), LoginThrottle(key="k", tokens=1.0), packages])
         session.commit()
     return counts(engine)
 
@@ -132,7 +134,7 @@ def counts(engine: Engine) -> dict[str, int]:
         return {t.name: len(connection.execute(select(t)).all()) for t in tables}
 
 
-ADDED_LATER = ("api_nonce", "api_token", "upload")
+ADDED_LATER = ("api_nonce", "api_token", "package_list", "upload")
 
 
 def test_every_migration_walks_up_and_down_with_data_in_the_tables(engine: Engine) -> None:
@@ -171,10 +173,8 @@ def test_addresses_with_passwords_are_encrypted_by_the_migration_and_back(engine
         assert session.scalars(select(Upload.place)).all() == ["http://m/disk.gz?…"]
     database.downgrade(engine, "0009", key="k" * 40)
     with engine.begin() as connection:
-        assert connection.scalars(text("SELECT proxy_url FROM boot_source ORDER BY id")).all() == [
-            proxy,
-            "http://p:1",
-        ]
+        urls = connection.scalars(text("SELECT proxy_url FROM boot_source ORDER BY id")).all()
+        assert urls == [proxy, "http://p:1"]
         assert proxy in str(connection.scalars(text("SELECT value FROM setting")).all())
         assert connection.scalar(text("SELECT place FROM upload")) == url
     database.upgrade(engine, key="k" * 40)

@@ -25,7 +25,8 @@ class BootResource(Base):
 
     ``subarch`` carries a non-generic kernel flavour (``ga-24.04-lowlatency``).
     ``current_set_id`` is the publication: machines get that set and no other
-    until this one column changes.
+    until this one column changes. A pin holds whatever version is current, so the two
+    can't disagree.
     """
 
     __tablename__ = "boot_resource"
@@ -53,6 +54,10 @@ class BootResource(Base):
         ForeignKey("resource_set.id", ondelete="SET NULL", use_alter=True), index=True
     )
     gone_since: Mapped[datetime | None]  # upstream stopped offering it
+    pinned_at: Mapped[datetime | None]  # imports leave the current version as it is
+    locked_at: Mapped[datetime | None]  # nothing may remove the image
+    keep_versions: Mapped[int | None]  # instead of the settings for all images
+    keep_days: Mapped[int | None]
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     updated_at: Mapped[datetime] = mapped_column(default=utcnow, onupdate=utcnow)
 
@@ -70,9 +75,9 @@ class BootResource(Base):
 class ResourceSet(Base):
     """One version of a boot resource with its label.
 
-    ``completed_at`` is set in the transaction that saw all its blobs ready;
-    ``retired_at`` when a successor took its place: it is no longer listed, but
-    machines that pinned it may finish until the grace time is over.
+    ``completed_at`` is set in the transaction that saw all its blobs ready. Older
+    versions stay and can be current again until ``retired_at`` is set: then it is no
+    longer listed, but machines that pinned it may finish until the grace time is over.
     """
 
     __tablename__ = "resource_set"
@@ -89,6 +94,9 @@ class ResourceSet(Base):
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     completed_at: Mapped[datetime | None]
     retired_at: Mapped[datetime | None]
+    locked_at: Mapped[datetime | None]  # nothing may remove this version
+    fetched_at: Mapped[datetime | None]  # a machine fetched one of its files
+    packages_sha256: Mapped[str] = mapped_column(default="", index=True)  # of its PackageList
 
     resource: Mapped[BootResource] = relationship(back_populates="sets", foreign_keys=[resource_id])
     files: Mapped[list[ResourceFile]] = relationship(
@@ -113,6 +121,16 @@ class ResourceFile(Base):
 
     resource_set: Mapped[ResourceSet] = relationship(back_populates="files")
     blob: Mapped[Blob] = relationship(back_populates="files")
+
+
+class PackageList(Base):
+    """The packages inside an image, as its stream lists them: zlib of the text, by its sha256."""
+
+    __tablename__ = "package_list"
+
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    content: Mapped[bytes]
+    stored_at: Mapped[datetime] = mapped_column(default=utcnow)
 
 
 class BlobState(enum.StrEnum):

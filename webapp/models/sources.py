@@ -137,6 +137,7 @@ class BootSourceCache(Base):
     subarches: Mapped[list[str]] = mapped_column(default=list)
     answers_to: Mapped[list[str]] = mapped_column(default=list)
     items: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
+    package_list: Mapped[dict[str, Any]] = mapped_column(default=dict)  # an item too, if any
 
 
 class BootSourceSelection(Base):

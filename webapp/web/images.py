@@ -13,7 +13,7 @@ from webapp.errors import NotFound, Problem
 from webapp.extensions import settings, store
 from webapp.services.accounts import rights
 from webapp.services.accounts.rights import Right
-from webapp.services.images import listing, versions
+from webapp.services.images import listing, steering, versions
 from webapp.services.images.listing import Image
 from webapp.services.imports import delete_preview, runs, selecting
 from webapp.services.sources import catalogue, changes, sources
@@ -121,8 +121,8 @@ def make_current(os: str, release: str, arch: str) -> ResponseReturnValue:
     resource_id = numbers.whole(sent)
     if resource_id is None or resource_id not in image.resource_ids:
         raise NotFound("Image not found.", where=sent[:20])
-    chosen = versions.make_current(resource_id, request.form.get("version", ""), me().username)
-    flash(f"Version {chosen.version} is now current.", "ok")
+    done = steering.roll([resource_id], request.form.get("version", ""), me().username)
+    flash(f"Version {done.version} is now current.", "ok")
     return hx.see_other(url_for("images.show", os=os, release=release, arch=arch))
 
 

@@ -155,6 +155,7 @@ def test_an_unchanged_source_costs_one_request_and_changes_nothing(lab: Lab) -> 
     assert transfers(run) == []
 
 
+@pytest.mark.settings(keep_versions=1)
 def test_a_new_version_takes_over_whole_and_the_old_one_is_kept_for_the_grace(lab: Lab) -> None:
     lab.select("noble")
     lab.run()

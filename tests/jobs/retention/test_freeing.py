@@ -48,6 +48,7 @@ def resource_id(image: str) -> int:
 
 
 @pytest.mark.both_databases
+@pytest.mark.settings(keep_versions=1)
 def test_a_replaced_version_is_freed_after_its_grace_and_shared_bytes_stay(lab: Lab) -> None:
     lab.select("noble")
     lab.run()
@@ -184,7 +185,7 @@ def test_old_events_and_runs_are_forgotten(region: Flask) -> None:
 
 
 @pytest.mark.both_databases
-@pytest.mark.settings(store="database")
+@pytest.mark.settings(store="database", keep_versions=1)
 def test_the_database_can_be_the_store(make_lab: Callable[..., Lab]) -> None:
     lab = make_lab(sizes={"squashfs": 3 << 20})
     lab.select("noble")

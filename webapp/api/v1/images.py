@@ -13,7 +13,7 @@ from webapp.api.v1.dispatch import Call, PlainCall, Routes
 from webapp.api.v1.schemas import Empty, Page, Paging, RequestModel, ResponseModel, page_of
 from webapp.models import BlobState, BootResource, ResourceSet
 from webapp.services.accounts.rights import Right
-from webapp.services.images import listing, versions
+from webapp.services.images import listing, steering, versions
 from webapp.services.imports import delete_preview
 from webapp.services.overview import status
 from webapp.services.sources import catalogue
@@ -175,7 +175,7 @@ def preview_removal(call: PlainCall, id: int) -> DeletionResponse:
 @routes("PUT", f"{ONE}/current", Right.MANAGE, state=read)
 def make_current(call: Call[Empty, CurrentVersionRequest], id: int) -> ResourceDetailResponse:
     """Make another version of an uploaded image current: roll back, or forward again."""
-    versions.make_current(id, call.body.version, call.actor)
+    steering.roll([id], call.body.version, call.actor)
     return _detail(id)
 
 

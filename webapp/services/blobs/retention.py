@@ -21,13 +21,14 @@ from webapp.models import (
     BootResource,
     FileTransfer,
     ImportRun,
+    PackageList,
     ResourceFile,
     ResourceSet,
     Upload,
     utcnow,
 )
 from webapp.services.blobs import deletion
-from webapp.services.images import publishing
+from webapp.services.images import expiring, locks, publishing
 from webapp.services.images.keys import Key
 from webapp.services.system import events, statements
 
@@ -49,11 +50,18 @@ class Freed:
 
 
 def clean_up() -> Freed:
-    """Delete versions whose grace time is over, and the bytes that only they named."""
+    """Delete versions whose grace time is over, and the bytes that only they named.
+
+    A locked version stays, and so does one that a machine fetched within the grace time.
+    """
+    expiring.retire_surplus()
+    db.session.commit()
     now = utcnow()
     cutoff = now - timedelta(seconds=settings().retire_grace) - MARGIN
     is_over = (
         ResourceSet.retired_at < cutoff,
+        or_(ResourceSet.fetched_at.is_(None), ResourceSet.fetched_at < cutoff),
+        ResourceSet.locked_at.is_(None),
         ~exists().where(BootResource.current_set_id == ResourceSet.id),
     )
     candidates = set(
@@ -66,6 +74,7 @@ def clean_up() -> Freed:
     sets = statements.count(delete(ResourceSet).where(*is_over)) if candidates else 0
     if sets or _has_empty_resources(cutoff):
         statements.execute(delete(BootResource).where(*_is_empty(cutoff)))
+    statements.execute(delete(PackageList).where(*_is_unused_list(cutoff)))
     candidates |= set(db.session.scalars(_unused(now)))
     marked = deletion.mark(sorted(candidates), ~_is_named(), ~_is_reserved())
     if sets:
@@ -82,8 +91,9 @@ def delete_resources(resource_ids: Sequence[int], actor: str) -> None:
     """Take images away from machines at once, whatever their kind, all or none.
 
     Their bytes are freed after the grace time. A selection that still asks for one
-    brings it back with the next import: see ``delete_preview``. Raises NotFound.
+    brings it back with the next import: see ``delete_preview``. Raises NotFound, Locked.
     """
+    locks.demand_none(resource_ids)
     found = db.session.execute(
         select(BootResource.id, BootResource.name, BootResource.architecture)
         .where(BootResource.id.in_(resource_ids), BootResource.current_set_id.is_not(None))
@@ -101,6 +111,14 @@ def delete_resources(resource_ids: Sequence[int], actor: str) -> None:
         actor=actor,
     )
     db.session.commit()
+
+
+def _is_unused_list(cutoff: datetime) -> tuple[Any, ...]:
+    """Package lists of versions that are gone."""
+    return (
+        PackageList.stored_at < cutoff,
+        ~exists().where(ResourceSet.packages_sha256 == PackageList.sha256),
+    )
 
 
 def _is_named() -> Any:

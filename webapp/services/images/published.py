@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection, Row, and_, or_, select
 
-from webapp.models import Blob, BlobState, BootResource, ResourceFile, ResourceSet, ResourceType
+from webapp.models import Blob, BlobState, BootResource, ResourceFile, ResourceSet
 
 _COLUMNS = (
     BootResource.id.label("resource_id"),
@@ -34,6 +34,7 @@ _COLUMNS = (
     ResourceSet.label,
     ResourceSet.completed_at,
     ResourceSet.retired_at,
+    ResourceSet.fetched_at,
     ResourceFile.filename,
     ResourceFile.ftype,
     Blob.sha256,
@@ -43,12 +44,8 @@ _COLUMNS = (
     Blob.verified_at,
 )
 
-# An older version of an uploaded image, which its own name still gives.
-_IS_KEPT = and_(
-    BootResource.rtype == ResourceType.UPLOADED,
-    BootResource.current_set_id.is_not(None),
-    ResourceSet.retired_at.is_(None),
-)
+# An older version that stays, which its own name still gives.
+_IS_KEPT = and_(BootResource.current_set_id.is_not(None), ResourceSet.retired_at.is_(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +53,7 @@ class Located:
     """What a name means just now.
 
     pinned_path: the same file by a name that never means anything else.
+    set_id: the version's row.
     mtime_ns: the file's mtime when its bytes were last hashed; verified_at tells this
     copy of the bytes from an earlier one.
     modified: Unix time at which its version was complete; is_date_strong: no
@@ -68,6 +66,7 @@ class Located:
     pinned_path: str
     is_pinned: bool
     is_ready: bool
+    set_id: int
     mtime_ns: int | None
     verified_at: datetime | None
     modified: int
@@ -115,13 +114,14 @@ def read_names(
             or_(
                 ResourceSet.id == BootResource.current_set_id,
                 ResourceSet.retired_at > now - grace,
+                and_(ResourceSet.retired_at.is_not(None), ResourceSet.fetched_at > now - grace),
                 _IS_KEPT,
             ),
         )
         .order_by(BootResource.id, ResourceSet.id, ResourceFile.filename)
     )
     images = [_Image.of(list(group)) for _, group in groupby(rows, key=lambda row: row.resource_id)]
-    retired = [s.retired_at for image in images for s in image.sets if s.retired_at]
+    retired = [s.leaving_at for image in images for s in image.sets if s.leaving_at]
     return PublishedNames(serial, build_folders(images), min(retired) + grace if retired else None)
 
 
@@ -131,7 +131,7 @@ class _Set:
     label: str
     is_current: bool
     completed_at: datetime
-    retired_at: datetime | None
+    leaving_at: datetime | None  # when its grace time began, None if it stays
     files: list[Row[Any]]
 
     @classmethod
@@ -143,9 +143,15 @@ class _Set:
             first.label,
             is_current,
             first.completed_at,
-            None if is_current else first.retired_at,
+            None if is_current else _grace_began(first),
             files,
         )
+
+
+def _grace_began(row: Row[Any]) -> datetime | None:
+    """When a version was retired, or later, while machines still fetch it."""
+    retired: datetime | None = row.retired_at
+    return retired and max(retired, row.fetched_at or retired)
 
 
 @dataclass(frozen=True)
@@ -238,6 +244,7 @@ def _file_maps(image: _Image, found: _Set) -> tuple[dict[str, Located], dict[str
                 version=found.version,
                 pinned_path=quote(f"{folder}/{row.filename}", safe="/:@!$&'()*+,;=~"),
                 is_pinned=is_pinned,
+                set_id=row.set_id,
                 is_ready=row.state == BlobState.READY,
                 mtime_ns=row.mtime_ns,
                 verified_at=row.verified_at,

@@ -24,6 +24,7 @@ from webapp.models import (
     ResourceType,
     utcnow,
 )
+from webapp.services.images import expiring
 from webapp.services.images.keys import Key, PlannedSet
 from webapp.services.system import events, statements
 from webapp.streams.mapping import Offer
@@ -69,18 +70,24 @@ def is_unchanged(origin: Origin) -> bool:
 def publish(planned: PlannedSet, origin: Origin) -> tuple[bool, int]:
     """Make a version the current one; the caller commits.
 
-    Returns whether it was not current before, and how many versions it retires.
+    Returns whether it was not current before, and how many versions it retires. An image
+    that was pinned since the plan was made stays as it is.
 
     Raises BlobsVanished unless every one of its blobs is ready; then roll back.
     """
     blob_ids = _locked_blobs(planned)
     resource = _resource(planned)
+    known = _known_set(resource, planned.offer)
+    is_same = known is not None and _files_of(known) == _files(planned.offer, blob_ids)
+    is_new = known is None or not is_same or resource.current_set_id != known.id
+    if is_new and resource.pinned_at is not None:
+        return False, 0
     _describe(resource, planned)
-    chosen = _set_for(resource, planned.offer, blob_ids, origin)
-    retired = _retire_sets([resource.id], but=chosen.id)
-    is_new = resource.current_set_id != chosen.id
+    chosen = known if known and is_same else _new_set(resource, planned.offer, blob_ids, origin)
+    chosen.retired_at = None
     resource.current_set_id = chosen.id
     db.session.flush()
+    retired = expiring.retire_surplus([resource.id])
     bump()
     events.record(
         "image.published" if is_new else "image.mended",
@@ -95,11 +102,14 @@ def publish(planned: PlannedSet, origin: Origin) -> tuple[bool, int]:
 def retire(resources: Sequence[tuple[int, Key, str]], *, actor: str) -> int:
     """Take images (id, name, why) away from machines at once; their bytes stay for the grace.
 
-    Returns how many versions that were. The caller commits.
+    Returns how many versions that were. The caller commits, and has seen to it that none
+    of them is locked.
     """
     ids = [resource_id for resource_id, _, _ in resources]
     statements.execute(
-        update(BootResource).where(BootResource.id.in_(ids)).values(current_set_id=None)
+        update(BootResource)
+        .where(BootResource.id.in_(ids))
+        .values(current_set_id=None, pinned_at=None)
     )
     retired = _retire_sets(ids)
     for _, key, why in resources:
@@ -175,22 +185,29 @@ def _describe(resource: BootResource, planned: PlannedSet) -> None:
     db.session.flush()
 
 
-def _set_for(
+def _known_set(resource: BootResource, offer: Offer) -> ResourceSet | None:
+    wanted = (offer.version, offer.label)
+    return next((s for s in resource.sets if (s.version, s.label) == wanted), None)
+
+
+def _files(offer: Offer, blob_ids: dict[str, int]) -> dict[str, int]:
+    return {item.filename: blob_ids[item.sha256] for item in offer.items}
+
+
+def _files_of(known: ResourceSet) -> dict[str, int]:
+    return {file.filename: file.blob_id for file in known.files}
+
+
+def _new_set(
     resource: BootResource, offer: Offer, blob_ids: dict[str, int], origin: Origin
 ) -> ResourceSet:
-    """The complete set of this version: the one that is there, or a new one."""
-    files = {item.filename: blob_ids[item.sha256] for item in offer.items}
-    known = next(
-        (s for s in resource.sets if (s.version, s.label) == (offer.version, offer.label)), None
-    )
-    if known is not None and {file.filename: file.blob_id for file in known.files} == files:
-        known.retired_at = None
-        db.session.flush()
-        return known
-    if known is not None:
+    """A complete set of this version."""
+    other = _known_set(resource, offer)
+    if other is not None:
         # Upstream published other files under the same version: the old ones step
         # aside, whole, until their grace is over.
-        known.version = f"{known.version}~{known.id}"
+        other.version = f"{other.version}~{other.id}"
+        other.retired_at = utcnow() if other.locked_at is None else None
         db.session.flush()
     made = ResourceSet(
         resource_id=resource.id,
@@ -214,12 +231,11 @@ def _set_for(
     return made
 
 
-def _retire_sets(resource_ids: Sequence[int], *, but: int = 0) -> int:
+def _retire_sets(resource_ids: Sequence[int]) -> int:
     return statements.count(
         update(ResourceSet)
         .where(
             ResourceSet.resource_id.in_(resource_ids),
-            ResourceSet.id != but,
             ResourceSet.completed_at.is_not(None),
             ResourceSet.retired_at.is_(None),
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The versions of an uploaded image: which one machines get, and what stays beside it."""
+"""The versions of an image: which one machines get, and what stays beside it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from sqlalchemy.orm import selectinload
 
 from webapp.errors import Conflict, NotFound
 from webapp.extensions import db
-from webapp.models import BootResource, ResourceFile, ResourceSet, ResourceType, utcnow
-from webapp.services.images import publishing
+from webapp.models import BootResource, ResourceFile, ResourceSet, utcnow
+from webapp.services.images import keeping, locks, publishing
 from webapp.services.system import events
 
 
@@ -29,80 +29,71 @@ def of_several(resource_ids: Collection[int]) -> dict[int, list[ResourceSet]]:
             ResourceSet.completed_at.is_not(None),
             ResourceSet.retired_at.is_(None),
         )
-        .order_by(ResourceSet.version.desc())
         .options(selectinload(ResourceSet.files).selectinload(ResourceFile.blob))
+        .execution_options(populate_existing=True)
     )
     found: dict[int, list[ResourceSet]] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda one: keeping.order(one.version, one.id), reverse=True):
         found.setdefault(row.resource_id, []).append(row)
     return found
 
 
-def make_current(resource_id: int, version: str, actor: str) -> ResourceSet:
-    """Let machines get this version from now on: roll back, or forward again.
+def held(resource_ids: Collection[int]) -> list[BootResource]:
+    """Images that machines can get, held until the caller commits. Raises NotFound."""
+    found = db.session.scalars(
+        select(BootResource)
+        .where(BootResource.id.in_(resource_ids), BootResource.current_set_id.is_not(None))
+        .order_by(BootResource.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).all()
+    if not found or len(found) < len(set(resource_ids)):
+        missing = set(resource_ids) - {resource.id for resource in found}
+        raise NotFound(
+            "Image not found.",
+            where=f"boot resource {min(missing, default=0)}",
+            next_step="It may have been deleted. See the list of images.",
+        )
+    return list(found)
 
-    Raises NotFound, and Conflict for an image of a boot source, whose version the source decides.
-    """
-    resource, chosen = _locked(resource_id, version)
-    if resource.current_set_id == chosen.id:
-        return chosen
-    before = next((s.version for s in resource.sets if s.id == resource.current_set_id), "")
-    resource.current_set_id = chosen.id
-    publishing.bump()
-    events.record(
-        "image.rolled_back" if version < before else "image.rolled_forward",
-        actor=actor,
-        subject=f"{resource.name} {resource.architecture}",
-        version=version,
-        before=before,
-    )
-    db.session.commit()
-    return chosen
+
+def chosen(
+    resources: Sequence[BootResource], kept: dict[int, list[ResourceSet]], version: str
+) -> dict[int, ResourceSet]:
+    """The sets of a version by boot resource; some kernels may lack it. Raises NotFound."""
+    found = {
+        resource.id: one
+        for resource in resources
+        for one in kept.get(resource.id, ())
+        if one.version == version
+    }
+    if not found:
+        names = dict.fromkeys(one.version for sets in kept.values() for one in sets)
+        raise NotFound(
+            "This version isn't stored.",
+            where=f"{resources[0].name} {version[:60]}",
+            next_step=f"Choose one of these: {', '.join(names)}.",
+        )
+    return found
 
 
 def delete(resource_id: int, version: str, actor: str) -> None:
     """Remove one version that is not the current one; its bytes go after the grace time.
 
-    Raises NotFound, Conflict.
+    Raises NotFound, Conflict, Locked.
     """
-    resource, chosen = _locked(resource_id, version)
-    if resource.current_set_id == chosen.id:
+    [resource] = held([resource_id])
+    one = chosen([resource], of_several([resource_id]), version)[resource_id]
+    name = f"{resource.name} {resource.architecture}"
+    if resource.current_set_id == one.id:
         raise Conflict(
             "This version is in use.",
-            where=f"{resource.name} {version}",
+            where=f"{name} {version}",
             next_step="Make another version current first, or delete the image.",
         )
-    chosen.retired_at = utcnow()
+    if resource.locked_at or one.locked_at:
+        raise locks.Lock(resource_id, name, version if one.locked_at else "").refusal()
+    one.retired_at = utcnow()
     publishing.bump()
-    events.record(
-        "image.version_removed",
-        actor=actor,
-        subject=f"{resource.name} {resource.architecture}",
-        version=version,
-    )
+    events.record("image.version_removed", actor=actor, subject=name, version=version)
     db.session.commit()
-
-
-def _locked(resource_id: int, version: str) -> tuple[BootResource, ResourceSet]:
-    resource = db.session.scalar(
-        select(BootResource)
-        .where(BootResource.id == resource_id, BootResource.current_set_id.is_not(None))
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
-    if resource is None:
-        raise NotFound("Image not found.", where=f"boot resource {resource_id}")
-    if resource.rtype != ResourceType.UPLOADED:
-        raise Conflict(
-            "The versions of this image come from a boot source.",
-            where=resource.name,
-            next_step="Only uploaded images can be rolled back.",
-        )
-    chosen = next((s for s in of(resource_id) if s.version == version), None)
-    if chosen is None:
-        raise NotFound(
-            "Version not found.",
-            where=f"{resource.name} {version[:60]}",
-            next_step="It may have been removed. See the list of versions.",
-        )
-    return resource, chosen

@@ -29,7 +29,7 @@ from webapp.models import (
     RunState,
 )
 from webapp.services.blobs import reserving
-from webapp.services.images import publishing
+from webapp.services.images import locks, publishing
 from webapp.services.images.keys import PlannedSet
 from webapp.services.images.publishing import BlobsVanished, Origin
 from webapp.services.imports import healing, inventory, runs, transfers
@@ -276,6 +276,8 @@ class Import:
         self._renew_lease()
         if runs.intent() != self.intent:
             retire = []  # what was unselected may be selected again: the next run decides
+        locked = locks.hold([one.resource_id for one in retire])
+        retire = [one for one in retire if one.resource_id not in locked]
         if todo.newly_gone:
             publishing.mark_gone(todo.newly_gone)
         problem = None if todo.is_emptied else self._nothing_left(retire)

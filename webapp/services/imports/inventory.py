@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 
 from webapp.extensions import db
 from webapp.models import (
@@ -23,6 +23,7 @@ from webapp.models import (
     ResourceType,
 )
 from webapp.services.blobs import checking, damage
+from webapp.services.images import locks
 from webapp.services.images.keys import Key
 from webapp.services.imports.plans import (
     Damaged,
@@ -68,18 +69,13 @@ def sources(fresh: Collection[int]) -> list[SourceState]:
 
 def read(store: BlobStore) -> Inventory:
     """Every image that machines can get, and every blob with what is there of it."""
-    files: dict[int, dict[str, str]] = defaultdict(dict)
-    for row in db.session.execute(
-        select(ResourceFile.set_id, ResourceFile.filename, Blob.sha256)
-        .join(Blob, Blob.id == ResourceFile.blob_id)
-        .join(BootResource, BootResource.current_set_id == ResourceFile.set_id)
-    ):
-        files[row.set_id][row.filename] = row.sha256
+    sets, kept = _sets()
+    locked = locks.of()
     columns = (BootResource.id, BootResource.rtype, BootResource.source_id, BootResource.os,
                BootResource.release, BootResource.arch, BootResource.subarch, BootResource.kflavor,
                BootResource.title, BootResource.bootloader_type, BootResource.is_rolling,
                BootResource.subarches, BootResource.answers_to, BootResource.gone_since,
-               BootResource.current_set_id, ResourceSet.version, ResourceSet.label)  # fmt: skip
+               BootResource.current_set_id, BootResource.pinned_at)  # fmt: skip
     resources = tuple(
         StoredResource(
             id=row.id,
@@ -96,10 +92,13 @@ def read(store: BlobStore) -> Inventory:
             subarches=tuple(row.subarches),
             answers_to=tuple(row.answers_to),
             gone_since=row.gone_since,
-            current=StoredSet(row.version, row.label, files[row.current_set_id]),
+            current=sets[row.current_set_id],
+            kept=tuple(sets[id] for id in kept[row.id] if id != row.current_set_id),
+            is_pinned=row.pinned_at is not None,
+            lock=locked[row.id].words if row.id in locked else "",
         )
         for row in db.session.execute(
-            select(*columns).join(ResourceSet, ResourceSet.id == BootResource.current_set_id)
+            select(*columns).where(BootResource.current_set_id.is_not(None))
         )
     )
     received = {partial.sha256: partial.received for partial in store.partials()}
@@ -113,6 +112,38 @@ def read(store: BlobStore) -> Inventory:
     return Inventory(resources, blobs, damaged())
 
 
+def _sets() -> tuple[dict[int, StoredSet], dict[int, list[int]]]:
+    """The current and kept versions by id, and their ids by boot resource; two queries."""
+    is_kept = or_(
+        ResourceSet.id == BootResource.current_set_id,
+        and_(ResourceSet.completed_at.is_not(None), ResourceSet.retired_at.is_(None)),
+    )
+    of_image = BootResource.id == ResourceSet.resource_id
+    files: dict[int, dict[str, str]] = defaultdict(dict)
+    for row in db.session.execute(
+        select(ResourceFile.set_id, ResourceFile.filename, Blob.sha256)
+        .join(Blob, Blob.id == ResourceFile.blob_id)
+        .join(ResourceSet, ResourceSet.id == ResourceFile.set_id)
+        .join(BootResource, of_image)
+        .where(BootResource.current_set_id.is_not(None), is_kept)
+    ):
+        files[row.set_id][row.filename] = row.sha256
+    columns = (ResourceSet.id, ResourceSet.resource_id, ResourceSet.version, ResourceSet.label)
+    sets: dict[int, StoredSet] = {}
+    kept: dict[int, list[int]] = defaultdict(list)
+    rows: Iterable[Any] = db.session.execute(
+        select(*columns, ResourceSet.locked_at)
+        .join(BootResource, of_image)
+        .where(BootResource.current_set_id.is_not(None), is_kept)
+        .order_by(ResourceSet.id.desc())
+    )
+    for row in rows:
+        is_locked = row.locked_at is not None
+        sets[row.id] = StoredSet(row.version, row.label, files[row.id], is_locked)
+        kept[row.resource_id].append(row.id)
+    return sets, kept
+
+
 def checked(inventory: Inventory, plan: ImportPlan, store: BlobStore) -> Inventory:
     """The inventory as the store really has it, whatever the rows say.
 
@@ -122,7 +153,10 @@ def checked(inventory: Inventory, plan: ImportPlan, store: BlobStore) -> Invento
     """
     blobs = dict(inventory.blobs)
     named = {
-        sha256 for resource in inventory.resources for sha256 in resource.current.files.values()
+        sha256
+        for resource in inventory.resources
+        for stored in (resource.current, *resource.kept)
+        for sha256 in stored.files.values()
     }
     needed = {blob.sha256: blob.size for blob in plan.blobs}
     there = {found.sha256: found for found in store.stats()}

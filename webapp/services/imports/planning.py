@@ -7,6 +7,8 @@
 - A selected image stays when its source stops offering it; only an extra kernel of a
   release that is still offered is removed, once the others are stored
   (rules: gone-upstream-stays, keep-last-good).
+- A pinned image stays at its version. A locked one, or one with a locked version, is
+  never removed.
 - An image that no selection asks for is removed, but never because a source couldn't
   be read or turned empty, and never if nothing would be left
   (rule: never-empty-the-store).
@@ -15,17 +17,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from webapp.errors import Problem
 from webapp.services.images.keys import Key, PlannedSet, key_of
+from webapp.services.imports import placing
+from webapp.services.imports.placing import is_ready
 from webapp.services.imports.plans import (
-    Damaged,
     ImportPlan,
     Inventory,
-    Location,
-    PlannedBlob,
     Refusal,
     Retirement,
     SourceState,
@@ -36,6 +37,8 @@ from webapp.services.imports.plans import (
 from webapp.streams.documents import version_key
 from webapp.streams.filters import is_wanted, why
 from webapp.streams.mapping import Offer
+
+NOT_SELECTED = "no longer selected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,9 @@ def plan(sources: Iterable[SourceState], inventory: Inventory) -> ImportPlan:
         if claim is None:
             untouched.append(_left_alone(key, resource, "its source can't be read"))
             continue
+        if resource is not None and _is_held(claim.offer, resource):
+            untouched.append(_pinned(claim.offer, resource))
+            continue
         problem = _conflict(claim, resource, inventory.blobs, sizes)
         if problem is not None:
             refusals.append(Refusal(problem, claim.source.id, key))
@@ -74,7 +80,9 @@ def plan(sources: Iterable[SourceState], inventory: Inventory) -> ImportPlan:
             untouched.append(
                 _left_alone(key, resource, f"it is stored as {claim.source.url} has it")
             )
-    judged = [_judge(r, sources, sets) for r in inventory.resources if r.key not in claims]
+    judged = [
+        _judge_held(r, _judge(r, sources, sets)) for r in inventory.resources if r.key not in claims
+    ]
     retire = [verdict for verdict in judged if isinstance(verdict, Retirement)]
     untouched += [verdict for verdict in judged if isinstance(verdict, Untouched)]
     is_emptied = any(source.is_judged for source in enabled) and not any(
@@ -83,9 +91,10 @@ def plan(sources: Iterable[SourceState], inventory: Inventory) -> ImportPlan:
     if retire and not is_emptied and _leaves_nothing(retire, sets, inventory):
         refusals.append(Refusal(nothing_left(len(retire))))
         retire = []
-    blobs = _blobs(sets, enabled, inventory.blobs)
+    blobs = placing.blobs_of(sets, enabled, inventory.blobs)
     coming = {blob.sha256 for blob in blobs}
-    healed, orphans = _healing([d for d in inventory.damaged if d.sha256 not in coming], enabled)
+    damaged = [one for one in inventory.damaged if one.sha256 not in coming]
+    healed, orphans = placing.healing(damaged, enabled)
     return ImportPlan(
         sets=tuple(sets),
         blobs=blobs + healed,
@@ -198,13 +207,30 @@ def _reason(claim: _Claim, resource: StoredResource | None, blobs: Mapping[str, 
         return f"version {current.version} ({current.label}) is replaced by {offer.version}"
     if dict(current.files) != {item.filename: item.sha256 for item in offer.items}:
         return f"other files were published under version {offer.version}"
-    if not all(_is_ready(blobs, item.sha256) for item in offer.items):
+    if not all(is_ready(blobs, item.sha256) for item in offer.items):
         return "stored bytes are missing or damaged"
     if resource.gone_since is not None:
         return "the source offers it again"
     if _description(resource, resource.source_id) != _description(offer, claim.source.id):
         return "its description changed"
     return ""
+
+
+def _is_held(offer: Offer, resource: StoredResource) -> bool:
+    """Whether a pin keeps an image from this version; the same one may be repaired."""
+    files = {item.filename: item.sha256 for item in offer.items}
+    current = resource.current
+    is_same = (current.version, current.label, dict(current.files)) == (
+        offer.version,
+        offer.label,
+        files,
+    )
+    return resource.is_pinned and not is_same
+
+
+def _pinned(offer: Offer, resource: StoredResource) -> Untouched:
+    reason = f"pinned to {resource.current.version}; {offer.version} is available"
+    return Untouched(resource.key, reason, resource.id, update=offer.version)
 
 
 def _description(image: StoredResource | Offer, source_id: int | None) -> tuple[object, ...]:
@@ -217,10 +243,6 @@ def _description(image: StoredResource | Offer, source_id: int | None) -> tuple[
         image.subarches,
         image.answers_to,
     )
-
-
-def _is_ready(blobs: Mapping[str, StoredBlob], sha256: str) -> bool:
-    return sha256 in blobs and blobs[sha256].is_ready
 
 
 # -- what happens to stored images that no source offers for a selection
@@ -238,7 +260,7 @@ def _judge(
         return _left_alone(resource.key, resource, "its source can't be read, or is empty")
     wanting = _wanting(resource, own, sources)
     if not wanting:
-        return Retirement(resource.id, resource.key, "no longer selected")
+        return Retirement(resource.id, resource.key, NOT_SELECTED)
     if not all(source.is_judged for source in wanting):
         return _left_alone(resource.key, resource, "a selected source can't be read")
     line = (resource.os, resource.release, resource.arch)
@@ -252,6 +274,23 @@ def _judge(
         )
     gone = "no longer offered by its source; kept while it is selected"
     return Untouched(resource.key, gone, resource.id, is_gone=True)
+
+
+def _judge_held(
+    resource: StoredResource, verdict: Retirement | Untouched
+) -> Retirement | Untouched:
+    """What a lock or a pin makes of the verdict on an image.
+
+    A pin holds against what the source drops, not against an administrator who deselects.
+    """
+    if isinstance(verdict, Untouched):
+        return verdict
+    if resource.lock:
+        return _left_alone(resource.key, resource, f"{verdict.why}; kept: {resource.lock}")
+    if resource.is_pinned and verdict.why != NOT_SELECTED:
+        pin = f"pinned to {resource.current.version}"
+        return _left_alone(resource.key, resource, f"{verdict.why}; {pin}")
+    return verdict
 
 
 def _wanting(
@@ -302,74 +341,3 @@ def _empty_stream(source: SourceState) -> Refusal:
         next_step="Check the URL with the publisher. All stored images are kept.",
     )
     return Refusal(problem, source.id)
-
-
-# -- bytes
-
-
-def _blobs(
-    sets: Sequence[PlannedSet], enabled: Sequence[SourceState], known: Mapping[str, StoredBlob]
-) -> tuple[PlannedBlob, ...]:
-    """Everything that the sets need, each digest once: image by image, large files first.
-
-    So whole images become usable early, and the last file of one is a small one.
-    """
-    missing = {digest for s in sets for digest in s.digests if not _is_ready(known, digest)}
-    places = _places(missing, enabled)
-    found: dict[str, PlannedBlob] = {}
-    for planned in sets:
-        for item in sorted(planned.offer.items, key=lambda item: -item.size):
-            if item.sha256 in found:
-                continue
-            blob = known.get(item.sha256, StoredBlob(item.size, is_ready=False))
-            own = Location(planned.source_id, item.path)
-            rest = places.get((item.sha256, item.size), ())
-            found[item.sha256] = PlannedBlob(
-                sha256=item.sha256,
-                size=item.size,
-                received=item.size if blob.is_ready else min(blob.received, item.size),
-                is_ready=blob.is_ready,
-                first=planned.key,
-                version=planned.offer.version,
-                filename=item.filename,
-                locations=tuple(dict.fromkeys((own, *rest))),
-            )
-    return tuple(found.values())
-
-
-def _healing(
-    damaged: Sequence[Damaged], enabled: Sequence[SourceState]
-) -> tuple[tuple[PlannedBlob, ...], tuple[Damaged, ...]]:
-    """Damaged bytes that a source still offers, to be fetched again; and the others."""
-    places = _places({one.sha256 for one in damaged}, enabled)
-    found = {one.sha256: one for one in damaged}
-    healed = tuple(
-        PlannedBlob(
-            sha256=one.sha256,
-            size=one.size,
-            received=0,
-            is_ready=False,
-            first=one.key,
-            version=one.version,
-            filename=one.filename,
-            locations=tuple(dict.fromkeys(places[one.sha256, one.size])),
-        )
-        for one in found.values()
-        if (one.sha256, one.size) in places
-    )
-    orphans = tuple(one for one in found.values() if (one.sha256, one.size) not in places)
-    return healed, orphans
-
-
-def _places(
-    needed: Collection[str], enabled: Sequence[SourceState]
-) -> Mapping[tuple[str, int], list[Location]]:
-    """Where readable sources have these bytes."""
-    places: dict[tuple[str, int], list[Location]] = defaultdict(list)
-    for source in enabled if needed else ():
-        if source.is_judged:
-            for offer in source.offers:
-                for item in offer.items:
-                    if item.sha256 in needed:
-                        places[item.sha256, item.size].append(Location(source.id, item.path))
-    return places

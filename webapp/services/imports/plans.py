@@ -38,16 +38,21 @@ class SourceState:
 
 @dataclass(frozen=True, slots=True)
 class StoredSet:
-    """The current version of an image; ``files`` maps file names to digests."""
+    """A whole version of an image; ``files`` maps file names to digests."""
 
     version: str
     label: str
     files: Mapping[str, str]
+    is_locked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class StoredResource:
-    """A boot resource that machines can get. It can be held against selections."""
+    """A boot resource that machines can get. It can be held against selections.
+
+    kept: its older versions, which stay beside the current one. is_pinned: imports
+    leave the current one as it is. lock: why it may not be removed, "" if it may.
+    """
 
     id: int
     source_id: int | None
@@ -64,6 +69,9 @@ class StoredResource:
     answers_to: tuple[str, ...]
     gone_since: datetime | None
     current: StoredSet
+    kept: tuple[StoredSet, ...] = ()
+    is_pinned: bool = False
+    lock: str = ""
 
     @property
     def key(self) -> Key:
@@ -142,12 +150,16 @@ class Retirement:
 
 @dataclass(frozen=True, slots=True)
 class Untouched:
-    """An image that stays as it is. is_gone: its source stopped offering it."""
+    """An image that stays as it is. is_gone: its source stopped offering it.
+
+    update: the version that its source offers and a pin keeps away, "" if there's none.
+    """
 
     key: Key
     why: str
     resource_id: int | None = None
     is_gone: bool = False
+    update: str = ""
 
 
 @dataclass(frozen=True, slots=True)

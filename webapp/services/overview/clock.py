@@ -52,6 +52,7 @@ _PAST: tuple[InstrumentedAttribute[Any], ...] = (
     Upload.touched_at,
     BootResource.gone_since,
     BootResource.updated_at,
+    ResourceSet.fetched_at,
     ResourceSet.retired_at,
     Event.at,
 )

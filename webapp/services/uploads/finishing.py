@@ -10,10 +10,10 @@ Whoever dies between two of these leaves a ``checking`` row, and ``finish`` begi
 
 from __future__ import annotations
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from webapp.errors import Conflict, Problem
-from webapp.extensions import db, settings, store
+from webapp.extensions import db, store
 from webapp.models import (
     BootResource,
     ResourceFile,
@@ -24,8 +24,8 @@ from webapp.models import (
     utcnow,
 )
 from webapp.services.blobs import reserving
-from webapp.services.images import publishing, versions
-from webapp.services.system import events, statements
+from webapp.services.images import expiring, publishing
+from webapp.services.system import events
 from webapp.services.uploads import names, resources, uploads
 from webapp.storage.base import BlobReceiver
 from webapp.storage.errors import BlobBusy
@@ -142,7 +142,8 @@ def _publish(upload: Upload, blob_id: int) -> None:
     resource.title = upload.title or resource.title
     resource.base_image = upload.base_image or resource.base_image
     resource.gone_since = None
-    _retire_surplus(resource)
+    db.session.flush()
+    expiring.retire_surplus([resource.id])
     upload.state, upload.finished_at, upload.problem = UploadState.DONE, now, {}
     upload.resource_id, upload.claimed_by = resource.id, ""
     publishing.bump()
@@ -170,13 +171,3 @@ def _locked_resource(upload: Upload) -> BootResource:
     if found is not None:
         return found
     return resources.resource_of(upload)
-
-
-def _retire_surplus(resource: BootResource) -> None:
-    """Versions beyond SLIPWAY_KEEP_UPLOADS step back; machines that pinned one may finish."""
-    kept = versions.of(resource.id)
-    surplus = [s.id for s in kept[settings().keep_uploads :] if s.id != resource.current_set_id]
-    if surplus:
-        statements.execute(
-            update(ResourceSet).where(ResourceSet.id.in_(surplus)).values(retired_at=utcnow())
-        )

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from webapp.extensions import db
 from webapp.models import BootResource
 from webapp.services.blobs import retention
+from webapp.services.images import locks
 from webapp.services.uploads import uploads
 
 
@@ -17,8 +18,10 @@ def remove(resource_ids: Collection[int], actor: str) -> None:
     """Take images away from machines at once; their bytes are freed after the grace time.
 
     Raises NotFound when there is nothing of one of them, Conflict while an upload
-    to one of them is being checked.
+    to one of them is being checked, Locked.
     """
+    locks.demand_none(resource_ids)
+    db.session.commit()
     coming = uploads.open_of(resource_ids)
     served = set(
         db.session.scalars(
