@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 STATIC = ROOT / "static"
 SLASHES = re.compile("/{2,}")
+HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 SAFE_METHODS = ("GET", "HEAD")
 COOKIE_NAME = "slipway"
@@ -161,10 +162,12 @@ def _serve_static(app: Flask, headers: dict[str, str]) -> None:
 
     def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         # RFC 9112 section 3.2 asks for a Host from HTTP/1.1 on.
-        has_host = "HTTP_HOST" in environ or environ.get("SERVER_PROTOCOL") == "HTTP/1.0"
-        if not has_host or not _is_host(environ.get("HTTP_HOST", "")):
+        host = environ.get("HTTP_HOST", "")
+        may_lack = not host and environ.get("SERVER_PROTOCOL") == "HTTP/1.0"
+        if not may_lack and not _is_host(host):
             text = b"The Host header is missing or doesn't name a host.\n"
-            start_response("400 Bad Request", [("Content-Type", "text/plain"), *headers.items()])
+            kind = ("Content-Type", "text/plain; charset=utf-8")
+            start_response("400 Bad Request", [kind, *headers.items()])
             return (text,)
         if not environ.get("PATH_INFO", "").startswith("/static/"):
             return flask(environ, start_response)
@@ -188,9 +191,10 @@ def _serve_static(app: Flask, headers: dict[str, str]) -> None:
 
 def _is_host(value: str) -> bool:
     """Whether a Host header can be one: Werkzeug breaks on labels that IDNA does not know."""
-    name = value.rpartition("]")[0] or value.partition(":")[0]
-    labels = name.removesuffix(".").split(".") if name else []
-    return len(value) <= 300 and all(0 < len(label) < 64 for label in labels)
+    if len(value) > 300 or not HOST.fullmatch(value):
+        return False
+    name = "" if value.startswith("[") else value.partition(":")[0].removesuffix(".")
+    return all(0 < len(label) < 64 for label in name.split(".")) if name else value[0] == "["
 
 
 def _content_hash(folder: Path) -> str:

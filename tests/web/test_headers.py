@@ -234,6 +234,23 @@ def test_a_request_without_a_host_is_refused_from_http_1_1_on(
     assert statuses[0].startswith(str(status)) or (status, statuses[0][:3]) == (200, "303")
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["", " ", "a b", "a/b", "a@b", "..", "a:b", "a:1:2", "[::1", "::1", "a\x1b", "é", "a" * 301],
+)
+def test_a_host_that_names_none_is_refused(app: Flask, host: str) -> None:
+    environ = create_environ("/sign-in", environ_overrides={"SERVER_PROTOCOL": "HTTP/1.1"})
+    for path in ("/sign-in", "/api/v1/me", "/MAAS/api/2.0/users/", "/static/app.css"):
+        environ |= {"HTTP_HOST": host, "PATH_INFO": path}
+        assert run_wsgi_app(app.wsgi_app, environ)[1].startswith("400"), path
+
+
+@pytest.mark.parametrize("host", ["a", "lab_1.example.", "192.0.2.1:5240", "[::1]:5240", "a:"])
+def test_hosts_of_all_kinds_are_served(app: Flask, host: str) -> None:
+    environ = create_environ("/api/v1/me", environ_overrides={"HTTP_HOST": host})
+    assert run_wsgi_app(app.wsgi_app, environ)[1].startswith("401")
+
+
 def test_signing_out_clears_what_the_browser_keeps(administrator: Visitor) -> None:
     answer = administrator.post("/sign-out", {})
     assert answer.headers["Clear-Site-Data"] == '"cache", "storage"'
