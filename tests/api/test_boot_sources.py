@@ -327,3 +327,18 @@ def test_the_exact_bytes_of_a_change_that_the_command_line_sends(
     assert request.body.endswith(b"\r\n--===============2791450846718540239==--")
     assert admin.send(request).status_code == 201
     assert stored(app)[0][0] == url
+
+
+def test_products_that_may_differ_are_confirmed_one_value_each(
+    app: Flask, any_client: Script, source_id: int
+) -> None:
+    path = f"boot-sources/{source_id}/"
+
+    def confirmed() -> list[str]:
+        with app.app_context():
+            return list(db.session.scalars(select(BootSource)).one().confirmed_products)
+
+    assert any_client.put(path, confirmed_products=["a:1", "b:2"]).status_code == 200
+    assert confirmed() == ["a:1", "b:2"]
+    assert any_client.put(path, url=URL).status_code == 200
+    assert confirmed() == ["a:1", "b:2"]

@@ -135,6 +135,14 @@ def show_source(source_id: int, api: Api, as_json: bool) -> None:
         ]
     )
     _print_left_out(found)
+    if found["differences"]:
+        output.print_table(
+            ("Differs", "Only in"),
+            [
+                (d["product"], "index" if d["is_listed"] else "document")
+                for d in found["differences"]
+            ],
+        )
     output.print_table(
         ("Selected", "Architectures"),
         [(f"{s['os']}/{s['release']}", " ".join(s["arches"])) for s in found["selections"]],

@@ -56,6 +56,8 @@ class BootSource(Base):
     left_out: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
     # Products on which the index and the documents may disagree (rule: no-going-back).
     confirmed_products: Mapped[list[str]] = mapped_column(default=list)
+    # Those on which they disagreed at the last refresh, as streams.errors.Disagreement has them.
+    differences: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
 
     error_code: Mapped[str] = mapped_column(default="")
     error_what: Mapped[str] = mapped_column(default="")

@@ -13,16 +13,17 @@ from datetime import datetime, timedelta
 
 from webapp.errors import Problem
 from webapp.streams.documents import IndexEntry, ProductsDocument
-from webapp.streams.errors import DocumentProblem
+from webapp.streams.errors import Disagreement, DocumentProblem
 from webapp.streams.offers import Skipped
 from webapp.trust.keyrings import Keyring
 
 MAX_AHEAD = timedelta(days=1)  # clocks differ, but not by more than that
 KEY_ENDS_SOON = timedelta(days=30)
 SHOWN_NAMES = 3
+_MIXED = "The index and a document it lists don't match."
 LATER = "The mirror is probably in the middle of an update; try again in a few minutes."
 _CONFIRM = (
-    "Ask the publisher, or confirm these products on the boot source "
+    "Ask the publisher, or accept this state on the boot source's page "
     "(`slipway source change ID --confirm PRODUCT`) to use the rest."
 )
 BY_HAND = (
@@ -89,7 +90,7 @@ def check_belongs(
 
     is_signed: an unsigned document may be newer than the index; a MAAS region writes
     both at each request. confirmed: products on which they may disagree.
-    Raises DocumentProblem (stream-mixed).
+    Raises DocumentProblem (stream-mixed), Disagreement when it's about products.
     """
     if document.content_id != entry.content_id:
         raise _mixed(where, f"content id {entry.content_id}", document.content_id, LATER)
@@ -107,8 +108,15 @@ def check_belongs(
     found |= {one.product for one in document.left_out if not one.version}
     missing, more = listed - found - set(confirmed), found - listed - set(confirmed) - {""}
     if missing or more:
-        expected = f"the {len(listed)} products that the index lists"
-        raise _mixed(where, expected, _disagreement(missing, more), BY_HAND if is_dated else MAYBE)
+        raise Disagreement(
+            _MIXED,
+            missing,
+            more,
+            where=where,
+            expected=f"the {len(listed)} products that the index lists",
+            got=_disagreement(missing, more),
+            next_step=BY_HAND if is_dated else MAYBE,
+        )
 
 
 def _disagreement(missing: Collection[str], more: Collection[str]) -> str:
@@ -214,7 +222,7 @@ def empty_warning(where: str) -> Problem:
 
 def _mixed(where: str, expected: str, got: str, next_step: str) -> DocumentProblem:
     return DocumentProblem(
-        "The index and a document it lists don't match.",
+        _MIXED,
         code="stream-mixed",
         where=where,
         expected=expected,

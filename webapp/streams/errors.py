@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from webapp.errors import Problem
 
 
@@ -10,3 +13,28 @@ class DocumentProblem(Problem):
     """A document does not say what its format asks for."""
 
     code = "document-invalid"
+
+
+class Disagreement(DocumentProblem):
+    """The index and a document disagree on which products there are.
+
+    listed: those that only the index has. found: those that only the document has.
+    """
+
+    code = "stream-mixed"
+
+    def __init__(
+        self, what: str, listed: Iterable[str], found: Iterable[str], **details: str
+    ) -> None:
+        super().__init__(what, **details)
+        self.listed = tuple(sorted(listed))
+        self.found = tuple(sorted(found))
+
+    @property
+    def differences(self) -> list[dict[str, Any]]:
+        """Both sides by name, as JSON keeps them with the source."""
+        return [
+            {"product": name, "is_listed": is_listed}
+            for names, is_listed in ((self.listed, True), (self.found, False))
+            for name in names
+        ]

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from flask import request
 from flask_wtf import FlaskForm
 from flask_wtf.file import FileField
 from wtforms import (
@@ -94,6 +95,7 @@ class SourceForm(FlaskForm):
     )
     auth_username = StringField("User name", validators=[Optional(), Length(max=200)])
     auth_secret = PasswordField("Password or token", validators=[Optional(), Length(max=4096)])
+    accepts = BooleanField("Accept this state")
     auth_in_clear = BooleanField("Allow sending over plain http (can be intercepted)")
 
     has_keyring = False  # one that is not shown: it came as a binary file
@@ -129,6 +131,8 @@ class Kept:
     secret: str = ""
     origin: str = ""
     proxy: str = ""
+    url: str = ""
+    confirmed: tuple[str, ...] = ()
 
 
 def form_of(given: SourceDraft | BootSource) -> SourceForm:
@@ -154,6 +158,8 @@ def carry(form: SourceForm, draft: SourceDraft, *, is_keyring_bad: bool = False)
         "secret": draft.auth_secret,
         "origin": _origin(draft.url),
         "proxy": draft.proxy_url,
+        "url": draft.url,
+        "confirmed": list(draft.confirmed_products),
     }
     form.proxy_url.data = proxies.shown(draft.proxy_url)
     form.kept.data = secrets.seal(json.dumps({"kept": kept}))
@@ -199,8 +205,18 @@ def draft_from(form: SourceForm, source: BootSource | None) -> SourceDraft:
         # A kept password goes to the host that it was given for, and to no other.
         auth_secret=form.auth_secret.data or (kept.secret if kept.origin == _origin(url) else ""),
         auth_in_clear=bool(form.auth_in_clear.data),
-        confirmed_products=source.confirmed_products if source else (),
+        confirmed_products=_confirmed(form, source, kept, url),
     )
+
+
+def _confirmed(
+    form: SourceForm, source: BootSource | None, kept: Kept, url: str
+) -> tuple[str, ...]:
+    """Products that were accepted: before, in this form for the same URL, and just now."""
+    before = source.confirmed_products if source else ()
+    carried = kept.confirmed if kept.url == url else ()
+    now = request.form.getlist("differing") if form.accepts.data else []
+    return tuple(dict.fromkeys([*before, *carried, *now]))
 
 
 def check_consent(form: SourceForm, draft: SourceDraft) -> None:
@@ -243,8 +259,14 @@ def open_draft(sealed: str) -> SourceDraft:
 def _kept(form: SourceForm, source: BootSource | None) -> Kept:
     if form.kept.data:
         values = _opened(form.kept.data, "kept")
-        keyring = base64.b64decode(values["keyring"])
-        return Kept(keyring, values["secret"], values["origin"], values["proxy"])
+        return Kept(
+            base64.b64decode(values["keyring"]),
+            values["secret"],
+            values["origin"],
+            values["proxy"],
+            values.get("url", ""),
+            tuple(values.get("confirmed", ())),
+        )
     if source is None:
         return Kept()
     is_same_kind = form.auth_kind.data == source.auth_kind and not form.auth_secret.data

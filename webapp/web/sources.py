@@ -12,7 +12,8 @@ from webapp.extensions import settings
 from webapp.models import BootSource
 from webapp.services.accounts.rights import Right
 from webapp.services.sources import catalogue, refreshing, sources
-from webapp.services.sources.drafts import MAAS_IO_FINGERPRINT, SourceDraft, grouped
+from webapp.services.sources.drafts import MAAS_IO_FINGERPRINT, MAX_CONFIRMED, SourceDraft, grouped
+from webapp.streams.errors import Disagreement
 from webapp.web import source_form, source_health
 from webapp.web.access import me, requires
 from webapp.web.source_form import SourceForm
@@ -141,6 +142,17 @@ def refresh(source_id: int) -> ResponseReturnValue:
     return hx.see_other(url_for("sources.show", source_id=source_id))
 
 
+@blueprint.post("/<int(max=2147483647):source_id>/accept")
+@requires(Right.MANAGE, form_bytes=KEYRING_FORM_BYTES)
+def accept(source_id: int) -> ResponseReturnValue:
+    """Accept the products that a mirror's index and documents disagree on."""
+    require_managed()
+    source = sources.get(source_id)
+    sources.accept(source, request.form.getlist("product"), me().username)
+    flash("Accepted. Checking the source again…", "ok")
+    return hx.see_other(url_for("sources.show", source_id=source_id))
+
+
 @blueprint.post("/<int(max=2147483647):source_id>/switch")
 @requires(Right.MANAGE)
 def switch(source_id: int) -> ResponseReturnValue:
@@ -214,6 +226,9 @@ def _form_page(
         form=form,
         source=source,
         problem=problem,
+        differences=problem.differences[: MAX_CONFIRMED + 1]
+        if isinstance(problem, Disagreement)
+        else [],
         maas_io_fingerprint=grouped(MAAS_IO_FINGERPRINT),
         others=others,
         locks_pages=settings().single_source and source is None and len(others) == 1,

@@ -78,6 +78,13 @@ class LeftOutItem(ResponseModel):
     reason: str
 
 
+class DifferenceItem(ResponseModel):
+    """A product that only the index lists, or that only a document has."""
+
+    product: str
+    is_listed: bool = Field(description="Only the index has it")
+
+
 class SourceResponse(ResponseModel):
     """A boot source. problem: why its stream couldn't be read at the last check."""
 
@@ -91,6 +98,7 @@ class SourceResponse(ResponseModel):
             "problem",
             "state",
             "left_out",
+            "differences",
             "updated_at",
         }
     )
@@ -119,6 +127,10 @@ class SourceResponse(ResponseModel):
     signer: str
     left_out: list[LeftOutItem] = Field(description="At most 200")
     confirmed_products: list[str]
+    differences: list[DifferenceItem] = Field(
+        description="What problem stream-mixed is about; to accept them, add their names to "
+        "confirmed_products"
+    )
     state: SourceState
     problem: ProblemItem | None
 
@@ -290,6 +302,7 @@ def response_of(row: BootSource, role: Role) -> SourceResponse:
         signer=row.signer_fingerprint,
         left_out=[LeftOutItem(**one) for one in row.left_out],
         confirmed_products=row.confirmed_products,
+        differences=[DifferenceItem(**one) for one in row.differences],
         state=found.state,
         problem=ProblemItem(**found.problem.as_dict()) if found.problem else None,
     )

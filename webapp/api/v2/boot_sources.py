@@ -41,6 +41,10 @@ def create(call: ActionCall) -> Response:
 
     :param keyring_data: The keyring itself: a file, or its content in base64.
     :type keyring_data: String
+
+    :param confirmed_products: Products on which the stream's index and documents may
+        disagree, one value each.
+    :type confirmed_products: String
     """
     source = sources.add(draft(call.arguments, SourceDraft(url="")), call.actor)
     return as_json(as_dict(source), 201)
@@ -65,6 +69,10 @@ def update(call: ActionCall, id: int) -> Response:
 
     :param keyring_data: The keyring itself: a file, or its content in base64.
     :type keyring_data: String
+
+    :param confirmed_products: Products on which the stream's index and documents may
+        disagree, one value each. They replace those that were confirmed before.
+    :type confirmed_products: String
     """
     source = sources.get(id)
     sources.update_source(source, draft(call.arguments, sources.draft_of(source)), call.actor)
@@ -87,7 +95,8 @@ def draft(arguments: Arguments, known: SourceDraft) -> SourceDraft:
     sent = replace(known, url=arguments.text("url", known.url))
     if filename or data:
         sent = replace(sent, keyring_filename=filename, keyring_data=data, is_unsigned=False)
-    return sent
+    confirmed = arguments.values("confirmed_products")
+    return replace(sent, confirmed_products=confirmed) if confirmed else sent
 
 
 def _keyring_data(arguments: Arguments) -> bytes | None:

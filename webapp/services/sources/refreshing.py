@@ -19,10 +19,12 @@ from webapp.errors import Problem
 from webapp.extensions import db, settings
 from webapp.fetch import Stopped
 from webapp.models import BootSource, BootSourceCache, StreamDocument, utcnow
+from webapp.services.sources.drafts import MAX_CONFIRMED
 from webapp.services.sources.selections import offer_of
 from webapp.services.sources.sources import all_sources, fetcher_for, keyring_of
 from webapp.services.system.wake import wake
 from webapp.streamclient import KnownDocument, Snapshot, StreamSource, read_stream
+from webapp.streams.errors import Disagreement
 from webapp.streams.offers import Offer
 from webapp.streams.urls import normalise
 
@@ -118,7 +120,7 @@ def _store_snapshot(source_id: int, stamp: datetime, snapshot: Snapshot) -> None
         db.session.rollback()
         return
     now = utcnow()
-    health = {"checked_at": now, "refreshed_at": now, **_cleared_error()}
+    health = {"checked_at": now, "refreshed_at": now, "differences": [], **_cleared_error()}
     if not snapshot.is_unchanged:
         offers = [*snapshot.offers, *_still_offered(source_id, snapshot)]
         db.session.execute(delete(StreamDocument).where(StreamDocument.source_id == source_id))
@@ -174,7 +176,9 @@ def _name_of(offer: Offer) -> tuple[str, ...]:
 
 def _note_problem(source_id: int, problem: Problem) -> None:
     details = {f"error_{name}": text for name, text in problem.as_dict().items()}
-    _write_health(source_id, {"checked_at": utcnow(), **details})
+    found = problem.differences if isinstance(problem, Disagreement) else []
+    differences = found[: MAX_CONFIRMED + 1]  # one too many to be accepted
+    _write_health(source_id, {"checked_at": utcnow(), "differences": differences, **details})
     db.session.commit()
 
 

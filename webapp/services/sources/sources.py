@@ -7,17 +7,17 @@ fetched and verified; whatever goes wrong before that leaves the old one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 
 from sqlalchemy import delete, func, select, update
 
-from webapp.errors import NotFound, Problem
+from webapp.errors import Conflict, NotFound, Problem
 from webapp.extensions import db, settings
 from webapp.fetch import Fetcher, Route
 from webapp.models import BootSource, StreamDocument
-from webapp.services.sources.drafts import SourceDraft, check, keyring_file
+from webapp.services.sources.drafts import MAX_CONFIRMED, SourceDraft, check, keyring_file
 from webapp.services.system import events, fetching, live_settings, proxies, secrets
 from webapp.services.system.wake import wake
 from webapp.streamclient import (
@@ -118,7 +118,7 @@ def update_source(source: BootSource, draft: SourceDraft, actor: str) -> BootSou
         db.session.execute(delete(StreamDocument).where(StreamDocument.source_id == source.id))
         source.index_updated_at = source.signed_at = source.refreshed_at = None
         source.signer_fingerprint = ""
-        source.left_out = []
+        source.left_out, source.differences = [], []
     elif is_rekeyed:
         db.session.execute(
             update(StreamDocument)
@@ -132,6 +132,33 @@ def update_source(source: BootSource, draft: SourceDraft, actor: str) -> BootSou
     db.session.commit()
     wake()
     return source
+
+
+def accept(source: BootSource, products: Collection[str], actor: str) -> None:
+    """Accept the products on which the index and the documents disagree, as they were shown.
+
+    Raises Conflict when they are others by now, or more than can be accepted.
+    """
+    differing = {one["product"] for one in source.differences}
+    confirmed = list(dict.fromkeys([*source.confirmed_products, *sorted(differing)]))
+    if not differing or differing != set(products):
+        raise Conflict(
+            "What differs has changed since it was shown.",
+            expected="the differences that the boot source's page shows",
+            next_step="Review them on the boot source's page and accept again.",
+        )
+    if len(confirmed) > MAX_CONFIRMED:
+        raise Conflict(
+            "The index and the documents disagree on too many products.",
+            expected=f"at most {MAX_CONFIRMED}",
+            got=str(len(confirmed)),
+            next_step="Contact the publisher of the stream.",
+        )
+    source.confirmed_products, source.differences, source.checked_at = confirmed, [], None
+    events.record("source.accepted", actor=actor, subject=source.url, source=source.id,
+                  products=len(differing))  # fmt: skip
+    db.session.commit()
+    wake()
 
 
 def switch(source: BootSource, is_on: bool, actor: str) -> None:
