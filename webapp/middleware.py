@@ -33,6 +33,7 @@ SLASHES = re.compile("/{2,}")
 HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 SAFE_METHODS = ("GET", "HEAD")
+READY = "slipway.ready"  # in a WSGI environment: an answer that no view has to make
 COOKIE_NAME = "slipway"
 
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -208,7 +209,7 @@ def _content_hash(folder: Path) -> str:
 # -- every request
 
 
-def _begin() -> None:
+def _begin() -> Response | None:
     """Give the request a name that its log lines and its answer carry."""
     g.began = time.monotonic()
     g.request_id = secrets.token_hex(8)
@@ -216,8 +217,10 @@ def _begin() -> None:
     structlog.contextvars.bind_contextvars(
         request_id=g.request_id, address=request.remote_addr or "", user=""
     )
-    if request.method not in METHODS:
+    ready: Response | None = request.environ.get(READY)
+    if ready is None and request.method not in METHODS:
         raise MethodNotAllowed(valid_methods=METHODS)
+    return ready
 
 
 def _refuse_foreign() -> None:

@@ -8,7 +8,8 @@ def register(app: Flask) -> None:
     """Add the REST blueprints to the app."""
     from webapp.api import v1, v2
     from webapp.http import tus
+    from webapp.middleware import READY
 
     v2.register(app)
     v1.register(app)
-    tus.speak(app)
+    tus.speak(app, READY)

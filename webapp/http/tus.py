@@ -43,11 +43,12 @@ _MAX_METADATA = 8192
 _FIELDS = ("name", "architecture", "filetype", "title", "base_image", "sha256", "filename")
 
 
-def speak(app: Flask) -> None:
+def speak(app: Flask, ready: str) -> None:
     """Have the app's tus addresses answer OPTIONS, and take methods that a proxy would refuse.
 
     tus 1.0.0: OPTIONS lists what the server supports; ``X-HTTP-Method-Override`` on a
-    POST counts as the method.
+    POST counts as the method. ready: where a WSGI environment takes an answer that no
+    view has to make.
     """
     inner = app.wsgi_app
 
@@ -63,8 +64,8 @@ def speak(app: Flask) -> None:
         response = decorate(Response(status=204))
         methods = METHODS if address["one"] else ("POST",)
         response.headers["Allow"] = ", ".join(("OPTIONS", *methods))
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        return response(environ, start_response)
+        environ[ready] = response  # it has no view and needs no rights, but every header
+        return inner(environ, start_response)
 
     app.wsgi_app = speaking  # type: ignore[method-assign]
 

@@ -20,6 +20,10 @@ def test_options_lists_what_the_server_supports(program: Typed, prefix: str, tai
     assert answer.headers["Tus-Version"] == "1.0.0"
     assert answer.headers["Tus-Checksum-Algorithm"] == "sha256"
     assert ("POST" in answer.headers["Allow"]) == tail.endswith("files")
+    page = program.client.get("/sign-in").headers.keys()
+    of_content = {"Content-Type", "Content-Length", "Vary", "Set-Cookie"}
+    assert set(page) - of_content <= set(answer.headers.keys())
+    assert answer.headers["X-Request-ID"]
 
 
 def test_options_elsewhere_is_still_refused(program: Typed) -> None:
