@@ -203,6 +203,19 @@ def test_ended_sessions_are_cleared_away(app: Flask, viewer: Visitor) -> None:
         assert len(db.session.scalars(select(LoginSession)).all()) == 1
 
 
+def test_a_user_has_so_many_sessions_and_the_quietest_one_goes(
+    app: Flask, viewer: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "MAX_EACH", 3)
+    with app.app_context():
+        user = users.create_user("maria", PASSWORD, Role.VIEWER)
+        opened = [
+            sessions.open_session(user, address="192.0.2.1", user_agent="").token for _ in range(5)
+        ]
+        assert [sessions.find(token) is not None for token in opened] == [False] * 2 + [True] * 3
+    assert viewer.is_signed_in()  # another user's
+
+
 def test_what_a_browser_says_about_itself_is_shown_as_text(app: Flask, stranger: Visitor) -> None:
     with app.app_context():
         users.create_user("maria", PASSWORD, Role.VIEWER)

@@ -24,6 +24,7 @@ from webapp.inspection.tarballs import Member, NotTar, TooLargeHeader, TooManyEx
 HEAD = 1 << 20  # bytes of a file that are enough for a first verdict
 _CLASSIFY = 65 << 10  # raw bytes that show what kind of thing it is
 _INSIDE = 40 << 10  # the same for a member of a tarball
+MAX_MEMBERS = 4_000_000  # of a tarball; a large root file system has one million
 MAX_HEAD_RAW_BYTES = 64 << 20
 _MAX_HEAD_ESXI_BYTES = 112 << 20  # ESXi's version is within 110 MiB
 MAX_HEAD_CPU_S = 2.0  # of this thread; bzip2 takes seconds for what gzip unpacks at once
@@ -267,6 +268,10 @@ class _Look:
         if large is not None:
             self._refuse("too-large", f"{large.name[:80]} in it is {human(large.size)}; the "
                          f"maximum is {human(MAX_DISK)}.", "Leave it out.")  # fmt: skip
+            raise _Enough
+        if tar.root.entries > MAX_MEMBERS:
+            self._refuse("many-files", f"The tarball holds more than {MAX_MEMBERS:,} files: this "
+                         "isn't an image.", "Use the file that was built.")  # fmt: skip
             raise _Enough
         if self.report.container == "ova":
             raise _Enough

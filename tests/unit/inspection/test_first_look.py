@@ -14,7 +14,7 @@ from flask import Flask
 
 from tests.support import disks
 from webapp.extensions import settings
-from webapp.inspection import HEAD, Declared, inspect_head, look
+from webapp.inspection import HEAD, Declared, inspect, inspect_head, look
 from webapp.services.uploads import checking
 
 MIB = 1 << 20
@@ -48,3 +48,17 @@ def test_a_user_has_one_first_look_at_a_time(region: Flask) -> None:
         assert caught.value.kind.status == 429
         assert of("ada")
     assert of("maria")
+
+
+def test_a_tarball_of_too_many_files_is_refused_before_all_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(look, "MAX_MEMBERS", 1000)
+    empty = disks.tarball({"f": b""})[:512]
+    shell = disks.tarball({"bin/sh": disks.elf(62)})
+    root = shell[: len(shell.rstrip(bytes(1))) // 512 * 512 + 512]
+    packed = gzip.compress(root + empty * 60_000 + bytes(1024), 0)
+    pieces = (packed[at : at + (64 << 10)] for at in range(0, len(packed), 64 << 10))
+    report = inspect(pieces, Declared("tgz"))
+    assert [reason.code for reason in report.reasons][:1] == ["many-files"]
+    assert report.raw_size < 5 * MIB

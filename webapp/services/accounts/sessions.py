@@ -27,6 +27,7 @@ from webapp.services.system import events
 IDLE = timedelta(minutes=30)
 LONGEST = timedelta(hours=12)
 SEEN_EVERY = timedelta(minutes=1)
+MAX_EACH = 50  # sessions of a user; one more ends the one that was quiet for longest
 
 # At most 8 + 10 guesses in ten minutes for one account from one address; the
 # second bucket stops one address from trying one password on every account.
@@ -137,6 +138,7 @@ def open_session(user: User, *, address: str, user_agent: str) -> SignedIn:
         seen_at=now,
     )
     db.session.execute(delete(LoginSession).where(_has_ended(now)))
+    _make_room_for(user)
     throttle.sweep()
     throttle.remember(f"{user.username}\0{throttle.network(address)}")
     db.session.add(session)
@@ -144,6 +146,16 @@ def open_session(user: User, *, address: str, user_agent: str) -> SignedIn:
     events.record("user.signed_in", actor=user.username, subject=address)
     db.session.commit()
     return SignedIn(session.id, user.id, user.username, Role(user.role), token)
+
+
+def _make_room_for(user: User) -> None:
+    quiet = (
+        select(LoginSession.id)
+        .where(LoginSession.user_id == user.id)
+        .order_by(LoginSession.seen_at.desc(), LoginSession.id.desc())
+        .offset(MAX_EACH - 1)
+    )
+    db.session.execute(delete(LoginSession).where(LoginSession.id.in_(quiet)))
 
 
 def find(token: str, *, is_person: bool = True) -> SignedIn | None:
