@@ -46,8 +46,9 @@ test: $(VENV)/.ready-dev packages-test lint ## set up, lint and run all tests; D
 	@exec $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 .PHONY: torture
-torture: $(VENV)/.ready-dev packages-test ## the longest tests at full size
-	@TORTURE=1 exec $(BIN)/python -m pytest tests/e2e/uploads/test_interrupted.py $(ARGS)
+torture: $(VENV)/.ready-dev packages-test ## kills, rot, slow clients, clock steps, full disks, long uploads; prints figures
+	@TORTURE=1 exec $(BIN)/python -m pytest --quiet tests/torture \
+		tests/e2e/uploads/test_interrupted.py $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.ready-dev ## ruff and mypy

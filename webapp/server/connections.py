@@ -26,7 +26,7 @@ from gunicorn import util
 from gunicorn.http import errors
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from webapp.server.incoming import read_head, sender, with_one_option
+from webapp.server.incoming import read_head, sender, target, with_one_option
 from webapp.server.sockets import InPlaceUnreader, Transfer, received, refuse
 
 HEAD_S = 10.0  # a request's head must be whole after this
@@ -37,8 +37,10 @@ MAX_COLLECTED = 64 << 20  # bytes of bodies in memory, in each process
 REAP_S = 0.5  # between checks for expired connections
 SEND_PIECE = 1 << 20  # bytes of a file sent to one machine before others get their turn
 MAX_HEAD = 64 << 10  # bytes of it that we hold for one connection
-LINGER_S = 2.0  # how long a closed connection may still send (RFC 9112 9.6)
-MAX_LINGER = 64 << 10  # bytes of that
+# A refused client that is still sending reads the reason afterwards (RFC 9112 9.6).
+LINGER_S = 2.0  # how long it may pause
+MAX_LINGER_S = 30.0
+MAX_LINGER = 64 << 20  # bytes of it that are discarded
 DRAIN_S = 0.5  # to wait for a body that went unread
 STREAM_SHARE = 3 / 4  # of the threads that requests with streamed bodies may hold
 
@@ -177,7 +179,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         if not conn.initialized:
             conn.init()
             conn.parser.unreader = InPlaceUnreader(conn.sock)
-        is_bounded = conn.incoming.is_streamed and not self._is_upload(_target(head))
+        is_bounded = conn.incoming.is_streamed and not self._is_upload(target(head))
         conn.parser.unreader.deadline = time.monotonic() + STREAM_S if is_bounded else None
         conn.parser.unreader.unread(bytes(head))
         conn.data_ready = True
@@ -317,6 +319,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             self._drop(conn)
             return
         conn.timeout = time.monotonic() + LINGER_S
+        conn.leaves_by = time.monotonic() + MAX_LINGER_S
         self._leaving[conn] = 0
         self._watch(conn, self._on_leaving)
 
@@ -324,6 +327,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         data = received(client)
         if data is not None:
             self._leaving[conn] += len(data)
+            conn.timeout = min(conn.leaves_by, time.monotonic() + LINGER_S)
             if not data or self._leaving[conn] > MAX_LINGER:
                 self._give_up(conn)
 
@@ -368,8 +372,3 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
 
     def _watch(self, conn: TConn, callback: Callable[[TConn, socket.socket], None]) -> None:
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(callback, conn))
-
-
-def _target(head: bytes | bytearray) -> bytes:
-    """The target of the request line."""
-    return bytes(head[: head.find(b"\r\n")]).split(b" ")[1:2][0] if b" " in head else b""

@@ -56,6 +56,11 @@ def read_head(data: bytes | bytearray) -> Incoming | None:
     return Incoming(end + size, False, hops)
 
 
+def target(head: bytes | bytearray) -> bytes:
+    """The target of the request line."""
+    return bytes(head[: head.find(b"\r\n")]).split(b" ")[1:2][0] if b" " in head else b""
+
+
 def connection_option(values: Iterable[str]) -> str:
     """What ``Connection`` asks for: "close", "keep-alive" or "" (RFC 9110 7.6.1: it's a list)."""
     options = {option.strip().lower() for value in values for option in value.split(",")}

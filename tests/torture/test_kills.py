@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes are killed at random moments of imports, uploads and fetches; nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.uploads.disk import CALM
+from tests.jobs.conftest import Lab, check_region
+from tests.support import signed
+from tests.support.live import ADMIN, PASSWORD, LiveSlipway, wait_until
+from tests.torture.conftest import Show, scaled
+from tests.torture.region import Machines, Upload, held, import_all, inside, is_idle, slow_lab
+
+KILLS = int(os.environ.get("TORTURE_KILLS") or scaled(50, 2))
+ROLES = ("worker", "web", "rack")
+UPLOAD = 16 << 20
+
+
+@pytest.fixture
+def slipway(make_live: Callable[..., LiveSlipway]) -> LiveSlipway:
+    """All processes, with an administrator."""
+    running = make_live(CALM)
+    running.cli("admin", "create", ADMIN, "--password-stdin", stdin=PASSWORD)
+    return running
+
+
+@pytest.fixture
+def lab(tmp_path: Path, signing_key: signed.SigningKey, slipway: LiveSlipway) -> Iterator[Lab]:
+    """A mirror that sends slowly."""
+    with inside(slipway), slow_lab(tmp_path / "mirror", signing_key) as lab:
+        yield lab
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120 + 60 * KILLS)
+def test_kills_lose_nothing_and_no_machine_gets_a_wrong_byte(
+    slipway: LiveSlipway, lab: Lab, tmp_path: Path, chance: random.Random, show: Show
+) -> None:
+    (tmp_path / "token").write_text(slipway.cli("admin", "token", ADMIN, "--scope", "all"))
+    lab.select("noble")
+    wanted = import_all(lab)
+    wait_until(is_idle, "the first import")
+    offered, uploads, killed = set(wanted), set(), Counter[str]()
+    due = sum(wanted.values())
+    with Machines(slipway.rack_port) as machines:
+        for number in range(KILLS):
+            wanted = import_all(lab)
+            due += sum(wanted.values())
+            offered |= set(wanted)
+            upload = Upload(slipway, tmp_path, number, UPLOAD)
+            role = ROLES[number % len(ROLES)]
+            # From the first request of an upload to the end of an import and an inspection.
+            time.sleep(chance.uniform(0.05, 3.0))
+            wait_until(lambda r=role: bool(slipway.pids(r)), f"{role} runs")  # type: ignore[misc]
+            before = slipway.kill(role)
+            killed[role] += 1
+            slipway.wait_for(role, other_than=before)
+            upload.finish()
+            uploads.add(upload.digest)
+            wait_until(is_idle, "the import ends", seconds=120)
+            wait_until(lambda d=upload.digest: d in held(), "the upload is published")  # type: ignore[misc]
+        wait_until(lambda: machines.digests >= set(wanted), "machines get the last build")
+    lost = (set(wanted) | uploads) - held()
+    twice = lab.server.bytes_sent - due
+    show(
+        "kills",
+        done=f"{killed.total()} ({', '.join(f'{role} {n}' for role, n in killed.items())})",
+        fetched_by_machines=machines.seen["complete"],
+        cut_off_as_machines_notice=machines.seen["cut"],
+        corrupt=machines.seen["corrupt"] + len(machines.digests - offered),
+        lost=len(lost),
+        bytes_fetched_twice=f"{max(0, twice)} of {due}",
+    )
+    assert killed.total() == KILLS
+    assert machines.seen["corrupt"] == 0
+    assert machines.digests <= offered
+    assert not lost
+    # A kill costs what was on the wire, and documents are read again.
+    assert twice <= killed["worker"] * (1 << 20) + (KILLS + 1) * (1 << 18)
+    check_region()
