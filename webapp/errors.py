@@ -41,6 +41,7 @@ KINDS = {
     "token-invalid": Kind("Not signed in", 401),
     "key-refused": Kind("API key refused", 401),
     "forbidden": Kind("Not allowed", 403),
+    "code-required": Kind("Code required", 403),
     "sign-in-refused": Kind("Sign-in refused", 401),
     "setup-code-invalid": Kind("Setup link is no longer valid", 403),
     "inspection-busy": Kind("Another inspection is running", 429, 3),

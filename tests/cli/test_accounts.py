@@ -128,7 +128,9 @@ def test_a_key_is_printed_alone_and_works(slipway: Shell, region: Flask) -> None
     done = slipway("key", "create", "Ada", "--label", "terraform")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(r"[A-Za-z0-9]+:[A-Za-z0-9]+:[A-Za-z0-9]+\n", done.stdout)
-    assert keys.check_api_key(*done.stdout.strip().split(":")) == user
+    key = keys.check_api_key(*done.stdout.strip().split(":"))
+    assert key
+    assert key.user == user
     assert "User not found." in refused(slipway("key", "create", "nobody"))
     assert "Name:" in refused(slipway("key", "create", "ada", "--label", "x" * 101))
 

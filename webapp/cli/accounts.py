@@ -91,25 +91,40 @@ def _read_password() -> str:
 @user_group.command("password")
 @click.argument("name")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@click.option(
+    "--revoke-access/--keep-access",
+    "is_revoked",
+    default=None,
+    help="Also revoke API keys and tokens, or keep them. Asks by default.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def set_password(name: str, password_stdin: bool, as_json: bool) -> None:
+def set_password(name: str, password_stdin: bool, is_revoked: bool | None, as_json: bool) -> None:
     """Change a user's password and sign them out everywhere.
 
     \b
     Examples:
       slipway user password ada
-      slipway user password ci --password-stdin < password.txt
+      slipway user password ci --password-stdin --revoke-access < password.txt
     """
-    from webapp.services.accounts import users
+    from webapp.services.accounts import credentials, users
 
     if not password_stdin and not sys.stdin.isatty():
         raise click.UsageError(_NO_TERMINAL)
     with app_context():
         user = users.user_named(name)
+        access = credentials.in_words(user.id)
+        if access and is_revoked is None and password_stdin:
+            raise click.UsageError(
+                f"{user.username} has {access}; use --revoke-access or --keep-access"
+            )
         password = _read_password() if password_stdin else output.ask_password()
-        users.set_password(user, password)
+        if access and is_revoked is None:
+            is_revoked = click.confirm(f"Also revoke {access}?", default=True, err=True)
+        revoked = users.set_password(user, password, is_access_revoked=bool(is_revoked))
         words = f"Changed the password of {user.username}."
-        output.result({"username": user.username}, as_json, words)
+        if revoked:
+            words += f" Revoked {access}."
+        output.result({"username": user.username, "revoked": revoked}, as_json, words)
 
 
 @user_group.command("list")
@@ -149,24 +164,40 @@ def list_users(api: Api, as_json: bool) -> None:
     help="New role.",
 )
 @click.option("--on/--off", "is_active", default=None, help="Enable or disable the user.")
+@click.option(
+    "--keep",
+    "is_kept",
+    is_flag=True,
+    default=None,
+    help="Keep a user who was created with a token when it ends. Only on this machine.",
+)
+@click.option("--code", default="", help="Your second factor's code, with --url.")
 @with_api
 def change_user(
-    name: str, role: str | None, is_active: bool | None, api: Api, as_json: bool
+    name: str,
+    role: str | None,
+    is_active: bool | None,
+    is_kept: bool | None,
+    code: str,
+    api: Api,
+    as_json: bool,
 ) -> None:
-    """Change a user's role, or enable or disable the user.
+    """Change a user's role, or enable, disable or keep the user.
 
     \b
     Examples:
       slipway user change bo --role operator
       slipway user change bo --off
     """
-    body = {k: v for k, v in (("role", role), ("is_active", is_active)) if v is not None}
+    sent = {"role": role, "is_active": is_active, "is_kept": is_kept}
+    body = {name: value for name, value in sent.items() if value is not None}
     if not body:
-        raise click.UsageError("nothing to change; use --role, --on or --off")
+        raise click.UsageError("nothing to change; use --role, --on, --off or --keep")
     found = [u for u in api.get("/users")["items"] if u["username"] == name.lower()]
     if not found:
         raise Problem(f"There's no user {name}.", next_step="`slipway user list` lists them.")
-    changed = api.call("PATCH", f"/users/{found[0]['id']}", body)
+    headers = {"Slipway-Code": code} if code else {}
+    changed = api.call("PATCH", f"/users/{found[0]['id']}", body, headers=headers)
     if as_json:
         output.print_json(changed)
     else:

@@ -21,7 +21,11 @@ class Role(enum.StrEnum):
 
 
 class User(Base):
-    """A user who can sign in."""
+    """A user who can sign in.
+
+    parent_id: the token that created the user, who may no more and lasts no longer
+    than it; None for one whom a person created or kept. expires_at: when it does.
+    """
 
     __tablename__ = "user"
 
@@ -36,6 +40,10 @@ class User(Base):
     totp_secret: Mapped[str] = mapped_column(default="")  # sealed; "": no second factor
     totp_last_step: Mapped[int] = mapped_column(default=0)  # each code is accepted once
     recovery_hashes: Mapped[list[str]] = mapped_column(default=list)  # SHA-256 of unused codes
+    parent_id: Mapped[int | None] = mapped_column(
+        ForeignKey("api_token.id", ondelete="SET NULL", use_alter=True), index=True
+    )
+    expires_at: Mapped[datetime | None]
 
     sessions: Mapped[list[LoginSession]] = relationship(
         back_populates="user", cascade="all, delete-orphan", passive_deletes=True
@@ -44,12 +52,18 @@ class User(Base):
         back_populates="user", cascade="all, delete-orphan", passive_deletes=True
     )
     api_tokens: Mapped[list[APIToken]] = relationship(
-        back_populates="user", cascade="all, delete-orphan", passive_deletes=True
+        foreign_keys="APIToken.user_id",
+        back_populates="user",
+        cascade="all, delete-orphan",
+        passive_deletes=True,
     )
 
 
 class LoginSession(Base):
-    """A signed-in browser. The cookie holds a random token, the row only its SHA-256."""
+    """A signed-in browser. The cookie holds a random token, the row only its SHA-256.
+
+    confirmed_at: when the password (and code) were last entered in it.
+    """
 
     __tablename__ = "login_session"
 
@@ -60,6 +74,7 @@ class LoginSession(Base):
     user_agent: Mapped[str] = mapped_column(default="")
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     seen_at: Mapped[datetime] = mapped_column(default=utcnow)
+    confirmed_at: Mapped[datetime | None]
 
     user: Mapped[User] = relationship(back_populates="sessions")
 
@@ -69,6 +84,7 @@ class APIKey(Base):
 
     secret_hash: SHA-256 of the secret, for PLAINTEXT. secret_sealed: the secret, encrypted,
     for HMAC-SHA1; "" for keys from before, until they're used with PLAINTEXT.
+    parent_token_id, parent_key_id: what created it and takes it along when it ends.
     """
 
     __tablename__ = "api_key"
@@ -81,7 +97,14 @@ class APIKey(Base):
     secret_hash: Mapped[str]
     secret_sealed: Mapped[str] = mapped_column(default="", server_default="")
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    expires_at: Mapped[datetime | None]
     used_at: Mapped[datetime | None]
+    parent_token_id: Mapped[int | None] = mapped_column(
+        ForeignKey("api_token.id", ondelete="CASCADE"), index=True
+    )
+    parent_key_id: Mapped[int | None] = mapped_column(
+        ForeignKey("api_key.id", ondelete="CASCADE"), index=True
+    )
 
     user: Mapped[User] = relationship(back_populates="api_keys")
 
@@ -102,6 +125,7 @@ class APIToken(Base):
     """A bearer token of ``/api/v1`` with scopes; of the token only its SHA-256.
 
     ``hint`` are its first characters, enough to tell one from another in a list.
+    parent_id: the token that created it and takes it along when it ends.
     """
 
     __tablename__ = "api_token"
@@ -115,8 +139,11 @@ class APIToken(Base):
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     expires_at: Mapped[datetime | None]
     used_at: Mapped[datetime | None]
+    parent_id: Mapped[int | None] = mapped_column(
+        ForeignKey("api_token.id", ondelete="CASCADE"), index=True
+    )
 
-    user: Mapped[User] = relationship(back_populates="api_tokens")
+    user: Mapped[User] = relationship(foreign_keys=[user_id], back_populates="api_tokens")
 
 
 class LoginThrottle(Base):

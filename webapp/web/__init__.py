@@ -14,6 +14,7 @@ def register(app: Flask) -> None:
         access,
         accounts,
         api_help,
+        confirming,
         errors,
         formatting,
         images,
@@ -35,6 +36,7 @@ def register(app: Flask) -> None:
     middleware.register(app, app.extensions["slipway.settings"])
     access.register(app)
     middleware.protect_forms(app, access.is_script_path)
+    confirming.register(app)
     errors.register(app)
     refusals.register(app)
     formatting.register(app)

@@ -38,14 +38,18 @@ class Access:
 
     right: Right | None
     form_bytes: int = FORM_BYTES
+    is_confirmed: bool = False
 
 
-def requires(right: Right, *, form_bytes: int = FORM_BYTES) -> Callable[[View], View]:
+def requires(
+    right: Right, *, form_bytes: int = FORM_BYTES, is_confirmed: bool = False
+) -> Callable[[View], View]:
     """Mark a page: signed-in users whose role has this right.
 
-    form_bytes: the largest form it takes; more is answered with 413.
+    form_bytes: the largest form it takes; more is answered with 413. is_confirmed: only
+    when they entered their password (and code) a moment ago; see webapp.web.confirming.
     """
-    return _marking(Access(right, form_bytes))
+    return _marking(Access(right, form_bytes, is_confirmed))
 
 
 def public(view: View) -> View:
@@ -126,6 +130,7 @@ def _decide() -> ResponseReturnValue | None:
         return _ask_to_sign_in()
     if not rights.may(current_user.role, access.right):
         abort(403)
+    rights.demand_independent(access.right, current_user.is_dependent)
     return None
 
 

@@ -9,14 +9,14 @@ from flask import Blueprint, flash, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_user
 from flask_wtf import FlaskForm
-from wtforms import PasswordField, StringField
+from wtforms import BooleanField, PasswordField, StringField
 from wtforms.validators import EqualTo, InputRequired
 
 from webapp import hx
 from webapp.errors import InvalidFields, NotFound
 from webapp.models import APIKey, LoginSession, User
+from webapp.services.accounts import credentials, sessions, two_factor, users
 from webapp.services.accounts import keys as api_keys
-from webapp.services.accounts import sessions, two_factor, users
 from webapp.services.accounts.rights import Right
 from webapp.services.accounts.sessions import SignedIn, SignInProblem, TooManyAttempts
 from webapp.services.system import secrets
@@ -44,6 +44,7 @@ class PasswordForm(FlaskForm):
     current = PasswordField("Current password", [InputRequired("Enter your current password.")])
     password = PasswordField("New password", [InputRequired("Enter a new password.")])
     again = PasswordField("Confirm new password", [EqualTo("password", "Passwords don't match.")])
+    is_access_revoked = BooleanField(default=True)
 
 
 class KeyForm(FlaskForm):
@@ -63,6 +64,7 @@ class AccountPage:
     keys: list[APIKey]
     this_session: int
     new_key: str
+    access: str
 
     @property
     def two_factor(self) -> State:
@@ -158,13 +160,19 @@ def change_password() -> ResponseReturnValue:
     if not form.validate():
         return _account_page(password_form=form, status=422)
     try:
-        users.change_own_password(
-            me(), form.current.data, form.password.data, request.remote_addr or ""
+        revoked = users.change_own_password(
+            users.get(me().user_id),
+            form.current.data,
+            form.password.data,
+            request.remote_addr or "",
+            but=me().session_id,
+            is_access_revoked=form.is_access_revoked.data,
         )
     except InvalidFields as problem:
         forms.show(problem, form)
         return _account_page(password_form=form, status=422)
-    flash("Password changed. You've been signed out everywhere else.", "ok")
+    also = f" {revoked} API keys and tokens revoked." if revoked else ""
+    flash(f"Password changed. You've been signed out everywhere else.{also}", "ok")
     return hx.see_other(url_for("accounts.account"))
 
 
@@ -191,7 +199,7 @@ def end_other_sessions() -> ResponseReturnValue:
 
 
 @blueprint.post("/account/keys")
-@requires(Right.OWN_ACCESS)
+@requires(Right.OWN_ACCESS, is_confirmed=True)
 def add_key() -> ResponseReturnValue:
     """Create an API key; the next page shows it, once."""
     form = KeyForm()
@@ -259,6 +267,7 @@ def _account_page(
         keys=list(api_keys.of_user(mine.user_id)),
         this_session=mine.session_id,
         new_key=_take_new_key(),
+        access=credentials.in_words(mine.user_id),
     )
     return hx.render(
         "accounts/account.html",

@@ -66,7 +66,7 @@ def index() -> ResponseReturnValue:
 
 
 @blueprint.post("/account/tokens")
-@requires(Right.OWN_ACCESS)
+@requires(Right.OWN_ACCESS, is_confirmed=True)
 def add() -> ResponseReturnValue:
     """Create one; the next page shows it, once."""
     form = TokenForm()

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from flask import Blueprint, flash, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
-from wtforms import PasswordField, SelectField, StringField
+from wtforms import BooleanField, PasswordField, SelectField, StringField
 from wtforms.fields import SelectChoice
 from wtforms.validators import InputRequired
 
 from webapp import hx
 from webapp.errors import InvalidFields
 from webapp.models import Role, User
-from webapp.services.accounts import two_factor, users
+from webapp.services.accounts import credentials, lineage, two_factor, users
 from webapp.services.accounts.rights import Right
 from webapp.severity import Severity
 from webapp.web import forms, states
@@ -31,6 +31,7 @@ ROLES = (
 )
 ACTIVE = State(Severity.OK, "Active")
 DISABLED = State(Severity.OFF, "Disabled")
+EXPIRED = State(Severity.OFF, "Expired")
 CHOICES = [SelectChoice(str(role), text) for role, text in ROLES]
 
 
@@ -40,11 +41,14 @@ class UserRow:
 
     user: User
     has_two_factor: bool
+    access: str = ""
 
     @property
     def state(self) -> State:
         """Whether the user can sign in."""
-        return ACTIVE if self.user.is_active else DISABLED
+        if self.user.is_active:
+            return ACTIVE if lineage.is_live(self.user) else EXPIRED
+        return DISABLED
 
     @property
     def two_factor(self) -> State:
@@ -70,6 +74,7 @@ class ResetForm(FlaskForm):
     """A new password for a user who lost theirs."""
 
     password = PasswordField("New password", [InputRequired("Choose a password.")])
+    is_access_revoked = BooleanField(default=True)
 
 
 @blueprint.get("/")
@@ -87,7 +92,7 @@ def add() -> ResponseReturnValue:
 
 
 @blueprint.post("/add")
-@requires(Right.USERS)
+@requires(Right.USERS, is_confirmed=True)
 def add_now() -> ResponseReturnValue:
     """Add a user."""
     form = UserForm()
@@ -112,7 +117,7 @@ def show(user_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/<int(max=2147483647):user_id>/role")
-@requires(Right.USERS)
+@requires(Right.USERS, is_confirmed=True)
 def change_role(user_id: int) -> ResponseReturnValue:
     """Give a user another role."""
     user, form = users.get(user_id), RoleForm()
@@ -126,23 +131,26 @@ def change_role(user_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/<int(max=2147483647):user_id>/password")
-@requires(Right.USERS)
+@requires(Right.USERS, is_confirmed=True)
 def reset_password(user_id: int) -> ResponseReturnValue:
     """Set another user's password and end their sessions."""
     user, form = users.get(user_id), ResetForm()
     if not form.validate():
         return _page(user, reset_form=form, status=422)
     try:
-        users.reset_password(me(), user, form.password.data)
+        revoked = users.reset_password(
+            me(), user, form.password.data, is_access_revoked=form.is_access_revoked.data
+        )
     except InvalidFields as problem:
         forms.show(problem, form)
         return _page(user, reset_form=form, status=422)
-    flash(f"Password changed. {user.username} has been signed out everywhere.", "ok")
+    also = f" {revoked} API keys and tokens revoked." if revoked else ""
+    flash(f"Password changed. {user.username} has been signed out everywhere.{also}", "ok")
     return hx.see_other(url_for("users.show", user_id=user.id))
 
 
 @blueprint.post("/<int(max=2147483647):user_id>/two-factor/remove")
-@requires(Right.USERS)
+@requires(Right.USERS, is_confirmed=True)
 def remove_two_factor(user_id: int) -> ResponseReturnValue:
     """Remove the second factor of a user who lost it."""
     user = users.get(user_id)
@@ -154,13 +162,23 @@ def remove_two_factor(user_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/<int(max=2147483647):user_id>/active")
-@requires(Right.USERS)
+@requires(Right.USERS, is_confirmed=True)
 def set_active(user_id: int) -> ResponseReturnValue:
     """Enable or disable a user."""
     user, is_active = users.get(user_id), request.form.get("is_active") == "yes"
     users.set_active(user, is_active, actor=me().username)
     text = "can sign in again" if is_active else "is disabled and has been signed out"
     flash(f"{user.username} {text}.", "ok")
+    return hx.see_other(url_for("users.show", user_id=user.id))
+
+
+@blueprint.post("/<int(max=2147483647):user_id>/keep")
+@requires(Right.USERS, is_confirmed=True)
+def keep(user_id: int) -> ResponseReturnValue:
+    """Let a user no longer end with the token that created them."""
+    user = users.get(user_id)
+    users.keep(user, actor=me().username)
+    flash(f"{user.username} no longer ends with a token.", "ok")
     return hx.see_other(url_for("users.show", user_id=user.id))
 
 
@@ -175,7 +193,7 @@ def _page(
         "users/show.html",
         None,
         status=status,
-        row=_row(user),
+        row=UserRow(user, two_factor.is_on(user), credentials.in_words(user.id)),
         is_me=user.id == me().user_id,
         role_form=role_form or RoleForm(None, role=user.role),
         reset_form=reset_form or ResetForm(None),

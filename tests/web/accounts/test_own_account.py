@@ -111,9 +111,9 @@ def test_the_cookie_that_carries_a_new_key_hides_it(maria: Visitor) -> None:
 def test_a_key_opens_the_api_for_its_user_and_is_marked_as_used(app: Flask, maria: Visitor) -> None:
     parts = new_key(maria).split(":")
     with app.app_context():
-        user = keys.check_api_key(*parts)
-        assert user
-        assert user.username == "maria"
+        key = keys.check_api_key(*parts)
+        assert key
+        assert key.user.username == "maria"
         assert db.session.scalars(select(APIKey.used_at)).one()
 
 

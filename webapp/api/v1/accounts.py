@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from flask import request
 from pydantic import Field
 
 from webapp.api.v1.dispatch import Call, PlainCall, Routes
 from webapp.api.v1.schemas import Empty, Page, RequestModel, ResponseModel
 from webapp.errors import Conflict
 from webapp.models import APIKey, APIToken, Role, User
-from webapp.services.accounts import keys, rights, tokens, users
+from webapp.services.accounts import keys, lineage, rights, tokens, users
 from webapp.services.accounts.rights import Right
 
 routes = Routes("accounts")
@@ -35,7 +36,10 @@ class TokenRequest(RequestModel):
 
 
 class TokenResponse(ResponseModel):
-    """A bearer token; ``hint`` are its first characters."""
+    """A bearer token; ``hint`` are its first characters.
+
+    parent_id: of the token that created it, with which it ends.
+    """
 
     id: int
     name: str
@@ -44,6 +48,7 @@ class TokenResponse(ResponseModel):
     created_at: datetime
     expires_at: datetime | None
     used_at: datetime | None
+    parent_id: int | None
 
 
 class NewTokenResponse(TokenResponse):
@@ -59,19 +64,39 @@ class KeyRequest(RequestModel):
 
 
 class KeyResponse(ResponseModel):
-    """A key for the MAAS API; only its consumer part is shown."""
+    """A key for the MAAS API; only its consumer part is shown.
+
+    parent_token_id, parent_key_id: what created it, with which it ends.
+    """
 
     id: int
     name: str
     consumer_key: str
     created_at: datetime
+    expires_at: datetime | None
     used_at: datetime | None
+    parent_token_id: int | None
+    parent_key_id: int | None
 
 
 class NewKeyResponse(ResponseModel):
     """A new key, shown in full this one time: consumer:token:secret."""
 
     key: str
+
+
+class PasswordRequest(RequestModel):
+    """A new password. is_access_revoked: also revoke all your API keys and tokens."""
+
+    current: str = Field(max_length=1000)
+    password: str = Field(max_length=1000)
+    is_access_revoked: bool
+
+
+class PasswordResponse(ResponseModel):
+    """How many API keys and tokens were revoked."""
+
+    revoked: int
 
 
 class UserRequest(RequestModel):
@@ -83,14 +108,19 @@ class UserRequest(RequestModel):
 
 
 class UserChangeRequest(RequestModel):
-    """Changes to a user; fields left out keep their value."""
+    """Changes to a user; fields left out keep their value.
+
+    is_kept: true to let a user no longer end with the token that created them, which no token
+    may do.
+    """
 
     role: Role | None = None
     is_active: bool | None = None
+    is_kept: bool | None = None
 
 
 class UserResponse(ResponseModel):
-    """A user."""
+    """A user. parent_id: of the token that created them, with which they end."""
 
     id: int
     username: str
@@ -98,6 +128,8 @@ class UserResponse(ResponseModel):
     is_active: bool
     created_at: datetime
     last_login_at: datetime | None
+    expires_at: datetime | None
+    parent_id: int | None
 
 
 @routes("GET", "/me", Right.SEE)
@@ -107,6 +139,20 @@ def read_me(call: PlainCall) -> MeResponse:
     return MeResponse(username=caller.name, role=caller.role, scopes=sorted(caller.scopes))
 
 
+@routes("POST", "/me/password", Right.OWN_ACCESS, needs_code=True)
+def change_password(call: Call[Empty, PasswordRequest]) -> PasswordResponse:
+    """Change your own password, with the current one; all your sessions end."""
+    sent = call.body
+    revoked = users.change_own_password(
+        call.caller.account,
+        sent.current,
+        sent.password,
+        request.remote_addr or "",
+        is_access_revoked=sent.is_access_revoked,
+    )
+    return PasswordResponse(revoked=revoked)
+
+
 @routes("GET", "/tokens", Right.SEE)
 def read_tokens(call: PlainCall) -> Page[TokenResponse]:
     """List your own tokens."""
@@ -114,23 +160,22 @@ def read_tokens(call: PlainCall) -> Page[TokenResponse]:
     return Page[TokenResponse](items=[TokenResponse.model_validate(row) for row in rows])
 
 
-@routes("POST", "/tokens", Right.OWN_ACCESS, status=201)
+@routes("POST", "/tokens", Right.OWN_ACCESS, status=201, needs_code=True)
 def create_token(call: Call[Empty, TokenRequest]) -> NewTokenResponse:
-    """Create a token for yourself, with no more scopes than the calling one and no later end."""
-    _demand_own(call, call.body.scopes)
+    """Create a token for yourself; it may no more than the calling one, and ends with it."""
     row, token = tokens.create(
         call.caller.account,
         call.body.name,
         call.body.scopes,
         days=call.body.days,
-        latest=call.caller.expires_at,
+        parent=call.caller.bearer,
     )
     return _new_token(row, token)
 
 
 @routes("DELETE", "/tokens/<int:id>", Right.OWN_ACCESS)
 def revoke_token(call: PlainCall, id: int) -> None:
-    """Revoke one of your own tokens."""
+    """Revoke one of your own tokens, and all that was created with it."""
     tokens.revoke(call.caller.account, id)
 
 
@@ -141,20 +186,20 @@ def read_keys(call: PlainCall) -> Page[KeyResponse]:
     return Page[KeyResponse](items=[_key(row) for row in rows])
 
 
-@routes("POST", "/keys", Right.OWN_ACCESS, status=201)
+@routes("POST", "/keys", Right.OWN_ACCESS, status=201, needs_code=True)
 def create_key(call: Call[Empty, KeyRequest]) -> NewKeyResponse:
-    """Create a key for the MAAS API; it may do all that you may and doesn't expire."""
-    if call.caller.expires_at is not None:
-        raise Conflict(
-            "A token that expires can't create a key that doesn't.",
-            next_step="Create the key on your account page.",
-        )
-    return NewKeyResponse(key=keys.create_api_key(call.caller.account, call.body.name))
+    """Create a key for the MAAS API; it ends with the calling token.
+
+    A key may do all that you may, so the token needs every scope of your role.
+    """
+    caller = call.caller
+    key = keys.create_api_key(caller.account, call.body.name, parent=caller.bearer)
+    return NewKeyResponse(key=key)
 
 
 @routes("DELETE", "/keys/<int:id>", Right.OWN_ACCESS)
 def revoke_key(call: PlainCall, id: int) -> None:
-    """Revoke one of your own keys."""
+    """Revoke one of your own keys, and all that was created with it."""
     keys.revoke_api_key(call.caller.account, id)
 
 
@@ -164,11 +209,17 @@ def read_users(call: PlainCall) -> Page[UserResponse]:
     return Page[UserResponse](items=[_user(row) for row in users.list_users()])
 
 
-@routes("POST", "/users", Right.USERS, status=201)
+@routes("POST", "/users", Right.USERS, status=201, needs_code=True)
 def create_user(call: Call[Empty, UserRequest]) -> UserResponse:
-    """Create a user."""
-    sent = call.body
-    return _user(users.create_user(sent.username, sent.password, sent.role, actor=call.actor))
+    """Create a user; with a token, one who ends with it.
+
+    The token needs every scope of the user's role. Keep the user on the Users page, or with
+    `slipway user change NAME --keep` on the server.
+    """
+    sent, parent = call.body, call.caller.bearer
+    return _user(
+        users.create_user(sent.username, sent.password, sent.role, actor=call.actor, parent=parent)
+    )
 
 
 @routes("GET", ONE, Right.MANAGE)
@@ -177,10 +228,16 @@ def read_user(call: PlainCall, id: int) -> UserResponse:
     return _user(users.get(id))
 
 
-@routes("PATCH", ONE, Right.USERS, state=read_user)
+@routes("PATCH", ONE, Right.USERS, state=read_user, needs_code=True)
 def change_user(call: Call[Empty, UserChangeRequest], id: int) -> UserResponse:
-    """Change a user's role, or disable or enable them; the last administrator stays."""
+    """Change a user's role, or disable or enable them; the last administrator stays.
+
+    A token can raise the role of, or enable, only users that it created.
+    """
     user, sent = users.get(id), call.body
+    _demand_no_gain(call, user)
+    if sent.is_kept:
+        users.keep(user, actor=call.actor)
     if sent.role is not None:
         users.change_role(user, sent.role, actor=call.actor)
     if sent.is_active is not None:
@@ -188,10 +245,19 @@ def change_user(call: Call[Empty, UserChangeRequest], id: int) -> UserResponse:
     return _user(user)
 
 
-def _demand_own(call: Call[Empty, TokenRequest], scopes: list[str]) -> None:
-    more = sorted(rights.known(scopes) - call.caller.scopes)
-    if more:
-        raise Conflict("A token can't create one with more scopes.", got=" ".join(more))
+def _demand_no_gain(call: Call[Empty, UserChangeRequest], user: User) -> None:
+    sent, bearer = call.body, call.caller.bearer
+    if bearer is None:
+        return
+    if sent.is_kept:
+        raise Conflict(
+            "A token can't keep a user.",
+            next_step="Use the Users page, or `slipway user change NAME --keep` on the server.",
+        )
+    role = sent.role or Role(user.role)
+    is_more = not rights.covers(user.role, role)
+    if is_more or (sent.is_active and not user.is_active):
+        lineage.demand_own_child(bearer, user, role)
 
 
 def _new_token(row: APIToken, token: str) -> NewTokenResponse:

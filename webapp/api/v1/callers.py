@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from flask import Request
 
 from webapp.errors import NotFound, Problem
 from webapp.models import Role, User
-from webapp.services.accounts import rights, tokens
+from webapp.services.accounts import rights, tokens, two_factor
+from webapp.services.accounts.lineage import Bearer
 from webapp.services.accounts.rights import Right, Scope
 
 # No HTTP header can become this key: headers arrive as HTTP_….
@@ -33,16 +33,12 @@ class Forbidden(Problem):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls. user is None for the command line on this machine.
-
-    expires_at: when the token expires, None for never.
-    """
+    """Who calls. bearer is None for the command line on this machine, which has no limits."""
 
     name: str
     role: str
     scopes: frozenset[Scope]
-    user: User | None
-    expires_at: datetime | None = None
+    bearer: Bearer | None
 
     @property
     def sees(self) -> Role:
@@ -55,12 +51,12 @@ class Caller:
     @property
     def account(self) -> User:
         """The user; raises NotFound for the command line, which has no account."""
-        if self.user is None:
+        if self.bearer is None:
             raise NotFound(
                 "The command line on this machine has no account.",
                 next_step="Name a user, e.g. `slipway token create NAME`.",
             )
-        return self.user
+        return self.bearer.user
 
 
 def identify(request: Request) -> Caller:
@@ -84,7 +80,7 @@ def identify(request: Request) -> Caller:
             where="the Authorization header",
             next_step="It was revoked or has expired, or its user was disabled. Create a new one.",
         )
-    return Caller(found.user.username, found.user.role, found.scopes, found.user, found.expires_at)
+    return Caller(found.user.username, found.role, found.scopes, found)
 
 
 def demand(caller: Caller, right: Right) -> None:
@@ -103,3 +99,12 @@ def demand(caller: Caller, right: Right) -> None:
             got=caller.role,
             next_step="Ask an administrator.",
         )
+    if caller.bearer:
+        rights.demand_independent(right, caller.bearer.user.parent_id is not None)
+
+
+def demand_code(caller: Caller, request: Request) -> None:
+    """Ask for a code where the caller has a second factor. Raises CodeRequired."""
+    if caller.bearer:
+        code = request.headers.get(two_factor.CODE_HEADER, "")
+        two_factor.demand_code(caller.account, code, address=request.remote_addr or "")

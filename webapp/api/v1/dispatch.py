@@ -18,7 +18,7 @@ from flask import Flask, Response, request
 from pydantic import BaseModel, ValidationError
 
 from webapp.api.v1 import answers
-from webapp.api.v1.callers import Caller, demand, identify
+from webapp.api.v1.callers import Caller, demand, demand_code, identify
 from webapp.api.v1.schemas import Empty, is_storable
 from webapp.errors import NotFound, Problem
 from webapp.http import dispatch
@@ -64,7 +64,7 @@ class Endpoint:
     """One method of one path below ``/api/v1``; the docstring of ``run`` is its description.
 
     path: as Flask routes it, e.g. ``/sources/<int:id>``. state: the resource that
-    If-Match is compared with before a write.
+    If-Match is compared with before a write. needs_code: of users with a second factor.
     """
 
     method: str
@@ -75,6 +75,7 @@ class Endpoint:
     status: int = 200
     state: Callable[..., BaseModel] | None = None
     takes_bytes: bool = False
+    needs_code: bool = False
 
     @property
     def name(self) -> str:
@@ -126,12 +127,14 @@ class Routes:
         status: int = 200,
         state: Callable[..., BaseModel] | None = None,
         takes_bytes: bool = False,
+        needs_code: bool = False,
     ) -> Callable[[Run], Run]:
         """Make an endpoint of a function. See ``Endpoint``."""
 
         def add(run: Run) -> Run:
-            found = Endpoint(method, path, run, right, self.tag, status, state, takes_bytes)
-            self.endpoints.append(found)
+            self.endpoints.append(
+                Endpoint(method, path, run, right, self.tag, status, state, takes_bytes, needs_code)
+            )
             return run
 
         return add
@@ -157,6 +160,8 @@ class _Dialect:
 
     def run(self, endpoint: Endpoint, call: Call[Any, Any], params: Params) -> Response:
         _check_match(endpoint, call, params)
+        if endpoint.needs_code:
+            demand_code(call.caller, request)
         return _response_of(endpoint, endpoint.run(call, **params))
 
     def refuse(self, problem: Problem) -> Response:

@@ -13,10 +13,19 @@ from webapp.api.v1 import answers
 from webapp.api.v1.dispatch import API, Endpoint
 from webapp.api.v1.schemas import Empty, ProblemResponse
 from webapp.http import tus
+from webapp.services.accounts import two_factor
 from webapp.services.overview import store
 
 _KEY = "slipway.openapi"
 _BEARER = "bearer"
+_CODE = {
+    "name": two_factor.CODE_HEADER,
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "Required from users with a second factor: a code of the authenticator app "
+    "that wasn't used before, or a recovery code",
+}
 _ABOUT = (
     "Slipway's typed API. Send If-Match with the ETag of what you change to detect conflicts. "
     "Problems are application/problem+json (RFC 9457). Lists are paged: `next` is the cursor of "
@@ -66,7 +75,7 @@ def _generate(endpoints: tuple[Endpoint, ...]) -> dict[str, Any]:
         )
     spec.app = app
     with app.app_context():
-        return _complete(spec.spec)
+        return _complete(spec.spec, endpoints)
 
 
 def _documented(decorate: Callable[..., Any], endpoint: Endpoint) -> Callable[..., Any]:
@@ -107,13 +116,15 @@ def _refusals(endpoint: Endpoint) -> list[int]:
         found.append(412)
     if endpoint.method != "GET":
         found += [400, 404, 409]
+    if endpoint.needs_code:
+        found.append(429)
     if endpoint.tag == "uploads":
         found += [412, 415, 507]
     return sorted(set(found) | {503})
 
 
-def _complete(spec: dict[str, Any]) -> dict[str, Any]:
-    """Add what spectree can't express: the type of problems, and the headers of uploads."""
+def _complete(spec: dict[str, Any], endpoints: tuple[Endpoint, ...]) -> dict[str, Any]:
+    """Add what spectree can't express: the type of problems, and headers."""
     for path in spec["paths"].values():
         for operation in path.values():
             for status, answer in operation["responses"].items():
@@ -129,6 +140,11 @@ def _complete(spec: dict[str, Any]) -> dict[str, Any]:
         if "/uploads/files" in url:
             for method, operation in path.items():
                 operation["parameters"] = operation.get("parameters", []) + _headers(method)
+    coded = {endpoint.name for endpoint in endpoints if endpoint.needs_code}
+    for path in spec["paths"].values():
+        for operation in path.values():
+            if operation["operationId"] in coded:
+                operation["parameters"] = [*operation.get("parameters", []), _CODE]
     spec["paths"] = {url: spec["paths"][url] for url in sorted(spec["paths"])}
     return spec
 

@@ -8,19 +8,22 @@ from flask import Response, request
 from webapp.api.v2.answers import as_json, deleted
 from webapp.api.v2.dispatch import API, Action, ActionCall, Resource
 from webapp.errors import InvalidFields
+from webapp.models import User
 from webapp.services.accounts import keys, sessions, two_factor
 
 
 def create_authorisation_token(call: ActionCall) -> Response:
     """Create an API key
 
-    The key is shown only once.
+    The key is shown only once. It ends with the key that it's created with. From an account
+    with a second factor, send a code in the header Slipway-Code.
 
     :param name: Optional. What the key is for.
     :type name: String
     """
     name = call.arguments.text("name", "a script")
-    return _as_key(keys.create_api_key(call.caller, name), name)
+    _demand_code(call.caller)
+    return _as_key(keys.create_api_key(call.caller, name, parent_key=call.key), name)
 
 
 def delete_authorisation_token(call: ActionCall) -> Response:
@@ -46,9 +49,14 @@ def authenticate(call: ActionCall) -> Response:
         arguments.text("password"),
         address=request.remote_addr or "",
     )
-    two_factor.refuse_password_alone(user)
+    _demand_code(user)
     name = arguments.text("consumer")
     return _as_key(keys.create_login_key(user, name), name)
+
+
+def _demand_code(user: User) -> None:
+    code = request.headers.get(two_factor.CODE_HEADER, "")
+    two_factor.demand_code(user, code, address=request.remote_addr or "")
 
 
 def _as_key(key: str, name: str) -> Response:

@@ -21,7 +21,7 @@ from oauthlib.oauth1.rfc5849 import utils as oauth
 from webapp import numbers
 from webapp.api.v2.arguments import BODY_METHODS, FORM, Arguments
 from webapp.errors import Problem
-from webapp.models import APIKey, User
+from webapp.models import APIKey
 from webapp.services.accounts import keys
 from webapp.services.system import secrets
 
@@ -36,8 +36,8 @@ class KeyRefused(Problem):
     code = "key-refused"
 
 
-def identify(request: Request, host: str, arguments: Callable[[], Arguments]) -> User:
-    """The user whose key signed the request. Raises KeyRefused.
+def identify(request: Request, host: str, arguments: Callable[[], Arguments]) -> APIKey:
+    """The key that signed the request, of an active user. Raises KeyRefused.
 
     host: scheme and host as the client sees them. arguments: reads the body, once.
     """
@@ -58,24 +58,23 @@ def identify(request: Request, host: str, arguments: Callable[[], Arguments]) ->
     )
 
 
-def _by_secret(fields: dict[str, str]) -> User:
+def _by_secret(fields: dict[str, str]) -> APIKey:
     # PLAINTEXT is the consumer's secret, always empty here, "&", the token's secret,
     # each escaped once more (RFC 5849, 3.4.4).
     empty, ampersand, secret = fields.get("oauth_signature", "").partition("&")
     consumer, token = fields.get("oauth_consumer_key", ""), fields.get("oauth_token", "")
-    user = None
+    key = None
     if ampersand and not empty:
-        user = keys.check_api_key(consumer, token, oauth.unescape(secret))
-    if user is None:
+        key = keys.check_api_key(consumer, token, oauth.unescape(secret))
+    if key is None:
         raise KeyRefused("Invalid API key.")
-    return user
+    return key
 
 
-def _by_hmac(signed: _Signed, fields: dict[str, str]) -> User:
-    found = keys.find(fields.get("oauth_consumer_key", ""), fields.get("oauth_token", ""))
-    if found is None:
+def _by_hmac(signed: _Signed, fields: dict[str, str]) -> APIKey:
+    key = keys.find(fields.get("oauth_consumer_key", ""), fields.get("oauth_token", ""))
+    if key is None:
         raise KeyRefused("Invalid API key.")
-    key, user = found
     timestamp, nonce = _freshness(fields)
     secret = _secret_of(key)
     sent = fields.get("oauth_signature", "").encode()
@@ -86,7 +85,7 @@ def _by_hmac(signed: _Signed, fields: dict[str, str]) -> User:
         )
     if not keys.spend(key, timestamp, nonce):
         raise KeyRefused("This nonce was used before.", next_step="Sign each request again.")
-    return user
+    return key
 
 
 def _hmac(base: str, secret: str) -> bytes:

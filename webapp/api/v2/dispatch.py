@@ -19,7 +19,7 @@ from webapp.extensions import settings
 from webapp.http import dispatch
 from webapp.http.bodies import MAX_BODY_BYTES, Incoming
 from webapp.http.dispatch import METHODS, Params
-from webapp.models import User
+from webapp.models import APIKey, User
 from webapp.services.accounts import rights
 from webapp.services.accounts.rights import Right
 
@@ -34,10 +34,10 @@ _CONVERTERS = {"system_id": "string(maxlength=64)"}  # all others are ids
 class ActionCall:
     """What an action gets: who calls, with which arguments.
 
-    user is None for public actions. body: see ``incoming``.
+    key is None for public actions. body: see ``incoming``.
     """
 
-    user: User | None
+    key: APIKey | None
     arguments: Arguments
     body: Incoming | None = None
 
@@ -51,9 +51,9 @@ class ActionCall:
     @property
     def caller(self) -> User:
         """Who calls; only for actions that need a right."""
-        if self.user is None:
+        if self.key is None:
             raise LookupError("a public action asked for its caller")
-        return self.user
+        return self.key.user
 
     @property
     def actor(self) -> str:
@@ -110,23 +110,23 @@ class Resource:
 class _Dialect:
     """API keys, forms of any kind, and text for errors (rule: rest-answers)."""
 
-    def authenticate(self, resource: Resource) -> User | None:
+    def authenticate(self, resource: Resource) -> APIKey | None:
         if resource.is_public:
             return None
-        user = identify(request, root(), lambda: _arguments(resource))
-        structlog.contextvars.bind_contextvars(user=user.username)
-        return user
+        key = identify(request, root(), lambda: _arguments(resource))
+        structlog.contextvars.bind_contextvars(user=key.user.username)
+        return key
 
-    def read(self, resource: Resource, user: User | None, params: Params) -> ActionCall:
+    def read(self, resource: Resource, key: APIKey | None, params: Params) -> ActionCall:
         incoming = Incoming(request) if _takes_bytes(resource) else None
-        return ActionCall(user, _arguments(resource), incoming)
+        return ActionCall(key, _arguments(resource), incoming)
 
     def run(self, resource: Resource, call: ActionCall, params: Params) -> Response:
         method = "GET" if request.method == "HEAD" else request.method
         op = call.arguments.op
         for action in resource.actions:
             if (action.method, action.op) == (method, op):
-                if not _is_allowed(action, call.user):
+                if not _is_allowed(action, call.key):
                     raise Problem("User is not allowed access to this API.", code="forbidden")
                 return action.run(call, **params)
         raise Problem(
@@ -195,5 +195,5 @@ def root() -> str:
     return f"{request.scheme}://{host}"
 
 
-def _is_allowed(action: Action, user: User | None) -> bool:
-    return action.right is None or (user is not None and rights.may(user.role, action.right))
+def _is_allowed(action: Action, key: APIKey | None) -> bool:
+    return action.right is None or (key is not None and rights.may(key.user.role, action.right))

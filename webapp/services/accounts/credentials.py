@@ -9,12 +9,13 @@ from datetime import timedelta
 from typing import TypeVar
 
 import structlog
-from sqlalchemy import or_, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.models import APIKey, APIToken, User, utcnow
+from webapp.services.accounts import lineage
 from webapp.services.system import events
 
 MAX_EACH = 50  # keys, and as many tokens
@@ -42,8 +43,28 @@ def of_user(kind: type[Credential], user_id: int) -> Sequence[Credential]:
     return db.session.scalars(mine.order_by(kind.id.desc())).all()
 
 
+def in_words(user_id: int) -> str:
+    """How many keys and tokens a user has, e.g. "2 API keys and 1 API token"; "" for none."""
+    counts = db.session.execute(
+        select(
+            *(
+                select(func.count()).where(kind.user_id == user_id).scalar_subquery()
+                for kind in (APIKey, APIToken)
+            )
+        )
+    ).one()
+    return " and ".join(
+        f"{count} API {noun}{'' if count == 1 else 's'}"
+        for noun, count in zip(_NOUNS.values(), counts, strict=True)
+        if count
+    )
+
+
 def revoke(kind: type[Credential], user: User, row_id: int) -> None:
-    """Delete one of a user's own; raises NotFound for anyone else's."""
+    """Delete one of a user's own and all that was created with it.
+
+    Raises NotFound for anyone else's.
+    """
     row: Credential | None = db.session.get(kind, row_id)
     noun = _NOUNS[kind]
     if row is None or row.user_id != user.id:
@@ -52,8 +73,11 @@ def revoke(kind: type[Credential], user: User, row_id: int) -> None:
             where=f"API {noun} {row_id}",
             next_step="It may have been revoked already. See the list.",
         )
-    db.session.delete(row)
     events.record(f"{kind.__tablename__}.revoked", actor=user.username, subject=row.name)
+    if isinstance(row, APIToken):
+        lineage.end_token(user, row.id, actor=user.username)
+    else:
+        db.session.execute(delete(APIKey).where(APIKey.id == row.id))
     db.session.commit()
 
 

@@ -15,11 +15,13 @@ from collections.abc import Sequence
 import structlog
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.orm import contains_eager
 
 from webapp.errors import InvalidFields
 from webapp.extensions import db
 from webapp.models import APIKey, APINonce, User, utcnow
-from webapp.services.accounts import credentials
+from webapp.services.accounts import credentials, lineage, rights
+from webapp.services.accounts.lineage import Bearer
 from webapp.services.system import events
 from webapp.services.system import secrets as vault
 
@@ -31,16 +33,21 @@ MAX_SKEW_S = 300  # between the clocks of client and server, as in MAAS
 log = structlog.get_logger(__name__)
 
 
-def create_api_key(user: User, name: str) -> str:
+def create_api_key(
+    user: User, name: str, *, parent: Bearer | None = None, parent_key: APIKey | None = None
+) -> str:
     """Make a key for a user and return it whole, this one time.
 
-    Raises InvalidFields when the name is too long or the user has too many keys.
+    parent, parent_key: what it's created with, and ends with. Raises InvalidFields when the
+    name is too long or the user has too many keys, Conflict when the parent may do less.
     """
+    lineage.demand_no_more(parent, rights.scopes_of(user.role))
     name = name.strip()
     if errors := credentials.name_errors(APIKey, user, name):
         raise InvalidFields({"name": errors})
     consumer, token = _random(18), _random(18)
     secret = _random(_SECRET_LENGTH)
+    lineage.hold(parent)
     key = APIKey(
         user_id=user.id,
         name=name,
@@ -48,6 +55,11 @@ def create_api_key(user: User, name: str) -> str:
         token_key=token,
         secret_hash=credentials.digest(secret),
         secret_sealed=vault.seal(secret),
+        parent_token_id=parent.token_id if parent else None,
+        parent_key_id=parent_key.id if parent_key else None,
+        expires_at=lineage.earliest(
+            parent.expires_at if parent else None, parent_key.expires_at if parent_key else None
+        ),
     )
     db.session.add(key)
     events.record("api_key.added", actor=user.username, subject=name)
@@ -73,30 +85,31 @@ def revoke_token(user: User, token: str) -> None:
     revoke_api_key(user, known.get(token, 0))
 
 
-def check_api_key(consumer: str, token: str, secret: str) -> User | None:
-    """The active user whose key this is, or None; an unknown key takes as long."""
+def check_api_key(consumer: str, token: str, secret: str) -> APIKey | None:
+    """The key of an active user, or None; an unknown key takes as long."""
     found = find(consumer, token)
-    kept = found[0].secret_hash if found else credentials.digest("")
+    kept = found.secret_hash if found else credentials.digest("")
     is_right = hmac.compare_digest(kept, credentials.digest(secret))
     if found is None or not is_right:
         return None
-    key, user = found
-    if not key.secret_sealed:
-        _seal(key, secret)
-    credentials.note(key)
-    return user
+    if not found.secret_sealed:
+        _seal(found, secret)
+    credentials.note(found)
+    return found
 
 
-def find(consumer: str, token: str) -> tuple[APIKey, User] | None:
-    """A key and its active user, without checking the secret."""
+def find(consumer: str, token: str) -> APIKey | None:
+    """A key of an active user, neither of them expired, without checking the secret."""
     if not consumer.isalnum() or not token.isalnum():  # ours are; PostgreSQL takes no NUL
         return None
-    row = db.session.execute(
-        select(APIKey, User)
+    now = utcnow()
+    return db.session.scalar(
+        select(APIKey)
         .join(User)
+        .options(contains_eager(APIKey.user))
         .where(APIKey.consumer_key == consumer, APIKey.token_key == token)
-    ).one_or_none()
-    return (row[0], row[1]) if row is not None and row[1].is_active else None
+        .where(User.is_active, lineage.live(User, now), lineage.live(APIKey, now))
+    )
 
 
 def spend(key: APIKey, timestamp: int, nonce: str) -> bool:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 
+from webapp.errors import Problem
 from webapp.models import Role
 
 _RANK = {Role.VIEWER: 0, Role.OPERATOR: 1, Role.ADMINISTRATOR: 2}
@@ -55,6 +56,19 @@ def covers(role: str, needed: Role) -> bool:
 def may(role: str, right: Right) -> bool:
     """Whether this role has a right."""
     return covers(role, right.role)
+
+
+def demand_independent(right: Right, is_dependent: bool) -> None:
+    """Raise Problem for a user who ends with a token and wants to manage users.
+
+    Whoever they create or let in would outlive that token.
+    """
+    if right is Right.USERS and is_dependent:
+        raise Problem(
+            "A user who was created with a token can't manage users.",
+            code="forbidden",
+            next_step="Ask an administrator to keep this user.",
+        )
 
 
 def scopes_of(role: str) -> frozenset[Scope]:

@@ -21,13 +21,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from webapp.errors import Problem
 from webapp.extensions import db
 from webapp.models import LoginSession, Role, User, utcnow
-from webapp.services.accounts import passwords, throttle
+from webapp.services.accounts import lineage, passwords, throttle
 from webapp.services.system import events
 
 IDLE = timedelta(minutes=30)
 LONGEST = timedelta(hours=12)
 SEEN_EVERY = timedelta(minutes=1)
 MAX_EACH = 50  # sessions of a user; one more ends the one that was quiet for longest
+CONFIRMED = timedelta(minutes=5)  # how long a password that was entered again counts
 
 # At most 8 + 10 guesses in ten minutes for one account from one address; the
 # second bucket stops one address from trying one password on every account.
@@ -61,6 +62,8 @@ class SignedIn:
     username: str
     role: Role
     token: str
+    is_dependent: bool = False  # ends with the token that created them
+    is_confirmed: bool = False  # entered the password a moment ago
 
     is_authenticated = True
     is_active = True
@@ -84,7 +87,7 @@ def authenticate(username: str, password: str, *, address: str) -> User:
     # PostgreSQL refuses NUL in a text, and no name holds anything unprintable.
     user = db.session.scalar(select(User).where(User.username == name)) if _is_name(name) else None
     if not passwords.verify(password, user.password_hash if user else None) or not (
-        user and user.is_active
+        user and lineage.is_live(user)
     ):
         # An unknown name may be a password typed into the wrong field: not kept.
         events.record("user.sign_in_refused", actor=user.username if user else "", subject=address)
@@ -136,6 +139,7 @@ def open_session(user: User, *, address: str, user_agent: str) -> SignedIn:
         user_agent=_printable(user_agent)[:300],
         created_at=now,
         seen_at=now,
+        confirmed_at=now,
     )
     db.session.execute(delete(LoginSession).where(_has_ended(now)))
     _make_room_for(user)
@@ -166,16 +170,35 @@ def find(token: str, *, is_person: bool = True) -> SignedIn | None:
     """
     now = utcnow()
     row = db.session.execute(
-        select(LoginSession.id, LoginSession.seen_at, User.id, User.username, User.role)
+        select(
+            LoginSession.id,
+            LoginSession.seen_at,
+            LoginSession.confirmed_at,
+            User.id,
+            User.username,
+            User.role,
+            User.parent_id,
+        )
         .join(User)
-        .where(LoginSession.token_hash == _hashed(token), User.is_active, ~_has_ended(now))
+        .where(LoginSession.token_hash == _hashed(token), ~_has_ended(now))
+        .where(User.is_active, lineage.live(User, now))
     ).one_or_none()
     if row is None:
         return None
-    session_id, seen_at, user_id, username, role = row
+    session_id, seen_at, confirmed_at, user_id, username, role, parent_id = row
     if is_person and now - seen_at > SEEN_EVERY:
         _mark_seen(session_id, now)
-    return SignedIn(session_id, user_id, username, Role(role), token)
+    # One from the future was confirmed before the clock was set back, perhaps long ago.
+    is_confirmed = confirmed_at is not None and timedelta() <= now - confirmed_at <= CONFIRMED
+    is_dependent = parent_id is not None
+    return SignedIn(session_id, user_id, username, Role(role), token, is_dependent, is_confirmed)
+
+
+def confirm(me: SignedIn) -> None:
+    """Note that a person has just entered their password (and code); the caller commits."""
+    db.session.execute(
+        update(LoginSession).where(LoginSession.id == me.session_id).values(confirmed_at=utcnow())
+    )
 
 
 def _mark_seen(session_id: int, now: datetime) -> None:

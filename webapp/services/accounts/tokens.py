@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 from sqlalchemy import select
+from sqlalchemy.orm import contains_eager
 
 from webapp.errors import InvalidFields
 from webapp.extensions import db
 from webapp.models import APIToken, User, utcnow
-from webapp.services.accounts import credentials, rights
+from webapp.services.accounts import credentials, lineage, rights
+from webapp.services.accounts.lineage import Bearer
 from webapp.services.accounts.rights import Scope
 from webapp.services.system import events
 
@@ -25,28 +26,20 @@ MAX_DAYS = 3650
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class Bearer:
-    """Whose token it is, and what for."""
-
-    user: User
-    scopes: frozenset[Scope]
-    expires_at: datetime | None = None
-
-
 def create(
     user: User,
     name: str,
     scopes: Collection[str],
     *,
     days: int | None = None,
-    latest: datetime | None = None,
+    parent: Bearer | None = None,
 ) -> tuple[APIToken, str]:
     """Create a token and return it in full, this one time.
 
-    days: until it expires. latest: the last moment it may expire, since the token
-    that creates it expires then. Raises InvalidFields.
+    days: until it expires. parent: the token that it's created with, whose scopes and end
+    are its limits. Raises InvalidFields or Conflict.
     """
+    lineage.demand_no_more(parent, rights.known(scopes))
     name = name.strip()
     wrong: dict[str, list[str]] = {}
     if errors := credentials.name_errors(APIToken, user, name):
@@ -62,14 +55,15 @@ def create(
         raise InvalidFields(wrong)
     token = PREFIX + secrets.token_urlsafe(32)
     end = None if days is None else utcnow() + timedelta(days=days)
-    ends = [moment for moment in (end, latest) if moment is not None]
+    lineage.hold(parent)
     row = APIToken(
         user_id=user.id,
         name=name,
         token_hash=credentials.digest(token),
         hint=token[:_HINT],
         scopes=sorted(set(scopes)),
-        expires_at=min(ends, default=None),
+        expires_at=lineage.earliest(end, parent.expires_at if parent else None),
+        parent_id=parent.token_id if parent else None,
     )
     db.session.add(row)
     events.record("api_token.added", actor=user.username, subject=name, scopes=row.scopes)
@@ -78,18 +72,23 @@ def create(
 
 
 def check(token: str) -> Bearer | None:
-    """The active user whose token this is, or None."""
+    """Whose token this is and what for; None unless both it and its user are good."""
     if not token.startswith(PREFIX) or len(token) > 200 or not token.isascii():
         return None
     now = utcnow()
-    found = db.session.execute(
-        select(APIToken, User).join(User).where(APIToken.token_hash == credentials.digest(token))
-    ).one_or_none()
-    if found is None or not found[1].is_active or _is_over(found[0], now):
+    row = db.session.scalar(
+        select(APIToken)
+        .join(APIToken.user)
+        .options(contains_eager(APIToken.user))
+        .where(APIToken.token_hash == credentials.digest(token))
+        .where(User.is_active, lineage.live(User, now), lineage.live(APIToken, now))
+    )
+    if row is None:
         return None
-    row, user = found
     credentials.note(row)
-    return Bearer(user, rights.known(row.scopes), row.expires_at)
+    user = row.user
+    end = lineage.earliest(row.expires_at, user.expires_at)
+    return Bearer(user, user.role, rights.known(row.scopes), row.id, end)
 
 
 def of_user(user_id: int) -> Sequence[APIToken]:
@@ -100,7 +99,3 @@ def of_user(user_id: int) -> Sequence[APIToken]:
 def revoke(user: User, token_id: int) -> None:
     """Delete one of a user's own tokens; raises NotFound for anyone else's."""
     credentials.revoke(APIToken, user, token_id)
-
-
-def _is_over(row: APIToken, now: datetime) -> bool:
-    return row.expires_at is not None and row.expires_at <= now

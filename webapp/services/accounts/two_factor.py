@@ -19,10 +19,10 @@ import structlog
 from sqlalchemy import update
 
 from webapp import numbers
-from webapp.errors import Conflict, InvalidFields
+from webapp.errors import Conflict, InvalidFields, Problem
 from webapp.extensions import db
 from webapp.models import User, utcnow
-from webapp.services.accounts import sessions, throttle, users
+from webapp.services.accounts import lineage, sessions, throttle, users
 from webapp.services.accounts.sessions import SignedIn, SignInProblem, TooManyAttempts
 from webapp.services.system import events, secrets
 
@@ -36,9 +36,16 @@ _RECOVERY_BYTES = 15
 # gets here, and many addresses must not guess a code of six digits together.
 CODE_BUCKET = throttle.Bucket("second factor", capacity=8, refill_s=60)
 
+CODE_HEADER = "Slipway-Code"
 _WRONG = "That code is invalid, expired or already used."
 
 log = structlog.get_logger(__name__)
+
+
+class CodeRequired(Problem):
+    """A program must send a code of the second factor, or sent a wrong one."""
+
+    code = "code-required"
 
 
 def is_on(user: User) -> bool:
@@ -93,7 +100,7 @@ def pending_user(token: str) -> User | None:
         return None
     user_id, state = json.loads(text)
     user = db.session.get(User, user_id)
-    if user is None or not user.is_active or not is_on(user) or state != _state(user):
+    if user is None or not lineage.is_live(user) or not is_on(user) or state != _state(user):
         return None
     return user
 
@@ -111,15 +118,42 @@ def check(user: User, code: str, *, address: str) -> None:
         )
 
 
-def refuse_password_alone(user: User) -> None:
-    """Raise SignInProblem for a user who needs a code besides the password."""
-    if is_on(user):
+# -- again, for what creates keys, tokens and users
+
+
+def demand_code(user: User, code: str, *, address: str) -> None:
+    """Accept a code from a program, where the user has a second factor; the caller commits.
+
+    A code counts once, and only together with what it was sent for. Raises CodeRequired or
+    TooManyAttempts.
+    """
+    if not is_on(user):
+        return
+    if not code:
         db.session.commit()
-        raise SignInProblem(
-            "This account uses two-factor authentication, "
-            "so a password alone can't create an API key.",
-            next_step="Sign in with a browser and create the key in your account.",
+        raise CodeRequired(
+            "This account uses two-factor authentication, so this needs a code.",
+            where=f"the {CODE_HEADER} header",
+            expected="six digits from the authenticator app, or a recovery code",
+            got="none",
+            next_step="Send a code, or do it on your account page.",
         )
+    if not _is_accepted(user.id, code, address):
+        raise CodeRequired(
+            _WRONG, where=f"the {CODE_HEADER} header", next_step="Wait for the next code."
+        )
+
+
+def confirm(me: SignedIn, password: str, code: str, address: str) -> None:
+    """Accept a signed-in person's password again, and a code where they have a second factor.
+
+    Raises InvalidFields or TooManyAttempts.
+    """
+    _check_password(me, password, address)
+    if is_on(users.get(me.user_id)):
+        _check_code(me, code, address)
+    sessions.confirm(me)
+    db.session.commit()
 
 
 # -- on one's own account

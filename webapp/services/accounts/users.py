@@ -22,7 +22,8 @@ from sqlalchemy.orm import aliased
 from webapp.errors import Conflict, InvalidFields, NotFound, Problem
 from webapp.extensions import db
 from webapp.models import Role, Setting, User, utcnow
-from webapp.services.accounts import passwords, sessions
+from webapp.services.accounts import lineage, passwords, rights, sessions
+from webapp.services.accounts.lineage import Bearer
 from webapp.services.system import events
 
 SETUP_CODE = "setup_code"
@@ -69,9 +70,19 @@ def _known(user: User | None, where: str) -> User:
 # -- making and changing
 
 
-def create_user(name: str, password: str, role: Role, *, actor: str = "") -> User:
-    """Add a user; names are kept in lower case. Raises InvalidFields."""
+def create_user(
+    name: str, password: str, role: Role, *, actor: str = "", parent: Bearer | None = None
+) -> User:
+    """Add a user; names are kept in lower case.
+
+    parent: the token that the user is created with, and ends with. Raises InvalidFields, or
+    Conflict when the token may do less than the role.
+    """
+    lineage.demand_no_more(parent, rights.scopes_of(role))
     user = _new_user(name, password, role)
+    lineage.hold(parent)
+    if parent:
+        user.parent_id, user.expires_at = parent.token_id, parent.expires_at
     db.session.add(user)
     events.record("user.added", actor=actor, subject=user.username, role=str(role))
     try:
@@ -104,33 +115,54 @@ def _taken() -> InvalidFields:
     return InvalidFields({"username": ["A user with this name already exists."]})
 
 
-def set_password(user: User, password: str, *, actor: str = "", but: int | None = None) -> None:
+def set_password(
+    user: User,
+    password: str,
+    *,
+    actor: str = "",
+    but: int | None = None,
+    is_access_revoked: bool = False,
+) -> int:
     """Set a password and end the user's sessions, except the one in ``but``.
 
-    Raises InvalidFields.
+    is_access_revoked: also their API keys and tokens; returns how many. Raises InvalidFields.
     """
     passwords.check_choice(password, user.username)
-    user.password_hash = passwords.hash_password(password)
+    hashed = passwords.hash_password(password)
+    ended = lineage.end_all(user, actor=actor) if is_access_revoked else 0
+    user.password_hash = hashed
     sessions.end_all_of(user.id, but=but)
-    events.record("user.password_set", actor=actor, subject=user.username)
+    events.record("user.password_set", actor=actor, subject=user.username, revoked=ended)
     db.session.commit()
+    return ended
 
 
-def change_own_password(me: sessions.SignedIn, current: str, password: str, address: str) -> None:
-    """Change one's own password, knowing the current one; all other sessions end.
+def change_own_password(
+    user: User,
+    current: str,
+    password: str,
+    address: str,
+    *,
+    but: int | None = None,
+    is_access_revoked: bool = False,
+) -> int:
+    """Change one's own password, knowing the current one; all sessions end, except ``but``.
 
-    Raises InvalidFields or TooManyAttempts.
+    Otherwise as ``set_password``. Raises InvalidFields or TooManyAttempts.
     """
-    user = get(me.user_id)
     if not sessions.check_again(user, current, address=address):
-        events.record("user.password_refused", actor=me.username, subject=address)
+        events.record("user.password_refused", actor=user.username, subject=address)
         db.session.commit()
         raise InvalidFields({"current": ["Wrong current password."]})
-    set_password(user, password, actor=me.username, but=me.session_id)
+    return set_password(
+        user, password, actor=user.username, but=but, is_access_revoked=is_access_revoked
+    )
 
 
-def reset_password(me: sessions.SignedIn, user: User, password: str) -> None:
-    """Set another user's password; one's own needs the current one.
+def reset_password(
+    me: sessions.SignedIn, user: User, password: str, *, is_access_revoked: bool = False
+) -> int:
+    """Set another user's password, as ``set_password``; one's own needs the current one.
 
     Raises Conflict or InvalidFields.
     """
@@ -139,12 +171,18 @@ def reset_password(me: sessions.SignedIn, user: User, password: str) -> None:
             "You can't reset your own password here.",
             next_step="Change it in your account, with your current password.",
         )
-    set_password(user, password, actor=me.username)
+    return set_password(user, password, actor=me.username, is_access_revoked=is_access_revoked)
 
 
 def change_role(user: User, role: Role, *, actor: str) -> None:
-    """Give a user another role; raises Conflict for the last administrator."""
+    """Give a user another role; what followed from the old one ends.
+
+    Raises Conflict for the last administrator.
+    """
+    is_other = role != user.role
     _change(user, {"role": role}, is_loss=role != Role.ADMINISTRATOR)
+    if is_other:
+        lineage.end_what_followed(user, actor=actor)
     events.record("user.role_changed", actor=actor, subject=user.username, role=str(role))
     db.session.commit()
 
@@ -157,8 +195,17 @@ def set_active(user: User, is_active: bool, *, actor: str) -> None:
     _change(user, {"is_active": is_active}, is_loss=not is_active)
     if not is_active:
         sessions.end_all_of(user.id)
+        lineage.end_what_followed(user, actor=actor)
     kind = "user.enabled" if is_active else "user.disabled"
     events.record(kind, actor=actor, subject=user.username)
+    db.session.commit()
+
+
+def keep(user: User, *, actor: str) -> None:
+    """Let a user no longer end with the token that created them."""
+    lineage.lock(user)
+    user.parent_id, user.expires_at = None, None
+    events.record("user.kept", actor=actor, subject=user.username)
     db.session.commit()
 
 
@@ -170,13 +217,18 @@ def _change(user: User, values: dict[str, Any], *, is_loss: bool) -> None:
     """
     other = aliased(User)
     administrators = (User.role == Role.ADMINISTRATOR, User.is_active)
-    db.session.execute(select(User.id).where(*administrators).with_for_update()).all()
+    locking = select(User.id).where(*administrators).order_by(User.id).with_for_update()
+    db.session.execute(locking).all()
     statement = update(User).where(User.id == user.id)
     if is_loss:
+        # One who ends with a token doesn't count: the token may be revoked at any time.
         remains = exists().where(
-            other.id != user.id, other.role == Role.ADMINISTRATOR, other.is_active
+            other.id != user.id,
+            other.role == Role.ADMINISTRATOR,
+            other.is_active,
+            other.parent_id.is_(None),
         )
-        is_none = (User.role != Role.ADMINISTRATOR) | ~User.is_active
+        is_none = (User.role != Role.ADMINISTRATOR) | ~User.is_active | User.parent_id.is_not(None)
         statement = statement.where(is_none | remains)
     changed: Any = db.session.execute(
         statement.values(**values).execution_options(synchronize_session=False)
