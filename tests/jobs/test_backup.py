@@ -98,7 +98,7 @@ def served(settings: Settings, path: str) -> tuple[int, str]:
             with app.test_client().get(path, buffered=True) as answer:
                 return answer.status_code, hashlib.sha256(answer.data).hexdigest()
         finally:
-            app.extensions["slipway.rack"].recorder.close()
+            app.extensions["slipway.rack"].close()
 
 
 def quiet(*_progress: int) -> None:

@@ -48,7 +48,7 @@ def machine(make_app: Callable[[str], Flask]) -> Iterator[FlaskClient]:
     """A machine that fetches from this region's rack."""
     app = make_app("rack")
     yield app.test_client()
-    app.extensions["slipway.rack"].recorder.close()
+    app.extensions["slipway.rack"].close()
 
 
 @pytest.fixture

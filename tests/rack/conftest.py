@@ -30,7 +30,7 @@ def rack(make_app: Callable[[str], Flask]) -> Iterator[Flask]:
     app.test_client_class = Machine
     with app.app_context():
         yield app
-    app.extensions["slipway.rack"].recorder.close()
+    app.extensions["slipway.rack"].close()
 
 
 @pytest.fixture

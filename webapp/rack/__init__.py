@@ -10,6 +10,7 @@ from flask import Flask
 from webapp.extensions import db, settings, store
 from webapp.rack.files import Files
 from webapp.rack.proofs import Proofs
+from webapp.services.images.fetching import Fetches
 from webapp.services.images.serving import PublishedMap
 from webapp.services.system import recorder
 
@@ -23,6 +24,7 @@ def register(app: Flask) -> None:
             store(),
             recorder.Recorder(partial(recorder.write, db.engine)),
             Proofs(store(), db.engine),
+            Fetches(db.engine),
             accel_prefix=known.accel_prefix,
             trusted_proxies=known.trusted_proxies,
         )

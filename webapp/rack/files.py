@@ -18,6 +18,7 @@ from urllib.parse import quote
 from webapp.rack.bodies import FileBody, StreamBody, fit_buffer
 from webapp.rack.conditions import Decision, Facts, decide
 from webapp.rack.proofs import Proofs
+from webapp.services.images.fetching import Fetches
 from webapp.services.images.published import Located
 from webapp.services.images.serving import NamesUnread, PublishedMap
 from webapp.services.system.recorder import Recorder
@@ -56,6 +57,7 @@ class Files:
         store: BlobStore,
         recorder: Recorder,
         proofs: Proofs,
+        fetches: Fetches,
         *,
         accel_prefix: str = "",
         trusted_proxies: int = 0,
@@ -64,8 +66,14 @@ class Files:
         self.recorder = recorder
         self._store = store
         self._proofs = proofs
+        self.fetches = fetches
         self._accel_prefix = accel_prefix
         self._trusted_proxies = trusted_proxies
+
+    def close(self) -> None:
+        """Write what was seen and end the threads."""
+        self.recorder.close()
+        self.fetches.close()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
@@ -143,11 +151,13 @@ class Files:
 
         def done(sent: int) -> None:
             reader.close()
+            self.fetches.end(found.set_id)
             self._delivered(request, found, decision, sent)
 
         if length > SMALL and request.socket is not None:
             fit_buffer(request.socket)
         if handle is not None and wrapper is not None and length > SMALL:
+            self.fetches.begin(found.set_id)
             request.start(decision.status, headers)
             body = FileBody(handle, decision.start, decision.stop, request.cut, done)
             hand_over = request.environ.get("slipway.hand_over")
@@ -162,6 +172,7 @@ class Files:
         except StoreProblem:
             reader.close()
             return None
+        self.fetches.begin(found.set_id)
         request.start(decision.status, headers)
         if len(first) == length:
             done(length)
@@ -189,6 +200,8 @@ class Files:
         whole.append(("Content-Length", str(found.size)))
         whole.append(("X-Accel-Redirect", quote(self._accel_prefix + path)))
         request.start(200, whole)
+        self.fetches.begin(found.set_id)
+        self.fetches.end(found.set_id)
         self._delivered(request, found, decision, decision.stop - decision.start)
         return StreamBody(iter(()), found.size, request.cut, lambda sent: None)
 

@@ -179,7 +179,7 @@ def _worker_exit(server: Any, worker: Any) -> None:
     """Write what the rack still remembers; gunicorn calls this as the worker's last act."""
     rack = getattr(worker, "wsgi", None) and worker.wsgi.extensions.get("slipway.rack")
     if rack:
-        rack.recorder.close()
+        rack.close()
 
 
 class _Log(Logger):  # type: ignore[misc]

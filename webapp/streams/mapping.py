@@ -18,6 +18,7 @@ __all__ = ["Item", "Mapped", "Notification", "Offer", "Skipped", "map_products"]
 # Several of these may make up one version, so they keep the names they came with.
 _ARCHIVES = frozenset({"archive.tar.xz", "bootloader"})
 _EXTRA_KEYS = ("kpackage", "kparams", "src_package", "src_release", "src_version")
+MAX_PACKAGE_LIST = 4 << 20  # bytes; published ones have about 30 KiB
 _FORMAT = re.compile(r":v(\d{1,3})\b", re.ASCII)
 
 
@@ -94,7 +95,21 @@ def _offer(product: Product, skipped: list[Skipped]) -> Offer | None:
         skipped.append(Skipped(product.name, refusal))
         return None
     skipped += passed_over
-    return _build(product.name, chosen.serial, fields, items)
+    built = _build(product.name, chosen.serial, fields, items)
+    return replace(built, package_list=_package_list(chosen))
+
+
+def _package_list(version: Version) -> Item | None:
+    """The list of the packages inside; none where it's too large or there are several."""
+    found = {
+        item.path: item
+        for item in version.items
+        if item.ftype == "manifest" and item.path and item.size <= MAX_PACKAGE_LIST
+    }
+    if len(found) != 1:
+        return None
+    [item] = found.values()
+    return Item(item.ftype, item.ftype, item.path, item.size, item.sha256)
 
 
 def _is_ubuntu(version: Version) -> bool:

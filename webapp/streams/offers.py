@@ -56,7 +56,8 @@ class Offer:
     The fields are the columns of the boot source cache. ``os``/``release`` and
     ``arch``/``subarch`` name the boot resource (rule: resource-names). ``subarches`` is
     what the stream claims; ``answers_to`` is what this product serves once all claims
-    are settled, its own name first (rule: kernel-names).
+    are settled, its own name first (rule: kernel-names). ``package_list`` names the
+    packages inside; it is read and never served.
     """
 
     product: str
@@ -79,6 +80,7 @@ class Offer:
     subarches: tuple[str, ...]
     answers_to: tuple[str, ...]
     items: tuple[Item, ...]
+    package_list: Item | None = None
 
     def as_columns(self) -> dict[str, Any]:
         """The offer as keyword arguments of a boot source cache row."""
@@ -86,6 +88,7 @@ class Offer:
         columns["subarches"] = list(self.subarches)
         columns["answers_to"] = list(self.answers_to)
         columns["items"] = [item.as_dict() for item in self.items]
+        columns["package_list"] = self.package_list.as_dict() if self.package_list else {}
         return columns
 
 

@@ -32,7 +32,7 @@ from webapp.services.blobs import reserving
 from webapp.services.images import locks, publishing
 from webapp.services.images.keys import PlannedSet
 from webapp.services.images.publishing import BlobsVanished, Origin
-from webapp.services.imports import healing, inventory, runs, transfers
+from webapp.services.imports import healing, inventory, packages, runs, transfers
 from webapp.services.imports.downloading import Mirror, Outcome, download, unexpected
 from webapp.services.imports.failures import Failures
 from webapp.services.imports.planning import nothing_left, plan
@@ -108,6 +108,7 @@ class Import:
         for refusal in todo.refusals:
             self.failures.add(refusal.problem, refusal.source_id, refusal.key)
         if todo.is_empty:
+            packages.collect(states, self._reporter.is_stopped)
             return self._ended(states)
         problem = self._lack_of_room(todo)
         if problem is not None:
@@ -121,6 +122,7 @@ class Import:
         if self._reporter.fatal is None:
             self._heal(todo)
             self._remove(todo)
+            packages.collect(states, self._reporter.is_stopped)
         return self._ended(states)
 
     # -- refresh and plan

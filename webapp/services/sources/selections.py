@@ -157,6 +157,7 @@ def offer_of(row: BootSourceCache) -> Offer:
     """A row of the catalogue as an offer."""
     values = {name: getattr(row, name) for name in Offer.__dataclass_fields__}
     values["items"] = tuple(Item.from_dict(item) for item in row.items)
+    values["package_list"] = Item.from_dict(row.package_list) if row.package_list else None
     values["subarches"] = tuple(row.subarches)
     values["answers_to"] = tuple(row.answers_to)
     return Offer(**values)

@@ -88,6 +88,11 @@ def test_an_offer_is_a_row_of_the_boot_source_cache(catalogue: Mapped) -> None:
         row = BootSourceCache(source_id=1, **one.as_columns())
         assert row.answers_to == list(one.answers_to)
         assert tuple(Item.from_dict(data) for data in row.items) == one.items
+        assert one.package_list is None or Item.from_dict(row.package_list) == one.package_list
+
+
+def manifest(path: str) -> Item:
+    return Item("manifest", "manifest", path, len(path), item("manifest", path)["sha256"])
 
 
 # -- one product of each kind (rules: stored-file-types, resource-names)
@@ -125,6 +130,7 @@ def test_ubuntu_kernel_in_full() -> None:
                 ("squashfs", f"{path}/squashfs", {}),
             )
         ),
+        package_list=manifest(f"{path}/squashfs.manifest"),
     )
 
 
