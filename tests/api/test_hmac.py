@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import secrets
 import time
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote_plus, urlencode
 
@@ -180,12 +181,31 @@ def test_old_nonces_are_forgotten(admin: Script, app: Flask) -> None:
     with app.app_context():
         key = db.session.scalars(select(APIKey)).first()
         assert key is not None
-        old = int(time.time()) - keys.MAX_SKEW_S - 1
+        old = int(time.time()) - keys.KEPT_NONCES_S - 1
         db.session.add(APINonce(key_id=key.id, timestamp=old, nonce="old"))
         db.session.commit()
     send(admin, "GET", IMPORTING)
     with app.app_context():
         assert "old" not in db.session.scalars(select(APINonce.nonce)).all()
+
+
+@pytest.mark.parametrize("ahead_s", [1, 3600, 80_000])
+def test_a_clock_that_was_ahead_and_is_set_back_makes_no_request_new(
+    admin: Script, monkeypatch: pytest.MonkeyPatch, ahead_s: int
+) -> None:
+    """The oldest timestamp that's accepted; the clock reaches the next second in between."""
+    now = time.time()
+    signed = signer(admin.key, timestamp=str(int(now) - keys.MAX_SKEW_S + 5))
+    url, headers, _ = signed.sign(HOST + IMPORTING, "GET", None, {})
+    request = Request("GET", url.removeprefix(HOST), dict(headers))
+    assert admin.send(request).status_code == 200
+    ahead = now + ahead_s
+    with monkeypatch.context() as wrong:
+        wrong.setattr(keys, "utcnow", lambda: datetime.fromtimestamp(ahead, UTC))
+        wrong.setattr(time, "time", lambda: ahead)
+        assert send(admin, "GET", IMPORTING).status_code == 200
+    again = admin.send(request)
+    assert (again.status_code, "nonce" in again.text) == (401, True)
 
 
 @pytest.mark.parametrize(
@@ -285,3 +305,46 @@ def test_a_put_is_signed_with_its_form_or_as_maas_does_without(admin: Script, ap
     ):
         assert answer.status_code == 400  # past the signature
         assert "Enter a valid URL." in answer.json["url"]
+
+
+@pytest.mark.parametrize("kind", ["AUTH_HEADER", SIGNATURE_TYPE_QUERY, SIGNATURE_TYPE_BODY])
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [("a", "1"), ("a", "2"), ("a", "1")],
+        [("a", ""), ("b", "x y"), ("c", "x+y"), ("d", "~-._")],
+        [("name", "é ü 漢"), ("é", "1")],
+        [("a", "%20"), ("b", "%2520"), ("c", "&=?#/")],
+        [("b5", "=%3D"), ("c@", ""), ("a2", "r b")],
+    ],
+    ids=str,
+)
+def test_odd_parameters_are_signed_as_rfc_5849_says(
+    admin: Script, kind: str, pairs: list[tuple[str, str]]
+) -> None:
+    options = {} if kind == "AUTH_HEADER" else {"signature_type": kind}
+    text = urlencode(pairs)
+    if kind != SIGNATURE_TYPE_BODY:
+        assert send(admin, "GET", f"{IMPORTING}&{text}", **options).status_code == 200
+    answer = send(admin, "POST", f"{API}boot-sources/?x={quote_plus('ä /')}", text, **options)
+    assert answer.status_code == 400  # signed well; a source needs a URL
+    assert "url" in answer.json
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header: header.replace("OAuth ", "oauth "),
+        lambda header: header.replace("OAuth ", 'OAuth realm="MAAS", '),
+        lambda header: header.replace(", ", ","),
+        lambda header: header.replace(", ", " , "),
+        lambda header: header.replace("HMAC-SHA1", "hmac-sha1"),
+    ],
+    ids=["scheme", "realm", "commas", "spaces", "method"],
+)
+def test_the_header_may_be_written_in_other_ways(admin: Script, change: Any) -> None:
+    """The method's name is part of what was signed, so in other letters it's another request."""
+    url, headers, _ = signer(admin.key).sign(HOST + IMPORTING, "GET", None, {})
+    header = change(headers["Authorization"])
+    answer = admin.send(Request("GET", url.removeprefix(HOST), {"Authorization": header}))
+    assert answer.status_code == (401 if "hmac" in header else 200)

@@ -28,7 +28,6 @@ from webapp.extensions import db, store
 from webapp.models import Blob
 from webapp.services.uploads import names as image_names
 
-
 SYSTEMS = [os for os in image_names.SYSTEMS if os not in ("bootloader", "custom")]
 
 

@@ -29,6 +29,7 @@ _LETTERS = string.ascii_letters + string.digits
 _SECRET_LENGTH = 43  # 62^43 is more than 2^256
 KEPT_LOGINS = 10
 MAX_SKEW_S = 300  # between the clocks of client and server, as in MAAS
+KEPT_NONCES_S = 86_400
 
 log = structlog.get_logger(__name__)
 
@@ -115,9 +116,10 @@ def find(consumer: str, token: str) -> APIKey | None:
 def spend(key: APIKey, timestamp: int, nonce: str) -> bool:
     """Note the use of a signature; False if it was used before. Commits.
 
-    Nonces are kept as long as their timestamp is accepted: MAX_SKEW_S either way.
+    Nonces are kept for much longer than their timestamp is accepted, so that a clock that
+    was ahead for a while and is set back doesn't make an old request new again.
     """
-    oldest = int(utcnow().timestamp()) - MAX_SKEW_S
+    oldest = int(utcnow().timestamp()) - KEPT_NONCES_S
     db.session.execute(delete(APINonce).where(APINonce.timestamp < oldest))
     db.session.add(APINonce(key_id=key.id, timestamp=timestamp, nonce=nonce))
     try:
