@@ -110,13 +110,12 @@ def _ended(api: Api, upload_id: int, no_wait: bool) -> dict[str, Any]:
 
 def _detected(file: BinaryIO, name: str, architecture: str, filetype: str | None) -> dict[str, str]:
     """What the head of a file suggests; raises Problem if it contradicts the declaration."""
-    from webapp.inspection import HEAD, REJECT, WORDS, Declared, inspect_head
+    from webapp.inspection import HEAD, REJECT, WORDS, Declared, convertible, inspect_head
 
     size = file.seek(0, 2)
     file.seek(0)
     report = inspect_head(file.read(HEAD), Declared.of(name, architecture, filetype or ""), size)
-    if report.is_convertible:
-        report.announce_conversion()
+    report = convertible.announce(report, Declared(filetype or "").word)
     if report.verdict == REJECT and (not filetype or Declared(filetype).word in WORDS):
         _print_report(report.as_dict())
         raise Problem("Nothing was sent.", code="upload-rejected")

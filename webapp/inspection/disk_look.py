@@ -6,12 +6,12 @@ from __future__ import annotations
 from webapp.inspection import disks, gpt
 from webapp.inspection.esxi_look import EsxiLook
 from webapp.inspection.gpt import BadTable, EntryList
+from webapp.inspection.kinds import VHD_FOOTER
 from webapp.inspection.ranges import Ranges, Tail
-from webapp.inspection.report import REJECT, WARN, Esxi, Report, System, human
+from webapp.inspection.report import REJECT, WARN, Esxi, Partition, Report, System, human
 from webapp.inspection.system_look import SystemLook
 
 _PIECE = 64 << 10  # of the list of entries; a multiple of every entry's size
-_VHD_FOOTER = 512
 
 
 class DiskLook:
@@ -26,7 +26,7 @@ class DiskLook:
         self._esxi: EsxiLook | None = None
         self._system: SystemLook | None = None
         is_missing = table.header is None and not self.has_list
-        self._tail = Tail(gpt.MOST_LIST + max(gpt.SECTORS) if is_missing else _VHD_FOOTER)
+        self._tail = Tail(gpt.MOST_LIST + max(gpt.SECTORS) if is_missing else VHD_FOOTER)
         if table.header is not None:
             self._ask_list(EntryList(table.header), table.header)
             last = self.disk.size - table.header.sector
@@ -62,6 +62,7 @@ class DiskLook:
         """All bytes have passed: say whether they are the whole disk. Raises BadTable."""
         if self._tail.data().startswith(b"conectix"):
             report.container = "vhd"  # a fixed one: the disk itself, then a footer
+            report.forecast = self.position - VHD_FOOTER
             return
         if self.disk.table == "gpt" and self._header is None:
             self._use_backup(report)
@@ -123,6 +124,28 @@ class DiskLook:
             self._esxi = EsxiLook(self.disk, layout, self._ranges.watch)
         else:
             self._system = SystemLook(self.disk, self._ranges.watch)
+            extended = [p for p in self.disk.partitions if p.kind == disks.EXTENDED]
+            for partition in extended[:1]:
+                self._ask_logical(self._system, partition, partition.first, 5)
+
+    def _ask_logical(
+        self, system: SystemLook, extended: Partition, place: int, number: int
+    ) -> None:
+        """Follow the chain of logical partitions of an MBR; each has a table in front of it."""
+
+        def see(sector: bytes) -> None:
+            found, following = disks.read_logical(sector, place, extended, number)
+            if found is not None:
+                self.disk.partitions.append(found)
+                system.add(found)
+            if following > place:
+                self._ask_logical(system, extended, following, number + 1)
+            else:
+                system.is_listed = True
+
+        system.is_listed = False
+        if number < disks.MOST_LOGICAL:
+            self._ranges.watch(place, disks.SECTOR, see)
 
     def _see_backup(self, last: bytes) -> None:
         if self._header is not None:

@@ -18,8 +18,13 @@ __all__ = ["HEAD", "SECTOR", "BadTable", "Table", "layout_of", "read_table"]
 
 SECTOR = 512
 HEAD = 2 * max(gpt.SECTORS)  # the MBR, and the GPT header of either sector size
+EXTENDED = "extended"
 _PROTECTIVE = 0xEE
+MOST_LOGICAL = 60
 _MBR_KINDS = {
+    0x05: EXTENDED,
+    0x0F: EXTENDED,
+    0x85: EXTENDED,
     0x07: "ntfs",
     0x82: "swap",
     0x83: "linux",
@@ -68,6 +73,26 @@ def read_table(head: bytes) -> Table | None:
     if problem is not None:
         raise problem
     return Table(Disk("gpt", 0))
+
+
+def read_logical(
+    sector: bytes, place: int, extended: Partition, number: int
+) -> tuple[Partition | None, int]:
+    """A logical partition by the sector in front of it, at ``place``; and where the next such is.
+
+    0: there is none.
+    """
+    if sector[510:512] != b"\x55\xaa":
+        return None, 0
+    found, following = None, 0
+    for at in range(446, 510, 16):
+        kind, first, count = sector[at + 4], *struct.unpack_from("<II", sector, at + 8)
+        if kind in _MBR_KINDS and _MBR_KINDS[kind] == EXTENDED:
+            following = following or extended.first + first * SECTOR
+        elif kind and count and found is None:
+            name = _MBR_KINDS.get(kind, "other")
+            found = Partition(number, "", name, place + first * SECTOR, count * SECTOR)
+    return found, following
 
 
 def layout_of(disk: Disk) -> Esxi | None:

@@ -10,9 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from webapp.inspection import ext4, xfs
+from webapp.inspection import ext4, fat, ntfs, unpacking, vhdx, xfs
 
 BTRFS_AT, BTRFS = 0x10040, b"_BHRfS_M"
+SECTOR, _PAGES = 512, (4 << 10, 16 << 10, 64 << 10)
+VHD_FOOTER = 512  # bytes at the end of every VHD, and all that a fixed one has
 LVM_AT = (0, 512, 1024, 1536)
 _CONVERT = "Convert it: qemu-img convert -f {} -O raw FILE disk.raw, then gzip disk.raw."
 _BARE = "Write it to a partition of a disk, or pack its files into a tarball."
@@ -51,6 +53,8 @@ KINDS = {
     "elf": Kind("an executable", "Choose the image that was built."),
     "empty": Kind("an empty file", "Choose the image that was built."),
     "ext4": Kind("an ext4 file system without a partition table", _BARE),
+    "f2fs": Kind("an F2FS file system without a partition table", _BARE),
+    "fat": Kind("a FAT file system without a partition table", _BARE),
     "iso": Kind(
         "an ISO image, not a disk image",
         "ISOs are installers. Build an image with Packer first; see the VMware page for ESXi.",
@@ -62,6 +66,8 @@ KINDS = {
         "Convert its disk: tar -xf FILE, then qemu-img convert -f vmdk -O raw DISK.vmdk disk.raw, "
         "then gzip disk.raw.",
     ),
+    "ntfs": Kind("an NTFS file system without a partition table", _BARE),
+    "packed": Kind("a compressed file inside another", "Unpack it once: it is compressed twice."),
     "qcow": _virtual("a QEMU qcow (version 1) disk", "qcow"),
     "qcow2": _virtual("a QEMU qcow2 disk", "qcow2"),
     "qed": _virtual("a QEMU QED disk", "qed"),
@@ -70,6 +76,7 @@ KINDS = {
         "SquashFS images aren't accepted. Unpack it into a tarball: unsquashfs FILE, then "
         "tar -czf root.tgz -C squashfs-root .",
     ),
+    "swap": Kind("a Linux swap area", "Choose the image that was built."),
     "tar": Kind("a tarball", "Compress it: gzip FILE, then choose tgz."),
     "text": Kind("a text file", "Choose the image that was built."),
     "unknown": Kind(
@@ -112,7 +119,7 @@ def archive_or_virtual_disk(head: bytes) -> str:
 
 
 def volume_kind(head: bytes) -> str:
-    """The kind of a volume that begins here: btrfs, ext4, luks, lvm or xfs; "" for others.
+    """The kind of a volume that begins here, e.g. btrfs, ext4, luks, lvm or xfs; "" for others.
 
     btrfs needs the first 64 KiB and 128 bytes to show.
     """
@@ -125,17 +132,36 @@ def volume_kind(head: bytes) -> str:
         return "btrfs"
     if ext4.read_volume(head[ext4.SUPER : 2 * ext4.SUPER]) is not None:
         return "ext4"
+    if ntfs.read_volume(head[:SECTOR]) is not None:
+        return "ntfs"
+    if fat.read_volume(head[:SECTOR]) is not None and head[0] in (0xEB, 0xE9):
+        return "fat"
+    if head[ext4.SUPER : ext4.SUPER + 4] == b"\x10\x20\xf5\xf2":
+        return "f2fs"
+    if any(head[page - 10 : page] == b"SWAPSPACE2" for page in _PAGES):
+        return "swap"
     return "xfs" if head[:4] == b"XFSB" and xfs.SUPER <= len(head) else ""
 
 
 def forecast(kind: str, head: bytes) -> int:
-    """Bytes of the raw disk that a convertible file says it becomes; 0 when it doesn't say."""
+    """Bytes that a convertible file says it becomes; 0 when its head doesn't say."""
     if kind == "zstd":
-        return _zstd_size(head)
+        return _zstd_size(head[unpacking.skippable(head) :])
+    if kind == "lz4":
+        return _lz4_size(head[unpacking.skippable(head) :])
+    if kind == "vhdx":
+        return vhdx.size(head)
     if kind not in _SIZES or (kind == "vmdk" and head[:4] != b"KDMV"):
         return 0
     place, order, unit = _SIZES[kind]
     return int.from_bytes(head[place : place + 8], order) * unit
+
+
+def _lz4_size(head: bytes) -> int:
+    """The content size in the first frame's header (LZ4 frame format 1.6)."""
+    if head[:4] != b"\x04\x22\x4d\x18" or len(head) < 14 or not head[4] & 8:
+        return 0
+    return int.from_bytes(head[6:14], "little")
 
 
 def _zstd_size(head: bytes) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from webapp.inspection import disks, judging, kinds, tarballs, unpacking
+from webapp.inspection import disks, judging, kinds, tarballs, unpacking, vhdx
 from webapp.inspection.disk_look import DiskLook
 from webapp.inspection.disks import BadTable
 from webapp.inspection.judging import MAX_DISK, Declared
@@ -29,6 +29,7 @@ MAX_HEAD_RAW_BYTES = 64 << 20
 _MAX_HEAD_ESXI_BYTES = 112 << 20  # ESXi's version is within 110 MiB
 MAX_HEAD_CPU_S = 2.0  # of this thread; bzip2 takes seconds for what gzip unpacks at once
 _MOST_HEAD_HEADERS = 30_000  # a first verdict is given while someone waits
+_MOST_DISKS = 64  # of a virtual machine
 _BOMB_RAW, _BOMB_RATIO = 4 << 30, 200
 _AGAIN = "Copy or build the file again; compare its size and SHA-256 with the source."
 
@@ -74,15 +75,17 @@ class _Counted:
 
 
 class _Look:
-    def __init__(self, declared: Declared, *, is_head: bool) -> None:
+    def __init__(self, declared: Declared, *, is_head: bool, is_outer: bool = True) -> None:
         self.report = Report()
+        self._is_outer = is_outer
         self._declared = declared
         self._is_head = is_head
         self._began = time.thread_time()
         self._head = bytearray()
         self._disk: DiskLook | None = None
         self._tar: TarLook | None = None
-        self._virtual = ""  # the kind of a virtual machine's disk in a tarball
+        self._virtual_kind = ""
+        self._virtual: dict[str, int] = {}  # sizes of the members that are virtual disks
 
     def run(self, pieces: Iterable[bytes], on_progress: Callable[[int], None]) -> None:
         """Take everything, then judge."""
@@ -100,6 +103,7 @@ class _Look:
             if report.compression in unpacking.NAMED_ONLY:
                 report.forecast = kinds.forecast(report.compression, first)
                 report.container = "unknown"
+                self._peek(first)
                 raise _Enough
             for raw in unpacking.raw(_chained(first, stream), report.compression):
                 report.raw_size += len(raw)
@@ -123,6 +127,17 @@ class _Look:
 
     def _refuse(self, code: str, message: str, next_step: str) -> None:
         self.report.say(REJECT, code, message, next_step)
+
+    def _peek(self, first: bytes) -> None:
+        """See what is in a file that machines can't unpack, as far as its beginning shows it."""
+        inside = unpacking.peek(first, self.report.compression) if self._is_outer else b""
+        if inside:
+            look = _Look(Declared(), is_head=True, is_outer=False)
+            look.run([inside], lambda done: None)
+            inner = look.report
+            self.report.holds_root = inner.container == "tar" and not inner.disk_in_tar
+            size = inner.disk.size if inner.disk is not None else 0
+            self.report.forecast = inner.forecast or self.report.forecast or size
 
     # -- raw bytes
 
@@ -156,6 +171,8 @@ class _Look:
         is_text = len(head) > 32 and all(
             32 <= byte < 127 or byte in b"\t\r\n" for byte in head[:4096]
         )
+        if unpacking.compression_of(head) and self.report.compression:
+            return "packed"
         return "text" if is_text else "unknown"
 
     def _pass(self, raw: bytes) -> None:
@@ -164,6 +181,11 @@ class _Look:
         elif self._disk is not None:
             with self._stop_at_bad_table():
                 self._disk.take(raw)
+        elif self.report.container == "vhdx" and len(self._head) < vhdx.HEAD:
+            self._head += raw
+            self.report.forecast = vhdx.size(self._head)
+            if self.report.forecast:
+                raise _Enough
         else:
             raise _Enough  # nothing that can be used: the rest wouldn't change that
         headers = self._tar.reader.headers if self._tar is not None else 0
@@ -234,8 +256,10 @@ class _Look:
     def _open_member(self, head: bytes, member: Member) -> DiskLook | None:
         kind = kinds.archive_or_virtual_disk(head)
         if kind and kinds.KINDS[kind].qemu:
-            self._virtual = self._virtual or kind
-            self.report.forecast = self.report.forecast or kinds.forecast(kind, head)
+            if member.size > max(self._virtual.values(), default=0):
+                self._virtual_kind, self.report.forecast = kind, kinds.forecast(kind, head)
+            if len(self._virtual) < _MOST_DISKS:
+                self._virtual[member.name] = member.size
         elif not kind and self._open_disk(head):
             self.report.disk_in_tar = member.name
             return self._disk
@@ -273,8 +297,6 @@ class _Look:
             self._refuse("many-files", f"The tarball holds more than {MAX_MEMBERS:,} files: this "
                          "isn't an image.", "Use the file that was built.")  # fmt: skip
             raise _Enough
-        if self.report.container == "ova":
-            raise _Enough
 
     def _end_tar(self, tar: TarLook) -> None:
         tar.end()
@@ -282,7 +304,10 @@ class _Look:
         if tar.root.has_shell and report.disk_in_tar:
             self._disk, report.disk, report.disk_in_tar = None, None, ""
         elif self._virtual and not tar.root.has_shell and self._disk is None:
-            report.container = self._virtual
+            report.container = "ova" if report.container == "ova" else self._virtual_kind
+            if len(self._virtual) > 1:
+                report.say(WARN, "disks", f"It has {len(self._virtual)} disks: only the largest "
+                           "file is converted.", "Convert the other ones yourself.")  # fmt: skip
         if not self._is_head and not tar.reader.is_between:
             self._refuse("cut-tar", "The tarball is truncated: it ends inside a file.",
                          "Build or copy it again.")  # fmt: skip

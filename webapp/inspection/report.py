@@ -38,6 +38,7 @@ _KINDS = {
     "msr": "Microsoft reserved",
     "ntfs": "NTFS",
     "bios": "BIOS boot",
+    "extended": "extended",
     "lvm": "LVM",
     "raid": "Linux RAID",
 }
@@ -132,6 +133,7 @@ class Report:
     """Everything about a file. raw_size: bytes after decompression that were seen.
 
     forecast: bytes of the raw disk that a convertible file becomes, 0 when unknown.
+    holds_root: whether what machines can't unpack begins like a root tarball; None when unknown.
     is_whole: every byte was inspected. disk_in_tar: the name of the disk in a tarball.
     """
 
@@ -147,6 +149,7 @@ class Report:
     reasons: list[Reason] = field(default_factory=list)
     suggested: dict[str, str] = field(default_factory=dict)
     forecast: int = 0
+    holds_root: bool | None = None
 
     def purpose(self, part: Partition) -> str:
         """What a partition of its disk is for, in words."""
@@ -163,22 +166,6 @@ class Report:
         if self.container == "ova":
             return "vmdk"
         return KINDS[self.container].qemu if self.container in KINDS else ""
-
-    @property
-    def is_convertible(self) -> bool:
-        """Whether a server can make a raw disk of it, given the right programs."""
-        return self.compression in ("zstd", "lz4") or bool(self.virtual_format)
-
-    def announce_conversion(self) -> None:
-        """Turn the rejection of a convertible file into a warning that it will be converted."""
-        codes = {self.container, "compression"}
-        size = f" of {human(self.forecast)}" if self.forecast else ""
-        self.suggested["filetype"] = "ddraw"
-        self.reasons = [r for r in self.reasons if r.grade != REJECT or r.code not in codes]
-        self.say(
-            WARN, "convert",
-            f"This is {self.words}. It will be converted to a raw disk{size}.",
-        )  # fmt: skip
 
     @property
     def verdict(self) -> str:

@@ -15,7 +15,7 @@ from webapp.inspection.report import Disk, Partition, System
 Watch = Callable[[int, int, Callable[[bytes], None]], bool]
 _MOST_PARTITIONS = 8
 _PIECE = 64 << 10  # of a table of files; a multiple of every record's size
-_NEVER = {"efi", "bios", "msr", "swap"}  # no system is there
+_NEVER = {"efi", "bios", "extended", "msr", "swap"}  # no system is there
 _UNREAD = {"btrfs": "btrfs", "lvm": "LVM", "luks": "LUKS"}
 _WINDOWS_AGENT = "cloudbase-init"
 
@@ -23,6 +23,7 @@ _WINDOWS_AGENT = "cloudbase-init"
 class SystemLook:
     """Asks for the places that tell; ``result`` once all bytes have passed.
 
+    is_listed: all partitions are known.
     watch(first, size, then): asks for bytes of the disk; False when they have passed already.
     """
 
@@ -30,17 +31,27 @@ class SystemLook:
         self._watch = watch
         self._system = System()
         self._waits = 0
-        likely = [p for p in disk.partitions if p.kind not in _NEVER]
-        self._is_sure = len(likely) <= _MOST_PARTITIONS  # and nothing is missed later
-        for partition in likely[:_MOST_PARTITIONS]:
-            self._ask(partition, 0, 2 * ext4.SUPER, self._see_start)
-            if kinds.BTRFS_AT + len(kinds.BTRFS) <= partition.size:
-                self._ask(partition, kinds.BTRFS_AT, len(kinds.BTRFS), self._see_btrfs)
+        self._is_sure = self.is_listed = True
+        self._count = 0
+        for partition in disk.partitions:
+            self.add(partition)
+
+    def add(self, partition: Partition) -> None:
+        """One more partition to look into."""
+        if partition.kind in _NEVER:
+            return
+        self._count += 1
+        if self._count > _MOST_PARTITIONS:
+            self._is_sure = False
+            return
+        self._ask(partition, 0, 2 * ext4.SUPER, self._see_start)
+        if kinds.BTRFS_AT + len(kinds.BTRFS) <= partition.size:
+            self._ask(partition, kinds.BTRFS_AT, len(kinds.BTRFS), self._see_btrfs)
 
     def result(self) -> System:
         """What was found; None where it couldn't be seen."""
         system = self._system
-        if self._is_sure and not self._waits:
+        if self._is_sure and self.is_listed and not self._waits:
             system.has_curtin = bool(system.has_curtin)
             if system.kind == "windows":
                 system.has_cloud_init = bool(system.has_cloud_init)

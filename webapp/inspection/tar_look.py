@@ -76,7 +76,6 @@ class TarLook:
             self.too_large = member
         if name.endswith(".ovf") and "/" not in name:
             self._report.container = "ova"
-            return
         base = name.removeprefix("usr/")
         is_file = member.kind not in "123456" and member.size > 0
         if base in _SHELLS and not is_file:

@@ -9,7 +9,11 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import lz4.frame
+import zstandard
+
 PIECE = 1 << 20  # raw bytes at a time
+_PEEK_WINDOW, _PEEK_STEP = 8 << 20, 256  # a step unpacks to 8 MiB at the most
 XZ_MEMORY = 128 << 20  # for the dictionary; xz -9 needs 65 MiB
 
 
@@ -40,17 +44,38 @@ def compression_of(head: bytes) -> str:
 
     zstd and lz4 may begin with frames to skip: what follows them tells which it is.
     """
-    place = 0
-    while head[place + 1 : place + 4] == _SKIPPABLE and head[place] >> 4 == 5:
-        place += 8 + int.from_bytes(head[place + 4 : place + 8], "little")
-        if place + 4 > len(head):
-            return "zstd"
+    place = skippable(head)
+    if place + 4 > len(head) > 0 and place:
+        return "zstd"
     for magic, kind in _MAGIC:
         if head.startswith(magic, place) and (not place or kind in NAMED_ONLY):
             return kind
     if head[:3] == b"BZh" and head[3:4] in b"123456789" and head[3:4]:
         return "bzip2"
     return "zstd" if place else ""
+
+
+def skippable(head: bytes) -> int:
+    """How many bytes the frames to skip at the beginning have."""
+    place = 0
+    while head[place + 1 : place + 4] == _SKIPPABLE and head[place] >> 4 == 5:
+        place += 8 + int.from_bytes(head[place + 4 : place + 8], "little")
+    return place
+
+
+def peek(head: bytes, kind: str) -> bytes:
+    """The first raw bytes, PIECE at the most, of zstd or lz4; b"" when they take much memory."""
+    place, made = skippable(head), b""
+    try:
+        if kind == "lz4":
+            return bytes(lz4.frame.LZ4FrameDecompressor().decompress(head[place:], PIECE))
+        decoder = zstandard.ZstdDecompressor(max_window_size=_PEEK_WINDOW).decompressobj()
+        while place < len(head) and len(made) < PIECE and not decoder.eof:
+            made += decoder.decompress(head[place : place + _PEEK_STEP])
+            place += _PEEK_STEP
+    except (zstandard.ZstdError, RuntimeError, ValueError, EOFError, MemoryError):
+        return b""
+    return made[:PIECE]
 
 
 def raw(pieces: Iterable[bytes], kind: str) -> Iterator[bytes]:

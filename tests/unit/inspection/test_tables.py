@@ -278,3 +278,61 @@ def test_a_disk_declared_as_esxi_without_vmware_is_refused() -> None:
     part = disks.Part(1, disks.VMFS, 2048, 4095)
     odd = whole(gz(disks.gpt_disk(4 * MIB, [part])), "ddgz", os="esxi", release="5")
     assert (odd.verdict, codes(odd, "warn")) == ("warn", ["not-esxi"])
+
+
+def extended(kind: int, *sizes: int, inside: bytes = b"") -> bytes:
+    """An MBR disk with a primary partition, and these logical ones (in sectors) behind it.
+
+    inside: what the last one begins with.
+    """
+    total = sum(sizes) + 64 * len(sizes)
+    disk = bytearray(MIB + MIB // 2 + total * 512)
+    start = (MIB + MIB // 2) // 512
+    disk[:512] = mbr((0x80, 0x83, 2048, 1024), (0, kind, start, total))
+    place = start
+    for index, size in enumerate(sizes):
+        following = place + 64 + size
+        is_last = index == len(sizes) - 1
+        link = () if is_last else ((0, 5, following - start, 64 + sizes[index + 1]),)
+        disk[place * 512 : place * 512 + 512] = mbr((0, 0x83, 64, size), *link)
+        if is_last:
+            disk[(place + 64) * 512 : (place + 64) * 512 + len(inside)] = inside
+        place = following
+    return bytes(disk)
+
+
+@pytest.mark.parametrize("kind", [0x05, 0x0F, 0x85])
+def test_logical_partitions_are_listed_and_looked_into(kind: int) -> None:
+    volume = VOLUMES["btrfs"]
+    report = judged(extended(kind, 100, 300, 2000, inside=volume))
+    first = MIB + MIB // 2
+    assert partitions(report) == [
+        (1, MIB, MIB // 2),
+        (2, first, 2592 * 512),
+        (5, first + 64 * 512, 100 * 512),
+        (6, first + 228 * 512, 300 * 512),
+        (7, first + 592 * 512, 2000 * 512),
+    ]
+    assert report.words == "gzip, MBR disk, Linux on btrfs"
+    assert report.system.unread == {7: "btrfs"}
+
+
+def test_a_chain_of_logical_partitions_always_ends() -> None:
+    disk = bytearray(extended(5, 100, 100))
+    place = (MIB + MIB // 2) + 164 * 512
+    disk[place : place + 512] = mbr((0, 0x83, 64, 100), (0, 5, 0, 100))  # back to the first
+    assert [number for number, _, _ in partitions(judged(bytes(disk)))] == [1, 2, 5, 6]
+    endless = bytearray(mbr((0, 5, 1, 9000)).ljust(5 * MIB, b"\0"))
+    for sector in range(1, 9000):
+        endless[sector * 512 : sector * 512 + 512] = mbr((0, 0x83, 1, 1), (0, 5, sector, 1))
+    found = judged(bytes(endless)).disk
+    assert found is not None
+    assert len(found.partitions) == 56
+
+
+def test_a_bare_volume_is_named() -> None:
+    fat = disks.fat({}, {"A.TXT": b"x"}).ljust(MIB, b"\0")
+    swap = (b"SWAPSPACE2".rjust(4096, b"\0")).ljust(MIB, b"\0")
+    f2fs = (bytes(1024) + b"\x10\x20\xf5\xf2").ljust(MIB, b"\0")
+    found = [whole(gz(data), "ddgz").container for data in (fat, swap, f2fs)]
+    assert found == ["fat", "swap", "f2fs"]

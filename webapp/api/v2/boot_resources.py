@@ -24,7 +24,7 @@ from webapp.models import (
 from webapp.services.accounts.rights import Right
 from webapp.services.images import listing
 from webapp.services.imports import runs
-from webapp.services.uploads import fields, finishing, names, removal, uploads
+from webapp.services.uploads import arrival, fields, finishing, names, removal, uploads
 
 PATH = f"{API}/boot-resources/"
 MAX_CONTENT_BYTES = 48 << 20  # 32 MiB in base64, and some room
@@ -129,6 +129,7 @@ def _upload_dict(row: Upload) -> dict[str, Any]:
         "complete": False,
         "progress": percent,
         "files": {filename: file},
+        **({"problem": row.problem["what"]} if row.problem else {}),
     }
 
 
@@ -195,10 +196,10 @@ def create(call: ActionCall) -> Response:
     upload = uploads.create(declared, call.actor)
     id = upload.resource_id or 0
     if upload.size == 0 or uploads.is_known(upload):
-        finishing.finish(upload)
+        arrival.complete(upload)
     elif content is not None:
         uploads.append(upload, [content])
-        finishing.finish(upload)
+        arrival.complete(upload)
     made = detail(id)
     if upload.is_open:  # Cluster API uploads to the first set, all others to the last
         made["sets"] = {upload.version: made["sets"][upload.version]}
@@ -229,7 +230,7 @@ def upload(call: ActionCall, resource_id: int, id: int) -> Response:
     body = call.incoming
     try:
         if uploads.append(row, body.pieces(), length=body.length):
-            finishing.finish(row)
+            arrival.complete(row)
     except uploads.UploadProblem as problem:
         return text(problem.what, 400)
     return text("OK")

@@ -16,7 +16,7 @@ from sqlalchemy import update
 
 from webapp.errors import Conflict, Problem
 from webapp.extensions import db, settings, store
-from webapp.inspection import HEAD, Declared, Report, inspect, inspect_head
+from webapp.inspection import HEAD, Declared, Report, inspect, inspect_head, kinds
 from webapp.models import Upload, UploadState, utcnow
 from webapp.services.system import events, statements
 from webapp.services.system.wake import wake
@@ -56,7 +56,7 @@ def of_head(
     head = b"".join(islice(pieces, _HEAD_PIECES))[:HEAD]
     with _only_one_of(user):
         report = inspect_head(head, Declared.of(name, architecture, filetype), size)
-    return converting.announce(report)
+    return converting.announce(report, filetype)
 
 
 @contextmanager
@@ -84,7 +84,7 @@ def inspect_early(upload: Upload) -> None:
             head = b"".join(reader.chunks(0, HEAD))
         report = inspect_head(head, _declared(upload), upload.size)
         if upload.is_checked_first:  # others are images before they are inspected
-            report = converting.announce(report)
+            report = converting.announce(report, upload.ftype)
     except Exception as error:
         # An early report is a convenience; it never blocks the upload.
         db.session.rollback()
@@ -97,6 +97,17 @@ def inspect_early(upload: Upload) -> None:
         .values(report=report.as_dict())
     )
     db.session.commit()
+
+
+def is_convertible(upload: Upload) -> bool:
+    """Whether the bytes begin, or end, like something that has to be converted."""
+    with _reader(upload) as reader:
+        head = b"".join(reader.chunks(0, HEAD))
+        end = b"".join(reader.chunks(max(0, upload.size - kinds.VHD_FOOTER)))
+    report = inspect_head(head, _declared(upload), upload.size)
+    if not report.compression and kinds.archive_or_virtual_disk(end) == "vhd":
+        report.container = "vhd"
+    return bool(converting.kind_of(report, upload.ftype))
 
 
 def inspect_fully(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> Report:
@@ -117,13 +128,14 @@ def inspect_fully(upload: Upload, owner: str, is_leaving: Callable[[], bool]) ->
 
     with _reader(upload) as reader:
         db.session.commit()  # no transaction is open while bytes are read
-        report = converting.announce(inspect(_pieces(reader), declared, on_progress))
+        report = inspect(_pieces(reader), declared, on_progress)
+        report = converting.announce(report, declared.filetype)
     _renew_lease(upload_id, owner, checked=upload.size)
     return report
 
 
 def convert(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> bool:
-    """Replace it with a raw disk; the lease is renewed meanwhile.
+    """Replace it with an image; the lease is renewed meanwhile.
 
     Raises as ``inspect_fully`` does, and what ``converting.convert`` raises.
     """
@@ -154,10 +166,13 @@ def inspect_afterwards(upload: Upload, is_leaving: Callable[[], bool]) -> None:
     try:
         with _reader(upload) as reader:
             db.session.commit()
-            report: dict[str, Any] = inspect(_pieces(reader), declared, on_progress).as_dict()
+            report = inspect(_pieces(reader), declared, on_progress)
+        upload.report, upload.checked = report.as_dict(), upload.size
+        if converting.kind_of(report, declared.filetype):  # only its last bytes show it
+            upload.state, upload.is_checked_first = UploadState.CHECKING, True
     except Problem as problem:
-        report = {"verdict": "unknown", "words": problem.what, "reasons": []}
-    upload.report, upload.checked = report, upload.size
+        upload.report = {"verdict": "unknown", "words": problem.what, "reasons": []}
+        upload.checked = upload.size
     db.session.commit()
 
 
@@ -175,15 +190,20 @@ def reject(upload_id: int, report: Report) -> None:
     """Record that a file is not what was declared; correcting the declaration may help."""
     reason = next(reason for reason in report.reasons if reason.grade == "reject")
     problem = Problem(reason.message, code=f"upload-{reason.code}", next_step=reason.next_step)
+    reject_for(upload_id, problem, reason.code, report=report.as_dict())
+
+
+def reject_for(upload_id: int, problem: Problem, why: str, **more: Any) -> None:
+    """Record that a file can't become an image. more: columns to change as well."""
     statements.execute(
         update(Upload)
         .where(Upload.id == upload_id, Upload.state == UploadState.CHECKING)
         .values(
             state=UploadState.REJECTED,
-            report=report.as_dict(),
             problem=problem.as_dict(),
             claimed_by="",
             touched_at=utcnow(),
+            **more,
         )
     )
     upload = uploads.find(upload_id)
@@ -191,7 +211,7 @@ def reject(upload_id: int, report: Report) -> None:
         "upload.rejected",
         actor=upload.actor,
         subject=f"{upload.name} {upload.architecture}",
-        why=reason.code,
+        why=why,
     )
     db.session.commit()
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make a raw disk of an upload that is zstd, lz4 or the disk of a virtual machine.
+"""Make an image of an upload that machines can't boot: a raw disk, or a root tarball in gzip.
 
-The upload itself stays as it is until the raw disk is complete in the store; then one
-transaction puts the disk in its place. Whoever dies before that leaves only a folder of
+The upload itself stays as it is until the image is complete in the store; then one
+transaction puts the image in its place. Whoever dies before that leaves only a folder of
 temporary files, which the next attempt removes.
 """
 
@@ -23,52 +23,55 @@ from webapp.conversion import Failed, Step
 from webapp.errors import Problem
 from webapp.extensions import db, settings, store
 from webapp.inspection import MAX_DISK, Declared, Report, inspect
+from webapp.inspection.convertible import PACK
+from webapp.inspection.convertible import announce as announce_conversion
+from webapp.inspection.convertible import conversion as conversion_of
+from webapp.inspection.report import human
 from webapp.models import Upload, UploadState, utcnow
 from webapp.services.system import events, statements
-from webapp.services.uploads import uploads
+from webapp.services.uploads import names, uploads
 from webapp.storage.base import BlobReader
 from webapp.storage.errors import StoreFull
 
-RAW = "root-dd.raw"
 _PIECE = 1 << 20
-_MAX_STEPS = 3
+_MAX_STEPS = 5
 _RENEW_S = 1.0
 _ROOM = 64 << 20  # bytes that stay free
+
+_CONVERT_YOURSELF = "Convert it yourself and upload the raw disk, or copy the file again."
+_NEXT_STEPS = {
+    "encrypted": "Decrypt it first, e.g. with qemu-img convert, and upload that.",
+    "window": "Compress it again without --long, or with gzip or xz.",
+    "unsafe": "Merge it into one file: qemu-img convert -O qcow2 FILE disk.qcow2.",
+}
 
 KeepAlive = Callable[[], None]
 
 
 class NotConverted(Problem):
-    """The file can't be made into a raw disk, and trying again wouldn't help."""
+    """The file can't be made into an image, and trying again wouldn't help."""
 
     code = "upload-not-converted"
 
 
-def kind_of(report: Report) -> str:
-    """What has to be done next to become a raw disk; "" when nothing can be done here."""
-    if report.compression in ("zstd", "lz4"):
-        return report.compression
-    qemu = report.virtual_format
-    if not qemu or not conversion.has_qemu():
-        return ""
-    return report.compression or ("tar" if report.root is not None else qemu)
+def kind_of(report: Report, ftype: str = "") -> str:
+    """What has to be done next to become an image; "" when nothing can be done here."""
+    return conversion_of(report, Declared(ftype).word, has_qemu=conversion.has_qemu())
 
 
-def announce(report: Report) -> Report:
+def announce(report: Report, ftype: str = "") -> Report:
     """Report that a file will be converted instead of rejected."""
-    if kind_of(report):
-        report.announce_conversion()
-    return report
+    return announce_conversion(report, Declared(ftype).word, has_qemu=conversion.has_qemu())
 
 
 def convert(upload: Upload, reader: BlobReader, keep_alive: KeepAlive) -> bool:
-    """Replace the uploaded file with the raw disk. keep_alive: called often; may raise.
+    """Replace the uploaded file with the image. keep_alive: called often; may raise.
 
     Returns False, and leaves the file alone, when its bytes aren't the declared ones.
 
     Raises NotConverted, StoreFull and what the store and ``keep_alive`` raise.
     """
-    upload_id = upload.id
+    upload_id, ftype = upload.id, upload.ftype
     folder = settings().data_dir / "conversions" / str(upload_id)
     shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was killed
     folder.mkdir(parents=True)
@@ -77,7 +80,7 @@ def convert(upload: Upload, reader: BlobReader, keep_alive: KeepAlive) -> bool:
         digest = _copy(reader, source, keep_alive)
         if upload.sha256 and upload.sha256 != digest:
             return False  # finishing refuses them
-        made, report, kinds = _raw_disk(source, keep_alive)
+        made, report, kinds = _image(source, ftype, keep_alive)
         original = {"sha256": digest, "size": reader.size, "kinds": kinds}
         _keep(upload_id, made, report, original, keep_alive)
         return True
@@ -89,13 +92,20 @@ def convert(upload: Upload, reader: BlobReader, keep_alive: KeepAlive) -> bool:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _raw_disk(source: Path, keep_alive: KeepAlive) -> tuple[Path, Report, list[str]]:
+def _image(source: Path, ftype: str, keep_alive: KeepAlive) -> tuple[Path, Report, list[str]]:
     kinds: list[str] = []
     for number in range(_MAX_STEPS + 1):
         report = _inspect(source, keep_alive)
-        kind = kind_of(report) or ("tar" if report.disk_in_tar else "")
+        kind = kind_of(report, ftype)
+        if not kind and report.disk_in_tar and not report.compression:
+            kind = "tar"
         if not kind or number == _MAX_STEPS:
             break
+        if report.forecast > MAX_DISK:
+            raise NotConverted(
+                f"It becomes a disk of {human(report.forecast)}; the maximum is {human(MAX_DISK)}.",
+                next_step="Build a smaller one: it grows on the machine.",
+            )
         _demand_room(source.parent, report.forecast)
         target = source.with_name(f"step-{number}")
         try:
@@ -105,18 +115,19 @@ def _raw_disk(source: Path, keep_alive: KeepAlive) -> tuple[Path, Report, list[s
                 raise _full(source.parent, report.forecast) from failed
             raise NotConverted(
                 f"This {kind} file can't be converted: {failed}.",
-                expected="a complete disk image",
+                expected="a complete disk image or root tarball",
                 got=failed.code,
-                next_step="Convert it yourself and upload the raw disk, or copy the file again.",
+                next_step=_NEXT_STEPS.get(failed.code, _CONVERT_YOURSELF),
             ) from failed
         source.unlink()
         source = target
-        kinds.append(kind)
-    if report.container != "disk" or report.verdict == "reject":
+        kinds.append("tar" if kind == PACK else kind)
+    if report.verdict == "reject" or "filetype" not in report.suggested:
+        found = report.words.removeprefix("not compressed, ")
         reason = next((r for r in report.reasons if r.grade == "reject"), None)
         raise NotConverted(
-            f"There is no disk inside this {' '.join(kinds)} file: it holds {report.words}.",
-            got=reason.message if reason is not None else report.words,
+            f"There is no image inside this {' '.join(kinds)} file: it holds {found}.",
+            got=reason.message if reason is not None else found,
             next_step=reason.next_step if reason is not None else "Choose the file that was built.",
         )
     return source, report, kinds
@@ -125,7 +136,7 @@ def _raw_disk(source: Path, keep_alive: KeepAlive) -> tuple[Path, Report, list[s
 def _keep(
     upload_id: int, made: Path, report: Report, original: dict[str, Any], keep_alive: KeepAlive
 ) -> None:
-    """Store the disk under a token of its own, then let the upload have it."""
+    """Store the image under a token of its own, then let the upload have it."""
     size, token = made.stat().st_size, secrets.token_hex(32)
     free = store().free_bytes()
     if free is not None and size > free:
@@ -153,7 +164,7 @@ def _keep(
                 received=size,
                 checked=0,
                 sha256=digest,
-                ftype=RAW,
+                ftype=names.FILETYPES[report.suggested["filetype"]][0],
                 original=original,
                 report=report.as_dict(),
                 touched_at=utcnow(),

@@ -51,6 +51,17 @@ def finish(upload: Upload) -> None:
         _publish(upload, blob_id)
         uploads.drop_bytes(token)
         return
+    digest = verify(upload)
+    blob_id = reserving.reserve_one(digest, upload.size)
+    _adopt(upload, digest)
+    _publish(upload, blob_id)
+
+
+def verify(upload: Upload) -> str:
+    """Write the digest of the bytes to the row, and return it.
+
+    Raises WrongDigest: the bytes are dropped and the same upload can be sent again.
+    """
     digest = _digest(upload)
     if upload.sha256 and upload.sha256 != digest:
         expected = upload.sha256
@@ -64,9 +75,7 @@ def finish(upload: Upload) -> None:
         )
     upload.sha256, upload.state = digest, UploadState.CHECKING
     db.session.commit()
-    blob_id = reserving.reserve_one(digest, upload.size)
-    _adopt(upload, digest)
-    _publish(upload, blob_id)
+    return digest
 
 
 def _digest(upload: Upload) -> str:

@@ -13,7 +13,7 @@ from webapp.errors import NotFound, Problem
 from webapp.extensions import db
 from webapp.models import Upload, UploadState, utcnow
 from webapp.services.system import statements
-from webapp.services.uploads import checking, converting, fetching, finishing, uploads
+from webapp.services.uploads import arrival, checking, converting, fetching, finishing, uploads
 
 LEASE = timedelta(seconds=60)
 # The request that sent the last byte of a 2.0 upload finishes it; after this time it is dead.
@@ -27,7 +27,6 @@ _FINAL = {
     "invalid-fields",
     "size-mismatch",
     "upload-address",
-    "upload-not-converted",
     "upload-wrong-hash",
     "url-invalid",
 }
@@ -81,6 +80,9 @@ def _work_on(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> None
             db.session.refresh(upload)
         if upload.state == UploadState.CHECKING:
             _check(upload, owner, is_leaving)
+    except converting.NotConverted as problem:
+        db.session.rollback()
+        checking.reject_for(upload_id, problem, "not-converted")
     except Problem as problem:
         db.session.rollback()
         log.warning("an upload could not be finished", upload=upload_id, problem=str(problem))
@@ -88,14 +90,15 @@ def _work_on(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> None
 
 
 def _check(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> None:
-    if upload.is_checked_first:
+    # A 2.0 upload is here when the request that sent its last byte was killed.
+    if upload.is_checked_first or arrival.hand_over(upload):
         report = checking.inspect_fully(upload, owner, is_leaving)
         if report.verdict == "reject":
             checking.reject(upload.id, report)
             return
         upload.report = report.as_dict()
         db.session.commit()
-        if converting.kind_of(report) and checking.convert(upload, owner, is_leaving):
+        if converting.kind_of(report, upload.ftype) and checking.convert(upload, owner, is_leaving):
             db.session.refresh(upload)
             _check(upload, owner, is_leaving)
             return
