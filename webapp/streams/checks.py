@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 from webapp.streams.errors import DocumentProblem
-from webapp.streams.strictjson import Decimal
+from webapp.streams.strictjson import Decimal, Unusable
 from webapp.streams.urls import UNPRINTABLE
 
 TOO_LARGE = "document-too-large"  # the one flaw of an entry that refuses the document
@@ -38,10 +38,12 @@ _RFC2822 = re.compile(
 )
 
 
-def text_fields(tree: dict[str, Any], at: tuple[str, ...], note: Note) -> dict[str, str]:
+def text_fields(
+    tree: dict[str, Any], at: tuple[str, ...], note: Note, optional: Collection[str] = ()
+) -> dict[str, str]:
     """The text values of one level; a number counts as text, ``null`` as a missing key.
 
-    note: called for each describing key that is left out.
+    note: called for each key that is left out: a describing one, or one of ``optional``.
     Raises DocumentProblem for a key that identifies something.
     """
     fields = {}
@@ -50,19 +52,19 @@ def text_fields(tree: dict[str, Any], at: tuple[str, ...], note: Note) -> dict[s
             if len(value) <= MAX_TEXT and (value.isprintable() or not UNPRINTABLE.search(value)):
                 fields[key] = value
             elif key in _TEXT_KEYS:
-                _refuse_field(key, _bad_text(key, value, at), note)
+                _refuse_field(key, _bad_text(key, value, at), note, optional)
         elif key == "rolling" and type(value) is bool:
             fields[key] = "true" if value else "false"
         elif key in _TEXT_KEYS and value is not None:
             if type(value) is int or isinstance(value, Decimal):
                 fields[key] = str(value)
             else:
-                _refuse_field(key, wrong_type(key, "text", value, at), note)
+                _refuse_field(key, wrong_type(key, "text", value, at), note, optional)
     return fields
 
 
-def _refuse_field(key: str, flaw: DocumentProblem, note: Note) -> None:
-    if key in _NAMING_KEYS:
+def _refuse_field(key: str, flaw: DocumentProblem, note: Note, optional: Collection[str]) -> None:
+    if key in _NAMING_KEYS and key not in optional:
         raise flaw
     note(flaw)
 
@@ -169,8 +171,14 @@ def wrong_type(what: str, expected: str, value: Any, at: tuple[str, ...]) -> Doc
         f'"{what}" is missing' if value is None else f'"{what}" is of the wrong type',
         at,
         expected=expected,
-        got="nothing" if value is None else type(value).__name__,
+        got=_kind_of(value),
     )
+
+
+def _kind_of(value: Any) -> str:
+    if isinstance(value, Unusable):
+        return value.got
+    return "nothing" if value is None else type(value).__name__
 
 
 def too_many(what: str, at: tuple[str, ...], most: int, got: int) -> DocumentProblem:

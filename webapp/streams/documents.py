@@ -139,7 +139,7 @@ class _ProductsReader:
     def read(self, tree: dict[str, Any]) -> ProductsDocument:
         top = (self.where,)
         content_id = checks.name_of(tree.get("content_id"), "content_id", top)
-        shared = checks.text_fields(tree, top, self.notes.about())
+        shared = checks.text_fields(tree, top, self.notes.about(), optional=("datatype",))
         products = checks.table(tree, "products", top, MAX_PRODUCTS)
         updated = checks.updated_at(tree, top, self.notes.about())
         found = []
@@ -323,7 +323,7 @@ def _entry(content_id: str, value: Any, where: str, note: checks.Note) -> IndexE
 
 
 def _document(payload: bytes, where: str, form: str) -> dict[str, Any]:
-    tree = strictjson.loads(payload, what=where)
+    tree = strictjson.loads(payload, what=where, keeps_unusable=True)
     if type(tree) is not dict or tree.get("format") != form:
         got = tree.get("format") if type(tree) is dict else tree
         got = got if type(got) is str else type(got).__name__

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from webapp.streams.errors import DocumentProblem
@@ -17,6 +17,7 @@ MAX_VALUES = 2_000_000
 # The bounds of a BIGINT column; the largest size a stream names is far below.
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_BAD_TEXT = "U+0000 or half of a surrogate pair"
 _LONGEST_INTEGER = len(str(MIN_INTEGER))
 _WORDS = {
     "not-json": "The document isn't JSON.",
@@ -46,17 +47,33 @@ class Decimal(float):
         return self._text[:64]
 
 
-def loads(payload: bytes, *, what: str, max_depth: int = MAX_DEPTH) -> Any:
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """Stands for a value that strict JSON doesn't have; it's of none of JSON's types.
+
+    got: what the document has there.
+    """
+
+    got: str
+
+
+def loads(
+    payload: bytes, *, what: str, max_depth: int = MAX_DEPTH, keeps_unusable: bool = False
+) -> Any:
     """Parse one JSON text; ``what`` names the document in a problem.
 
     Beyond what JSON's grammar refuses: bytes that are not UTF-8, a byte order
     mark, a key twice in one object, NaN and Infinity (also as 1e999), integers
     beyond 64 bits, text that no database or terminal can hold (U+0000 and lone
     surrogates), nesting deeper than max_depth and more than MAX_VALUES values.
+    keeps_unusable: a value like that, and an object with a key twice, becomes Unusable
+    instead of refusing the whole text.
     Raises DocumentProblem and nothing else.
     """
-    parser = _Parser(what)
+    parser = _Parser(what, keeps_unusable)
     value = parser.parse(payload)
+    if isinstance(value, Unusable):  # all of it: say why
+        return loads(payload, what=what, max_depth=max_depth)
     parser.check_tree(value, max_depth, has_escapes=b"\\u" in payload)
     return value
 
@@ -64,8 +81,9 @@ def loads(payload: bytes, *, what: str, max_depth: int = MAX_DEPTH) -> Any:
 class _Parser:
     """The hooks of one parse; they only add the document's name to each refusal."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, keeps_unusable: bool) -> None:
         self._what = what
+        self._keeps_unusable = keeps_unusable
 
     def parse(self, payload: bytes) -> Any:
         # A value starts after one of these, so this bounds the memory of the
@@ -97,50 +115,59 @@ class _Parser:
 
     def check_tree(self, root: Any, max_depth: int, *, has_escapes: bool) -> None:
         """Walk the tree level by level: its depth, and text that only an escape can smuggle in."""
+        if max_depth == 0 and isinstance(root, dict | list):
+            self._refuse("too-deep", "no levels", "more")
+        if has_escapes and isinstance(root, str) and _is_bad(root):
+            self._refuse("bad-text", "Unicode text", _BAD_TEXT)
         level = [root]
         depth = 0
         while level:
             below: list[Any] = []
             for node in level:
-                if isinstance(node, dict | list):
-                    if depth == max_depth:
-                        self._refuse("too-deep", f"at most {max_depth} levels", "more")
-                    below.extend(node.values() if isinstance(node, dict) else node)
-                    if has_escapes and isinstance(node, dict):
-                        self._check_texts(node)
-                elif has_escapes and isinstance(node, str):
-                    self._check_texts([node])
+                if not isinstance(node, dict | list):
+                    continue
+                if has_escapes and isinstance(node, dict) and any(map(_is_bad, node)):
+                    self._refuse("bad-text", "Unicode text", _BAD_TEXT)
+                for at, child in node.items() if isinstance(node, dict) else enumerate(node):
+                    if isinstance(child, dict | list):
+                        if depth + 1 == max_depth:
+                            found = self._odd("too-deep", f"at most {max_depth} levels", "more")
+                            node[at] = found
+                        else:
+                            below.append(child)
+                    elif has_escapes and isinstance(child, str) and _is_bad(child):
+                        node[at] = self._odd("bad-text", "Unicode text", _BAD_TEXT)
             level = below
             depth += 1
 
-    def _check_texts(self, texts: Iterable[str]) -> None:
-        for text in texts:
-            if "\0" in text or _SURROGATE.search(text):
-                self._refuse("bad-text", "Unicode text", "U+0000 or half of a surrogate pair")
-
-    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def _object(self, pairs: list[tuple[str, Any]]) -> Any:
         found = dict(pairs)
         if len(found) < len(pairs):
             seen: set[str] = set()
             for name, _ in pairs:
                 if name in seen:
-                    self._refuse("duplicate-key", "each key once", f"{_shown(name)} twice")
+                    return self._odd("duplicate-key", "each key once", f"{_shown(name)} twice")
                 seen.add(name)
         return found
 
-    def _integer(self, digits: str) -> int:
+    def _integer(self, digits: str) -> Any:
         if len(digits) <= _LONGEST_INTEGER and MIN_INTEGER <= int(digits) <= MAX_INTEGER:
             return int(digits)
-        self._refuse("bad-number", "an integer of at most 64 bits", _shown(digits))
+        return self._odd("bad-number", "an integer of at most 64 bits", _shown(digits))
 
-    def _float(self, digits: str) -> float:
+    def _float(self, digits: str) -> Any:
         number = Decimal(digits)
         if not math.isfinite(number):
-            self._refuse("bad-number", "a finite number", _shown(digits))
+            return self._odd("bad-number", "a finite number", _shown(digits))
         return number
 
-    def _constant(self, word: str) -> NoReturn:
-        self._refuse("bad-number", "a number", word)
+    def _constant(self, word: str) -> Any:
+        return self._odd("bad-number", "a number", word)
+
+    def _odd(self, code: str, expected: str, got: str) -> Unusable:
+        if self._keeps_unusable:
+            return Unusable(got)
+        self._refuse(code, expected, got)
 
     def _refuse(self, code: str, expected: str, got: str) -> NoReturn:
         raise DocumentProblem(
@@ -151,6 +178,10 @@ class _Parser:
             got=got,
             next_step="Check that this is the URL of a stream. If it is, contact its publisher.",
         ) from None
+
+
+def _is_bad(text: str) -> bool:
+    return "\0" in text or _SURROGATE.search(text) is not None
 
 
 def _shown(text: str) -> str:
