@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values that strict JSON doesn't have cost what they belong to, and no more (rule: odd-entries)."""
+"""Values that strict JSON doesn't have cost what they belong to (rule: odd-entries)."""
 
 from __future__ import annotations
 
