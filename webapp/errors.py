@@ -194,6 +194,7 @@ KINDS = {
     "upload": Kind("Upload failed"),
     "upload-address": Kind("URL or path can't be fetched"),
     "upload-busy": Kind("Upload is busy", 423, 1),
+    "upload-algorithm": Kind("Checksum algorithm not supported", 400),
     "upload-checksum": Kind("Checksum mismatch", 460),
     "upload-complete": Kind("Upload is complete", 409),
     "upload-cut": Kind("Upload interrupted"),

@@ -172,11 +172,20 @@ def _checked(
     if not header:
         return pieces, None
     algorithm, _, encoded = header.partition(" ")
+    if algorithm != "sha256":  # tus 1.0.0 wants a status of its own
+        raise UploadProblem(
+            "This checksum algorithm isn't supported.",
+            code="upload-algorithm",
+            where="Upload-Checksum",
+            expected="sha256",
+            got=ascii(algorithm[:40]),
+            next_step="Send sha256, or no checksum.",
+        )
     try:
         expected = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         expected = b""
-    if algorithm != "sha256" or len(expected) != 32:
+    if len(expected) != 32:
         raise InvalidFields({"Upload-Checksum": ["Send sha256 and the digest in base64."]})
     found = hashlib.sha256()
 
