@@ -49,6 +49,7 @@ def create_api_key(
     consumer, token = _random(18), _random(18)
     secret = _random(_SECRET_LENGTH)
     lineage.hold(parent)
+    lineage.hold_key(parent_key)
     key = APIKey(
         user_id=user.id,
         name=name,

@@ -9,9 +9,9 @@ they can't manage users, so no chain leads from a token to someone who outlives 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from sqlalchemy import ColumnElement, Select, delete, func, or_, select, update
 
@@ -25,12 +25,16 @@ from webapp.services.system import events
 
 @dataclass(frozen=True)
 class Bearer:
-    """Whose token it is, what for and until when. role: the user's when it was checked."""
+    """Whose token it is, what for and until when. role: the user's when it was checked.
+
+    digest: the token's, since SQLite may give the id of a deleted row to another one.
+    """
 
     user: User
     role: str
     scopes: frozenset[Scope]
     token_id: int
+    digest: str = field(repr=False)
     expires_at: datetime | None = None
 
 
@@ -72,29 +76,42 @@ def hold(parent: Bearer | None) -> None:
     """
     if parent is None:
         return
-    is_owner = _lock(
-        User.id == parent.user.id,
-        User.is_active,
-        User.role == parent.role,
-        live(User, utcnow()),
+    now = utcnow()
+    owner = (User.id == parent.user.id, User.is_active, User.role == parent.role, live(User, now))
+    token = (
+        APIToken.id == parent.token_id,
+        APIToken.token_hash == parent.digest,
+        live(APIToken, now),
     )
-    token = select(APIToken.id).where(APIToken.id == parent.token_id, live(APIToken, utcnow()))
-    if not is_owner or db.session.scalar(token.with_for_update()) is None:
-        db.session.rollback()
-        raise Conflict(
-            "Your token was revoked, or your role changed, at the same moment.",
-            next_step="Nothing was created. Check your role, and create a new token.",
-        )
+    if not _lock(User, *owner) or not _lock(APIToken, *token):
+        _refuse_late()
+
+
+def hold_key(key: APIKey | None) -> None:
+    """Lock a key until the commit; raises Conflict when it was revoked meanwhile."""
+    if key is not None and not _lock(
+        APIKey, APIKey.id == key.id, APIKey.token_key == key.token_key
+    ):
+        _refuse_late()
+
+
+def _refuse_late() -> NoReturn:
+    db.session.rollback()
+    raise Conflict(
+        "What you signed in with was revoked, or your role changed, at the same moment.",
+        next_step="Nothing was created. Check your role, and sign in with a valid key or token.",
+    )
 
 
 def lock(user: User) -> None:
     """Lock a user and what follows from their tokens until the commit."""
-    _lock(User.id == user.id)
+    _lock(User, User.id == user.id)
     db.session.refresh(user)
 
 
-def _lock(*which: Any) -> bool:
-    statement = update(User).where(*which).values(is_active=User.is_active)
+def _lock(kind: type[User | APIKey | APIToken], *which: Any) -> bool:
+    """Lock the row that meets these conditions; False when there's none."""
+    statement = update(kind).where(*which).values(id=kind.id)
     locked: Any = db.session.execute(statement.execution_options(synchronize_session=False))
     return int(locked.rowcount) == 1
 

@@ -88,7 +88,7 @@ def check(token: str) -> Bearer | None:
     credentials.note(row)
     user = row.user
     end = lineage.earliest(row.expires_at, user.expires_at)
-    return Bearer(user, user.role, rights.known(row.scopes), row.id, end)
+    return Bearer(user, user.role, rights.known(row.scopes), row.id, row.token_hash, end)
 
 
 def of_user(user_id: int) -> Sequence[APIToken]:
