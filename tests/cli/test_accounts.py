@@ -15,7 +15,8 @@ from tests.support import factories
 from tests.support.live import SLIPWAY
 from webapp.extensions import db
 from webapp.models import Role
-from webapp.services.accounts import keys, users
+from webapp.services.accounts import keys, tokens, users
+from webapp.services.accounts.rights import Scope
 
 PASSWORD = "correct horse battery staple"
 
@@ -165,3 +166,28 @@ def test_a_password_is_changed_on_the_command_line(slipway: Shell, region: Flask
     done = slipway("user", "password", "ada", "--password-stdin", stdin="another " + PASSWORD)
     assert done.stdout == "Changed the password of ada.\n"
     assert slipway("user", "password", "bo", "--password-stdin", stdin=PASSWORD).returncode == 1
+
+
+def test_a_new_password_asks_what_becomes_of_keys_and_tokens(slipway: Shell, region: Flask) -> None:
+    user = factories.user("ada", role=Role.ADMINISTRATOR)
+    keys.create_api_key(user, "x")
+    tokens.create(user, "x", ["read"])
+    change = ("user", "password", "ada", "--password-stdin")
+    asked = slipway(*change, stdin=PASSWORD)
+    assert asked.returncode == 2
+    assert "ada has 1 API key and 1 API token; use --revoke-access or" in asked.stderr
+    assert slipway(*change, "--keep-access", stdin=PASSWORD).returncode == 0
+    assert len(keys.of_user(user.id)) == 1
+    done = slipway(*change, "--revoke-access", stdin="another " + PASSWORD)
+    assert "Revoked 1 API key and 1 API token." in done.stdout
+    assert [*keys.of_user(user.id), *tokens.of_user(user.id)] == []
+
+
+def test_the_command_line_keeps_a_user_whom_a_token_created(slipway: Shell, region: Flask) -> None:
+    owner = factories.user("ada", role=Role.ADMINISTRATOR)
+    row, _ = tokens.create(owner, "ci", list(Scope))
+    bo = factories.user("bo", parent_id=row.id)
+    assert "--keep" in slipway("user", "change", "bo").stderr
+    assert slipway("user", "change", "bo", "--keep").returncode == 0
+    db.session.refresh(bo)
+    assert bo.parent_id is None

@@ -20,7 +20,7 @@ from tests.web.visitors import PASSWORD, Visitor
 from webapp.errors import Conflict
 from webapp.extensions import db
 from webapp.models import APIKey, APIToken, Event, Role, User, utcnow
-from webapp.services.accounts import lineage, passwords, tokens, two_factor, users
+from webapp.services.accounts import keys, lineage, passwords, tokens, two_factor, users
 from webapp.services.accounts.rights import Scope
 from webapp.services.system import secrets
 
@@ -274,14 +274,26 @@ def test_a_parent_that_ended_since_it_was_checked_creates_nothing(region: Flask,
         lineage.hold(bearer)
 
 
+@pytest.mark.both_databases
+def test_a_key_revoked_since_it_was_checked_creates_no_key(region: Flask) -> None:
+    owner = factories.user(role=Role.ADMINISTRATOR)
+    consumer, token, _ = keys.create_api_key(owner, "parent").split(":")
+    key = keys.find(consumer, token)
+    assert key
+    db.session.expunge(key)  # as another process has it
+    keys.revoke_token(owner, token)
+    keys.create_api_key(owner, "the next one")  # SQLite gives it the same id
+    with pytest.raises(Conflict, match="same moment"):
+        keys.create_api_key(owner, "child", parent_key=key)
+    assert [key.name for key in keys.of_user(owner.id)] == ["the next one"]
+
+
 # -- the second factor
 
 
 @pytest.fixture
 def coded(app: Flask) -> tuple[Typed, Phone, str]:
     """A token, the phone and the API key of an administrator with a second factor."""
-    from webapp.services.accounts import keys
-
     with app.app_context():
         secret = two_factor.new_key()
         user = factories.user("ada", role=Role.ADMINISTRATOR)
