@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from flask import Flask, Response, abort, current_app, g, request
+from flask.sessions import SecureCookieSessionInterface
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -122,6 +123,8 @@ def _configure(app: Flask, settings: Settings) -> None:
         WTF_CSRF_TIME_LIMIT=None,  # pages stay open; the token ends with the session
         WTF_CSRF_SSL_STRICT=False,  # _refuse_foreign checks Origin, also without TLS
     )
+    # itsdangerous signs with SHA-1 where nothing else is said.
+    cast(SecureCookieSessionInterface, app.session_interface).digest_method = hashlib.sha256
     # A redirect to the path with or without a slash would be built from the Host header.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False

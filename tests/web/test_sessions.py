@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from flask import Flask
+from itsdangerous import TimestampSigner
 from sqlalchemy import event, select, update
 from sqlalchemy.exc import OperationalError
 
@@ -192,6 +193,17 @@ def test_the_cookie_over_https(app: Flask, stranger: Visitor) -> None:
     assert cookie.startswith("__Host-slipway=")
     assert {"Secure", "HttpOnly", "SameSite=Lax", "Path=/"} <= set(cookie.split("; "))
     assert "Domain" not in cookie
+
+
+def test_the_cookie_is_signed_with_sha_256(app: Flask, viewer: Visitor) -> None:
+    assert app.secret_key
+    signer = TimestampSigner(
+        app.secret_key,
+        salt="cookie-session",
+        key_derivation="hmac",
+        digest_method=hashlib.sha256,
+    )
+    assert signer.validate(viewer.cookie())
 
 
 def test_ended_sessions_are_cleared_away(app: Flask, viewer: Visitor) -> None:
