@@ -291,11 +291,12 @@ class Planner:
         return switch
 
     def _add_subnets(self, link: Link, switch: VSwitch, vlan: int) -> None:
-        mtu = link.mtu  # never above that of the vSwitch (rule: esxi-mtu)
-        if mtu is not None and mtu > (switch.mtu or DEFAULT_MTU):
-            mtu = switch.mtu or DEFAULT_MTU
+        mtu, most = link.mtu, switch.mtu or DEFAULT_MTU
+        if link.subnets and (mtu or DEFAULT_MTU) > most:  # the host refuses it (rule: esxi-mtu)
+            grade = NOTE if mtu is None else WARNING
+            mtu = most
             message = f"The MTU of {link.name} is above that of its vSwitch; it gets {mtu}."
-            self._find(WARNING, "mtu", message, link.place)
+            self._find(grade, "mtu", message, link.place)
         for number, subnet in enumerate(link.subnets):
             if len(self._plan.vmks) > MAX_VMKS:
                 return  # an error already

@@ -103,7 +103,8 @@ def _unusable(found: Address) -> str:
     network = found.network
     if network.prefixlen == 0:
         return "has a prefix length of 0, which is every address there is"
-    if found.ip.is_unspecified or found.ip.is_multicast or found.ip.is_loopback:
+    is_mapped = isinstance(found, ipaddress.IPv6Interface) and found.ip.ipv4_mapped is not None
+    if is_mapped or found.ip.is_unspecified or found.ip.is_multicast or found.ip.is_loopback:
         return "can't be the address of an interface"
     if (
         network.version == 4

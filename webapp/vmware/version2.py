@@ -56,6 +56,7 @@ def _link(config: Config, kind: str, name: str, device: Value) -> Link:
         renamed = got.get("set-name")
         link.label = (renamed.text or "") if renamed else ""
         _match(config, link, got.get("match"))
+        link.has_wrong_match |= "link" in got.named  # a virtual function is no NIC
     elif kind == "bond":
         members = got.get("interfaces")
         link.members = [item.text or "" for item in members.as_list()] if members else []

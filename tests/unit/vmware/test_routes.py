@@ -218,7 +218,8 @@ def test_nics_named_as_esxi_names_them_are_those() -> None:
 @pytest.mark.parametrize(
     "address",
     ["10.0.0.0/24", "10.0.0.255/24", "0.0.0.0/8", "127.0.0.1/8", "224.0.0.5/24", "10.0.0.5/0",
-     "::1/128", "ff02::1/64", "fe80::5%eth0/64", "2001:db8::5", "2001:db8::5/129"],
+     "::1/128", "::ffff:10.0.0.5/120", "ff02::1/64", "fe80::5%eth0/64",
+     "2001:db8::5", "2001:db8::5/129"],
 )  # fmt: skip
 def test_an_address_that_no_host_can_have_is_an_error(address: str) -> None:
     assert found(v1(p("e0", A, s(address)))) >= {"address"}

@@ -8,6 +8,7 @@ import pytest
 from tests.unit.vmware.configs import (
     BASE,
     NET,
+    NICS,
     ONE,
     TWO,
     A,
@@ -16,12 +17,14 @@ from tests.unit.vmware.configs import (
     gw4,
     ip4,
     p,
+    run,
     s,
     switch,
     v1,
     vlan,
     vmk,
 )
+from webapp.vmware.plan import plan
 
 # name -> (text, the exact commands, or the code of an error)
 CASES: dict[str, tuple[str, list[str] | str]] = {
@@ -90,3 +93,16 @@ CASES: dict[str, tuple[str, list[str] | str]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_a_case(name: str) -> None:
     check(*CASES[name])
+
+
+@pytest.mark.parametrize("parent", ["e0", "bond0"])
+@pytest.mark.parametrize("mtu", [1280, 1400, 1500, 9000])
+def test_a_vlan_without_an_mtu_fits_its_vswitch(parent: str, mtu: int) -> None:
+    """A VMkernel interface has 1500 where nothing is given, which a smaller vSwitch refuses."""
+    below = p("e0", A, ONE, mtu=mtu) if parent == "e0" else p("e0", A)
+    team = [bond("balance-rr", ONE, members=("e0",), mtu=mtu)] if parent == "bond0" else []
+    made = plan(v1(below, *team, vlan("v7", parent, 7, s("10.7.0.5/24"))), NICS)
+    run(made)
+    assert made.vmks[-1].mtu == (mtu if mtu < 1500 else None)
+    notes = [f.grade for f in made.findings if f.code == "mtu" and "v7" in f.message]
+    assert notes == (["note"] if mtu < 1500 else [])
