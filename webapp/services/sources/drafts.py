@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os  # os.path: pathlib raises for a name that is too long or not allowed
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import select
 
@@ -38,11 +38,11 @@ class SourceDraft:
     keyring_filename: str = ""
     keyring_data: bytes | None = None
     is_unsigned: bool = False
-    proxy_url: str = ""
+    proxy_url: str = field(default="", repr=False)
     ca_file: str = ""
     auth_kind: str = "none"
     auth_username: str = ""
-    auth_secret: str = ""
+    auth_secret: str = field(default="", repr=False)
     auth_in_clear: bool = False
     confirmed_products: Sequence[str] = ()  # index and documents may disagree on these
 
