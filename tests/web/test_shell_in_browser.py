@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from flask import Flask, abort, request
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from tests.support import factories
@@ -98,6 +98,19 @@ def test_axe_finds_nothing_in_the_components_and_our_own_pages(
         if path == "/account":
             page.locator("details.menu > summary").click()
         axe(page)
+    ask_again(site, page)
+    axe(page)
+
+
+def ask_again(site: Site, page: Page) -> None:
+    """Come to the page that asks for the password again, a while after signing in."""
+    with site.app.app_context():
+        db.session.execute(update(LoginSession).values(confirmed_at=None))
+        db.session.commit()
+    page.goto("/account")
+    page.get_by_label("Name").fill("nightly script")
+    page.get_by_role("button", name="Create API key").click()
+    page.get_by_role("heading", name="Confirm it's you").wait_for()
 
 
 def test_an_account_is_managed_without_javascript(site: Site, open_page: OpenPage) -> None:
@@ -105,8 +118,12 @@ def test_an_account_is_managed_without_javascript(site: Site, open_page: OpenPag
     sign_in(page)
     page.goto("/account")
     assert page.get_by_role("button", name="Show").count() == 0
-    page.get_by_label("Name").fill("nightly script")
-    page.get_by_role("button", name="Create API key").click()
+    ask_again(site, page)
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Confirm").click()
+    page.get_by_text("Wrong password.").wait_for()
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Confirm").click()
     assert page.locator("#new-key").inner_text().count(":") == 2
     page.get_by_role("link", name="Revoke").click()
     page.get_by_role("button", name="Revoke API key").click()
