@@ -20,6 +20,7 @@ from tests.mirror.server import MirrorServer
 from tests.support import factories, signed
 from tests.support.live import wait_until
 from webapp.cli.main import cli
+from webapp.extensions import db
 from webapp.models import RunState, utcnow
 
 # -- the database
@@ -249,3 +250,18 @@ def test_every_command_speaks_json(words: tuple[str, ...]) -> None:
         return
     options = {name for param in command.params for name in param.opts}
     assert options & {"--json", "--format"}
+
+
+def test_products_that_are_confirmed_later_join_those_of_before(
+    slipway: Shell, region: Flask
+) -> None:
+    source = factories.boot_source(url="http://mirror.example/", is_unsigned=True)
+    source.differences = [{"product": "c:3", "is_listed": True}]
+    source.error_code = "stream-mixed"
+    db.session.commit()
+    for words in (("--confirm", "a:1", "--confirm", "b:2"), ("--confirm", "c:3")):
+        done = slipway("source", "change", str(source.id), *words)
+        assert done.returncode == 0, done.stderr
+    db.session.refresh(source)
+    assert source.confirmed_products == ["a:1", "b:2", "c:3"]
+    assert re.search(r"c:3 +index", slipway("source", "show", str(source.id)).stdout)

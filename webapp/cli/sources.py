@@ -237,6 +237,9 @@ def change_source(
     body = _body(options, url=address, is_enabled=enabled)
     if not body:
         raise click.UsageError("nothing to change; use at least one option")
+    if "confirmed_products" in body:  # those of before stay confirmed, as on the page
+        before = api.get(f"/sources/{source_id}")["confirmed_products"]
+        body["confirmed_products"] = list(dict.fromkeys([*before, *body["confirmed_products"]]))
     changed = api.call("PATCH", f"/sources/{source_id}", body)
     output.result(changed, as_json, f"Changed boot source {source_id}.")
 

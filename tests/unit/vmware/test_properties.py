@@ -58,7 +58,7 @@ DEVICE = {
     "gateway4": GATEWAY,
     "gateway6": GATEWAY,
     "routes": st.lists(ROUTE, max_size=2),
-    "mtu": st.sampled_from([1500, 9000]),
+    "mtu": st.sampled_from([1280, 1500, 9000]),
     "nameservers": st.just({"addresses": ["10.0.0.2"], "search": ["lab"]}),
     "gatway4": GATEWAY,
 }
