@@ -138,3 +138,14 @@ def test_a_setting_that_there_is_not_is_pointed_out(slipway: Shell) -> None:
     done = slipway("setting", SLIPWAY_WEBBIND="127.0.0.1:1")
     assert done.returncode == 0
     assert done.stderr == "slipway: unknown setting SLIPWAY_WEBBIND ignored\n"
+
+
+def test_a_proxys_password_may_come_from_standard_input_and_is_not_shown(slipway: Shell) -> None:
+    for address in ("http://me:canary@p:3128/", "http://me:***@p:3128/"):
+        done = slipway("setting", "set", "http_proxy", "-", stdin=f"{address}\n")
+        assert (done.returncode, done.stdout) == (0, "http_proxy: http://me:***@p:3128/\n")
+    for words in (("setting", "live"), ("setting",), ("doctor",), ("event",), ("status",)):
+        done = slipway(*words)
+        assert "canary" not in done.stdout + done.stderr
+    shown = slipway("setting", "set", "http_proxy", "http://me:***@q:3128/")
+    assert "again" in shown.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import sys
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -125,3 +126,15 @@ def hidden(command: click.Command, name: str) -> click.Command:
 def former(group: click.Group, name: str, command: click.Command) -> None:
     """Keep a former spelling of a command working."""
     group.add_command(hidden(command, name))
+
+
+def line_for_dash(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> str | None:
+    """The first line of standard input for "-": an argument shows in the list of processes."""
+    if value != "-":
+        return value
+    try:
+        return sys.stdin.buffer.readline().decode().strip()
+    except UnicodeDecodeError:
+        raise click.BadParameter("standard input isn't UTF-8 text") from None

@@ -11,7 +11,7 @@ import click
 
 from webapp.cli import output
 from webapp.cli.client import Api, with_api
-from webapp.cli.groups import Group
+from webapp.cli.groups import Group, line_for_dash
 
 _EMPTY = "No boot sources yet. Next: slipway source add URL --keyring FILE"
 
@@ -26,7 +26,11 @@ def _source_options(command: Any) -> Any:
         (
             click.option("--name", help="Display name."),
             click.option("--priority", type=int, help="Priority; the highest wins."),
-            click.option("--proxy", help="Proxy, http://HOST:PORT."),
+            click.option(
+                "--proxy",
+                callback=line_for_dash,
+                help="Proxy, http://HOST:PORT; - reads it from standard input.",
+            ),
             click.option("--ca-file", help="CA file on the server."),
             click.option("--keyring", type=click.File("rb"), help="Local keyring file."),
             click.option("--keyring-path", help="Keyring file on the server."),

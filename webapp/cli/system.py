@@ -13,7 +13,7 @@ import click
 from webapp.cli import output
 from webapp.cli.client import Api, connect, with_address, with_api
 from webapp.cli.context import loaded_settings
-from webapp.cli.groups import Group
+from webapp.cli.groups import Group, line_for_dash
 from webapp.config import table
 
 _POLL_S = 2.0
@@ -131,15 +131,18 @@ def live_settings(api: Api, as_json: bool) -> None:
 
 @setting_group.command("set")
 @click.argument("name")
-@click.argument("value")
+@click.argument("value", callback=line_for_dash)
 @with_api
 def set_setting(name: str, value: str, api: Api, as_json: bool) -> None:
     """Change a setting while Slipway runs.
+
+    A VALUE of - is read from standard input, where no list of processes shows it.
 
     \b
     Examples:
       slipway setting set boot_images_auto_import false
       slipway setting set http_proxy http://proxy.lab:3128/
+      slipway setting set http_proxy - < address.txt
     """
     found = api.call("PATCH", "/settings", {"values": {name: value}})["items"]
     row = next(s for s in found if s["name"] == name)
