@@ -181,6 +181,14 @@ def test_a_new_password_asks_what_becomes_of_keys_and_tokens(slipway: Shell, reg
     done = slipway(*change, "--revoke-access", stdin="another " + PASSWORD)
     assert "Revoked 1 API key and 1 API token." in done.stdout
     assert [*keys.of_user(user.id), *tokens.of_user(user.id)] == []
+    keys.create_api_key(user, "x")
+    terminal = Terminal(slipway.env, "user", "password", "ada")
+    for words, answer in (("Password: ", PASSWORD), ("confirmation: ", PASSWORD), ("[Y/n]: ", "")):
+        terminal.expect(words)
+        terminal.type(f"{answer}\n")
+    terminal.expect("Revoked 1 API key.")
+    assert terminal.end()[0] == 0
+    assert keys.of_user(user.id) == []
 
 
 def test_the_command_line_keeps_a_user_whom_a_token_created(slipway: Shell, region: Flask) -> None:

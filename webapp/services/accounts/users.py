@@ -179,9 +179,8 @@ def change_role(user: User, role: Role, *, actor: str) -> None:
 
     Raises Conflict for the last administrator.
     """
-    is_other = role != user.role
-    _change(user, {"role": role}, is_loss=role != Role.ADMINISTRATOR)
-    if is_other:
+    before = _change(user, {"role": role}, is_loss=role != Role.ADMINISTRATOR)
+    if before != role:
         lineage.end_what_followed(user, actor=actor)
     events.record("user.role_changed", actor=actor, subject=user.username, role=str(role))
     db.session.commit()
@@ -209,8 +208,8 @@ def keep(user: User, *, actor: str) -> None:
     db.session.commit()
 
 
-def _change(user: User, values: dict[str, Any], *, is_loss: bool) -> None:
-    """Change a row unless that would leave no active administrator.
+def _change(user: User, values: dict[str, Any], *, is_loss: bool) -> str:
+    """Change a row unless that would leave no active administrator; returns the role before.
 
     The administrators' rows are locked first (SQLite has one writer anyway), so
     that two who demote each other at the same moment do not both succeed.
@@ -219,6 +218,8 @@ def _change(user: User, values: dict[str, Any], *, is_loss: bool) -> None:
     administrators = (User.role == Role.ADMINISTRATOR, User.is_active)
     locking = select(User.id).where(*administrators).order_by(User.id).with_for_update()
     db.session.execute(locking).all()
+    db.session.refresh(user, with_for_update=True)
+    before = user.role
     statement = update(User).where(User.id == user.id)
     if is_loss:
         # One who ends with a token doesn't count: the token may be revoked at any time.
@@ -243,6 +244,7 @@ def _change(user: User, values: dict[str, Any], *, is_loss: bool) -> None:
             got="none after this change",
             next_step="Make another user an administrator first.",
         )
+    return before
 
 
 # -- the first administrator
