@@ -25,20 +25,20 @@ export DB PYTHON INSTALL
 ##@ Use
 
 .PHONY: setup
-setup: $(VENV)/.ready packages-run $(DATA)/.migrated ## make .venv, gpg and the database ready
+setup: $(VENV)/.ready packages-run $(DATA)/.migrated ## set up .venv, gpg and the database
 
 .PHONY: run
-run: setup ## start web (5240), rack (5248) and worker; Ctrl-C stops them
+run: setup ## start web (5240), rack (5248) and worker; stop with Ctrl-C
 	@exec $(BIN)/slipway run
 
 .PHONY: demo
-demo: $(VENV)/.ready packages-run ## import from a small signed mirror made here, without the internet
+demo: $(VENV)/.ready packages-run ## import from a small signed mirror on this machine, without the internet
 	@exec $(BIN)/python deploy/demo.py $(ARGS)
 
 ##@ Check
 
 .PHONY: quick
-quick: $(VENV)/.ready-dev lint ## before each commit: lint, layout and the quick tests of single modules
+quick: $(VENV)/.ready-dev lint ## run lint, layout and unit tests; do so before each commit
 	@exec $(BIN)/python -m pytest --quiet $(SIDE_BY_SIDE) -m "not slow and not browser" $(QUICK) $(ARGS)
 
 .PHONY: test
@@ -46,19 +46,19 @@ test: $(VENV)/.ready-dev packages-test lint ## set up, lint and run all tests; D
 	@exec $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 .PHONY: torture
-torture: $(VENV)/.ready-dev packages-test ## kills, rot, slow clients, clock steps, full disks, long uploads; prints figures
+torture: $(VENV)/.ready-dev packages-test ## test kills, rot, slow clients, clock steps, full disks and long uploads; print figures
 	@TORTURE=1 exec $(BIN)/python -m pytest --quiet tests/torture \
 		tests/e2e/uploads/test_interrupted.py $(ARGS)
 
 .PHONY: lint
-lint: $(VENV)/.ready-dev ## ruff and mypy
+lint: $(VENV)/.ready-dev ## run ruff and mypy
 	@$(BIN)/ruff check $(wildcard $(CHECKED))
 	@$(BIN)/ruff format --check --quiet $(wildcard $(CHECKED)) || \
 		{ echo "Next: make format"; exit 1; }
 	@$(BIN)/mypy
 
 .PHONY: format
-format: $(VENV)/.ready-dev ## let ruff write the code's layout
+format: $(VENV)/.ready-dev ## format the code with ruff
 	@$(BIN)/ruff format $(wildcard $(CHECKED))
 	@$(BIN)/ruff check --fix $(wildcard $(CHECKED))
 
@@ -68,7 +68,7 @@ bench: $(VENV)/.ready-dev packages-bench ## measure against curl and nginx, side
 		$(BIN)/python -m bench.$$(basename $$script .py) $(ARGS); done
 
 .PHONY: screenshots
-screenshots: $(VENV)/.ready-dev packages-test ## retake docs/screenshots
+screenshots: $(VENV)/.ready-dev packages-test ## take docs/screenshots again
 	@exec $(BIN)/python -m tests.support.screenshots $(ARGS)
 
 ##@ Keep
@@ -86,7 +86,7 @@ sbom: $(VENV)/.ready-dev ## write build/sbom.cdx.json: what is installed to run 
 	@echo build/sbom.cdx.json
 
 .PHONY: clean
-clean: ## remove what can be made again; never $(DATA)
+clean: ## remove generated files; never $(DATA)
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find webapp tests bench migrations -name __pycache__ -prune -exec rm -rf {} +
 
@@ -96,9 +96,9 @@ help: ## show this list
 		/^[a-z-]+:.*## / {sub(/\$$\(DATA\)/, "$(DATA)", $$2); printf "  make %-12s %s\n", $$1, $$2}' \
 		$(MAKEFILE_LIST)
 
-# -- what the targets stand on
+# -- prerequisites of the targets
 
-# The stamps hold what was installed for; a change of the pins or of the project installs again.
+# A stamp records what was installed; a change of the pins or of the project installs again.
 $(VENV)/.ready: $(LOCKS) pyproject.toml deploy/make-venv.sh
 	@deploy/make-venv.sh $(VENV) $(LOCKS)
 	@touch $@
@@ -111,7 +111,7 @@ $(VENV)/.ready-dev: $(DEV_LOCKS) pyproject.toml deploy/make-venv.sh
 packages-run packages-test packages-bench: packages-%:
 	@deploy/install-packages.sh $*
 
-# A database that is not the default file is looked at each time, and so is one that is gone.
+# A database that isn't the default file is checked each time, and so is a missing one.
 ifneq ($(SLIPWAY_DATABASE_URL)$(if $(wildcard $(DATA)/slipway.db),,gone),)
 .PHONY: $(DATA)/.migrated
 endif

@@ -41,7 +41,7 @@ PASSWORD = "demo only, not a secret"  # noqa: S105 - printed on purpose, gone wi
 def main() -> int:
     """Run the demo; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--keep", action="store_true", help="go on serving until Ctrl-C")
+    parser.add_argument("--keep", action="store_true", help="keep serving until Ctrl-C")
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "demo")
     options = parser.parse_args()
     folder: Path = options.folder
@@ -219,7 +219,7 @@ def wait(what: str, is_done: object, show: object = None) -> None:
             say(line)
             last = line
         time.sleep(0.25)
-    raise SystemExit(f"{what} did not come within {PATIENCE_S} s; see build/demo/slipway.log")
+    raise SystemExit(f"{what} wasn't ready within {PATIENCE_S} s; see build/demo/slipway.log")
 
 
 def with_quiet_interrupt() -> None:

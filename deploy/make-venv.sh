@@ -4,7 +4,7 @@
 #
 #   deploy/make-venv.sh VENV REQUIREMENTS...
 #
-# PYTHON names the interpreter; otherwise the newest python3 of 3.11 or later is taken.
+# PYTHON names the interpreter; otherwise the newest python3 of 3.11 or later is used.
 set -eu
 
 venv=$1
@@ -29,7 +29,7 @@ find_python() {
     exit 1
 }
 
-# A virtual environment does not survive its interpreter or a move of its folder.
+# A virtual environment breaks without its interpreter or when its folder moves.
 if ! is_new_enough "$venv/bin/python" || ! "$venv/bin/pip" --version >/dev/null 2>&1; then
     python=$(find_python)
     if ! "$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then

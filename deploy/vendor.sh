@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Make static/vendor from the pinned packages of deploy/vendor/package-lock.json.
+# Write static/vendor from the pinned packages of deploy/vendor/package-lock.json.
 #
 #   deploy/vendor.sh          write static/vendor
 #   deploy/vendor.sh --check  write nothing; fail when static/vendor differs
@@ -26,7 +26,7 @@ take() {
     licence=$(sed -n 's/^ *"license": "\([^"]*\)".*/\1/p' "$package/package.json" | head -n 1)
     stem=${3%%.*}-$version
     file=$stem.${3#*.}
-    # Addresses in a head comment lead to shops of packages, which are not needed here.
+    # URLs in a head comment name package registries, which aren't needed here.
     sed '1,8s# (https\{0,1\}://[^)]*)##g' "$package/$2" >"$out/$file"
     cp "$package/$4" "$out/$stem.LICENSE"
     for kept in "$file" "$stem.LICENSE"; do
@@ -43,7 +43,7 @@ take hash-wasm dist/sha256.umd.min.js sha256.umd.min.js LICENSE
 chmod 644 "$out"/*
 if [ "${1:-}" = --check ]; then
     diff -r "$out" "$target" || {
-        echo "static/vendor is not what deploy/vendor.sh makes; run it and look at the difference." >&2
+        echo "static/vendor differs from what deploy/vendor.sh writes. Run it and check the difference." >&2
         exit 1
     }
     echo "static/vendor is what the pinned packages hold."

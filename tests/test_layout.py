@@ -16,7 +16,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST_MODULE = 375
-LONG = {"inspection"}  # its tests are still to be split
 
 LICENCE = "# SPDX-License-Identifier: Apache-2.0\n"
 NO_NAME = {"utils", "util", "helpers", "common", "misc"}
@@ -207,8 +206,7 @@ def test_modules_are_short() -> None:
 
 def test_test_modules_are_short() -> None:
     paths = sorted((ROOT / "tests").rglob("*.py"))
-    tests = [path for path in paths if path.parent.name not in LONG]
-    lines = {path.relative_to(ROOT).as_posix(): path.read_text().count("\n") for path in tests}
+    lines = {path.relative_to(ROOT).as_posix(): path.read_text().count("\n") for path in paths}
     assert {name: n for name, n in lines.items() if n > LONGEST_MODULE} == {}
 
 

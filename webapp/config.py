@@ -95,7 +95,9 @@ class Settings:
         "2", "Versions to keep of an image from a boot source", to.number(1, 100)
     )
     keep_days: int = _set(
-        "0", "Days to keep older versions that a machine fetches; 0: no longer", to.number(0, 3650)
+        "0",
+        "Days to keep an older version after a machine last fetched it; 0: off",
+        to.number(0, 3650),
     )
     keep_uploads: int = _set("3", "Versions of an uploaded image to keep", to.number(1, 100))
     upload_max_gb: int = _set("64", "Maximum size of an upload, in GiB", to.number(1, 4096))

@@ -369,5 +369,5 @@ def test_a_used_port_is_reported_in_a_sentence(
             pass
     assert rack.stop() == 1
     text = rack.log.read_text()
-    assert f"Port {port} is in use already." in text
+    assert f"Port {port} is already in use." in text
     assert "Traceback" not in text

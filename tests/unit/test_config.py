@@ -132,10 +132,13 @@ def test_an_unusable_data_folder_is_a_sentence(tmp_path: Path) -> None:
         Settings.load({"SLIPWAY_DATA_DIR": str(tmp_path / "file" / "var")}).prepared()
 
 
-def test_the_readme_lists_every_setting() -> None:
+def test_the_readme_has_every_setting_with_its_default_and_help() -> None:
     readme = (ROOT / "README.md").read_text()
-    missing = [env_name(s.name) for s in setting_fields() if env_name(s.name) not in readme]
-    assert missing == []
+    rows = [
+        f"| `{env_name(s.name)}` | `{s.metadata['default'] or '(none)'}` | {s.metadata['help']} |"
+        for s in setting_fields()
+    ]
+    assert [row for row in rows if row not in readme] == []
 
 
 def test_secrets_do_not_show_when_settings_are_printed() -> None:

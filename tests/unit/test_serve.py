@@ -140,7 +140,7 @@ def test_a_used_port_is_reported_in_a_sentence(plane: str, tmp_path: Path) -> No
     slipway = LiveSlipway(tmp_path)
     port = {"web": slipway.web_port, "rack": slipway.rack_port}[plane]
     with socket.create_server((live.HOST, port)):
-        with pytest.raises(AssertionError, match=f"Port {port} is in use already."):
+        with pytest.raises(AssertionError, match=f"Port {port} is already in use."):
             slipway.start()
     assert f"set SLIPWAY_{plane.upper()}_BIND to another port" in slipway.output()
     assert "Traceback" not in slipway.output()
@@ -160,7 +160,7 @@ def test_a_second_one_on_the_same_data_folder_is_refused(make_live: MakeLive) ->
 def test_a_data_folder_that_cannot_be_written_is_reported_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "run.lock").mkdir()
     slipway = LiveSlipway(tmp_path)
-    with pytest.raises(AssertionError, match="The data folder cannot be written"):
+    with pytest.raises(AssertionError, match="The data folder isn't writable"):
         slipway.start()
     assert "Traceback" not in slipway.output()
 
@@ -254,7 +254,7 @@ def test_options_of_the_planes() -> None:
 def test_an_address_that_is_not_ours_is_reported_in_a_sentence() -> None:
     with pytest.raises(planes.AddressProblem) as caught:
         planes.listen("web", settings_of(web_bind="192.0.2.1:5240"))
-    assert "Slipway cannot listen on 192.0.2.1:5240" in caught.value.what
+    assert "Slipway can't listen on 192.0.2.1:5240" in caught.value.what
     assert caught.value.where == "SLIPWAY_WEB_BIND=192.0.2.1:5240"
 
 

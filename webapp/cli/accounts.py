@@ -30,7 +30,7 @@ def user_group() -> None:
     type=click.Choice(["administrator", "operator", "viewer"]),
     default="administrator",
     show_default=True,
-    help="Viewers can look; operators can also import; administrators can do everything.",
+    help="Viewers can read; operators can also import; administrators can do everything.",
 )
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -38,7 +38,7 @@ def inspect_command(
       slipway inspect root.tgz --filetype tgz --arch arm64 --json
     """
     from webapp.inspection import Declared, inspect, inspect_head
-    from webapp.inspection.look import HEAD
+    from webapp.inspection.inspector import HEAD
 
     declared = Declared(filetype, os, release, arch)
     size = file.stat().st_size

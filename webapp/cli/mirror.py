@@ -50,7 +50,7 @@ def mirror_group() -> None:
     "--prune-after",
     metavar="TIME",
     callback=lambda context, option, text: _duration(text),
-    help="Like --prune, but keep such files for TIME (24h, 7d), for those who still read them.",
+    help="Like --prune, but keep such files for TIME (24h, 7d), for readers that still use them.",
 )
 @click.option("--no-loaders", is_flag=True, help="Leave out boot loaders that no filter matches.")
 @click.option(

@@ -71,7 +71,7 @@ def _url_fault(url: str) -> str:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        return "a host or port that cannot be read"
+        return "an invalid host or port"
     if parts.scheme not in ("http", "https"):
         return f"the scheme {parts.scheme[:20] or '(none)'}"
     if not parts.hostname:

@@ -36,8 +36,8 @@ def announce(report: Report, wanted: str = "", *, has_qemu: bool = True) -> Repo
         return report
     codes = {report.container, "compression"}
     to_root = _is_root(report, wanted)
-    if report.holds_root is not None:
-        to_root = report.holds_root
+    if report.has_root is not None:
+        to_root = report.has_root
     elif report.compression in ("zstd", "lz4"):
         to_root = wanted in _ROOTS[1:]
     if to_root:
@@ -50,7 +50,7 @@ def announce(report: Report, wanted: str = "", *, has_qemu: bool = True) -> Repo
         made = "converted to a raw disk. How large that is shows only then."
     report.suggested["filetype"] = "tgz" if to_root else "ddraw"
     report.reasons = [r for r in report.reasons if r.grade != REJECT or r.code not in codes]
-    report.say(WARN, "convert", f"This is {report.words}. It will be {made}")
+    report.add(WARN, "convert", f"This is {report.words}. It will be {made}")
     return report
 
 

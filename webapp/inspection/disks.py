@@ -20,7 +20,7 @@ SECTOR = 512
 HEAD = 2 * max(gpt.SECTORS)  # the MBR, and the GPT header of either sector size
 EXTENDED = "extended"
 _PROTECTIVE = 0xEE
-MOST_LOGICAL = 60
+MAX_LOGICAL = 60
 _MBR_KINDS = {
     0x05: EXTENDED,
     0x0F: EXTENDED,

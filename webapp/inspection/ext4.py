@@ -15,7 +15,7 @@ _ROOT = 2
 _64BIT = 0x80
 _EXTENTS = 0x80000
 _INLINE = 0x10000000
-_MOST_FOLDER = 1 << 20  # bytes
+_MAX_FOLDER_BYTES = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def folder_runs(inode: bytes, volume: Volume) -> list[tuple[int, int]]:
         for number in range(count):
             _, blocks, high, low = struct.unpack_from("<IHHI", inode, 52 + 12 * number)
             runs.append(((high << 32 | low) * volume.block, blocks * volume.block))
-    return runs if 0 < sum(size for _, size in runs) <= _MOST_FOLDER else []
+    return runs if 0 < sum(size for _, size in runs) <= _MAX_FOLDER_BYTES else []
 
 
 def names(blocks: bytes) -> set[str]:

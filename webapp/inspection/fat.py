@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 
 _ENTRY = 32
-_MOST_ROOT = 64 << 10
+_MAX_ROOT_BYTES = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def read_volume(boot: bytes) -> Volume | None:
         if not 2 <= first < (1 << 28):
             return None
         return Volume(data_first + (first - 2) * cluster, cluster, data_first, cluster)
-    return Volume(root_first, min(root_size, _MOST_ROOT), data_first, cluster)
+    return Volume(root_first, min(root_size, _MAX_ROOT_BYTES), data_first, cluster)
 
 
 def read_folder(data: bytes) -> list[Entry]:

@@ -16,9 +16,9 @@ from webapp.inspection.report import Partition
 
 SECTORS = (512, 4096)
 MAGIC = b"EFI PART"
-MOST_LIST = 4 << 20  # bytes; of a list that has to be kept whole
-_MOST_ENTRIES = 16384
-_MOST_ENTRY = 4096
+MAX_LIST_BYTES = 4 << 20  # bytes; of a list that has to be kept whole
+_MAX_ENTRIES = 16384
+_MAX_ENTRY_BYTES = 4096
 _KINDS = {
     "C12A7328-F81F-11D2-BA4B-00A0C93EC93B": "efi",
     "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7": "basic",
@@ -68,9 +68,9 @@ def read_header(block: bytes, sector: int) -> Header:
         raise BadTable(f"its header has the checksum {crc:08x}, expected {stated:08x}")
     mine, other = struct.unpack_from("<QQ", block, 24)
     list_at, count, entry, list_crc = struct.unpack_from("<QIII", block, 72)
-    if not 1 <= count <= _MOST_ENTRIES:
-        raise BadTable(f"its list has {count} entries; 1 to {_MOST_ENTRIES} are allowed")
-    if not 128 <= entry <= _MOST_ENTRY or entry & (entry - 1):
+    if not 1 <= count <= _MAX_ENTRIES:
+        raise BadTable(f"its list has {count} entries; 1 to {_MAX_ENTRIES} are allowed")
+    if not 128 <= entry <= _MAX_ENTRY_BYTES or entry & (entry - 1):
         raise BadTable(f"its entries are {entry} bytes long; 128, 256, 512, ... are allowed")
     return Header(sector, mine, other, list_at, count, entry, list_crc)
 
@@ -134,7 +134,7 @@ def check_backup(last: bytes, primary: Header) -> str:
 def read_backup(tail: bytes, size: int) -> tuple[Header, list[Partition]] | None:
     """The backup table at the end of a disk of ``size`` bytes, when it is good.
 
-    tail: the disk's last bytes, MOST_LIST and a sector are enough.
+    tail: the disk's last bytes, MAX_LIST_BYTES and a sector are enough.
     """
     for sector in SECTORS:
         block = tail[-sector:]

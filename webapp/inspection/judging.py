@@ -78,7 +78,7 @@ def judge(report: Report, declared: Declared, *, is_head: bool) -> None:
     if not right:
         _refuse(report, shape)
     elif declared.word and declared.word != right and _is_certain(report):
-        report.say(
+        report.add(
             REJECT,
             "type",
             f"This isn't {declared.word}: it is {report.words}. Its type is {right}.",
@@ -91,13 +91,13 @@ def judge(report: Report, declared: Declared, *, is_head: bool) -> None:
         _judge_not_esxi(report, declared, right)
     is_disk = shape in ("disk", "disk in a tar") and report.disk is not None
     if declared.os == "windows" and is_disk and not report.is_windows:
-        report.say(
+        report.add(
             WARN, "not-windows", "This disk has no Windows partition.",
             "Choose another name, or check what was built.",
         )  # fmt: skip
     elif is_disk and report.is_windows and declared.release and declared.os != "windows":
         name = f"windows/{declared.release}"
-        report.say(WARN, "name", "This is Windows. Its name should begin with windows/, or the "
+        report.add(WARN, "name", "This is Windows. Its name should begin with windows/, or the "
                    "installer treats it as Linux.", f"Name it {name}.", name=name)  # fmt: skip
     if is_disk and report.disk is not None:
         _judge_disk(report.disk, report)
@@ -106,7 +106,7 @@ def judge(report: Report, declared: Declared, *, is_head: bool) -> None:
     if shape == "root" and report.root is not None:
         _judge_root(report, declared, is_head=is_head)
     if report.esxi or declared.os in ("esxi", "windows", "rhel"):
-        report.say(NOTE, "licence", _LICENCE)
+        report.add(NOTE, "licence", _LICENCE)
 
 
 def _is_certain(report: Report) -> bool:
@@ -140,12 +140,12 @@ def _suggest(report: Report, right: str) -> None:
 
 def _refuse(report: Report, shape: str) -> None:
     if report.compression in NAMED_ONLY:
-        report.say(
+        report.add(
             REJECT, "compression", f"This is {report.compression}, which machines can't unpack.",
             _RECOMPRESS,
         )  # fmt: skip
     elif shape == "root":
-        report.say(
+        report.add(
             REJECT, "compression", "This tarball isn't compressed; there is no type for that.",
             "Compress it: gzip FILE, then choose tgz.",
         )  # fmt: skip
@@ -153,7 +153,7 @@ def _refuse(report: Report, shape: str) -> None:
         is_explained = any(reason.grade == REJECT for reason in report.reasons)
         if not is_explained or shape in ("iso", "ova") or KINDS[shape].qemu:
             inside = " in a tarball" if report.root is not None and KINDS[shape].qemu else ""
-            report.say(
+            report.add(
                 REJECT, shape, f"This is {KINDS[shape].name}{inside}. Machines can't boot it.",
                 KINDS[shape].next_step,
             )  # fmt: skip
@@ -168,14 +168,14 @@ def _judge_not_esxi(report: Report, declared: Declared, right: str) -> None:
     """A file declared as ESXi without ESXi's layout. Deployed as ESXi, the host would be lost."""
     kinds = {p.kind for p in report.disk.partitions} if report.disk is not None else set()
     if right.startswith("dd") and kinds & _OF_VMWARE:
-        report.say(
+        report.add(
             WARN, "not-esxi", "This disk has VMware partitions, but not in the layout of ESXi 6, "
             "7 or later.", "Check what was built.",
         )  # fmt: skip
         return
     release = declared.release or "image"
     name = f"windows/{release}" if report.is_windows else f"custom/{release}"
-    report.say(
+    report.add(
         REJECT, "not-esxi", f"This isn't a VMware ESXi disk: it is {report.words}.",
         f"Name it {name}, or build an ESXi image with Packer.", name=name,
     )  # fmt: skip
@@ -183,13 +183,13 @@ def _judge_not_esxi(report: Report, declared: Declared, right: str) -> None:
 
 def _judge_disk(disk: Disk, report: Report) -> None:
     if disk.sector_size != 512:
-        report.say(
+        report.add(
             NOTE, "sector-size",
             f"This disk was made for sectors of {disk.sector_size} bytes. It boots only on disks "
             "that have such sectors (4Kn).",
         )  # fmt: skip
     for number, name in sorted(report.system.unread.items()):
-        report.say(
+        report.add(
             NOTE, "not-read",
             f"Partition {number} is {name}, which isn't inspected: make sure that a file system "
             "on this disk has a /curtin folder.",
@@ -205,36 +205,36 @@ def _judge_esxi(report: Report, declared: Declared) -> None:
     version = esxi.version or esxi.layout
     if (declared.os and declared.os != "esxi") or (declared.release and not declared.os):
         name = report.suggested["name"]
-        report.say(WARN, "name", f"This is {esxi.words}. Its name should begin with esxi/.",
+        report.add(WARN, "name", f"This is {esxi.words}. Its name should begin with esxi/.",
                    f"Name it {name}.", name=name)  # fmt: skip
     elif declared.os == "esxi" and esxi.version and not _is_of(declared.release, esxi.version):
         name = report.suggested["name"]
-        report.say(WARN, "version", f"The name says {declared.release}, but this is {esxi.words}.",
+        report.add(WARN, "version", f"The name says {declared.release}, but this is {esxi.words}.",
                    f"Name it {name}.", name=name)  # fmt: skip
     if declared.architecture and not declared.architecture.startswith("amd64"):
-        report.say(
+        report.add(
             WARN, "architecture", "VMware ESXi runs on amd64 only.", "Choose amd64/generic.",
             architecture="amd64/generic",
         )  # fmt: skip
     if esxi.is_prepared is False:
-        report.say(
+        report.add(
             WARN, "not-prepared",
             "This is a plain ESXi disk: it will boot, but its network, storage and SSH won't be "
             "configured.",
             "Build it with Packer, which adds /curtin to the first partition.",
         )  # fmt: skip
     if _numbers(version) >= (7, 0, 2) or (esxi.layout == "7" and not esxi.version):
-        report.say(
+        report.add(
             WARN, "clone",
             "VMware hasn't supported cloned boot disks since 7.0 U2 (KB 84280): all hosts share "
             "the same VMFS UUIDs, which can corrupt shared storage.",
             "Use it where hosts share no storage, or reset the UUIDs after deployment.",
         )  # fmt: skip
     if esxi.layout.startswith("7") and report.disk.size < (32 << 30) and _numbers(version) >= (8,):
-        report.say(WARN, "small", f"ESXi 8 and later need 32 GiB; this disk is "
+        report.add(WARN, "small", f"ESXi 8 and later need 32 GiB; this disk is "
                    f"{human(report.disk.size)}.", "Build it with a 32 GiB disk.")  # fmt: skip
     # It can't be seen in the disk itself (rule: esxi-known-password).
-    report.say(
+    report.add(
         NOTE, "password",
         "Images built from the Packer template use a publicly known root password unless the "
         "kickstart was changed. With Secure Boot, the first-boot scripts don't run.",
@@ -243,7 +243,7 @@ def _judge_esxi(report: Report, declared: Declared) -> None:
 
 def _judge_system(system: System, report: Report) -> None:
     if system.has_curtin is False:
-        report.say(
+        report.add(
             WARN, "not-prepared",
             "No partition of this disk has a /curtin folder: the installer writes the disk, then "
             "doesn't find the system on it, and the deployment fails.",
@@ -251,7 +251,7 @@ def _judge_system(system: System, report: Report) -> None:
             "installer's own hooks will do.",
         )  # fmt: skip
     if system.has_cloud_init is False:
-        report.say(
+        report.add(
             WARN, "no-cloud-init",
             "cloudbase-init is missing, so users, keys and network won't be configured.",
             "Add it unless this is intentional.",
@@ -264,14 +264,14 @@ def _judge_root(report: Report, declared: Declared, *, is_head: bool) -> None:
         return
     wanted = declared.architecture.partition("/")[0]
     if root.arch and wanted and root.arch != wanted:
-        report.say(
+        report.add(
             REJECT, "architecture", f"Its shell is for {root.arch}, not {wanted}.",
             f"Choose {root.arch}/generic.", architecture=f"{root.arch}/generic",
         )  # fmt: skip
     if is_head or not report.is_whole:
         return
     if not root.has_shell:
-        report.say(
+        report.add(
             REJECT, "no-root", "No /bin/sh found: this isn't a root file system.",
             "Pack the root itself: tar -czf root.tgz -C ROOT .",
         )  # fmt: skip
@@ -290,9 +290,9 @@ def _judge_root(report: Report, declared: Declared, *, is_head: bool) -> None:
         ),
     ):
         if not has:
-            report.say(WARN, code, words, "Add it unless this is intentional.")
+            report.add(WARN, code, words, "Add it unless this is intentional.")
     if not root.has_curtin_hooks and declared.os not in ("", "ubuntu"):
-        report.say(
+        report.add(
             NOTE,
             "no-hooks",
             "There are no /curtin hooks: the installer treats it like any Linux.",
@@ -304,8 +304,8 @@ def _is_of(release: str, version: str) -> bool:
     match = _LEADING.match(release)
     if match is None:
         return True
-    said, is_ = match[0].split("."), version.split(".")
-    return is_[: len(said)] == said
+    named, found = match[0].split("."), version.split(".")
+    return found[: len(named)] == named
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -14,8 +14,8 @@ from itertools import pairwise
 
 ROOT = 5  # the number of the root folder's record
 _FILE_NAME, _DATA, _END = 0x30, 0x80, 0xFFFFFFFF
-_MOST_RUNS = 64
-_MOST_TABLE = 1 << 30  # bytes
+_MAX_RUNS = 64
+_MAX_TABLE_BYTES = 1 << 30  # bytes
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,6 @@ def _checked(runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """The runs, unless they were made to be slow: too many, too large or overlapping."""
     ordered = sorted(runs)
     overlaps = any(a + size > b for (a, size), (b, _) in pairwise(ordered))
-    if len(runs) > _MOST_RUNS or sum(size for _, size in runs) > _MOST_TABLE or overlaps:
+    if len(runs) > _MAX_RUNS or sum(size for _, size in runs) > _MAX_TABLE_BYTES or overlaps:
         return []
     return ordered if ordered and ordered[0][0] >= 0 else []

@@ -133,7 +133,7 @@ class Report:
     """Everything about a file. raw_size: bytes after decompression that were seen.
 
     forecast: bytes of the raw disk that a convertible file becomes, 0 when unknown.
-    holds_root: whether what machines can't unpack begins like a root tarball; None when unknown.
+    has_root: whether what machines can't unpack begins like a root tarball; None when unknown.
     is_whole: every byte was inspected. disk_in_tar: the name of the disk in a tarball.
     """
 
@@ -149,7 +149,7 @@ class Report:
     reasons: list[Reason] = field(default_factory=list)
     suggested: dict[str, str] = field(default_factory=dict)
     forecast: int = 0
-    holds_root: bool | None = None
+    has_root: bool | None = None
 
     def purpose(self, part: Partition) -> str:
         """What a partition of its disk is for, in words."""
@@ -204,13 +204,13 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, for JSON."""
-        made = {**asdict(self), "verdict": self.verdict, "words": self.words}
+        values = {**asdict(self), "verdict": self.verdict, "words": self.words}
         if self.disk is not None:
-            for part, told in zip(self.disk.partitions, made["disk"]["partitions"], strict=True):
-                told["purpose"] = self.purpose(part)
-        return made
+            for part, shown in zip(self.disk.partitions, values["disk"]["partitions"], strict=True):
+                shown["purpose"] = self.purpose(part)
+        return values
 
-    def say(self, grade: str, code: str, message: str, next_step: str = "", **fix: str) -> None:
+    def add(self, grade: str, code: str, message: str, next_step: str = "", **fix: str) -> None:
         """Add a reason; each code counts once."""
         if all(reason.code != code for reason in self.reasons):
             self.reasons.append(Reason(grade, code, message, fix, next_step))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from webapp.inspection.tar_headers import SPARSE, Header, NotTar, decimal, number
 
-MOST_EXTENTS = 1 << 20  # 16 MiB of memory
+MAX_EXTENTS = 1 << 20  # 16 MiB of memory
 _IN_GNU, _IN_STAR, _IN_MORE = (386, 4), (356, 4), (0, 21)
 _STAR_OLD_MARK = 366
 
@@ -29,7 +29,7 @@ class Extents:
 
     def add(self, offset: int, size: int) -> None:
         """Add a piece. Raises TooManyExtents, NotTar."""
-        if len(self._numbers) >= 2 * MOST_EXTENTS:
+        if len(self._numbers) >= 2 * MAX_EXTENTS:
             raise TooManyExtents
         if offset + size >= 1 << 63:
             raise NotTar

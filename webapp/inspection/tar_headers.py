@@ -14,12 +14,12 @@ BLOCK = 512
 REGULAR = "0\0" + "7"
 _WITHOUT_CONTENT = "123456"  # links, devices, folders and FIFOs, whatever their size field says
 _GNU, _USTAR = b"ustar  \0", b"ustar\0"
-_LARGEST = (1 << 63) - 1
+_MAX = (1 << 63) - 1
 _OCTAL = re.compile(rb"[ \t\n\v\f\r]*([0-7]*)(?:[\0 \t\n\v\f\r].*)?", re.DOTALL)
 _RECORD = re.compile(rb"[ \t]*([0-9]{1,19})[ \t]+([^=]*)=")
 _KEYS = {b"path", b"linkpath", b"size"}
 _NEWLINE = 10
-_MOST_RECORDS = 50_000
+_MAX_RECORDS = 50_000
 SPARSE = b"GNU.sparse."
 _DIGITS = re.compile(rb"[0-9]{1,19}")
 
@@ -103,14 +103,14 @@ def number(field: bytes) -> int:
         raise NotTar
     else:
         value = _octal(field)
-    if value > _LARGEST:
+    if value > _MAX:
         raise NotTar
     return value
 
 
 def decimal(text: bytes) -> int:
     """A number in a pax record or a sparse map. Raises NotTar."""
-    if not _DIGITS.fullmatch(text) or int(text) > _LARGEST:
+    if not _DIGITS.fullmatch(text) or int(text) > _MAX:
         raise NotTar
     return int(text)
 
@@ -125,7 +125,7 @@ def records(data: bytes) -> list[tuple[bytes, bytes]]:
     match = _RECORD.match
     while (record := match(data, place)) is not None:
         count += 1
-        if count > _MOST_RECORDS:
+        if count > _MAX_RECORDS:
             raise TooLargeHeader
         place += int(record[1])
         if not record.end() < place <= end or data[place - 1] != _NEWLINE:

@@ -26,8 +26,8 @@ __all__ = [
     "is_header",
 ]
 
-_MOST_NAME = 64 << 10
-_MOST_HEADER = 4 << 20  # bytes of a pax header; values such as xattrs may be large
+_MAX_NAME_BYTES = 64 << 10
+_MAX_HEADER_BYTES = 4 << 20  # bytes of a pax header; values such as xattrs may be large
 
 
 @dataclass(frozen=True)
@@ -171,12 +171,12 @@ class TarReader:
         yield from self._skip(padding)
 
     def _text(self, size: int) -> Generator[Event | None, None, bytes]:
-        text = yield from self._take(min(size, _MOST_NAME))
+        text = yield from self._take(min(size, _MAX_NAME_BYTES))
         yield from self._skip(size - len(text) + -size % BLOCK)
         return text
 
     def _extended(self, size: int) -> Generator[Event | None, None, bytes]:
-        if size > _MOST_HEADER:
+        if size > _MAX_HEADER_BYTES:
             raise TooLargeHeader
         data = yield from self._take(size)
         yield from self._skip(-size % BLOCK)

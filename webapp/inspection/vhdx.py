@@ -9,7 +9,7 @@ HEAD = 8 << 20  # bytes within which the metadata of real files begins
 _REGIONS = 192 << 10
 _METADATA = UUID("8B7CA206-4790-4B9A-B8FE-575F050F886E").bytes_le
 _SIZE = UUID("2FA54224-CD1B-4876-B211-5DBED83BF4B8").bytes_le
-_ENTRY, _MOST_ENTRIES = 32, 2047
+_ENTRY, _MAX_ENTRIES = 32, 2047
 
 
 def size(head: bytes | bytearray) -> int:
@@ -25,7 +25,7 @@ def size(head: bytes | bytearray) -> int:
 
 def _value(head: bytes | bytearray, place: int, count: int, name: bytes, width: int) -> int:
     """The number behind a name in a table."""
-    for at in range(place, place + min(count, _MOST_ENTRIES) * _ENTRY, _ENTRY):
+    for at in range(place, place + min(count, _MAX_ENTRIES) * _ENTRY, _ENTRY):
         if head[at : at + 16] == name:
             return _number(head, at + 16, width)
     return 0

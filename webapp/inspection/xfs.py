@@ -14,8 +14,8 @@ SUPER = 512
 _CHECKED = 5  # the version that has checksums, and with them larger headers
 _LOCAL, _EXTENTS = 1, 2
 _HUGE_COUNTS = 1 << 4  # in an inode's second flags: the number of extents is elsewhere
-_MOST_EXTENTS = 8
-_MOST_FOLDER = 1 << 20  # bytes
+_MAX_EXTENTS = 8
+_MAX_FOLDER_BYTES = 1 << 20  # bytes
 _LEAVES = 32 << 30  # from this place in a folder on there are no names, only their hashes
 _UNUSED = b"\xff\xff"
 
@@ -95,7 +95,7 @@ def read_folder(inode: bytes, volume: Volume) -> Folder | None:
     (count,) = (
         struct.unpack_from(">Q", inode, 24) if is_huge else struct.unpack_from(">I", inode, 76)
     )
-    if inode[5] != _EXTENTS or not 0 < count <= min(_MOST_EXTENTS, len(fork) // 16):
+    if inode[5] != _EXTENTS or not 0 < count <= min(_MAX_EXTENTS, len(fork) // 16):
         return None
     runs: list[tuple[int, int]] = []
     for number in range(count):
@@ -105,7 +105,7 @@ def read_folder(inode: bytes, volume: Volume) -> Folder | None:
             place = volume.place_of_block((high & 511) << 43 | low >> 21)
             runs.append((place, length * volume.block))
     is_whole = all(size and size % volume.folder_block == 0 for _, size in runs)
-    if not is_whole or not 0 < sum(size for _, size in runs) <= _MOST_FOLDER:
+    if not is_whole or not 0 < sum(size for _, size in runs) <= _MAX_FOLDER_BYTES:
         return None
     return Folder(runs=tuple(runs))
 

@@ -101,7 +101,7 @@ class Files:
             request.start(304, headers)
             return ()
         if decision.status == 412:
-            return request.say(412, "The file is another one by now.", [("ETag", etag)])
+            return request.say(412, "The file has changed.", [("ETag", etag)])
         if decision.status == 416:
             size = ("Content-Range", f"bytes */{found.size}")
             return request.say(416, f"The file has {found.size} bytes.", [("ETag", etag), size])

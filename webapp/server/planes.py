@@ -101,9 +101,9 @@ def listen(plane: Plane, settings: Settings) -> socket.socket:
 
 def _refused(plane: Plane, bind: str, error: OSError) -> AddressProblem:
     name = f"SLIPWAY_{plane.upper()}_BIND"
-    what, next_step = f"Slipway cannot listen on {bind}: {error.strerror}.", f"Change {name}."
+    what, next_step = f"Slipway can't listen on {bind}: {error.strerror}.", f"Change {name}."
     if error.errno == errno.EADDRINUSE:
-        what = f"Port {bind.rpartition(':')[2]} is in use already."
+        what = f"Port {bind.rpartition(':')[2]} is already in use."
         next_step = f"Stop the program that uses it, or set {name} to another port."
     return AddressProblem(what, where=f"{name}={bind}", next_step=next_step)
 

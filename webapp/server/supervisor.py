@@ -117,12 +117,12 @@ def lock_data_dir(folder: Path) -> BinaryIO:
         file = path.open("ab")
     except OSError as error:
         raise Problem(
-            "The data folder cannot be written.",
+            "The data folder isn't writable.",
             code="data-folder",
             where=str(path),
-            expected="a file that this user may write",
+            expected="a file that this user can write to",
             got=error.strerror or str(error),
-            next_step="Give it to the user that runs Slipway, and free some space.",
+            next_step="Give the user that Slipway runs as write access, and free up space.",
         ) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -188,7 +188,7 @@ def _stop(children: list[Child]) -> int:
     began = time.monotonic()
     for child in children:  # before a word is printed: the output may be closed
         child.terminate()
-    _print("Stopping; Ctrl-C once more stops at once.")
+    _print("Stopping; press Ctrl-C again to stop at once.")
     while any(child.is_running() for child in children):
         caught = signal.sigtimedwait(WATCHED, 0.5)
         passed = time.monotonic() - began

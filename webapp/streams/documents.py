@@ -292,7 +292,7 @@ def _check_serial(serial: str, at: tuple[str, ...]) -> None:
     if not _SERIAL.fullmatch(serial):
         raise checks.problem(
             "document-bad-name",
-            "The serial of a version is not a plain name",
+            "The serial of a version isn't a plain name",
             at,
             expected="letters, digits and . _ + ~ : - (at most 64)",
             got=ascii(serial[:100]),
@@ -329,7 +329,7 @@ def _document(payload: bytes, where: str, form: str) -> dict[str, Any]:
         got = got if type(got) is str else type(got).__name__
         raise checks.problem(
             "document-wrong-format",
-            "This is not the kind of document that belongs here",
+            "This isn't the expected kind of document",
             (where,),
             expected=f'an object with "format": "{form}"',
             got=ascii(got[:100]),

@@ -87,7 +87,7 @@ def is_wanted(offer: Offered, wanted: Iterable[Wanted]) -> bool:
 def why(offer: Offered, wanted: Iterable[Wanted]) -> Verdict:
     """The verdict of ``is_wanted`` with its reason (rule: selection-explained)."""
     if offer.bootloader_type:
-        return Verdict(True, "boot loaders come along from every source")
+        return Verdict(True, "boot loaders are included from every source")
     flaws = []
     for one in wanted:
         flaw = _flaw(offer, one)
@@ -105,7 +105,7 @@ def _is_about(offer: Offered, wanted: Wanted) -> bool:
 def _flaw(offer: Offered, wanted: Wanted) -> str:
     """What keeps a selection from asking for an offer, "" when it does."""
     if not _is_about(offer, wanted):
-        return f"it is about {wanted.os or ANY}/{wanted.release}"
+        return f"it is for {wanted.os or ANY}/{wanted.release}"
     for what, listed, values in (
         ("arches", wanted.arches, (offer.arch,)),
         ("subarches", wanted.subarches, offer.answers_to),
@@ -129,7 +129,7 @@ def check_selection(wanted: Wanted, offers: Iterable[Offered]) -> dict[str, list
     if not about:
         return {"os": [_unknown_release(wanted, offers)]}
     if all(offer.bootloader_type for offer in about):
-        return {"os": ["Boot loaders come along from every source and need no selection."]}
+        return {"os": ["Boot loaders are included from every source and need no selection."]}
     errors = {}
     for key, listed, known in (
         ("arches", wanted.arches, {o.arch for o in about}),
@@ -155,7 +155,7 @@ def _unknown_release(wanted: Wanted, offers: Sequence[Offered]) -> str:
         guess = _did_you_mean(wanted.release, releases)
     else:
         guess = _did_you_mean(wanted.os, {offer.os for offer in images})
-    return f'This source does not offer "{_name(wanted)}".{guess}'
+    return f'This source doesn\'t offer "{_name(wanted)}".{guess}'
 
 
 def _list_errors(wanted: Wanted, listed: Sequence[str], known: set[str]) -> list[str]:
@@ -165,7 +165,7 @@ def _list_errors(wanted: Wanted, listed: Sequence[str], known: set[str]) -> list
     errors = []
     for number, value in enumerate(unknown):
         guess = _did_you_mean(value, known) if number < MAX_SUGGESTED else ""
-        errors.append(f'Not on offer for {_name(wanted)}: "{value[:_MAX_COMPARED]}".{guess}')
+        errors.append(f'Not offered for {_name(wanted)}: "{value[:_MAX_COMPARED]}".{guess}')
     return errors
 
 
@@ -224,7 +224,7 @@ def parse_filter(text: str) -> Filter:
     try:
         return Filter(key, operator, value, re.compile(value))
     except (re.error, RecursionError, OverflowError) as error:
-        raise _bad_filter(text, f"holds a pattern that cannot be read ({error})") from error
+        raise _bad_filter(text, f"has a pattern that can't be read ({error})") from error
 
 
 def file_fields(
@@ -245,7 +245,7 @@ def _bad_filter(text: str, flaw: str) -> Problem:
         f"This filter {flaw}.",
         code="filter-invalid",
         where="filter",
-        expected="for example os=ubuntu, arch!=i386, release~(focal|noble)",
+        expected="e.g. os=ubuntu, arch!=i386, release~(focal|noble)",
         got=text[:100],
         next_step="Correct the filter.",
     )

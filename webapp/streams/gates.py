@@ -36,9 +36,9 @@ def product_refusal(name: str, os: str, fields: Mapping[str, str]) -> str:
         return _loader_refusal(formats, os, firmware, fields.get("arch", ""))
     numbered = {mark for mark in formats if mark.startswith("v")}
     if os == "ubuntu" and numbered and numbered.isdisjoint(("v2", "v3")):
-        return "Ubuntu products are taken from format v2 and v3 only"
+        return "only formats v2 and v3 are used for Ubuntu"
     if os == "ubuntu-core" and numbered and "v4" not in numbered:
-        return "Ubuntu Core products are taken from format v4 only"
+        return "only format v4 is used for Ubuntu Core"
     return ""
 
 
@@ -49,9 +49,9 @@ def has_format(name: str) -> bool:
 
 def _loader_refusal(formats: set[str], os: str, firmware: str, arch: str) -> str:
     if formats and "1" not in formats:
-        return "boot loaders are taken from format 1 only"
+        return "only format 1 is used for boot loaders"
     if (firmware, os, arch) not in SUPPORTED_LOADERS:
-        return f"no machine is booted by {os} for {firmware} on {arch or 'no architecture'}"
+        return f"no machine boots from {os} for {firmware} on {arch or 'no architecture'}"
     return ""
 
 
@@ -69,17 +69,17 @@ def ubuntu_refusal(ftypes: Collection[str]) -> str:
 
 
 def segment_refusal(names: Iterable[tuple[str, str]]) -> str:
-    """Why these names, each with what it is, cannot be part of an address; "" when they can."""
+    """Why these names, each with what it is, can't be part of a URL; "" when they can."""
     for what, value in names:
         if not value:
             return f"it has no {what}"
         if not _SEGMENT.fullmatch(value):
-            return f"its {what} cannot be part of an address: {value[:80]!a}"
+            return f"its {what} can't be part of a URL: {value[:80]!a}"
     return ""
 
 
 def item_refusal(item: Item) -> str:
     """Why a file is not stored, "" when it is."""
     if item.ftype not in STORED_FTYPES:
-        return f"files of type {item.ftype or 'none'} are not stored"
+        return f"files of type {item.ftype or 'none'} aren't stored"
     return ""

@@ -43,7 +43,7 @@ def map_products(parsed: Iterable[ProductsDocument]) -> Mapped:
             notices = _notifications(product)
             notifications += notices
             if not notices:
-                skipped.append(Skipped(product.name, "it is a notice that says nothing"))
+                skipped.append(Skipped(product.name, "it is an empty notice"))
             continue
         offer = _offer(product, skipped)
         if offer:

@@ -18,15 +18,15 @@ MAX_VALUES = 2_000_000
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _BAD_TEXT = "U+0000 or half of a surrogate pair"
-_LONGEST_INTEGER = len(str(MIN_INTEGER))
+_MAX_INTEGER_DIGITS = len(str(MIN_INTEGER))
 _WORDS = {
     "not-json": "The document isn't JSON.",
     "not-utf8": "The document isn't plain UTF-8.",
     "duplicate-key": "The document names a key twice, so it could be read in two ways.",
     "too-deep": "The document is nested too deeply.",
     "too-many-values": "The document holds too many values.",
-    "bad-number": "The document holds a number that cannot be used.",
-    "bad-text": "The document holds text that cannot be stored.",
+    "bad-number": "The document holds a number that can't be used.",
+    "bad-text": "The document holds text that can't be stored.",
 }
 
 
@@ -151,7 +151,7 @@ class _Parser:
         return found
 
     def _integer(self, digits: str) -> Any:
-        if len(digits) <= _LONGEST_INTEGER and MIN_INTEGER <= int(digits) <= MAX_INTEGER:
+        if len(digits) <= _MAX_INTEGER_DIGITS and MIN_INTEGER <= int(digits) <= MAX_INTEGER:
             return int(digits)
         return self._odd("bad-number", "an integer of at most 64 bits", _shown(digits))
 

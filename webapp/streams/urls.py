@@ -68,7 +68,7 @@ def normalise(url: str) -> StreamURL:
         segments = segments[:-3]
     if segments[-2:] == ["streams", "v1"] or (segments and _INDEX_NAME.fullmatch(segments[-1])):
         raise _invalid(
-            "An index is only looked for in one folder streams/v1 below the root",
+            "The URL contains more than one streams/v1 folder",
             expected="…/streams/v1/index.sjson",
             got=parts.path,
         )

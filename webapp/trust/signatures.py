@@ -41,7 +41,7 @@ _WORDS = {
     "signature-unknown-key": ("The document is signed by an untrusted key.", _NEW_KEY),
     "signature-weak-hash": ("The signature uses a hash that can be forged.", _PLAIN),
     "signature-wrong-type": ("The signature's type doesn't cover every byte.", _PLAIN),
-    "signature-unreadable": ("gpg could not check the signature.", _PLAIN),
+    "signature-unreadable": ("gpg couldn't check the signature.", _PLAIN),
     "signature-in-future": (
         "The signature is dated in the future.",
         "Check this server's clock. If it's right, contact the publisher.",

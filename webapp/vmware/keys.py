@@ -17,8 +17,8 @@ from webapp.vmware.reading import Place, Value
 
 USED = "used"
 _CLOSE, _VERY_CLOSE = 0.75, 0.9
-_LONGEST_KEY = 40
-_LONGEST_NAMES = 400
+_MAX_KEY_LENGTH = 40
+_MAX_NAMES_LENGTH = 400
 _UNREAD = "Readers refuse the file, or ignore the key."
 _EMPTY_IS_NOTHING = ("devices", "list")
 _TAKES = {
@@ -37,7 +37,7 @@ class Key:
 
     takes: text, number, switch, map, devices or list. grade: used, or that of the finding.
     esxi: what ESXi makes of it. unless: values that need no finding, since ESXi does just
-    that. say: the finding's message, with {name} and {value}.
+    that. message: the finding's message, with {name} and {value}.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Key:
     grade: str
     esxi: str
     unless: tuple[str, ...] = ()
-    say: str = ""
+    message: str = ""
     code: str = ""
     fix: str = ""
 
@@ -105,7 +105,7 @@ def take(
         elif key.grade == USED:
             entries[name] = entry
             continue
-        elif _told(entry) in key.unless:
+        elif _as_text(entry) in key.unless:
             continue
         else:
             _name(config, key, raw, entry, place, (fixes or {}).get(name, ()))
@@ -157,7 +157,7 @@ def unknown(
 
 
 def _near(config: Config, name: str, keys: Mapping[str, Key], cutoff: float) -> Key | None:
-    if len(name) > _LONGEST_KEY or config.suggestions <= 0:
+    if len(name) > _MAX_KEY_LENGTH or config.suggestions <= 0:
         return None
     config.suggestions -= 1
     close = get_close_matches(name.lower(), keys, n=3, cutoff=cutoff)
@@ -178,15 +178,15 @@ def _name(
     else:
         default, code = "is ignored on ESXi.", "ignored"
     inside = names_in(entry)
-    if key.say:
-        message = key.say.format(name=raw, value=inside or _told(entry)[:60])
+    if key.message:
+        message = key.message.format(name=raw, value=inside or _as_text(entry)[:60])
     else:
         message = f"{raw}{f' ({inside})' if inside else ''} {default}"
     fix = key.fix or ("Remove it." if key.grade == ERROR else "")
     config.find(key.grade, key.code or code, message, place, key.esxi, fix, fixes)
 
 
-def _told(value: Value) -> str:
+def _as_text(value: Value) -> str:
     """A value as it is compared with those that need no finding."""
     if value.kind == "map" and "key-management" in value.entries:
         return value.entries["key-management"].text or ""
@@ -198,13 +198,13 @@ def _told(value: Value) -> str:
 def names_in(value: Value) -> str:
     """Every name in a map or list, e.g. ``br0 (interfaces, parameters (stp))``; "" for a scalar."""
     text = ", ".join(dict.fromkeys(_names_in(value)))
-    return text if len(text) <= _LONGEST_NAMES else f"{text[:_LONGEST_NAMES]}…"
+    return text if len(text) <= _MAX_NAMES_LENGTH else f"{text[:_MAX_NAMES_LENGTH]}…"
 
 
 def _names_in(value: Value) -> Iterator[str]:
     for name, entry in value.entries.items():
         inside = ", ".join(dict.fromkeys(_names_in(entry)))
-        yield f"{name[:_LONGEST_KEY]} ({inside})" if inside else name[:_LONGEST_KEY]
+        yield f"{name[:_MAX_KEY_LENGTH]} ({inside})" if inside else name[:_MAX_KEY_LENGTH]
     for item in value.items:
         yield from _names_in(item)
 

@@ -67,7 +67,7 @@ class Nics:
             message = (
                 f"No NIC of the host has the MAC address of {link.name}."
                 if link.mac
-                else f"{link.name} has no MAC address that tells which NIC it is."
+                else f"{link.name} has no MAC address that identifies its NIC."
             )
             fix = "Correct the MAC address." if link.mac else "Give the MAC address of its NIC."
             self._find(ERROR, "unmapped", message, link.place, STOPS, fix)

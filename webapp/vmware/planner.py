@@ -207,9 +207,9 @@ class Planner:
         if code is not None and code < len(MODES):
             mode = MODES[code]
         if mode not in TEAMING:
-            told = repr(mode[:40]) if mode else "none"
+            shown = repr(mode[:40]) if mode else "none"
             number = f" ({link.mode})" if mode != link.mode else ""
-            message = f"ESXi has no teaming for bond mode {told}{number}."
+            message = f"ESXi has no teaming for bond mode {shown}{number}."
             fix = "Use balance-rr, active-backup or 802.3ad."
             steps = tuple(Fix(f"Use {name}", "mode", link.name, name) for name in TEAMING)
             self._error("bond-mode", message, link.place, fix, steps)

@@ -202,8 +202,8 @@ def _check_masks(config: Config, made: Subnet, got: Taken) -> None:
         mask = got.get(name)
         if mask is None or made.address is None:
             continue
-        told = address_with(made, mask.text or "")
-        if told != made.address.network.prefixlen:
+        length = address_with(made, mask.text or "")
+        if length != made.address.network.prefixlen:
             message = f"{name} {shown(mask)} isn't used; {made.address} has its own."
             config.find(WARNING, "ignored", message, mask.place)
 

@@ -5,17 +5,24 @@ from __future__ import annotations
 
 from webapp.vmware.keys import USED, Key, table
 from webapp.vmware.model import NOTE, WARNING
-from webapp.vmware.netplan_keys import CHANNEL, MAIN, NO_LACP
+from webapp.vmware.shared_keys import (
+    DRIVER,
+    KEEPS_ADDRESS,
+    LACP,
+    LINUX,
+    METRIC,
+    NOTIFIES,
+    ONE_UPLINK,
+    OWN_MAC,
+    TABLE,
+    TEAM,
+    lacp_key,
+)
 
-_LINUX = "It's a setting of Linux network services."
-_TEAM = "A vSwitch only watches whether the link is up."
-_LACP = "The team hashes by IP address, which needs a static channel, not LACP."
-_NOTIFIES = "ESXi notifies the switches by itself."
 _HINT = "The address shows its family."
-_OWN_MAC = "The VMkernel interface gets an address of ESXi's."
 
 _NAMES = (
-    Key("type", "text", USED, "Tells what the entry is."),
+    Key("type", "text", USED, "The kind of entry."),
     Key("name", "text", USED, "The name of the portgroup."),
     Key("id", "text", USED, "The name, where there is no other."),
 )
@@ -24,8 +31,8 @@ _DEVICE = (
     Key("mtu", "number", USED, "On the vSwitch and on the VMkernel interfaces."),
     Key("subnets", "list", USED, "Each gets a VMkernel interface and a portgroup."),
     Key("accept-ra", "switch", NOTE, "ESXi asks for advertisements by itself."),
-    Key("wakeonlan", "switch", NOTE, "The NIC's driver decides."),
-    Key("keep-configuration", "text", NOTE, _LINUX),
+    Key("wakeonlan", "switch", NOTE, DRIVER),
+    Key("keep-configuration", "text", NOTE, LINUX),
 )
 
 _ROUTE = (
@@ -35,11 +42,8 @@ _ROUTE = (
     Key("netmask", "text", USED, "The destination's netmask or prefix length."),
     Key("prefix", "number", USED, "The destination's prefix length."),
     Key("gateway", "text", USED, "The gateway; it has to be in a network of the host."),
-    Key("metric", "number", WARNING, "Of two equal routes, the one with the lowest metric "
-        "is added.", unless=("0",), say="The metric of a route is ignored on ESXi.",
-        code="metric"),
-    Key("table", "text", WARNING, "The host has one routing table.", unless=MAIN,
-        say="The route of table {value} is left out.", code="table"),
+    METRIC,
+    TABLE,
 )  # fmt: skip
 
 VERSION1 = table(
@@ -63,46 +67,45 @@ VERSION1 = table(
             *_DEVICE,
             Key("vlan_link", "text", USED, "The vSwitch of this device carries the portgroup."),
             Key("vlan_id", "number", USED, "The VLAN ID of the portgroup.", code="vlan"),
-            Key("mac_address", "text", WARNING, _OWN_MAC),
+            Key("mac_address", "text", WARNING, OWN_MAC),
         ),
         # With or without bond- or bond_ before it, with hyphens or underscores.
         "params": (
             Key("mode", "text", USED, "The load balancing of the team."),
             Key("primary", "text", USED, "The active NIC; the others are standby."),
-            Key("lacp-rate", "text", WARNING, _LACP, say=NO_LACP, code="lacp", fix=CHANNEL),
-            Key("xmit-hash-policy", "text", WARNING, _LACP, say=NO_LACP, code="lacp",
-                fix=CHANNEL),
-            Key("ad-actor-key", "text", NOTE, _LACP),
-            Key("ad-actor-sys-prio", "number", NOTE, _LACP),
-            Key("ad-actor-system", "text", NOTE, _LACP),
-            Key("ad-aggregator", "text", NOTE, _LACP),
-            Key("ad-num-ports", "number", NOTE, _LACP),
-            Key("ad-partner-key", "text", NOTE, _LACP),
-            Key("ad-partner-mac", "text", NOTE, _LACP),
-            Key("ad-select", "text", NOTE, _LACP),
-            Key("ad-user-port-key", "text", NOTE, _LACP),
+            lacp_key("lacp-rate"),
+            lacp_key("xmit-hash-policy"),
+            Key("ad-actor-key", "text", NOTE, LACP),
+            Key("ad-actor-sys-prio", "number", NOTE, LACP),
+            Key("ad-actor-system", "text", NOTE, LACP),
+            Key("ad-aggregator", "text", NOTE, LACP),
+            Key("ad-num-ports", "number", NOTE, LACP),
+            Key("ad-partner-key", "text", NOTE, LACP),
+            Key("ad-partner-mac", "text", NOTE, LACP),
+            Key("ad-select", "text", NOTE, LACP),
+            Key("ad-user-port-key", "text", NOTE, LACP),
             Key("active-slave", "text", NOTE, "primary chooses the active NIC."),
             Key("primary-reselect", "text", NOTE, "The active NIC is used once it is up."),
-            Key("all-slaves-active", "text", NOTE, _TEAM),
-            Key("arp-all-targets", "text", NOTE, _TEAM),
-            Key("arp-interval", "number", NOTE, _TEAM),
-            Key("arp-ip-target", "text", NOTE, _TEAM),
-            Key("arp-validate", "text", NOTE, _TEAM),
-            Key("downdelay", "number", NOTE, _TEAM),
-            Key("updelay", "number", NOTE, _TEAM),
-            Key("miimon", "number", NOTE, _TEAM),
-            Key("mii-status", "text", NOTE, _TEAM),
-            Key("min-links", "number", NOTE, _TEAM),
-            Key("use-carrier", "text", NOTE, _TEAM),
-            Key("fail-over-mac", "text", NOTE, "A VMkernel interface keeps its address."),
-            Key("lp-interval", "number", NOTE, _NOTIFIES),
-            Key("num-grat-arp", "number", NOTE, _NOTIFIES),
-            Key("num-unsol-na", "number", NOTE, _NOTIFIES),
-            Key("peer-notif-delay", "number", NOTE, _NOTIFIES),
-            Key("resend-igmp", "number", NOTE, _NOTIFIES),
-            Key("packets-per-slave", "number", NOTE, "A port stays with one uplink."),
-            Key("queue-id", "text", NOTE, "A port stays with one uplink."),
-            Key("tlb-dynamic-lb", "text", NOTE, "A port stays with one uplink."),
+            Key("all-slaves-active", "text", NOTE, TEAM),
+            Key("arp-all-targets", "text", NOTE, TEAM),
+            Key("arp-interval", "number", NOTE, TEAM),
+            Key("arp-ip-target", "text", NOTE, TEAM),
+            Key("arp-validate", "text", NOTE, TEAM),
+            Key("downdelay", "number", NOTE, TEAM),
+            Key("updelay", "number", NOTE, TEAM),
+            Key("miimon", "number", NOTE, TEAM),
+            Key("mii-status", "text", NOTE, TEAM),
+            Key("min-links", "number", NOTE, TEAM),
+            Key("use-carrier", "text", NOTE, TEAM),
+            Key("fail-over-mac", "text", NOTE, KEEPS_ADDRESS),
+            Key("lp-interval", "number", NOTE, NOTIFIES),
+            Key("num-grat-arp", "number", NOTE, NOTIFIES),
+            Key("num-unsol-na", "number", NOTE, NOTIFIES),
+            Key("peer-notif-delay", "number", NOTE, NOTIFIES),
+            Key("resend-igmp", "number", NOTE, NOTIFIES),
+            Key("packets-per-slave", "number", NOTE, ONE_UPLINK),
+            Key("queue-id", "text", NOTE, ONE_UPLINK),
+            Key("tlb-dynamic-lb", "text", NOTE, ONE_UPLINK),
             Key("slaves", "text", NOTE, "bond_interfaces names the members."),
         ),
         "nameserver": (
@@ -111,7 +114,7 @@ VERSION1 = table(
             Key("search", "list", USED, "The host's search domains."),
             Key("interface", "text", NOTE, "ESXi has one list of DNS servers for the host."),
         ),
-        "route": (Key("type", "text", USED, "Tells what the entry is."), *_ROUTE),
+        "route": (Key("type", "text", USED, "The kind of entry."), *_ROUTE),
         "routes": (
             Key("type", "text", USED, "Nothing: it is always route."),
             *_ROUTE,
@@ -126,15 +129,15 @@ VERSION1 = table(
             Key("gateway", "text", USED, "The default gateway of its family."),
             Key("routes", "list", USED, "Each becomes a static route."),
             Key("dns_nameservers", "list", NOTE, "A nameserver entry is used instead.",
-                say="{name} of a subnet is ignored on ESXi.", code="dns-ignored"),
+                message="{name} of a subnet is ignored on ESXi.", code="dns-ignored"),
             Key("dns_search", "list", NOTE, "A nameserver entry is used instead.",
-                say="{name} of a subnet is ignored on ESXi.", code="dns-ignored"),
+                message="{name} of a subnet is ignored on ESXi.", code="dns-ignored"),
             Key("control", "text", WARNING, "The interface is always brought up.",
                 unless=("auto",)),
             Key("mtu", "number", WARNING, "The MTU is that of the interface."),
             Key("metric", "number", WARNING, "ESXi has no metrics.", unless=("0",)),
             Key("broadcast", "text", NOTE, "It follows from the netmask."),
-            Key("pointopoint", "text", WARNING, "Every interface is one of a network."),
+            Key("pointopoint", "text", WARNING, "Every interface belongs to a network."),
             Key("scope", "text", NOTE, "Every address has the scope global.",
                 unless=("global",)),
             Key("ipv4", "switch", NOTE, _HINT),

@@ -37,7 +37,7 @@ def index() -> ResponseReturnValue:
     suggested: set[Pick] = set()
     if rights.may(me().role, Right.SELECT):
         suggested = changes.suggested(picture, settings().default_release)
-    return _page(picture, picture.ticked | suggested, reason="suggested" if suggested else "")
+    return _page(picture, picture.selected | suggested, reason="suggested" if suggested else "")
 
 
 @blueprint.get("/images/stored")
@@ -55,7 +55,7 @@ def review() -> ResponseReturnValue:
     """Show what saving these boxes would change; saves nothing."""
     proposal = selecting.of_boxes(_picks())
     if not hx.is_part():
-        return _page(proposal.picture, proposal.ticked, reason="review")
+        return _page(proposal.picture, proposal.selected, reason="review")
     return hx.part("images/_pending.html", **_pending(proposal.pending, is_seen=True))
 
 
@@ -70,7 +70,7 @@ def save() -> ResponseReturnValue:
         return hx.see_other(url_for("images.index"))
     base, seen = request.form.get("base", ""), request.form.get("seen", "")
     if reason := proposal.objection(base=base, seen=seen):
-        return _page(proposal.picture, proposal.ticked, reason=reason, status=409)
+        return _page(proposal.picture, proposal.selected, reason=reason, status=409)
     selecting.save(proposal, me().username, is_imported=True)
     flash("Selection updated. The import has started.", "ok")
     return hx.see_other(url_for("images.index"))
@@ -135,22 +135,22 @@ def _picks() -> list[Pick]:
 
 
 def _page(
-    picture: Picture, ticked: set[Pick], *, reason: str = "", status: int = 200
+    picture: Picture, selected: set[Pick], *, reason: str = "", status: int = 200
 ) -> ResponseReturnValue:
-    """The whole page with these boxes ticked; reason: why they are not as they are saved."""
+    """The whole page with these boxes selected; reason: why they are not as they are saved."""
     judged = source_health.rows()
     return hx.render(
         "images/index.html",
         None,
         status=status,
         picture=picture,
-        ticked=ticked,
+        selected=selected,
         base=changes.base_of(picture),
         reason=reason,
         source_count=len(judged),
         unreadable=[row for row in judged if row.health.problem is not None],
         is_checking=any(row.health.is_checking for row in judged),
-        **_pending(changes.pending(picture, ticked), is_seen=reason not in ("", "suggested")),
+        **_pending(changes.pending(picture, selected), is_seen=reason not in ("", "suggested")),
         **_stored(picture),
     )
 

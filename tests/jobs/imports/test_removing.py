@@ -43,7 +43,7 @@ def drop(*endings: str) -> Callable[[Documents], None]:
     return edit
 
 
-def test_an_unticked_image_goes_after_the_new_ones_came_and_its_bytes_after_the_grace(
+def test_an_deselected_image_goes_after_the_new_ones_came_and_its_bytes_after_the_grace(
     lab: Lab,
 ) -> None:
     lab.select("noble")
@@ -161,7 +161,7 @@ def test_deselecting_every_image_deletes_them_at_the_next_import(lab: Lab) -> No
     assert not images()
 
 
-def test_when_all_that_was_to_come_fails_the_unticked_images_stay(lab: Lab) -> None:
+def test_when_all_that_was_to_come_fails_the_deselected_images_stay(lab: Lab) -> None:
     lab.select("noble")
     lab.run()
     before = images()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.support import archives, disks
 from tests.support.archives import END, header, member, pax
 from tests.support.disks import MIB
-from tests.unit.inspection.test_look import codes, whole
+from tests.unit.inspection.inspecting import codes, whole
 
 pytestmark = pytest.mark.skipif(
     "GNU tar" not in subprocess.run(["tar", "--version"], capture_output=True, text=True).stdout,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.support import disks
 from tests.support.disks import BASIC, LINUX, MIB, SECTOR, Part
-from tests.unit.inspection.test_look import codes, gz, whole
+from tests.unit.inspection.inspecting import codes, gz, whole
 from webapp.inspection import Report, ext4, ntfs, xfs
 
 SBIN = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import disks
 from tests.support.disks import LINUX, MIB
-from tests.unit.inspection.test_look import codes, gz, whole, with_bytes
+from tests.unit.inspection.inspecting import codes, gz, whole, with_bytes
 from webapp.inspection import Declared, Report, inspect_head
 
 END = 3 * MIB // 2  # of the partition, which begins at 1 MiB

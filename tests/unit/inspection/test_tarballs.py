@@ -10,7 +10,7 @@ import pytest
 from tests.support import archives, disks
 from tests.support.archives import END, gnu_sparse, header, member, pax, pax_sparse, star_sparse
 from tests.support.disks import GIB, MIB
-from tests.unit.inspection.test_look import codes, gz, whole
+from tests.unit.inspection.inspecting import codes, gz, whole
 from webapp.inspection import Report
 
 LINUX = [disks.Part(1, disks.LINUX, 2048, 3071, "lab")]  # 512 KiB from 1 MiB on

@@ -110,7 +110,7 @@ def test_selection_of_generic_gets_one_kernel_for_each_arch() -> None:
     [
         (GA, [noble()], "the selection ubuntu/noble asks for it"),
         (GA, [Wanted("", "noble")], "the selection */noble asks for it"),
-        (GRUB, [], "boot loaders come along from every source"),
+        (GRUB, [], "boot loaders are included from every source"),
         (GA, [], "no selection asks for ubuntu/noble"),
         (GA, [Wanted("ubuntu", "jammy")], "no selection asks for ubuntu/noble"),
         (

@@ -31,7 +31,7 @@ def box(source: BootSource, name: str) -> str:
 
 
 def boxes(page: str) -> dict[str, bool]:
-    """Every box of the page and whether it is ticked."""
+    """Every box of the page and whether it is selected."""
     found = re.findall(r'<input type="checkbox" name="image" value="([^"]+)"( checked)?', page)
     return {value.partition("/")[2]: bool(checked) for value, checked in found}
 

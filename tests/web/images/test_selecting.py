@@ -162,7 +162,7 @@ def test_a_box_of_a_source_that_lost_meanwhile_means_the_winners(
     assert row.source_id == better.id
 
 
-def test_unticking_an_image_unticks_it_at_every_source(
+def test_deselecting_an_image_deselects_it_at_every_source(
     source: BootSource, operator: Visitor
 ) -> None:
     other = factories.boot_source(priority=9, checked_at=utcnow())

@@ -59,8 +59,8 @@ def test_releases_past_their_end_are_folded_away_until_they_are_used(
     )
     assert folded
     assert folded[1] is None
-    ticked = operator.post("/images/pending", {"image": box(source, "ubuntu/xenial/amd64")})
-    assert '<details class="more" id="past-releases" open>' in ticked.text
+    selected = operator.post("/images/pending", {"image": box(source, "ubuntu/xenial/amd64")})
+    assert '<details class="more" id="past-releases" open>' in selected.text
     factories.boot_resource(release="xenial", title="Ubuntu 16.04 LTS")
     assert "past-releases" not in operator.get("/images/").text
 
@@ -230,7 +230,7 @@ def test_an_image_that_is_not_stored_is_404(
     assert administrator.post(f"/images/{path}/delete").status_code == 404
 
 
-def test_deleting_asks_first_and_unticks_what_would_come_back(
+def test_deleting_asks_first_and_deselects_what_would_come_back(
     app: Flask, source: BootSource, administrator: Visitor
 ) -> None:
     factories.selection(source)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal
 
 from pydantic import Field
 
@@ -29,14 +29,82 @@ class ConfigRequest(RequestModel):
     nics: dict[str, str] = Field(default_factory=dict, max_length=64)
 
 
+class PlaceItem(ResponseModel):
+    """A place in the configuration. path: the keys that lead there."""
+
+    line: int
+    column: int
+    path: str
+
+
+class FixItem(ResponseModel):
+    """A fix that Slipway can apply; label names it for people."""
+
+    label: str
+    op: str
+    name: str
+    value: str
+
+
+class FindingItem(ResponseModel):
+    """Something to know before deploying. happens: what the host does. fix: what you can do."""
+
+    grade: Literal["error", "warning", "note"]
+    code: str
+    message: str
+    place: PlaceItem
+    happens: str
+    fix: str
+    fixes: list[FixItem]
+
+
+class SwitchItem(ResponseModel):
+    """A standard vSwitch."""
+
+    name: str
+    uplinks: list[str]
+    mtu: int | None
+    teaming: str
+
+
+class InterfaceItem(ResponseModel):
+    """A VMkernel interface. addresses: or how it gets them. routes: network and gateway."""
+
+    name: str
+    portgroup: str
+    vswitch: str
+    vlan: int | None
+    mtu: int | None
+    mac: str
+    addresses: list[str]
+    routes: list[tuple[str, str]]
+
+
+class HostItem(ResponseModel):
+    """The network of the planned host."""
+
+    vswitches: list[SwitchItem]
+    vmks: list[InterfaceItem]
+    dns: list[str]
+    search: list[str]
+
+
+class DeviceItem(ResponseModel):
+    """A device: what the configuration asks for, and what the host gets."""
+
+    name: str
+    asked: str
+    gets: str
+
+
 class NetworkPlanResponse(ResponseModel):
     """A plan. commands: in order; none when there are errors. is_promise: no errors."""
 
     is_promise: bool
     commands: list[str]
-    findings: list[dict[str, Any]]
-    model: dict[str, Any]
-    asked: list[dict[str, str]] = Field(description="Each device: configured and planned")
+    findings: list[FindingItem]
+    model: HostItem
+    asked: list[DeviceItem] = Field(description="Each device: configured and planned")
     management: str = Field(description="Where the host is reached")
     svg: str = Field(description="The plan as a picture")
 
@@ -76,6 +144,15 @@ class StorageRequest(RequestModel):
     partitions_changed: list[int] = Field(default_factory=list, max_length=128)
 
 
+class RemarkItem(ResponseModel):
+    """A finding about a disk."""
+
+    grade: Literal["error", "warning", "note"]
+    code: str
+    message: str
+    fix: str
+
+
 class StorageResponse(ResponseModel):
     """Whether the ESXi version fits the disk. Sizes in bytes; partitions by number."""
 
@@ -84,7 +161,7 @@ class StorageResponse(ResponseModel):
     reserved: list[int]
     changeable: int
     datastore: int
-    remarks: list[dict[str, str]]
+    remarks: list[RemarkItem]
 
 
 @routes("POST", "/esxi/fix", Right.SEE)

@@ -23,7 +23,7 @@ routes = Routes("images")
 ONE = "/resources/<int:id>"
 
 
-class ImageResponse(ResponseModel):
+class ImageFields(ResponseModel):
     """An image that's stored or selected: all kernels of a release for an architecture."""
 
     name: str
@@ -42,6 +42,11 @@ class ImageResponse(ResponseModel):
     is_uploaded: bool
     is_bootloader: bool
     completed_at: datetime | None
+
+
+class ImageResponse(ImageFields):
+    """An image with the ids of its boot resources, one per kernel."""
+
     resource_ids: list[int]
 
 

@@ -17,16 +17,12 @@ from webapp.services.imports import report, runs
 routes = Routes("imports")
 
 
-class RunResponse(ResponseModel):
-    """An import. bytes_done of bytes_total are downloaded, at bytes_per_s.
-
-    requested_by: empty for viewers, who see no names of users.
-    """
+class RunFields(ResponseModel):
+    """An import. bytes_done of bytes_total are downloaded, at bytes_per_s."""
 
     id: int
     state: str
     trigger: str
-    requested_by: str
     phase: str
     queued_at: datetime
     started_at: datetime | None
@@ -35,8 +31,14 @@ class RunResponse(ResponseModel):
     bytes_done: int
     bytes_per_s: int
     sets_published: int
-    sets_retired: int
     summary: str
+
+
+class RunResponse(RunFields):
+    """An import, and who started it: empty for viewers, who see no names of users."""
+
+    requested_by: str
+    sets_retired: int
 
 
 class TransferResponse(ResponseModel):

@@ -6,7 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from webapp.http.dispatch import MAX_ID
 
@@ -50,6 +57,16 @@ class ResponseModel(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
+class PartialModel(ResponseModel):
+    """What a client gets of stored JSON: the fields that it has, also ones of other versions."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @model_serializer(mode="wrap")
+    def _stored(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {k: v for k, v in serialize(self).items() if k in self.model_fields_set}
+
+
 class Empty(RequestModel):
     """No fields."""
 
@@ -81,6 +98,17 @@ class ProblemFields(ResponseModel):
     """What went wrong, where, and what to do about it."""
 
     code: str = Field(description="Stable word for programs")
+    where: str = ""
+    expected: str = ""
+    got: str = ""
+    next_step: str = ""
+
+
+class StoredProblem(PartialModel):
+    """What went wrong with something, and what to do about it; no fields if nothing did."""
+
+    code: str = ""
+    what: str = ""
     where: str = ""
     expected: str = ""
     got: str = ""

@@ -191,7 +191,7 @@ def _image(box: Box, release: Release | None) -> CatalogueImageResponse:
         version=box.version,
         size=box.size,
         new_size=box.new_size,
-        is_selected=box.is_ticked,
+        is_selected=box.is_selected,
         is_stored=box.is_stored,
         is_offered=release is not None,
         source_id=box.pick.source_id,

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from webapp.api.v1.dispatch import Call, PlainCall, Routes
+from webapp.api.v1.images import ImageFields
+from webapp.api.v1.imports import RunFields
 from webapp.api.v1.schemas import (
     Empty,
     Page,
@@ -31,13 +32,45 @@ from webapp.severity import Severity
 routes = Routes("system")
 
 
+class SourceItem(ResponseModel):
+    """A boot source, in brief. error: code of the problem, empty if there is none."""
+
+    id: int
+    url: str
+    name: str
+    priority: int
+    is_enabled: bool
+    is_unsigned: bool
+    checked_at: datetime | None
+    refreshed_at: datetime | None
+    index_updated_at: datetime | None
+    signer: str
+    state: str
+    error: str
+
+
+class RunFailureItem(ProblemItem):
+    """What failed in an import. image: ``os/release``; empty if a source failed."""
+
+    source: str
+    image: str
+    architecture: str
+    file: str
+
+
+class RunItem(RunFields):
+    """An import, in brief."""
+
+    failures: list[RunFailureItem]
+
+
 class StatusResponse(ResponseModel):
     """The state of the system. free_bytes: null if the store can't tell."""
 
-    sources: list[dict[str, Any]]
-    images: list[dict[str, Any]]
-    run: dict[str, Any] | None
-    last_run: dict[str, Any] | None
+    sources: list[SourceItem]
+    images: list[ImageFields]
+    run: RunItem | None
+    last_run: RunItem | None
     is_importing: bool
     stored_bytes: int
     free_bytes: int | None
@@ -74,7 +107,7 @@ class ScrubPass(ResponseModel):
 class ScrubResponse(ResponseModel):
     """How far the stored bytes have been read and checked again.
 
-    days: every file is checked within so many; 0: only on request. rate: bytes per
+    days: within how many days each file is checked; 0: only on request. rate: bytes per
     second, 0 without a limit. The counts are of what is due or was asked for.
     """
 
@@ -127,7 +160,7 @@ class EventResponse(ResponseModel):
     kind: str
     actor: str
     subject: str
-    detail: dict[str, Any]
+    detail: dict[str, JsonValue]
 
 
 class SettingResponse(ResponseModel):

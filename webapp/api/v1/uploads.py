@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from flask import Response, request
 from pydantic import Field
 
 from webapp.api.v1.dispatch import API, Call, PlainCall, Routes
-from webapp.api.v1.schemas import Empty, Page, RequestModel, ResponseModel
+from webapp.api.v1.reports import ReasonItem, ReportItem
+from webapp.api.v1.schemas import Empty, Page, RequestModel, ResponseModel, StoredProblem
 from webapp.http import tus
 from webapp.models import Upload
 from webapp.services.accounts.rights import Right
@@ -55,8 +56,8 @@ class UploadResponse(ResponseModel):
     sha256: str
     version: str
     resource_id: int | None
-    report: dict[str, Any]
-    problem: dict[str, Any]
+    report: ReportItem
+    problem: StoredProblem
     files_url: str
     created_at: datetime
     touched_at: datetime
@@ -130,8 +131,8 @@ def response_of(row: Upload) -> UploadResponse:
         sha256=row.sha256,
         version=row.version,
         resource_id=row.resource_id,
-        report=row.report,
-        problem=row.problem,
+        report=ReportItem(**row.report),
+        problem=StoredProblem(**row.problem),
         files_url=f"{API}{FILES}/{row.id}" if row.is_open else "",
         created_at=row.created_at,
         touched_at=row.touched_at,
@@ -184,8 +185,8 @@ class InspectionResponse(ResponseModel):
     verdict: str
     words: str
     suggested: dict[str, str]
-    reasons: list[dict[str, Any]]
-    report: dict[str, Any]
+    reasons: list[ReasonItem]
+    report: ReportItem
 
 
 @routes("POST", "/uploads", Right.UPLOAD, status=202)
@@ -216,10 +217,11 @@ def inspect(call: Call[InspectionFilter, None]) -> InspectionResponse:
         size=file.size,
         user=call.actor,
     )
+    found = ReportItem(**report.as_dict())
     return InspectionResponse(
-        verdict=report.verdict,
-        words=report.words,
-        suggested=report.suggested,
-        reasons=report.as_dict()["reasons"],
-        report=report.as_dict(),
+        verdict=found.verdict,
+        words=found.words,
+        suggested=found.suggested,
+        reasons=found.reasons,
+        report=found,
     )

@@ -47,7 +47,7 @@ def create(
     unknown = sorted(set(scopes) - set(Scope))
     if unknown or not scopes:
         wrong["scopes"] = [
-            f"Choose from {', '.join(Scope)}; not {', '.join(unknown) or 'nothing'}."
+            f"Choose from {', '.join(Scope)}, not {', '.join(unknown) or 'nothing'}."
         ]
     if days is not None and not 1 <= days <= MAX_DAYS:
         wrong["days"] = [f"Enter 1 to {MAX_DAYS} days."]

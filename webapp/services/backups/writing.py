@@ -237,5 +237,5 @@ def _problem(error: OSError, target: Path) -> Problem:
         got=error.strerror or str(error),
         next_step="Free some space, or write it to another disk."
         if is_full
-        else "Choose a folder that this user can write to to.",
+        else "Choose a folder that this user can write to.",
     )

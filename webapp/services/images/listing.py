@@ -211,7 +211,7 @@ def listed(picture: Picture) -> list[Image]:
             group,
             run.of(*key),
             sources.get(group[0].source_id or 0),
-            is_wanted=box is not None and box.is_ticked,
+            is_wanted=box is not None and box.is_selected,
             is_offered=box is not None and bool(box.digests),
             has_installer=key[1] in installers,
             is_damaged=any(resource.id in damaged for resource in group),
@@ -219,7 +219,7 @@ def listed(picture: Picture) -> list[Image]:
         made.append(_stored_image(group, picture, sources, verdict))
     is_automatic = live_settings.is_auto_import()
     for key, box in boxes.items():
-        if box.is_ticked and key not in groups:
+        if box.is_selected and key not in groups:
             verdict = image_status.of_selected(
                 box,
                 run.of(*key),

@@ -90,7 +90,7 @@ def publish(planned: PlannedSet, origin: Origin) -> tuple[bool, int]:
     retired = expiring.retire_surplus([resource.id])
     bump()
     events.record(
-        "image.published" if is_new else "image.mended",
+        "image.published" if is_new else "image.repaired",
         actor="worker",
         subject=" ".join(planned.key),
         version=planned.offer.version,

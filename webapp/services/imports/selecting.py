@@ -21,7 +21,7 @@ class Proposal:
     """A selection that isn't saved yet: the images that would be selected, and what changes."""
 
     picture: Picture
-    ticked: set[Pick]
+    selected: set[Pick]
     pending: Pending
 
     def objection(self, *, base: str, seen: str) -> str:
@@ -49,14 +49,14 @@ def of_choices(add: Iterable[Choice], remove: Iterable[Choice]) -> Proposal:
     picture = catalogue.read()
     more = {pick for choice in add for pick in _picks(picture, choice, "add")}
     less = {pick for choice in remove for pick in _picks(picture, choice, "remove")}
-    return _proposal(picture, (picture.ticked | more) - less)
+    return _proposal(picture, (picture.selected | more) - less)
 
 
 def save(proposal: Proposal, actor: str, *, is_imported: bool) -> None:
     """Save a proposal if it changes anything. is_imported: also start the import."""
     if proposal.pending:
-        boxes = changes.spoken_for(proposal.picture, proposal.ticked)
-        selections.replace_picks(boxes, proposal.ticked, actor)
+        boxes = changes.spoken_for(proposal.picture, proposal.selected)
+        selections.replace_picks(boxes, proposal.selected, actor)
     if is_imported:
         runs.queue("manual", actor)
 
@@ -73,8 +73,8 @@ def deselect(name: str, arch: str, actor: str) -> None:
     )
 
 
-def _proposal(picture: Picture, ticked: set[Pick]) -> Proposal:
-    return Proposal(picture, ticked, changes.pending(picture, ticked))
+def _proposal(picture: Picture, selected: set[Pick]) -> Proposal:
+    return Proposal(picture, selected, changes.pending(picture, selected))
 
 
 def _picks(picture: Picture, choice: Choice, field: str) -> set[Pick]:

@@ -78,5 +78,5 @@ def images() -> list[RackImage]:
 def read_again(actor: str) -> None:
     """Let the racks read the names once more."""
     publishing.bump()
-    events.record("rack.told", actor=actor, subject=hostname())
+    events.record("rack.notified", actor=actor, subject=hostname())
     db.session.commit()

@@ -49,7 +49,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Box:
-    """One architecture of a release: a box to tick.
+    """One architecture of a release: a checkbox.
 
     size: bytes of all its distinct files; new_size: of those not stored yet.
     others: names of further sources that offer the same and lose by priority;
@@ -58,7 +58,7 @@ class Box:
 
     pick: Pick
     title: str
-    is_ticked: bool
+    is_selected: bool
     is_stored: bool
     version: str
     size: int
@@ -96,7 +96,7 @@ class Release:
     @property
     def is_in_use(self) -> bool:
         """Whether some of it is selected or stored."""
-        return any(box.is_ticked or box.is_stored for box in self.boxes.values())
+        return any(box.is_selected or box.is_stored for box in self.boxes.values())
 
     @property
     def won_by(self) -> tuple[str, ...]:
@@ -132,9 +132,9 @@ class Picture:
         return [*(box for rel in self.releases for box in rel.boxes.values()), *self.missing]
 
     @cached_property
-    def ticked(self) -> set[Pick]:
+    def selected(self) -> set[Pick]:
         """The boxes that are selected now."""
-        return {box.pick for box in self.boxes if box.is_ticked}
+        return {box.pick for box in self.boxes if box.is_selected}
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def _stored() -> dict[Image, dict[str, int]]:
 def picture(
     rows: Iterable[Row],
     source_names: Mapping[int, str],
-    ticked: set[Pick],
+    selected: set[Pick],
     ready: frozenset[str],
     stored: Mapping[Image, Mapping[str, int]],
     today: date,
@@ -228,7 +228,7 @@ def picture(
         offered.add(Pick(row.source_id, row.os, row.release, row.arch))
     samples = {key: next(iter(arches.values())) for key, arches in groups.items()}
     releases = [
-        _release(*key, groups[key], source_names, ticked, ready, stored, today)
+        _release(*key, groups[key], source_names, selected, ready, stored, today)
         for key in sorted(groups, key=lambda key: order_key(next(iter(samples[key].values()))[0]))
     ]
     ubuntu = [release for release in releases if release.os == "ubuntu"]
@@ -238,7 +238,7 @@ def picture(
         arches=tuple(sorted(used, key=arch_order)),
         ubuntu=tuple(ubuntu),
         others=tuple(others),
-        missing=tuple(_missing(pick, source_names, stored) for pick in sorted(ticked - offered)),
+        missing=tuple(_missing(pick, source_names, stored) for pick in sorted(selected - offered)),
         stored=stored,
         ready=ready,
     )
@@ -278,7 +278,7 @@ def _release(
     release: str,
     arches: Mapping[str, Mapping[int, list[Row]]],
     source_names: Mapping[int, str],
-    ticked: set[Pick],
+    selected: set[Pick],
     ready: frozenset[str],
     stored: Mapping[Image, Mapping[str, int]],
     today: date,
@@ -289,14 +289,14 @@ def _release(
     for arch, by_source in sorted(arches.items()):
         candidates = list(by_source)
         chosen = next(
-            (s for s in candidates if Pick(s, os, release, arch) in ticked), candidates[0]
+            (s for s in candidates if Pick(s, os, release, arch) in selected), candidates[0]
         )
         pick = Pick(chosen, os, release, arch)
         digests = {d: size for row in by_source[chosen] for d, size in row.files.items()}
         boxes[arch] = Box(
             pick=pick,
             title=title,
-            is_ticked=pick in ticked,
+            is_selected=pick in selected,
             is_stored=(os, release, arch) in stored,
             version=max((row.version for row in by_source[chosen]), key=version_key),
             size=sum(digests.values()),
@@ -326,7 +326,7 @@ def _missing(pick: Pick, source_names: Mapping[int, str], stored: Collection[Ima
     return Box(
         pick=pick,
         title=release_title(pick.os, pick.release),
-        is_ticked=True,
+        is_selected=True,
         is_stored=(pick.os, pick.release, pick.arch) in stored,
         version="",
         size=0,

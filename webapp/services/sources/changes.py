@@ -46,38 +46,38 @@ def resolved(picture: Picture, picks: Iterable[Pick]) -> set[Pick]:
     return {known[pick] for pick in picks if pick in known}
 
 
-def spoken_for(picture: Picture, ticked: Collection[Pick]) -> set[Pick]:
-    """Every pick that a page's boxes decide on: an unticked box speaks for all its sources."""
+def spoken_for(picture: Picture, selected: Collection[Pick]) -> set[Pick]:
+    """Every pick that a page's boxes decide on: an deselected box speaks for all its sources."""
     boxes = picture.boxes
-    losing = {pick for box in boxes if box.pick not in ticked for pick in box.other_picks}
+    losing = {pick for box in boxes if box.pick not in selected for pick in box.other_picks}
     return {box.pick for box in boxes} | losing
 
 
 def suggested(picture: Picture, release: str) -> set[Pick]:
     """What to begin with while nothing is selected or stored: that Ubuntu release for amd64."""
-    if any(box.is_ticked or box.is_stored for box in picture.boxes):
+    if any(box.is_selected or box.is_stored for box in picture.boxes):
         return set()
     found = (rel.boxes.get("amd64") for rel in picture.ubuntu if rel.release == release)
     return {box.pick for box in found if box}
 
 
-def pending(picture: Picture, ticked: set[Pick]) -> Pending:
-    """What would change if exactly these boxes were ticked."""
+def pending(picture: Picture, selected: set[Pick]) -> Pending:
+    """What would change if exactly these boxes were selected."""
     boxes = picture.boxes
-    added = tuple(b for b in boxes if b.pick in ticked and not b.is_ticked)
-    removed = tuple(b for b in boxes if b.pick not in ticked and b.is_ticked)
+    added = tuple(b for b in boxes if b.pick in selected and not b.is_selected)
+    removed = tuple(b for b in boxes if b.pick not in selected and b.is_selected)
     fresh = {d: size for box in added for d, size in box.digests.items()}
     leaving = {_image(box) for box in removed}
     gone = {d: s for image in leaving for d, s in picture.stored.get(image, {}).items()}
     staying = {d for image, files in picture.stored.items() if image not in leaving for d in files}
-    needed = {d for box in boxes if box.pick in ticked for d in box.digests}
+    needed = {d for box in boxes if box.pick in selected for d in box.digests}
     lts = {box.pick for rel in picture.ubuntu if rel.is_lts for box in rel.boxes.values()}
     return Pending(
         added=added,
         removed=removed,
         new_bytes=sum(size for d, size in fresh.items() if d not in picture.ready),
         freed_bytes=sum(size for d, size in gone.items() if d not in staying | needed),
-        loses_last_lts=bool(lts & picture.ticked) and not lts & ticked,
+        loses_last_lts=bool(lts & picture.selected) and not lts & selected,
     )
 
 
@@ -87,7 +87,7 @@ def _image(box: Box) -> Image:
 
 def base_of(picture: Picture) -> str:
     """Names what is selected, so that a page that is out of date shows."""
-    return _digest(sorted(value_of(pick) for pick in picture.ticked))
+    return _digest(sorted(value_of(pick) for pick in picture.selected))
 
 
 def _digest(values: Iterable[str]) -> str:

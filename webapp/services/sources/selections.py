@@ -21,7 +21,7 @@ ANY = ["*"]
 
 @dataclass(frozen=True, order=True)
 class Pick:
-    """One ticked box: an architecture of a release from a source."""
+    """One selected checkbox: an architecture of a release from a source."""
 
     source_id: int
     os: str
@@ -82,28 +82,28 @@ def remove(selection: BootSourceSelection, actor: str) -> None:
 
 
 def picks() -> set[Pick]:
-    """Every selection as ticked boxes; ``*`` ticks each architecture on offer, or itself."""
+    """Every selection as selected boxes; ``*`` selects each offered architecture, or itself."""
     offered = _offered_arches()
-    ticked = set()
+    selected = set()
     for row in db.session.scalars(select(BootSourceSelection)):
         known = offered[row.source_id, row.os, row.release] or {"*"}
         arches = known if "*" in row.arches else row.arches
-        ticked |= {Pick(row.source_id, row.os, row.release, arch) for arch in arches}
-    return ticked
+        selected |= {Pick(row.source_id, row.os, row.release, arch) for arch in arches}
+    return selected
 
 
-def replace_picks(shown: Iterable[Pick], ticked: Iterable[Pick], actor: str) -> bool:
+def replace_picks(shown: Iterable[Pick], selected: Iterable[Pick], actor: str) -> bool:
     """Make the selections agree with a page's boxes, in one transaction.
 
     shown: every box that the page had; what it did not show is left alone.
     Returns whether anything changed. A row keeps its kernels and labels, and
-    keeps ``*`` as long as every architecture stays ticked. Two that save at the
+    keeps ``*`` as long as every architecture stays selected. Two that save at the
     same moment follow one another, so an impatient hand has saved once.
     """
-    shown, ticked = set(shown), set(ticked)
+    shown, selected = set(shown), set(selected)
     _wait_for_others()
     before = picks()
-    after = (before - shown) | (ticked & shown)
+    after = (before - shown) | (selected & shown)
     if after == before:
         return False
     wanted: dict[tuple[int, str, str], set[str]] = defaultdict(set)

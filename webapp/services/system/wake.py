@@ -32,6 +32,6 @@ def wake_queue(url: str) -> Any:
 def wake() -> None:
     """Have the worker check for work now; never fails."""
     try:
-        wake_queue(settings().queue_url).enqueue(b"look")
+        wake_queue(settings().queue_url).enqueue(b"wake")
     except Exception:
         log.warning("the worker could not be woken; it polls for work", exc_info=True)

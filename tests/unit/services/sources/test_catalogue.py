@@ -31,9 +31,9 @@ def row(release: str = "noble", version: str = "24.04 LTS", **values: Any) -> Ro
     return Row(**{**defaults, **values})
 
 
-def arranged(*rows: Row, ticked: set[Pick] | None = None, **values: Any) -> Picture:
+def arranged(*rows: Row, selected: set[Pick] | None = None, **values: Any) -> Picture:
     ready, stored = frozenset(values.get("ready", ())), values.get("stored", {})
-    return picture(rows, NAMES, ticked or set(), ready, stored, TODAY)
+    return picture(rows, NAMES, selected or set(), ready, stored, TODAY)
 
 
 def test_long_term_releases_come_first_and_newest_first() -> None:
@@ -73,9 +73,9 @@ def test_the_first_source_wins_unless_another_is_selected() -> None:
     assert (release.boxes["amd64"].source_name, release.boxes["amd64"].others) == (
         "lab", ("maas.io",),
     )  # fmt: skip
-    (release,) = arranged(*rows, ticked={Pick(1, "ubuntu", "noble", "amd64")}).ubuntu
+    (release,) = arranged(*rows, selected={Pick(1, "ubuntu", "noble", "amd64")}).ubuntu
     assert release.boxes["amd64"].source_name == "maas.io"
-    assert release.boxes["amd64"].is_ticked
+    assert release.boxes["amd64"].is_selected
 
 
 def test_pending_counts_shared_and_stored_bytes_once() -> None:
@@ -85,7 +85,7 @@ def test_pending_counts_shared_and_stored_bytes_once() -> None:
     noble = Pick(1, "ubuntu", "noble", "amd64")
     made = arranged(
         row("jammy", "22.04 LTS", files=shared), row("noble", files=both),
-        ticked={jammy}, ready=("shared", "jammy-k"),
+        selected={jammy}, ready=("shared", "jammy-k"),
         stored={("ubuntu", "jammy", "amd64"): {"shared": 50, "jammy-k": 1}},
     )  # fmt: skip
     change = pending(made, {noble})

@@ -94,29 +94,29 @@ def test_boxes_replace_what_the_page_showed_and_nothing_else(source: BootSource)
 
 
 @pytest.mark.both_databases
-@pytest.mark.parametrize("is_ticked", [True, False])
+@pytest.mark.parametrize("is_selected", [True, False])
 def test_an_impatient_hand_that_saves_twice_has_saved_once(
-    source: BootSource, region: Flask, is_ticked: bool
+    source: BootSource, region: Flask, is_selected: bool
 ) -> None:
     boxes = {Pick(source.id, "ubuntu", "noble", arch) for arch in ("amd64", "arm64")}
-    if not is_ticked:
+    if not is_selected:
         selections.replace_picks(boxes, boxes, "ada")
     together = Barrier(6)
 
     def save(_: int) -> bool:
         with region.app_context():
             together.wait()
-            is_changed = selections.replace_picks(boxes, boxes if is_ticked else (), "ada")
+            is_changed = selections.replace_picks(boxes, boxes if is_selected else (), "ada")
             db.session.remove()
             return is_changed
 
     with ThreadPoolExecutor(6) as hands:
         for _ in range(3):
             list(hands.map(save, range(6)))
-    assert stored() == ({"noble": ["amd64", "arm64"]} if is_ticked else {})
+    assert stored() == ({"noble": ["amd64", "arm64"]} if is_selected else {})
 
 
-def test_every_architecture_stays_every_architecture_while_all_are_ticked(
+def test_every_architecture_stays_every_architecture_while_all_are_selected(
     source: BootSource,
 ) -> None:
     selections.add(source, wanted(arches=ANY), "ada")
@@ -129,7 +129,7 @@ def test_every_architecture_stays_every_architecture_while_all_are_ticked(
     assert stored() == {"noble": ["arm64"]}
 
 
-def test_boxes_that_the_page_never_showed_cannot_be_ticked(source: BootSource) -> None:
+def test_boxes_that_the_page_never_showed_cannot_be_selected(source: BootSource) -> None:
     shown = {Pick(source.id, "ubuntu", "noble", "amd64")}
     forged = Pick(source.id, "ubuntu", "noble", "sparc")
     assert not selections.replace_picks(shown, {forged}, "ada")

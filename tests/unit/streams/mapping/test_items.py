@@ -222,7 +222,7 @@ def test_notice_without_a_message_is_skipped_with_the_reason() -> None:
     del product["versions"]["20201204.0"]["items"]["release_notification"]["release_notification"]
     result = mapped(products)
     assert not result.notifications
-    assert [one.reason for one in result.skipped] == ["it is a notice that says nothing"]
+    assert [one.reason for one in result.skipped] == ["it is an empty notice"]
 
 
 def test_no_documents_offer_nothing() -> None:

@@ -12,7 +12,7 @@ from webapp.inspection.tarballs import Content, Member, TarReader
 _SHELLS = ("bin/sh", "bin/dash", "bin/bash", "bin/busybox", "bin/busybox.static")
 _ARCHES = {62: "amd64", 183: "arm64", 40: "armhf", 3: "i386", 21: "ppc64el", 243: "riscv64"}
 _ELF = 64  # bytes that tell the machine
-_MOST_PROGRAMS = 4096
+_MAX_PROGRAMS = 4096
 
 
 class Disk(Protocol):
@@ -33,7 +33,7 @@ class OutOfOrder(Exception):
     """The pieces of a sparse disk don't come in the order of their places."""
 
 
-class TarLook:
+class TarInspector:
     """Feed it a tarball. open_disk(head, member): a look into it when it begins like a disk.
 
     head: bytes that it needs to see of a member to tell.
@@ -143,7 +143,7 @@ class TarLook:
         if name.removeprefix("usr/") in _SHELLS and len(program) >= 20:
             self.root.has_shell = True
             self.root.arch = machine or self.root.arch
-        if machine and len(self._machines) < _MOST_PROGRAMS:
+        if machine and len(self._machines) < _MAX_PROGRAMS:
             self._machines[name] = machine
 
 

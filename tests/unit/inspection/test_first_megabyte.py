@@ -14,28 +14,28 @@ from flask import Flask
 
 from tests.support import disks
 from webapp.extensions import settings
-from webapp.inspection import HEAD, Declared, inspect, inspect_head, look
+from webapp.inspection import HEAD, Declared, inspect, inspect_head, inspector
 from webapp.services.uploads import checking
 
 MIB = 1 << 20
 
 
 @pytest.mark.parametrize("pack", [bz2.compress, gzip.compress])
-def test_a_first_look_unpacks_64_mib(pack: object) -> None:
+def test_a_first_inspection_unpacks_64_mib(pack: object) -> None:
     packed = pack(disks.linux_disk() + bytes(300 * MIB))[:HEAD]  # type: ignore[operator]
     report = inspect_head(packed, Declared("ddgz"), 1 << 40)
-    assert report.raw_size <= look.MAX_HEAD_RAW_BYTES + 2 * MIB
+    assert report.raw_size <= inspector.MAX_HEAD_RAW_BYTES + 2 * MIB
     assert report.disk is not None
 
 
-def test_a_first_look_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_first_inspection_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     spent = iter(range(1000))
     monkeypatch.setattr(time, "thread_time", lambda: float(next(spent)))
     report = inspect_head(bz2.compress(bytes(60 * MIB))[:HEAD], Declared("ddbz2"), 1 << 40)
-    assert report.raw_size <= (look.MAX_HEAD_CPU_S + 3) * MIB
+    assert report.raw_size <= (inspector.MAX_HEAD_CPU_S + 3) * MIB
 
 
-def test_a_user_has_one_first_look_at_a_time(region: Flask) -> None:
+def test_a_user_has_one_first_inspection_at_a_time(region: Flask) -> None:
     def of(user: str) -> object:
         return checking.of_head(iter([b"x" * 100]), "n", "", "", size=100, user=user)
 
@@ -53,7 +53,7 @@ def test_a_user_has_one_first_look_at_a_time(region: Flask) -> None:
 def test_a_tarball_of_too_many_files_is_refused_before_all_are_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(look, "MAX_MEMBERS", 1000)
+    monkeypatch.setattr(inspector, "MAX_MEMBERS", 1000)
     empty = disks.tarball({"f": b""})[:512]
     shell = disks.tarball({"bin/sh": disks.elf(62)})
     root = shell[: len(shell.rstrip(bytes(1))) // 512 * 512 + 512]

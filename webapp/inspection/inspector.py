@@ -3,7 +3,7 @@
 
 The head alone gives a verdict in milliseconds; the full pass also checks the
 checksums of the compression, the length of a disk and its backup partition table
-(rule: look-into-files).
+(rule: inspect-files).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from webapp.inspection import disks, judging, kinds, tarballs, unpacking, vhdx
-from webapp.inspection.disk_look import DiskLook
+from webapp.inspection.disk_inspector import DiskInspector
 from webapp.inspection.disks import BadTable
 from webapp.inspection.judging import MAX_DISK, Declared
 from webapp.inspection.report import REJECT, WARN, Report, human
-from webapp.inspection.tar_look import OutOfOrder, TarLook
+from webapp.inspection.tar_inspector import OutOfOrder, TarInspector
 from webapp.inspection.tarballs import Member, NotTar, TooLargeHeader, TooManyExtents
 
 HEAD = 1 << 20  # bytes of a file that are enough for a first verdict
@@ -28,8 +28,8 @@ MAX_MEMBERS = 4_000_000  # of a tarball; a large root file system has one millio
 MAX_HEAD_RAW_BYTES = 64 << 20
 _MAX_HEAD_ESXI_BYTES = 112 << 20  # ESXi's version is within 110 MiB
 MAX_HEAD_CPU_S = 2.0  # of this thread; bzip2 takes seconds for what gzip unpacks at once
-_MOST_HEAD_HEADERS = 30_000  # a first verdict is given while someone waits
-_MOST_DISKS = 64  # of a virtual machine
+_MAX_HEAD_HEADERS = 30_000  # a first verdict is given while someone waits
+_MAX_DISKS = 64  # of a virtual machine
 _BOMB_RAW, _BOMB_RATIO = 4 << 30, 200
 _AGAIN = "Copy or build the file again; compare its size and SHA-256 with the source."
 
@@ -43,16 +43,16 @@ def inspect(
 
     Memory is bounded whatever the bytes are.
     """
-    look = _Look(declared, is_head=False)
-    look.run(pieces, on_progress)
-    return look.report
+    inspector = _Inspector(declared, is_head=False)
+    inspector.run(pieces, on_progress)
+    return inspector.report
 
 
 def inspect_head(head: bytes, declared: Declared, size: int | None = None) -> Report:
     """A first verdict from the first HEAD bytes. size: of the whole file, when known."""
-    look = _Look(declared, is_head=size is None or len(head) < size)
-    look.run([head], lambda done: None)
-    return look.report
+    inspector = _Inspector(declared, is_head=size is None or len(head) < size)
+    inspector.run([head], lambda done: None)
+    return inspector.report
 
 
 class _Enough(Exception):
@@ -74,7 +74,7 @@ class _Counted:
             yield piece
 
 
-class _Look:
+class _Inspector:
     def __init__(self, declared: Declared, *, is_head: bool, is_outer: bool = True) -> None:
         self.report = Report()
         self._is_outer = is_outer
@@ -82,8 +82,8 @@ class _Look:
         self._is_head = is_head
         self._began = time.thread_time()
         self._head = bytearray()
-        self._disk: DiskLook | None = None
-        self._tar: TarLook | None = None
+        self._disk: DiskInspector | None = None
+        self._tar: TarInspector | None = None
         self._virtual_kind = ""
         self._virtual: dict[str, int] = {}  # sizes of the members that are virtual disks
 
@@ -126,16 +126,16 @@ class _Look:
         judging.judge(report, self._declared, is_head=self._is_head)
 
     def _refuse(self, code: str, message: str, next_step: str) -> None:
-        self.report.say(REJECT, code, message, next_step)
+        self.report.add(REJECT, code, message, next_step)
 
     def _peek(self, first: bytes) -> None:
         """See what is in a file that machines can't unpack, as far as its beginning shows it."""
         inside = unpacking.peek(first, self.report.compression) if self._is_outer else b""
         if inside:
-            look = _Look(Declared(), is_head=True, is_outer=False)
-            look.run([inside], lambda done: None)
-            inner = look.report
-            self.report.holds_root = inner.container == "tar" and not inner.disk_in_tar
+            inspector = _Inspector(Declared(), is_head=True, is_outer=False)
+            inspector.run([inside], lambda done: None)
+            inner = inspector.report
+            self.report.has_root = inner.container == "tar" and not inner.disk_in_tar
             size = inner.disk.size if inner.disk is not None else 0
             self.report.forecast = inner.forecast or self.report.forecast or size
 
@@ -159,7 +159,7 @@ class _Look:
         if not head:
             return "empty"
         if tarballs.is_header(head):
-            self._tar = TarLook(self.report, self._open_member, _INSIDE)
+            self._tar = TarInspector(self.report, self._open_member, _INSIDE)
             return "tar"
         if kind := kinds.archive_or_virtual_disk(head):
             self.report.forecast = kinds.forecast(kind, head)
@@ -192,7 +192,7 @@ class _Look:
         is_esxi = self._disk is not None and self._disk.esxi is not None
         is_costly = (
             self.report.raw_size > (_MAX_HEAD_ESXI_BYTES if is_esxi else MAX_HEAD_RAW_BYTES)
-            or headers > _MOST_HEAD_HEADERS
+            or headers > _MAX_HEAD_HEADERS
             or time.thread_time() - self._began > MAX_HEAD_CPU_S
         )
         if self._is_head and is_costly:
@@ -237,7 +237,7 @@ class _Look:
                 "Build a smaller one: it grows on the machine.",
             )
             raise _Enough
-        self._disk = DiskLook(table)
+        self._disk = DiskInspector(table)
         return True
 
     def _stop_at_bad_table(self) -> _StopAtBadTable:
@@ -253,19 +253,19 @@ class _Look:
 
     # -- tarballs
 
-    def _open_member(self, head: bytes, member: Member) -> DiskLook | None:
+    def _open_member(self, head: bytes, member: Member) -> DiskInspector | None:
         kind = kinds.archive_or_virtual_disk(head)
         if kind and kinds.KINDS[kind].qemu:
             if member.size > max(self._virtual.values(), default=0):
                 self._virtual_kind, self.report.forecast = kind, kinds.forecast(kind, head)
-            if len(self._virtual) < _MOST_DISKS:
+            if len(self._virtual) < _MAX_DISKS:
                 self._virtual[member.name] = member.size
         elif not kind and self._open_disk(head):
             self.report.disk_in_tar = member.name
             return self._disk
         return None
 
-    def _pass_tar(self, tar: TarLook, raw: bytes) -> None:
+    def _pass_tar(self, tar: TarInspector, raw: bytes) -> None:
         try:
             with self._stop_at_bad_table():
                 tar.feed(raw)
@@ -287,7 +287,7 @@ class _Look:
             return
         raise _Enough
 
-    def _check_members(self, tar: TarLook) -> None:
+    def _check_members(self, tar: TarInspector) -> None:
         large = tar.too_large
         if large is not None:
             self._refuse("too-large", f"{large.name[:80]} in it is {human(large.size)}; the "
@@ -298,7 +298,7 @@ class _Look:
                          "isn't an image.", "Use the file that was built.")  # fmt: skip
             raise _Enough
 
-    def _end_tar(self, tar: TarLook) -> None:
+    def _end_tar(self, tar: TarInspector) -> None:
         tar.end()
         report = self.report
         if tar.root.has_shell and report.disk_in_tar:
@@ -306,13 +306,13 @@ class _Look:
         elif self._virtual and not tar.root.has_shell and self._disk is None:
             report.container = "ova" if report.container == "ova" else self._virtual_kind
             if len(self._virtual) > 1:
-                report.say(WARN, "disks", f"It has {len(self._virtual)} disks: only the largest "
+                report.add(WARN, "disks", f"It has {len(self._virtual)} disks: only the largest "
                            "file is converted.", "Convert the other ones yourself.")  # fmt: skip
         if not self._is_head and not tar.reader.is_between:
             self._refuse("cut-tar", "The tarball is truncated: it ends inside a file.",
                          "Build or copy it again.")  # fmt: skip
         if tar.reader.has_more:
-            report.say(
+            report.add(
                 WARN, "tar-end", "The tarball has an end mark in the middle: tar won't unpack "
                 "what comes after it.", "Check that it was copied completely.",
             )  # fmt: skip
@@ -331,16 +331,16 @@ class _Look:
 
 @dataclass
 class _StopAtBadTable:
-    """A context in which a damaged table ends the look."""
+    """A context in which a damaged table ends the inspection."""
 
-    look: _Look
+    inspector: _Inspector
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, BadTable):
-            self.look.bad_table(error)
+            self.inspector.bad_table(error)
             raise _Enough from error
 
 

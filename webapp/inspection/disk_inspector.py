@@ -4,17 +4,17 @@
 from __future__ import annotations
 
 from webapp.inspection import disks, gpt
-from webapp.inspection.esxi_look import EsxiLook
+from webapp.inspection.esxi_inspector import EsxiInspector
 from webapp.inspection.gpt import BadTable, EntryList
 from webapp.inspection.kinds import VHD_FOOTER
 from webapp.inspection.ranges import Ranges, Tail
 from webapp.inspection.report import REJECT, WARN, Esxi, Partition, Report, System, human
-from webapp.inspection.system_look import SystemLook
+from webapp.inspection.system_inspector import SystemInspector
 
 _PIECE = 64 << 10  # of the list of entries; a multiple of every entry's size
 
 
-class DiskLook:
+class DiskInspector:
     """Feed it a disk from its first byte. ``take`` and ``skip`` raise BadTable."""
 
     def __init__(self, table: disks.Table) -> None:
@@ -23,16 +23,16 @@ class DiskLook:
         self._header = table.header
         self._backup = ""
         self._ranges = Ranges()
-        self._esxi: EsxiLook | None = None
-        self._system: SystemLook | None = None
+        self._esxi: EsxiInspector | None = None
+        self._system: SystemInspector | None = None
         is_missing = table.header is None and not self.has_list
-        self._tail = Tail(gpt.MOST_LIST + max(gpt.SECTORS) if is_missing else VHD_FOOTER)
+        self._tail = Tail(gpt.MAX_LIST_BYTES + max(gpt.SECTORS) if is_missing else VHD_FOOTER)
         if table.header is not None:
             self._ask_list(EntryList(table.header), table.header)
             last = self.disk.size - table.header.sector
             self._ranges.watch(last, table.header.sector, self._see_backup)
         elif self.has_list:
-            self._look_into()
+            self._inspect_content()
 
     @property
     def position(self) -> int:
@@ -71,20 +71,20 @@ class DiskLook:
         last = max(self.disk.partitions, key=lambda p: p.first + p.size, default=None)
         end = last.first + last.size if last is not None else 0
         if not self.has_list:
-            report.say(
+            report.add(
                 REJECT, "short",
                 f"The disk ends after {human(position)}, before its list of partitions.",
                 "Copy or build the file again.",
             )  # fmt: skip
         elif last is not None and position < end:
-            report.say(
+            report.add(
                 REJECT, "short",
                 f"The file is truncated: the disk ends after {human(position)}, inside partition "
                 f"{last.number}, which ends at {human(end)}.",
                 "Copy or build the file again.",
             )  # fmt: skip
         elif position < size:
-            report.say(
+            report.add(
                 WARN, "short",
                 f"The disk ends after {human(position)}, but its partition table says "
                 f"{human(size)}. All partitions are complete; the backup partition table is "
@@ -92,9 +92,9 @@ class DiskLook:
                 "Nothing is lost: growpart or sgdisk -e writes a new backup on the machine.",
             )  # fmt: skip
         elif size and self._backup:
-            report.say(REJECT, "backup", f"The disk is damaged: {self._backup}.", "Build it again.")
+            report.add(REJECT, "backup", f"The disk is damaged: {self._backup}.", "Build it again.")
         elif size and position > size:
-            report.say(
+            report.add(
                 WARN, "longer",
                 f"There are {human(position - size)} after the end of the disk, which is "
                 f"{human(size)} according to its partition table.",
@@ -113,23 +113,23 @@ class DiskLook:
             entries.end()
             self.disk.partitions.extend(entries.partitions)
             self.has_list = True
-            self._look_into()
+            self._inspect_content()
 
         if not self._ranges.watch(entries.first + done, size, see):
             raise BadTable(f"its list of partitions would begin in sector {header.list_at}")
 
-    def _look_into(self) -> None:
+    def _inspect_content(self) -> None:
         layout = disks.layout_of(self.disk)
         if layout is not None:
-            self._esxi = EsxiLook(self.disk, layout, self._ranges.watch)
+            self._esxi = EsxiInspector(self.disk, layout, self._ranges.watch)
         else:
-            self._system = SystemLook(self.disk, self._ranges.watch)
+            self._system = SystemInspector(self.disk, self._ranges.watch)
             extended = [p for p in self.disk.partitions if p.kind == disks.EXTENDED]
             for partition in extended[:1]:
                 self._ask_logical(self._system, partition, partition.first, 5)
 
     def _ask_logical(
-        self, system: SystemLook, extended: Partition, place: int, number: int
+        self, system: SystemInspector, extended: Partition, place: int, number: int
     ) -> None:
         """Follow the chain of logical partitions of an MBR; each has a table in front of it."""
 
@@ -144,7 +144,7 @@ class DiskLook:
                 system.is_listed = True
 
         system.is_listed = False
-        if number < disks.MOST_LOGICAL:
+        if number < disks.MAX_LOGICAL:
             self._ranges.watch(place, disks.SECTOR, see)
 
     def _see_backup(self, last: bytes) -> None:
@@ -159,8 +159,8 @@ class DiskLook:
         self.disk.size, self.disk.sector_size = self.position, header.sector
         self.disk.partitions.extend(partitions)
         self.has_list = True
-        self._look_into()  # what has passed is gone: only the layout is known
-        report.say(
+        self._inspect_content()  # what has passed is gone: only the layout is known
+        report.add(
             WARN, "first-table",
             "The first partition table is missing; its backup at the end of the disk is intact. "
             "Linux doesn't read the backup by default, so the machine may not boot.",

@@ -13,14 +13,14 @@ from webapp.inspection import ext4, kinds, ntfs, xfs
 from webapp.inspection.report import Disk, Partition, System
 
 Watch = Callable[[int, int, Callable[[bytes], None]], bool]
-_MOST_PARTITIONS = 8
+_MAX_PARTITIONS = 8
 _PIECE = 64 << 10  # of a table of files; a multiple of every record's size
 _NEVER = {"efi", "bios", "extended", "msr", "swap"}  # no system is there
 _UNREAD = {"btrfs": "btrfs", "lvm": "LVM", "luks": "LUKS"}
 _WINDOWS_AGENT = "cloudbase-init"
 
 
-class SystemLook:
+class SystemInspector:
     """Asks for the places that tell; ``result`` once all bytes have passed.
 
     is_listed: all partitions are known.
@@ -37,11 +37,11 @@ class SystemLook:
             self.add(partition)
 
     def add(self, partition: Partition) -> None:
-        """One more partition to look into."""
+        """One more partition to inspect."""
         if partition.kind in _NEVER:
             return
         self._count += 1
-        if self._count > _MOST_PARTITIONS:
+        if self._count > _MAX_PARTITIONS:
             self._is_sure = False
             return
         self._ask(partition, 0, 2 * ext4.SUPER, self._see_start)

@@ -8,16 +8,16 @@ from collections.abc import Callable
 
 from webapp.inspection import fat
 from webapp.inspection.report import Disk, Esxi, Partition
-from webapp.inspection.system_look import Watch
+from webapp.inspection.system_inspector import Watch
 
 _BUILD = re.compile(rb"^build=([0-9]+(?:\.[0-9]+)*)-[0-9.]*?([0-9]+)\s*$", re.MULTILINE)
 _SECTOR = 512
-_MOST_CFG = 16 << 10
-_MOST_FOLDER = 64 << 10
+_MAX_CONFIG_BYTES = 16 << 10
+_MAX_FOLDER_BYTES = 64 << 10
 _HOOKS, _SCRIPTS = "curtin-hooks", "scripts.tar.xz"
 
 
-class EsxiLook:
+class EsxiInspector:
     """Asks for the places that tell, and keeps what they say in ``esxi``."""
 
     def __init__(self, disk: Disk, esxi: Esxi, watch: Watch) -> None:
@@ -38,7 +38,7 @@ class EsxiLook:
             if volume is not None and volume.root_size:
                 self._watch(
                     partition.first + volume.root_first,
-                    min(volume.root_size, _MOST_FOLDER),
+                    min(volume.root_size, _MAX_FOLDER_BYTES),
                     lambda root: then(partition, volume, root),
                 )
 
@@ -50,7 +50,7 @@ class EsxiLook:
             self.esxi.is_prepared = False
             return
         place = partition.first + volume.place_of(found.cluster)
-        self._watch(place, min(volume.cluster, _MOST_FOLDER), self._see_curtin)
+        self._watch(place, min(volume.cluster, _MAX_FOLDER_BYTES), self._see_curtin)
 
     def _see_curtin(self, folder: bytes) -> None:
         names = {entry.name for entry in fat.read_folder(folder)}
@@ -60,7 +60,7 @@ class EsxiLook:
         found = next((e for e in fat.read_folder(root) if e.name == "boot.cfg"), None)
         if found is not None and found.size:
             place = partition.first + volume.place_of(found.cluster)
-            self._watch(place, min(found.size, _MOST_CFG), self._see_config)
+            self._watch(place, min(found.size, _MAX_CONFIG_BYTES), self._see_config)
 
     def _see_config(self, text: bytes) -> None:
         match = _BUILD.search(text.replace(b"\r", b""))
