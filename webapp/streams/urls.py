@@ -68,7 +68,7 @@ def normalise(url: str) -> StreamURL:
         segments = segments[:-3]
     if segments[-2:] == ["streams", "v1"] or (segments and _INDEX_NAME.fullmatch(segments[-1])):
         raise _invalid(
-            "The URL contains more than one streams/v1 folder",
+            "The index must be in the mirror's only streams/v1 folder",
             expected="…/streams/v1/index.sjson",
             got=parts.path,
         )

@@ -97,10 +97,10 @@ REFUSED = [
     ("http://h/streams/v1/index", "t an index"),
     ("http://h/streams/v1/index.html", "t an index"),
     ("http://h/streams/v1/.sjson", "t an index"),
-    ("http://h/x/index.sjson", "folder streams/v1"),
-    ("http://h/x.sjson/streams/v1", "folder streams/v1"),
-    ("http://h/streams/v1/streams/v1", "folder streams/v1"),
-    ("http://h/index.json", "folder streams/v1"),
+    ("http://h/x/index.sjson", "streams/v1 folder"),
+    ("http://h/x.sjson/streams/v1", "streams/v1 folder"),
+    ("http://h/streams/v1/streams/v1", "streams/v1 folder"),
+    ("http://h/index.json", "streams/v1 folder"),
 ]
 
 

@@ -47,7 +47,7 @@ def test_version_with_nothing_to_store_is_passed_over_and_said_so() -> None:
     assert [one.version for one in result.offers] == ["20250710"]
     assert result.skipped == (
         Skipped(name, "it has no files", "20250724"),
-        Skipped(name, "files of type manifest are not stored", "20250717"),
+        Skipped(name, "files of type manifest aren't stored", "20250717"),
     )
 
 
@@ -56,7 +56,7 @@ def test_product_with_nothing_to_store_is_skipped_once() -> None:
     assert not result.offers
     assert [one.reason for one in result.skipped] == [
         "no version of it can be stored; the newest: "
-        "files of type manifest are not stored; files of type vmlinux are not stored"
+        "files of type manifest aren't stored; files of type vmlinux aren't stored"
     ]
 
 
@@ -158,8 +158,8 @@ def test_files_of_one_type_keep_the_names_in_their_paths() -> None:
     ("paths", "reason"),
     [
         (("a/one.tar.xz", "b/one.tar.xz"), "would be served under one name"),
-        (("a/one.tar.xz", "a/-x.tar.xz"), "its file cannot be part of an address: '-x.tar.xz'"),
-        (("a/one.tar.xz", "a/o ne.tar.xz"), "its file cannot be part of an address: 'o ne.tar.xz'"),
+        (("a/one.tar.xz", "a/-x.tar.xz"), "its file can't be part of a URL: '-x.tar.xz'"),
+        (("a/one.tar.xz", "a/o ne.tar.xz"), "its file can't be part of a URL: 'o ne.tar.xz'"),
     ],
 )
 def test_version_whose_files_cannot_all_be_served_is_not_offered(
