@@ -305,6 +305,7 @@ def test_the_main_journey_needs_no_mouse(
     live: LiveSlipway, slow_server: MirrorServer, large_mirror: Mirror, open_page: OpenPage
 ) -> None:
     page = open_page(live.web_url)
+    page.clock.install()  # it runs as ever, until the end of this test puts it forward
     page.goto("/")
     write(page, page.get_by_label("User name"), ADMIN)
     write(page, page.get_by_label("Password"), PASSWORD)
@@ -357,7 +358,8 @@ def test_the_main_journey_needs_no_mouse(
     page.get_by_role("row", name=re.compile("Completed")).wait_for()
     assert page.get_by_role("link", name=re.compile("^Import \\d+$")).count() == 2
     polls = [url for url in requests if url.endswith("/imports/")]
-    page.wait_for_timeout(2500)  # longer than between two polls
+    page.clock.run_for(10_000)  # longer than between several polls
+    page.evaluate("null")  # what they asked for is known before this answer
     assert [url for url in requests if url.endswith("/imports/")] == polls
 
     press(page, page.get_by_role("link", name="Images", exact=True))

@@ -47,7 +47,7 @@ def put(content: bytes, **values: object) -> Blob:
 
 
 def test_bytes_that_an_import_waits_for_are_fetched_again_after_their_deletion(
-    lab: Lab, region: Flask
+    lab: Lab, region: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab.select("noble")
     lab.run()
@@ -61,8 +61,17 @@ def test_bytes_that_an_import_waits_for_are_fetched_again_after_their_deletion(
     )
     db.session.commit()
 
+    is_waiting = threading.Event()
+    finish_abandoned = deletion.finish_deletions
+
+    def note_the_wait() -> int:
+        is_waiting.set()
+        return finish_abandoned()
+
+    monkeypatch.setattr(deletion, "finish_deletions", note_the_wait)
+
     def finish() -> None:
-        time.sleep(0.5)
+        assert is_waiting.wait(60)
         with region.app_context():
             store().delete(digest)
             db.session.execute(Blob.__table__.delete().where(Blob.sha256 == digest))
