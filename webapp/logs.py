@@ -47,7 +47,7 @@ def configure(settings: Settings) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(settings.log_level.upper())
-    # Its notes on every start ("Context impl ...") are for who writes migrations.
+    # What it notes on every start ("Context impl ...") is for those who write migrations.
     logging.getLogger("alembic").setLevel(max(root.level, logging.WARNING))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

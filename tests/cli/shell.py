@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from tests.support.commands import run
 from tests.support.live import SLIPWAY
 
 Done = subprocess.CompletedProcess[str]
@@ -24,15 +25,8 @@ class Shell:
 
     def __call__(self, *args: str | Path, stdin: str | bytes = "", **env: str) -> Done:
         """Run to the end."""
-        text = stdin.encode() if isinstance(stdin, str) else stdin
-        done = subprocess.run(
-            [SLIPWAY, *map(str, args)],
-            env={**self.env, **env},
-            input=text,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        done = run(args, {**self.env, **env}, data, timeout=60)
         assert b"Traceback" not in done.stderr, done.stderr.decode()
         return subprocess.CompletedProcess(
             done.args, done.returncode, done.stdout.decode(), done.stderr.decode()

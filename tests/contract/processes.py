@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import multiprocessing
 import os
 import random
 import resource
@@ -17,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.contract.stores import MIB, Place, make_blob
+from tests.support.commands import forkserver
 from webapp.storage.errors import BlobBusy, StoreUnusable
 from webapp.storage.filesystem import FilesystemStore
 
@@ -27,8 +27,7 @@ class Process:
     """A function in a process of its own, forked from a clean server, so it starts at once."""
 
     def __init__(self, function: Callable[..., None], *args: Any) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__, "psycopg", "sqlalchemy.dialects.postgresql"])
+        context = forkserver()
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=function, args=(theirs, *args), daemon=True)
         self._process.start()

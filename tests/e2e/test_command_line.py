@@ -13,12 +13,14 @@ from typing import Any
 
 import pexpect
 import pytest
+from pexpect.fdpexpect import fdspawn
 
 from tests.e2e.uploads.disk import raw_disk
 from tests.mirror.maker import make_mirror
 from tests.mirror.server import MirrorServer
 from tests.support import disks
-from tests.support.live import ADMIN, PASSWORD, SLIPWAY, LiveSlipway, wait_until
+from tests.support.commands import OnTerminal
+from tests.support.live import ADMIN, PASSWORD, LiveSlipway, wait_until
 from tests.support.signed import SigningKey
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -35,24 +37,17 @@ class Terminal:
 
     def run(self, *args: str | Path, answers: dict[str, str] | None = None, code: int = 0) -> str:
         """Run a command to its end and return what the screen showed."""
-        child = pexpect.spawn(
-            str(SLIPWAY),
-            [str(arg) for arg in args],
-            env=self.env,
-            encoding="utf-8",
-            timeout=100,
-            dimensions=(50, 160),
-        )
+        command = OnTerminal(args, self.env)
         shown = ""
-        for question, answer in (answers or {}).items():
-            child.expect(question)
-            shown += child.before + child.after
-            child.sendline(answer)
-        child.expect(pexpect.EOF)
-        shown += child.before
-        child.close()
+        with fdspawn(command.screen, encoding="utf-8", timeout=100) as child:
+            for question, answer in (answers or {}).items():
+                child.expect(question)
+                shown += child.before + child.after
+                child.sendline(answer)
+            child.expect(pexpect.EOF)
+            shown += child.before
         shown = _ANSI.sub("", shown)
-        assert child.exitstatus == code, shown
+        assert command.code() == code, shown
         assert "Traceback" not in shown
         return shown
 

@@ -17,7 +17,7 @@ from typing import Self
 
 import pytest
 
-from tests.support import databases
+from tests.support import commands, databases
 from tests.support.ports import HOST, keep_port
 
 ROLES = ("web", "rack", "worker")
@@ -97,18 +97,11 @@ class LiveSlipway:
 
     def cli(self, *args: str, stdin: str = "", check: bool = True) -> str:
         """Run ``slipway ARGS`` on the same settings and return what it printed."""
-        done = subprocess.run(
-            [str(SLIPWAY), *args],
-            env=self.env,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        done = commands.run(args, self.env, stdin.encode())
         if check and done.returncode:
-            raise AssertionError(f"slipway {' '.join(args)}: {done.returncode}\n{done.stderr}")
-        return done.stdout
+            words = done.stderr.decode()
+            raise AssertionError(f"slipway {' '.join(args)}: {done.returncode}\n{words}")
+        return done.stdout.decode()
 
     def pids(self, role: str) -> list[int]:
         """The processes of a role (``web``, ``rack``, ``worker``), its first one first."""
