@@ -119,7 +119,7 @@ def set_password(name: str, password_stdin: bool, is_revoked: bool | None, as_js
             )
         password = _read_password() if password_stdin else output.ask_password()
         if access and is_revoked is None:
-            is_revoked = click.confirm(f"Also revoke {access}?", default=True, err=True)
+            is_revoked = output.ask(f"Also revoke {access}?")
         revoked = users.set_password(user, password, is_access_revoked=bool(is_revoked))
         words = f"Changed the password of {user.username}."
         if revoked:

@@ -68,6 +68,11 @@ def confirm(question: str) -> None:
     click.confirm(visible(question), abort=True, err=True)
 
 
+def ask(question: str) -> bool:
+    """Ask for yes or no on stderr; yes is what Enter means."""
+    return click.confirm(visible(question), default=True, err=True)
+
+
 def ask_password() -> str:
     """Ask twice on stderr, without showing what is typed."""
     return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
