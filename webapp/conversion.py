@@ -35,6 +35,7 @@ _MEMORY = 2 << 30  # bytes of address space
 _WINDOW = 128 << 20  # of zstd: what `zstd -d` takes without --long=31
 _SECONDS = 4 * 3600
 _ZSTD_PIECE = 4 << 10  # unpacks to 128 MiB at the most
+_LZ4 = (b"\x04\x22\x4d\x18", b"\x02\x21\x4c\x18")
 _LZ4_LEGACY, _LZ4_BLOCK = b"\x02\x21\x4c\x18", 8 << 20
 _POLL_S = 0.2
 _TOO_LARGE, _DAMAGED, _FULL = 10, 11, 12  # exit codes
@@ -201,9 +202,9 @@ def _pieces(source: BinaryIO, kind: str) -> Iterator[bytes]:
         for piece in _read(source):
             yield packer.compress(piece)
         yield packer.flush()
-    elif kind == "zstd":
+    elif kind == "zstd" and _first_frame(source) not in _LZ4:
         yield from _zstd(source)
-    elif kind == "lz4":
+    elif kind in ("zstd", "lz4"):
         yield from _lz4(source)
     elif kind == "tar":
         import tarfile
@@ -220,6 +221,16 @@ def _pieces(source: BinaryIO, kind: str) -> Iterator[bytes]:
 def _read(source: Any) -> Iterator[bytes]:
     while piece := source.read(_PIECE):
         yield piece
+
+
+def _first_frame(source: BinaryIO) -> bytes:
+    """The mark of the first frame that isn't to be skipped: zstd and lz4 have the same such."""
+    place = 0
+    while (head := source.read(8))[1:4] == b"\x2a\x4d\x18" and head[0] >> 4 == 5:
+        place += 8 + int.from_bytes(head[4:8], "little")
+        source.seek(place)
+    source.seek(0)
+    return head[:4]
 
 
 def _zstd(source: BinaryIO) -> Iterator[bytes]:

@@ -40,12 +40,13 @@ def announce(report: Report, wanted: str = "", *, has_qemu: bool = True) -> Repo
         to_root = report.has_root
     elif report.compression in ("zstd", "lz4"):
         to_root = wanted in _ROOTS[1:]
+    forecast = report.forecast or (report.disk.size if report.disk is not None else 0)
     if to_root:
         codes.add("type")
-        size = f" It is {human(report.forecast)} unpacked." if report.forecast else ""
+        size = f" It is {human(forecast)} unpacked." if forecast else ""
         made = f"recompressed with gzip.{size}"
-    elif report.forecast:
-        made = f"converted to a raw disk of {human(report.forecast)}."
+    elif forecast:
+        made = f"converted to a raw disk of {human(forecast)}."
     else:
         made = "converted to a raw disk. How large that is shows only then."
     report.suggested["filetype"] = "tgz" if to_root else "ddraw"

@@ -137,7 +137,7 @@ class _Inspector:
             inner = inspector.report
             self.report.has_root = inner.container == "tar" and not inner.disk_in_tar
             size = inner.disk.size if inner.disk is not None else 0
-            self.report.forecast = inner.forecast or self.report.forecast or size
+            self.report.forecast = inner.forecast or max(self.report.forecast, size)
 
     # -- raw bytes
 

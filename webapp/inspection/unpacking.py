@@ -65,17 +65,24 @@ def skippable(head: bytes) -> int:
 
 def peek(head: bytes, kind: str) -> bytes:
     """The first raw bytes, PIECE at the most, of zstd or lz4; b"" when they take much memory."""
-    place, made = skippable(head), b""
+    decoder, made = _peeking(kind), b""
+    waiting = head[skippable(head) :]
     try:
-        if kind == "lz4":
-            return bytes(lz4.frame.LZ4FrameDecompressor().decompress(head[place:], PIECE))
-        decoder = zstandard.ZstdDecompressor(max_window_size=_PEEK_WINDOW).decompressobj()
-        while place < len(head) and len(made) < PIECE and not decoder.eof:
-            made += decoder.decompress(head[place : place + _PEEK_STEP])
-            place += _PEEK_STEP
+        while waiting and len(made) < PIECE:
+            made += decoder.decompress(waiting[:_PEEK_STEP])
+            waiting = waiting[_PEEK_STEP:]
+            if decoder.eof:  # another frame may follow
+                waiting = (decoder.unused_data or b"") + waiting
+                decoder, waiting = _peeking(kind), waiting[skippable(waiting) :]
     except (zstandard.ZstdError, RuntimeError, ValueError, EOFError, MemoryError):
-        return b""
+        pass
     return made[:PIECE]
+
+
+def _peeking(kind: str) -> Any:
+    if kind == "zstd":
+        return zstandard.ZstdDecompressor(max_window_size=_PEEK_WINDOW).decompressobj()
+    return lz4.frame.LZ4FrameDecompressor()
 
 
 def raw(pieces: Iterable[bytes], kind: str) -> Iterator[bytes]:
