@@ -50,6 +50,10 @@ torture: $(VENV)/.ready-dev packages-test ## test kills, rot, slow clients, cloc
 	@TORTURE=1 exec $(BIN)/python -m pytest --quiet tests/torture \
 		tests/e2e/uploads/test_interrupted.py $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(VENV)/.ready-dev ## feed damaged input to what reads files of others, within limits
+	@exec $(BIN)/python -m pytest --quiet tests/fuzz $(ARGS)
+
 .PHONY: lint
 lint: $(VENV)/.ready-dev ## run ruff and mypy
 	@$(BIN)/ruff check $(wildcard $(CHECKED))

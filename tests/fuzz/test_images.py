@@ -6,11 +6,14 @@ from __future__ import annotations
 import gzip
 import json
 import struct
+import uuid
 import zlib
 from collections.abc import Iterator
 from functools import cache
 
+import lz4.frame
 import pytest
+import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -43,7 +46,7 @@ def judged(data: bytes, word: str, step: int = 1 << 16) -> None:
 
 def changed(data: bytes, changes: list[tuple[float, int]]) -> bytes:
     made = bytearray(data)
-    for place, byte in changes:
+    for place, byte in changes if data else ():
         made[int(place * len(made))] = byte
     return bytes(made)
 
@@ -187,6 +190,48 @@ def test_gzip(data: st.DataObject, changes: list[tuple[float, int]], behind: byt
     judged(packed[:end], "tgz")
 
 
+@cache
+def convertibles() -> list[bytes]:
+    """Beginnings of files that are converted: what they hold is looked at, and a size is told."""
+    disk, root = disks.linux_disk(MIB), disks.root_tar()
+    vhdx = bytearray(b"vhdxfile".ljust(MIB, b"\0"))
+    vhdx[192 << 10 : (192 << 10) + 12] = b"regi" + bytes(4) + b"\1\0\0\0"
+    vhdx[(192 << 10) + 16 : (192 << 10) + 40] = uuid.UUID(
+        "8B7CA206-4790-4B9A-B8FE-575F050F886E"
+    ).bytes_le + struct.pack("<Q", 256 << 10)
+    vhdx[256 << 10 : (256 << 10) + 12] = b"metadata\0\0\1\0"
+    vhdx[(256 << 10) + 32 : (256 << 10) + 52] = uuid.UUID(
+        "2FA54224-CD1B-4876-B211-5DBED83BF4B8"
+    ).bytes_le + struct.pack("<I", 65536)
+    ova = member(b"a.ovf", b"<x/>") + member(b"a.vmdk", b"KDMV".ljust(50_000, b"\1")) + END
+    skipped = b"\x50\x2a\x4d\x18\3\0\0\0abc"
+    packed = [
+        pack(one) for pack in (zstandard.compress, lz4.frame.compress) for one in (disk, root)
+    ]
+    return [*packed, *(skipped + one for one in packed), bytes(vhdx), ova, gzip.compress(packed[0])]
+
+
+@FUZZED
+@given(st.data(), CHANGES, st.integers(0, 80))
+def test_convertibles(data: st.DataObject, changes: list[tuple[float, int]], early: int) -> None:
+    start = data.draw(st.sampled_from(convertibles()))
+    judged(changed(start, changes), data.draw(st.sampled_from(WORDS)))
+    judged(changed(start[:early], changes) + start[early:], "ddgz")
+
+
+@FUZZED
+@given(st.lists(st.tuples(SMALL, SMALL, SMALL, SMALL), max_size=70), st.integers(1, 3000))
+def test_logical_partitions(links: list[tuple[int, ...]], size: int) -> None:
+    disk = bytearray(bytes(446) + struct.pack("<B3xB3xII", 0, 5, 1, size).ljust(64, b"\0"))
+    disk = bytearray((disk + b"\x55\xaa").ljust(MIB, b"\0"))
+    for at, (first, count, following, more) in enumerate(links, 1):
+        table = struct.pack("<B3xB3xII", 0, 0x83, first & 0xFFFFFFFF, count & 0xFFFFFFFF)
+        table += struct.pack("<B3xB3xII", 0, 5, following & 0xFFFFFFFF, more & 0xFFFFFFFF)
+        place = at * 512
+        disk[place : place + 512] = bytes(446) + table.ljust(64, b"\0") + b"\x55\xaa"
+    judged(bytes(disk), "ddraw")
+
+
 def bomb(inside: bytes, zeros: int) -> bytes:
     """Some bytes and then zeros, packed."""
     packer = zlib.compressobj(1, zlib.DEFLATED, 31)
@@ -212,6 +257,14 @@ BOMBS = {
     ),
     "a table over all of it": lambda: bomb(
         gpt_with(struct.pack("<QQQQ16sQII", 1, 2**28, 2, 9, bytes(16), 2, 16384, 4096)), 64 * MIB
+    ),
+    "zeros in zstd": lambda: zstandard.compress(bytes(256 * MIB)),
+    "zeros in many frames of zstd": lambda: zstandard.compress(bytes(MIB)) * 9000,
+    "frames of zstd with nothing in them": lambda: zstandard.compress(b"") * 100_000,
+    "a window of 2 GiB": lambda: b"\x28\xb5\x2f\xfd\0\xa8\1\0\0".ljust(5000, b"\0"),
+    "frames to skip without an end": lambda: b"\x50\x2a\x4d\x18\0\0\0\0" * 130_000,
+    "zstd in zstd in zstd": lambda: zstandard.compress(
+        zstandard.compress(zstandard.compress(bytes(64 * MIB)))
     ),
     "zeros behind an unknown start": lambda: bomb(b"what is this?" * 9000, 512 * MIB),
 }

@@ -14,6 +14,7 @@ import zstandard
 
 PIECE = 1 << 20  # raw bytes at a time
 _PEEK_WINDOW, _PEEK_STEP = 8 << 20, 256  # a step unpacks to 8 MiB at the most
+_PEEK_FRAMES, _MOST_SKIPPED = 64, 1000
 XZ_MEMORY = 128 << 20  # for the dictionary; xz -9 needs 65 MiB
 
 
@@ -55,25 +56,27 @@ def compression_of(head: bytes) -> str:
     return "zstd" if place else ""
 
 
-def skippable(head: bytes) -> int:
-    """How many bytes the frames to skip at the beginning have."""
-    place = 0
-    while head[place + 1 : place + 4] == _SKIPPABLE and head[place] >> 4 == 5:
+def skippable(head: bytes, place: int = 0) -> int:
+    """Where the frames to skip end that begin at a place."""
+    for _ in range(_MOST_SKIPPED):
+        if head[place + 1 : place + 4] != _SKIPPABLE or head[place] >> 4 != 5:
+            break
         place += 8 + int.from_bytes(head[place + 4 : place + 8], "little")
     return place
 
 
 def peek(head: bytes, kind: str) -> bytes:
     """The first raw bytes, PIECE at the most, of zstd or lz4; b"" when they take much memory."""
-    decoder, made = _peeking(kind), b""
-    waiting = head[skippable(head) :]
+    decoder, made, place = _peeking(kind), b"", skippable(head)
+    frames = 1
     try:
-        while waiting and len(made) < PIECE:
-            made += decoder.decompress(waiting[:_PEEK_STEP])
-            waiting = waiting[_PEEK_STEP:]
+        while place < len(head) and len(made) < PIECE and frames <= _PEEK_FRAMES:
+            piece = head[place : place + _PEEK_STEP]
+            made += decoder.decompress(piece)
+            place += len(piece)
             if decoder.eof:  # another frame may follow
-                waiting = (decoder.unused_data or b"") + waiting
-                decoder, waiting = _peeking(kind), waiting[skippable(waiting) :]
+                place = skippable(head, place - len(decoder.unused_data or b""))
+                decoder, frames = _peeking(kind), frames + 1
     except (zstandard.ZstdError, RuntimeError, ValueError, EOFError, MemoryError):
         pass
     return made[:PIECE]
