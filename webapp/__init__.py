@@ -6,10 +6,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Literal
 
-from webapp.config import ROOT, Settings
-
 if TYPE_CHECKING:
     from flask import Flask
+
+    from webapp.config import Settings
 
 Plane = Literal["web", "rack", "local", "none"]
 
@@ -25,6 +25,7 @@ def create_app(settings: Settings | None = None, plane: Plane = "web") -> Flask:
     from flask import Flask
 
     from webapp import database, logs, publication
+    from webapp.config import ROOT, Settings
     from webapp.extensions import db
     from webapp.middleware import merge_slashes
     from webapp.storage.opening import open_store

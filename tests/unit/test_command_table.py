@@ -21,7 +21,7 @@ from webapp.cli.main import COMMANDS, FIELDS, cli, sentence
 from webapp.config import ROOT
 from webapp.errors import InvalidFields
 
-MAX_MODULES_OF_OURS = 10
+MAX_MODULES_OF_OURS = 7
 HEAVY = {
     "alembic", "cryptography", "flask", "gunicorn", "huey", "jinja2", "pydantic", "requests",
     "rich", "sqlalchemy", "structlog", "urllib3", "werkzeug",

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -172,6 +171,8 @@ def _list_errors(wanted: Wanted, listed: Sequence[str], known: set[str]) -> list
 def _did_you_mean(value: str, known: Iterable[str]) -> str:
     if len(value) > _MAX_COMPARED:
         return ""
+    import difflib
+
     close = difflib.get_close_matches(value, sorted(known), n=2)
     return f" Did you mean {' or '.join(close)}?" if close else ""
 
