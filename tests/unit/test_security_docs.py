@@ -66,7 +66,7 @@ def test_every_row_names_tests_that_exist() -> None:
                 text = file.read_text() if file.exists() else ""
                 known[path] = set(re.findall(r"^(?:async )?def (test_\w+)", text, re.MULTILINE))
             if name not in known[path]:
-                wrong.append(f"{item}: {path}::{name}")
+                wrong.append(f"{item}: {path}::{name} isn't there; it moved or has another name")
     assert wrong == []
 
 
