@@ -56,9 +56,16 @@ def age_of(column: object, row: Base) -> float:
 def test_a_session_ages_again() -> None:
     then = utcnow() + AHEAD
     session = factories.saved(
-        LoginSession(token_hash="x", user_id=factories.user().id, created_at=then, seen_at=then)
+        LoginSession(
+            token_hash="x",
+            user_id=factories.user().id,
+            created_at=then,
+            seen_at=then,
+            confirmed_at=then,
+        )
     )
     clock.settle()
+    assert db.session.scalar(select(LoginSession.confirmed_at)) is None, "long ago, perhaps"
     assert 0 <= age_of(LoginSession.seen_at, session) < 3600
     assert 0 <= age_of(LoginSession.created_at, session) < 3600
 

@@ -7,7 +7,7 @@ wait until the clock has caught up, which may take hours or years.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -63,10 +63,14 @@ def settle() -> int:
     now = runs.now()
     late = now + SKEW
     lease = timedelta(seconds=runs.LEASE_S)
-    rules = [(column, column > late, now) for column in _PAST]
+    rules: list[tuple[InstrumentedAttribute[Any], Any, datetime | None]] = [
+        (column, column > late, now) for column in _PAST
+    ]
     is_deleted = (Blob.state == BlobState.DELETING) & (Blob.verified_at > late)
     rules.append((Blob.verified_at, is_deleted, now))
     rules.append((ImportRun.lease_until, ImportRun.lease_until > late + lease, now + lease))
+    # A password that was entered then may have been entered long ago: ask again.
+    rules.append((LoginSession.confirmed_at, LoginSession.confirmed_at > late, None))
     # One query that reads; only a clock that was set back costs the write lock.
     found = db.session.execute(
         select(*(select(column).where(is_late).exists() for column, is_late, _ in rules))
