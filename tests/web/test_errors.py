@@ -12,6 +12,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from tests.web.visitors import Visitor, text_of
 from webapp.errors import Conflict, InvalidFields, NotFound, Problem
 from webapp.models import Role
+from webapp.services.accounts.rights import Right
 from webapp.web.access import public, requires
 
 PROBLEM = Problem(
@@ -172,7 +173,7 @@ def test_a_form_that_is_too_large_is_refused_unread(
     app: Flask, visit: Callable[..., Visitor]
 ) -> None:
     @app.post("/upload")
-    @requires(Role.VIEWER, form_bytes=2 << 20)
+    @requires(Right.SEE, form_bytes=2 << 20)
     def upload() -> str:
         from flask import request
 
