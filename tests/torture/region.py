@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
@@ -128,9 +129,14 @@ class Upload:
         self._file.unlink()
 
 
+def publish(lab: Lab) -> None:
+    """Publish the next build; documents may not say that they are of the future."""
+    lab.mirror.publish_next(after=timedelta(minutes=1), prune=True)
+
+
 def import_all(lab: Lab) -> dict[str, int]:
     """Publish a build and queue its import; returns what it has to bring."""
-    lab.mirror.publish_next(prune=True)
+    publish(lab)
     runs.queue("manual", "ann")
     wake()
     return lab.wanted(release="noble")
@@ -139,6 +145,15 @@ def import_all(lab: Lab) -> dict[str, int]:
 def is_idle() -> bool:
     db.session.rollback()
     return runs.current() is None
+
+
+def last_state() -> str:
+    """How the last import ended."""
+    db.session.rollback()
+    run = runs.last_ended()
+    assert run is not None
+    db.session.refresh(run)
+    return str(run.state)
 
 
 def held() -> set[str]:

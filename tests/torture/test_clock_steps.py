@@ -18,7 +18,7 @@ from tests.jobs.conftest import Lab, check_region
 from tests.support import signed
 from tests.support.live import ADMIN, PASSWORD, LiveSlipway, wait_until
 from tests.torture.conftest import IS_FULL, Show
-from tests.torture.region import Machines, Upload, held, inside, is_idle, slow_lab
+from tests.torture.region import Machines, Upload, held, inside, is_idle, publish, slow_lab
 from webapp.extensions import db
 from webapp.models import Event, utcnow
 
@@ -83,7 +83,7 @@ def test_nothing_waits_for_the_clock_to_catch_up(
     with Machines(slipway.rack_port) as machines:
         for number, step in enumerate(STEPS):
             clock.set(step)
-            lab.mirror.publish_next(prune=True)
+            publish(lab)
             slipway.cli("import", "start")
             upload = Upload(slipway, tmp_path, number, 4 << 20)
             wanted = set(lab.wanted(release="noble"))

@@ -18,8 +18,7 @@ from tests.support import signed
 from tests.support.full_disk import MIB, fill, small_disk
 from tests.support.live import ROLES, LiveSlipway, wait_until
 from tests.torture.conftest import IS_FULL, Show
-from tests.torture.region import Machines, held, import_all, inside, is_idle, slow_lab
-from webapp.models import ImportRun
+from tests.torture.region import Machines, held, import_all, inside, is_idle, last_state, slow_lab
 from webapp.services.imports import runs
 from webapp.services.system.wake import wake
 
@@ -74,12 +73,12 @@ def test_a_disk_that_fills_up_again_and_again(
             time.sleep(chance.uniform(0.5, 2.0))
             (disk / "filling").unlink()
             wait_until(is_idle, "the import ends", seconds=180)
-            ends[str(last_run().state)] += 1
+            ends[last_state()] += 1
             check_region()
             runs.queue("manual", "ann")
             wake()
             wait_until(is_idle, "the import with room", seconds=180)
-            assert last_run().state == "succeeded"
+            assert last_state() == "succeeded"
         wait_until(lambda: machines.digests >= set(wanted), "machines get the last build")
     died = [role for role, pid in processes.items() if slipway.pids(role)[:1] != [pid]]
     lost = set(wanted) - held()
@@ -96,9 +95,3 @@ def test_a_disk_that_fills_up_again_and_again(
     assert machines.digests <= offered
     assert not lost
     check_region()
-
-
-def last_run() -> ImportRun:
-    run = runs.last_ended()
-    assert run is not None
-    return run

@@ -17,7 +17,16 @@ from tests.jobs.conftest import Lab, check_region
 from tests.support import signed
 from tests.support.live import ADMIN, PASSWORD, LiveSlipway, wait_until
 from tests.torture.conftest import Show, scaled
-from tests.torture.region import Machines, Upload, held, import_all, inside, is_idle, slow_lab
+from tests.torture.region import (
+    Machines,
+    Upload,
+    held,
+    import_all,
+    inside,
+    is_idle,
+    last_state,
+    slow_lab,
+)
 
 KILLS = int(os.environ.get("TORTURE_KILLS") or scaled(50, 2))
 ROLES = ("worker", "web", "rack")
@@ -49,6 +58,7 @@ def test_kills_lose_nothing_and_no_machine_gets_a_wrong_byte(
     wanted = import_all(lab)
     wait_until(is_idle, "the first import")
     offered, uploads, killed = set(wanted), set(), Counter[str]()
+    ended = Counter[str]()
     due = sum(wanted.values())
     with Machines(slipway.rack_port) as machines:
         for number in range(KILLS):
@@ -66,6 +76,7 @@ def test_kills_lose_nothing_and_no_machine_gets_a_wrong_byte(
             upload.finish()
             uploads.add(upload.digest)
             wait_until(is_idle, "the import ends", seconds=120)
+            ended[last_state()] += 1
             wait_until(lambda d=upload.digest: d in held(), "the upload is published")  # type: ignore[misc]
         wait_until(lambda: machines.digests >= set(wanted), "machines get the last build")
     lost = (set(wanted) | uploads) - held()
@@ -73,6 +84,7 @@ def test_kills_lose_nothing_and_no_machine_gets_a_wrong_byte(
     show(
         "kills",
         done=f"{killed.total()} ({', '.join(f'{role} {n}' for role, n in killed.items())})",
+        imports=", ".join(f"{count} {state}" for state, count in sorted(ended.items())),
         fetched_by_machines=machines.seen["complete"],
         cut_off_as_machines_notice=machines.seen["cut"],
         corrupt=machines.seen["corrupt"] + len(machines.digests - offered),
@@ -80,6 +92,7 @@ def test_kills_lose_nothing_and_no_machine_gets_a_wrong_byte(
         bytes_fetched_twice=f"{max(0, twice)} of {due}",
     )
     assert killed.total() == KILLS
+    assert set(ended) == {"succeeded"}
     assert machines.seen["corrupt"] == 0
     assert machines.digests <= offered
     assert not lost

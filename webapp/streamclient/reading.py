@@ -51,7 +51,19 @@ def read_stream(
     new state is to be used, and what is known stays good.
     """
     now = now or datetime.now(UTC)
-    return _Reader(source, Documents(source, fetcher, known, now), now).read(stale_days, wants_all)
+    try:
+        documents = Documents(source, fetcher, known, now)
+        return _Reader(source, documents, now).read(stale_days, wants_all)
+    except Problem as problem:
+        _drop_frames(problem)
+        raise
+
+
+def _drop_frames(problem: Problem) -> None:
+    """Let go of what tracebacks hold, all bytes of the documents, before someone waits for gc."""
+    error: BaseException | None = problem
+    while error is not None:
+        error.__traceback__, error = None, error.__context__
 
 
 @dataclass(frozen=True)

@@ -82,13 +82,17 @@ def run(
         "TZ": "UTC",
     }
     try:
-        with tempfile.TemporaryFile(dir=home) as status_file:
+        with (
+            tempfile.TemporaryFile(dir=home) as status_file,
+            # A pipe would be collected in pieces and joined, so in memory twice.
+            tempfile.TemporaryFile(dir=home) as output_file,
+        ):
             command = [program, *_OPTIONS[program], "--homedir", str(home)]
             command += ["--status-fd", str(status_file.fileno()), *arguments]
             done = subprocess.run(
                 command,
                 input=stdin,
-                stdout=subprocess.PIPE,
+                stdout=output_file,
                 stderr=subprocess.DEVNULL,
                 pass_fds=(status_file.fileno(),),
                 env=environment,
@@ -98,6 +102,8 @@ def run(
             )
             status_file.seek(0)
             statuses = parse_statuses(status_file.read())
+            output_file.seek(0)
+            output = output_file.read()
     except FileNotFoundError:
         raise GpgProblem(
             f"{program} isn't installed, so signatures can't be checked.",
@@ -118,7 +124,7 @@ def run(
         raise _failed(program, error.strerror or type(error).__name__) from None
     if done.returncode < 0:
         raise _failed(program, f"stopped by signal {-done.returncode}")
-    return Outcome(done.returncode, done.stdout, statuses)
+    return Outcome(done.returncode, output, statuses)
 
 
 def parse_statuses(raw: bytes) -> tuple[Status, ...]:

@@ -117,7 +117,7 @@ def test_depth_counts_every_kind_of_level() -> None:
     assert refusal(b"[]", max_depth=0).code == "document-too-deep"
 
 
-@pytest.mark.parametrize("payload", [b"[" * 1_000_000, b'{"a":' * 300_000, b"[" * 900 + b"]" * 900])
+@pytest.mark.parametrize("payload", [b"[" * 200_000, b'{"a":' * 300_000, b"[" * 900 + b"]" * 900])
 def test_bottomless_nesting_is_refused_without_harm(payload: bytes) -> None:
     limit = sys.getrecursionlimit()
 
