@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -21,9 +20,9 @@ from webapp.storage.errors import (
     problem_of,
     too_long,
     too_short,
-    wrong_hash,
 )
 from webapp.storage.layout import Layout
+from webapp.storage.writing import HashingWriter
 
 # Bytes after which a writer checks the free space and lets the disk begin to write.
 STRIDE = 8 << 20
@@ -102,6 +101,10 @@ class GrowingFile:
             raise self._problem(error) from error
         self.offset = self._strode = offset
 
+    def flush(self) -> None:
+        """Nothing is held back here: what was written survives the process already."""
+        self.demand_open()
+
     def start_writing(self) -> None:
         """Have the disk begin to write, or all of a large file would wait for the fsync."""
         writeback.begin(self._path, self._strode, self.offset - self._strode)
@@ -167,53 +170,12 @@ class GrowingFile:
             os.close(fd)
 
 
-class FileWriter(Closing):
-    """Append to ``partial/<digest>.part``, hashing as bytes arrive; see base.BlobWriter."""
+class FileWriter(HashingWriter):
+    """Append to ``partial/<digest>.part``: one system call for each call, no copy."""
 
     def __init__(self, layout: Layout, sha256: str, size: int) -> None:
-        self.sha256 = sha256
-        self.size = size
-        self._file = GrowingFile(layout, layout.partial(sha256), sha256, size)
-        self._hash = hashlib.sha256()
-        try:
-            for piece in self._file.read():
-                self._hash.update(piece)
-        except BaseException:
-            self.close()
-            raise
-
-    @property
-    def offset(self) -> int:
-        """Bytes in the file, all of them hashed."""
-        return self._file.offset
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append bytes; one system call and one hash update for each call, no copy."""
-        for piece in self._file.append(data):
-            self._hash.update(piece)
-
-    def flush(self) -> None:
-        """Nothing is held back here: what was written survives the process already."""
-        self._file.demand_open()
-
-    def commit(self) -> None:
-        """Check, fsync, rename over the blob's name, fsync the folder."""
-        self._file.demand_open()
-        if self.offset != self.size:
-            raise too_short(self.sha256, self.size, self.offset)
-        found = self._hash.hexdigest()
-        if found != self.sha256:
-            self.discard()
-            raise wrong_hash(self.sha256, found)
-        self._file.publish(self.sha256)
-
-    def close(self) -> None:
-        """Keep the partial and let others write."""
-        self._file.close()
-
-    def discard(self) -> None:
-        """Drop the partial."""
-        self._file.discard()
+        partial = GrowingFile(layout, layout.partial(sha256), sha256, size)
+        super().__init__(sha256, size, partial)
 
 
 class FileReader(Closing):

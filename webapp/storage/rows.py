@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,12 +16,11 @@ from webapp.storage.errors import (
     BlobMissing,
     StoreProblem,
     too_long,
-    too_short,
-    wrong_hash,
 )
 from webapp.storage.leases import LEASE_S, mark_ended
 from webapp.storage.tables import blob_chunk, blob_store
 from webapp.storage.transactions import Transactions
+from webapp.storage.writing import HashingWriter
 
 ROW = 1 << 20  # bytes in a row, the last of a writer apart
 
@@ -195,58 +193,16 @@ class GrowingRows:
             mark_ended(self._owner)
 
 
-class RowWriter(Closing):
-    """Append rows to the partial that ``owner`` has claimed; see base.BlobWriter."""
+class RowWriter(HashingWriter):
+    """Append rows to the partial that ``owner`` has claimed: a whole row goes without a copy."""
 
     STATE = "partial"
 
     def __init__(
         self, database: Transactions, sha256: str, size: int, blob_id: int, owner: str
     ) -> None:
-        self.sha256 = sha256
-        self.size = size
-        self._rows = GrowingRows(database, sha256, size, blob_id, owner, self.STATE)
-        self._hash = hashlib.sha256()
-        try:
-            for piece in self._rows.read():
-                self._hash.update(piece)
-        except BaseException:
-            self.close()
-            raise
-
-    @property
-    def offset(self) -> int:
-        """Bytes in rows and in the buffer, all of them hashed."""
-        return self._rows.offset
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append bytes; a whole row goes to the database without a copy, less is gathered."""
-        for piece in self._rows.append(data):
-            self._hash.update(piece)
-
-    def flush(self) -> None:
-        """Store what was gathered, in a row that may be short."""
-        self._rows.flush()
-
-    def commit(self) -> None:
-        """Check, then take the place of a ready copy in one durable transaction."""
-        self._rows.demand_open()
-        if self.offset != self.size:
-            raise too_short(self.sha256, self.size, self.offset)
-        found = self._hash.hexdigest()
-        if found != self.sha256:
-            self.discard()
-            raise wrong_hash(self.sha256, found)
-        self._rows.flush()
-        self._rows.publish(self.sha256)
-
-    def close(self) -> None:
-        """Keep the partial and let others write."""
-        self._rows.close()
-
-    def discard(self) -> None:
-        """Drop the partial."""
-        self._rows.discard()
+        partial = GrowingRows(database, sha256, size, blob_id, owner, self.STATE)
+        super().__init__(sha256, size, partial)
 
 
 class RowReader(Closing):
