@@ -226,6 +226,25 @@ def test_secrets_and_keyrings_come_along(lab: Lab, elsewhere: Elsewhere, tmp_pat
         assert sources.keyring_of(source)
 
 
+def test_a_ca_file_comes_along(lab: Lab, elsewhere: Elsewhere, tmp_path: Path) -> None:
+    authorities = tmp_path / "lab.pem"
+    authorities.write_text("the certificates of a lab")
+    db.session.execute(update(BootSource).values(ca_file=str(authorities)))
+    db.session.commit()
+    making.make(tmp_path / "backup.tar", Keep.NONE, quiet)
+    here = elsewhere()
+    restoring.restore(tmp_path / "backup.tar", here, quiet)
+    with running(here):
+        assert db.session.get_one(BootSource, lab.source_id).ca_file == str(authorities)
+    authorities.unlink()
+    there = elsewhere()
+    restoring.restore(tmp_path / "backup.tar", there, quiet)
+    with running(there):
+        kept = Path(db.session.get_one(BootSource, lab.source_id).ca_file)
+        assert kept.parent.parent == there.data_dir
+        assert kept.read_text() == "the certificates of a lab"
+
+
 def test_damaged_bytes_are_left_out_and_reported(lab: Lab, tmp_path: Path) -> None:
     lab.select("noble")
     assert lab.run().state == "succeeded"

@@ -20,6 +20,7 @@ from webapp.cli.main import cli
 from webapp.config import Settings
 from webapp.extensions import db
 from webapp.models import BootResource, Role
+from webapp.server import supervisor
 from webapp.services.accounts import users
 from webapp.services.system import reserve
 
@@ -60,6 +61,29 @@ def test_an_administrator_signs_in_and_deletes_on_a_full_disk(environ: dict[str,
         (disk / "filling").unlink()
         reserve.keep()
         assert (disk / "reserve").exists()
+        db.session.remove()
+        db.engine.dispose()
+
+
+def test_the_reserve_is_made_before_anything_else_and_beside_the_database(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    disk = Path(environ["SLIPWAY_DATA_DIR"])
+    data = tmp_path / "data"
+    values = {**environ, "SLIPWAY_DATA_DIR": str(data)}
+    values |= {"SLIPWAY_DATABASE_URL": f"sqlite:///{disk}/slipway.db"}
+    settings = Settings.load(values)
+    assert supervisor.prepare(settings)
+    assert not (data / "reserve").exists()
+    assert (disk / "reserve").stat().st_size == reserve.SIZE
+    fill(disk)
+    app = create_app(settings, plane="web")
+    app.testing = True
+    with app.app_context():
+        reserve.release_if_full()
+        users.create_user("maria", PASSWORD, Role.ADMINISTRATOR)
+    assert Visitor(app, None, "192.0.2.1").sign_in("maria").status_code == 303
+    with app.app_context():
         db.session.remove()
         db.engine.dispose()
 

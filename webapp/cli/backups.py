@@ -30,8 +30,8 @@ class _CreateCommand(click.Command):
 def backup_group() -> None:
     """Back up this Slipway while it runs, and verify backups.
 
-    A backup holds the database, the secret key, the settings without their secrets, the
-    keyrings and the list of image files. Anyone who can read it can read the passwords
+    A backup holds the database, the secret key, the settings without their secrets,
+    keyrings, CA files and the list of image files. Anyone who can read it can read the passwords
     of boot sources: keep it safe.
 
     \b

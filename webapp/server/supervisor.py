@@ -140,8 +140,10 @@ def prepare(settings: Settings) -> str | None:
     """Migrate the database to the latest schema; returns the setup code while there is no user."""
     from webapp.services.accounts import users
     from webapp.services.sources.first_start import ensure_defaults
+    from webapp.services.system import reserve
 
     with create_app(settings, plane="none").app_context():
+        reserve.keep()
         database.upgrade(db.engine, key=settings.secret_key)
         ensure_defaults(settings)
         code = users.ensure_setup_code()

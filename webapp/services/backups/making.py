@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Back up a region while everything runs.
 
-Database, secret key, settings, keyrings and the list of stored bytes are always kept.
+Database, secret key, settings, keyrings, CA files and the list of stored bytes are always kept.
 Bytes are kept as asked: none, since an import downloads them again; those that no enabled
 boot source offers, above all uploads; or all.
 """
@@ -36,7 +36,7 @@ from webapp.services.blobs import damage
 from webapp.services.blobs.damage import Verified
 from webapp.services.system import events
 
-MAX_KEYRING_BYTES = 1 << 20
+MAX_FILE_BYTES = 1 << 20  # of a keyring, or of a CA file
 _PAGE = 200
 
 log = structlog.get_logger(__name__)
@@ -69,12 +69,12 @@ class Made:
 
 @dataclass(frozen=True)
 class _Region:
-    """What the copied database contains. keyrings: path by the id of the boot source."""
+    """What the copied database contains. files: path of what boot sources need, by member."""
 
     revision: str
     blobs: tuple[Verified, ...]
     offered: frozenset[str]
-    keyrings: dict[int, str]
+    files: dict[str, str]
 
 
 def make(target: Path, keep: Keep, advance: Callable[[int, int], object]) -> Made:
@@ -96,7 +96,7 @@ def make(target: Path, keep: Keep, advance: Callable[[int, int], object]) -> Mad
         writer.add_bytes(manifest.KEY, settings().secret_key.encode())
         writer.add_bytes(manifest.SETTINGS, _settings())
         writer.add_bytes(manifest.BLOBS, _listed(region, wanted))
-        _add_keyrings(writer, region)
+        _add_files(writer, region)
         left_out, damaged = _add_blobs(writer, wanted, advance)
         writer.finish(
             Manifest(
@@ -126,13 +126,16 @@ def _read(connection: Connection) -> _Region:
     columns = (Blob.sha256, Blob.size, Blob.mtime_ns, Blob.verified_at)
     ready = select(*columns).where(Blob.state == BlobState.READY, is_named.exists())
     blobs = tuple(Verified(*row) for row in connection.execute(ready.order_by(Blob.sha256)))
-    sources = select(BootSource.id, BootSource.keyring_filename)
-    keyrings = connection.execute(sources.where(BootSource.keyring_filename != ""))
+    files = {}
+    sources = select(BootSource.id, BootSource.keyring_filename, BootSource.ca_file)
+    for source_id, keyring, authorities in connection.execute(sources.order_by(BootSource.id)):
+        files[f"{manifest.KEYRINGS}{source_id}"] = keyring
+        files[f"{manifest.AUTHORITIES}{source_id}"] = authorities
     return _Region(
         revision=database.current_revision(connection),
         blobs=blobs,
         offered=frozenset(_offered(connection)),
-        keyrings={row.id: row.keyring_filename for row in keyrings},
+        files={member: path for member, path in files.items() if path},
     )
 
 
@@ -167,16 +170,18 @@ def _listed(region: _Region, wanted: list[Verified]) -> bytes:
     )
 
 
-def _add_keyrings(writer: writing.Writer, region: _Region) -> None:
-    for source_id, path in sorted(region.keyrings.items()):
+def _add_files(writer: writing.Writer, region: _Region) -> None:
+    for member, path in region.files.items():
         try:
             with open(path, "rb") as file:
-                data = file.read(MAX_KEYRING_BYTES + 1)
+                data = file.read(MAX_FILE_BYTES + 1)
         except OSError as error:
-            log.warning("a keyring isn't in the backup", path=path, reason=error.strerror)
+            log.warning("a file isn't in the backup", path=path, reason=error.strerror)
             continue
-        if len(data) <= MAX_KEYRING_BYTES:
-            writer.add_bytes(f"{manifest.KEYRINGS}{source_id}", data)
+        if len(data) <= MAX_FILE_BYTES:
+            writer.add_bytes(member, data)
+        else:
+            log.warning("a file isn't in the backup", path=path, reason="too large")
 
 
 def _add_blobs(

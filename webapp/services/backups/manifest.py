@@ -25,10 +25,12 @@ KEY = "secret.key"
 SETTINGS = "settings.json"
 BLOBS = "blobs.json"
 KEYRINGS = "keyrings/"
+AUTHORITIES = "authorities/"
 BYTES = "blobs/"
 
 _MEMBER = re.compile(
-    r"database|secret\.key|settings\.json|blobs\.json|keyrings/[0-9]{1,18}|blobs/[0-9a-f]{64}"
+    r"database|secret\.key|settings\.json|blobs\.json|"
+    r"(?:keyrings|authorities)/[0-9]{1,18}|blobs/[0-9a-f]{64}"
 )
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NEEDED = {DATABASE, KEY, SETTINGS, BLOBS}

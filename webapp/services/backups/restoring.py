@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -92,21 +93,39 @@ def _bring_back(
 ) -> Restored:
     described = backup.manifest
     others = _other_settings(backup, settings)
-    keyrings = {
-        int(member.name.removeprefix(manifest.KEYRINGS)): backup.content(member)
-        for member in described.members
-        if member.name.startswith(manifest.KEYRINGS)
-    }
     if not settings.secret_key:
         _write(settings.data_dir / "secret.key", iter([key.encode()]))
     _load(backup, engine, work)
     database.upgrade(engine, key=key)
     store = open_store(settings.store, settings.store_dir, engine)
     restored = _restore_bytes(backup, store, advance)
-    found = settling.settle(engine, store, restored, keyrings)
+    files = settling.Files(
+        _numbered(backup, manifest.KEYRINGS),
+        _numbered(backup, manifest.AUTHORITIES),
+        partial(_keep_authorities, settings.data_dir / "authorities"),
+    )
+    found = settling.settle(engine, store, restored, files)
     engine.dispose()
     database.fold_journals(settings.database_url)
     return Restored(described.created_at, found.files, found.missing, found.uploads, others)
+
+
+def _numbered(backup: Backup, folder: str) -> dict[int, bytes]:
+    """The members of a folder by their number, the id of a boot source."""
+    return {
+        int(member.name.removeprefix(folder)): backup.content(member)
+        for member in backup.manifest.members
+        if member.name.startswith(folder)
+    }
+
+
+def _keep_authorities(folder: Path, source_id: int, content: bytes) -> str:
+    """Keep a CA file in the data folder, and return its path."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{source_id}.pem"
+    _write(path, iter([content]))
+    fsync_folder(folder)
+    return str(path)
 
 
 def _load(backup: Backup, engine: Engine, work: Path) -> None:

@@ -8,7 +8,7 @@ The next import downloads what is missing, as it does for bytes that were lost
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Engine, select, update
@@ -41,18 +41,27 @@ class Settled:
     uploads: int
 
 
-def settle(
-    engine: Engine, store: BlobStore, restored: Collection[str], keyrings: Mapping[int, bytes]
-) -> Settled:
+@dataclass(frozen=True)
+class Files:
+    """Files that boot sources name by path; their content by the id of the source.
+
+    keep_authorities: writes the CA file of a source, and returns its path.
+    """
+
+    keyrings: Mapping[int, bytes]
+    authorities: Mapping[int, bytes]
+    keep_authorities: Callable[[int, bytes], str]
+
+
+def settle(engine: Engine, store: BlobStore, restored: Collection[str], needed: Files) -> Settled:
     """Adjust the rows in one transaction.
 
-    restored: digests that were just written and verified. keyrings: content by the id
-    of a boot source whose keyring is a file.
+    restored: digests that were just written and verified. needed: what boot sources need.
     """
     with Session(engine) as session, session.begin():
         files, missing = _settle_blobs(session, store, restored)
         uploads = _restart_uploads(session)
-        _keep_keyrings(session, keyrings)
+        _keep_files(session, needed)
         session.execute(
             update(ImportRun)
             .where(ImportRun.state == RunState.RUNNING)
@@ -107,8 +116,13 @@ def _restart_uploads(session: Session) -> int:
     return len(opened)
 
 
-def _keep_keyrings(session: Session, keyrings: Mapping[int, bytes]) -> None:
-    """Where a keyring's file isn't on this machine, its content moves into the database."""
-    for source in session.scalars(select(BootSource).where(BootSource.id.in_(keyrings))):
-        if source.keyring_filename and not os.path.exists(source.keyring_filename):
-            source.keyring_filename, source.keyring_data = "", keyrings[source.id]
+def _keep_files(session: Session, files: Files) -> None:
+    """Keep the content of files that aren't on this machine."""
+    ids = files.keyrings.keys() | files.authorities.keys()
+    for source in session.scalars(select(BootSource).where(BootSource.id.in_(ids))):
+        keyring = files.keyrings.get(source.id)
+        if keyring is not None and not os.path.exists(source.keyring_filename):
+            source.keyring_filename, source.keyring_data = "", keyring
+        authorities = files.authorities.get(source.id)
+        if authorities is not None and not os.path.exists(source.ca_file):
+            source.ca_file = files.keep_authorities(source.id, authorities)

@@ -3,7 +3,7 @@
 
 SQLite can't write a row without room for its journal, not even one that leads to
 gigabytes being freed. Whoever changes something on a full disk gives this file up;
-upkeep creates it again once there's room.
+the start and upkeep create it again once there's room.
 """
 
 from __future__ import annotations
@@ -45,4 +45,8 @@ def release_if_full() -> None:
 
 
 def _path() -> Path:
-    return settings().data_dir / "reserve"
+    """Beside a SQLite database, whose disk has to have room; otherwise in the data folder."""
+    known = settings()
+    file = known.database_url.removeprefix("sqlite:///")
+    folder = Path(file).parent if file != known.database_url else known.data_dir
+    return folder / "reserve"
