@@ -12,10 +12,8 @@ import argparse
 import hashlib
 import json
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -32,6 +30,7 @@ from tests.mirror import bootfiles  # noqa: E402
 from tests.mirror.maker import Mirror, make_mirror  # noqa: E402
 from tests.mirror.server import MirrorServer  # noqa: E402
 from tests.support import signed  # noqa: E402 - the folder above must be on the path first
+from tests.support.ports import keep_port  # noqa: E402
 
 SLIPWAY = [sys.executable, "-m", "webapp.cli.main"]
 PATIENCE_S = 120
@@ -118,7 +117,7 @@ class Node:
     """A running Slipway as its operator sees it."""
 
     def __init__(self, data: Path) -> None:
-        self.web_port, self.rack_port = free_port(), free_port()
+        self.web_port, self.rack_port = keep_port(), keep_port()
         self.web = f"http://127.0.0.1:{self.web_port}/"
         self.rack = f"http://127.0.0.1:{self.rack_port}/"
         self.key = ""
@@ -228,18 +227,6 @@ def with_quiet_interrupt() -> None:
         signal.pause()
     except KeyboardInterrupt:
         print()
-
-
-def free_port() -> int:
-    """A port that is free now, below those of outgoing connections."""
-    while True:
-        port = random.randrange(20_000, 32_000)  # noqa: S311 - no secret
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 def step(text: str) -> None:

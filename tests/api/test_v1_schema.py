@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -55,17 +56,33 @@ def local(app: Flask) -> Callable[..., Iterable[bytes]]:
     return call
 
 
+class Current:
+    """The app of the test that runs, for what is read from the document only once."""
+
+    app: Any
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        return self.app(environ, start_response)
+
+
+CURRENT = Current()
+
+
+@cache
+def operations() -> dict[str, Any]:
+    """What the document promises of each operation, by its id."""
+    schema = schemathesis.openapi.from_wsgi(f"{API}/openapi.json", CURRENT)
+    found = [operation.ok() for operation in schema.get_all_operations()]
+    return {operation.definition.raw["operationId"]: operation for operation in found}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("endpoint", CALLED, ids=lambda endpoint: endpoint.name)
 def test_no_request_brings_a_fault_or_an_answer_that_was_not_promised(
     local: Any, endpoint: Endpoint
 ) -> None:
-    schema = schemathesis.openapi.from_wsgi(f"{API}/openapi.json", local)
-    operation = next(
-        found.ok()
-        for found in schema.get_all_operations()
-        if found.ok().definition.raw["operationId"] == endpoint.name
-    )
+    CURRENT.app = local
+    operation = operations()[endpoint.name]
     strategies = [
         operation.as_strategy(generation_mode=mode)
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)

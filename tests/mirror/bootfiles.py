@@ -104,8 +104,15 @@ def _fetch(cache: Path) -> str:
     unpacked = Path(tempfile.mkdtemp(prefix="root.", dir=cache))
     for deb in sorted(debs.glob("*.deb")):
         problem = problem or _run(["dpkg-deb", "-x", str(deb), str(unpacked)], debs)
-    shutil.rmtree(cache / "root", ignore_errors=True)
-    unpacked.rename(cache / "root")
+    root = cache / "root"
+    if problem and root.is_symlink():  # others may be reading what an earlier attempt brought
+        shutil.rmtree(unpacked)
+        return problem
+    if not root.is_symlink():
+        shutil.rmtree(root, ignore_errors=True)
+    link = cache / f"{unpacked.name}.link"
+    link.symlink_to(unpacked.name)
+    link.replace(root)
     if not problem:
         done.touch()
     return problem
@@ -175,7 +182,9 @@ def _empty_initrd(cache: Path) -> Path:
     target = cache / "empty-initrd.gz"
     header = b"070701" + b"%08x" * 13 % (0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 11, 0)
     archive = header + b"TRAILER!!!\0"
-    target.write_bytes(gzip.compress(archive + bytes(-len(archive) % 512), mtime=0))
+    made = cache / f"{target.name}.{os.getpid()}"
+    made.write_bytes(gzip.compress(archive + bytes(-len(archive) % 512), mtime=0))
+    made.replace(target)  # another process may be reading it
     return target
 
 

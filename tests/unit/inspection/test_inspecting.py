@@ -130,6 +130,7 @@ class Kind:
     data: bytes
 
 
+@cache
 def kinds() -> list[Kind]:
     disk, root = disks.linux_disk(), disks.root_tar()
     tar = disks.tarball({"disk.raw": disk})
