@@ -24,6 +24,7 @@ from tests.support import disks
 from tests.support.archives import END, member
 from tests.support.disks import MIB
 from webapp import conversion
+from webapp.api.v1.uploads import response_of
 from webapp.extensions import db, settings, store
 from webapp.inspection import Declared, inspect
 from webapp.models import ResourceFile
@@ -147,6 +148,7 @@ def test_a_root_tarball_is_recompressed_with_gzip(what: str) -> None:
     assert gzip.decompress(stored("root.tgz")) == ROOT
     digest = hashlib.sha256(data).hexdigest()
     assert upload.original == {"sha256": digest, "size": len(data), "kinds": kinds}
+    assert response_of(upload).model_dump()["original"] == upload.original
 
 
 def test_a_root_tarball_in_xz_stays_where_machines_unpack_it() -> None:

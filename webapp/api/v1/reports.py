@@ -96,3 +96,13 @@ class ReportItem(PartialModel):
     suggested: dict[str, str] = Field(default_factory=dict)
     forecast: int = 0
     has_root: bool | None = None
+
+
+class OriginalItem(PartialModel):
+    """The file that was sent, before it was converted; no fields when it wasn't. kinds: its
+    containers, from the outside in.
+    """
+
+    sha256: str = ""
+    size: int = 0
+    kinds: list[str] = Field(default_factory=list)

@@ -10,7 +10,7 @@ from flask import Response, request
 from pydantic import Field
 
 from webapp.api.v1.dispatch import API, Call, PlainCall, Routes
-from webapp.api.v1.reports import ReasonItem, ReportItem
+from webapp.api.v1.reports import OriginalItem, ReasonItem, ReportItem
 from webapp.api.v1.schemas import Empty, Page, RequestModel, ResponseModel, StoredProblem
 from webapp.http import tus
 from webapp.models import Upload
@@ -33,7 +33,8 @@ class UploadResponse(ResponseModel):
     """An upload. received: bytes that don't need to be sent again.
 
     files_url: where its bytes go, by tus. report: what inspection found.
-    problem: why it isn't an image, and what to do about it.
+    problem: why it isn't an image, and what to do about it. original: what was sent, if it
+    was converted; sha256 and size are the image's then.
     """
 
     VOLATILE: ClassVar[frozenset[str]] = frozenset(
@@ -54,6 +55,7 @@ class UploadResponse(ResponseModel):
     received: int
     checked: int
     sha256: str
+    original: OriginalItem
     version: str
     resource_id: int | None
     report: ReportItem
@@ -132,6 +134,7 @@ def response_of(row: Upload) -> UploadResponse:
         version=row.version,
         resource_id=row.resource_id,
         report=ReportItem(**row.report),
+        original=OriginalItem(**row.original),
         problem=StoredProblem(**row.problem),
         files_url=f"{API}{FILES}/{row.id}" if row.is_open else "",
         created_at=row.created_at,
