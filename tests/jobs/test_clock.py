@@ -24,6 +24,7 @@ from webapp.models import (
     UploadState,
     utcnow,
 )
+from webapp.services.accounts import keys
 from webapp.services.blobs import deletion, scrubbing
 from webapp.services.imports import runs
 from webapp.services.overview import clock, health, upkeep
@@ -137,6 +138,22 @@ def test_a_worker_that_was_seen_in_the_future_is_not_known_to_live() -> None:
     assert found["worker"].severity.value == "error"
     health.note_worker()
     assert {c.name: c for c in health.run_checks()}["worker"].severity.value == "ok"
+
+
+def test_a_signature_is_not_accepted_again_when_the_clock_was_ahead_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    user = factories.user()
+    keys.create_api_key(user, "terraform")
+    (key,) = keys.of_user(user.id)
+    now = int(utcnow().timestamp())
+    assert keys.spend(key, now, "a nonce")
+    with monkeypatch.context() as patch:
+        patch.setattr(keys, "utcnow", lambda: utcnow() + AHEAD)
+        assert keys.spend(key, now + int(AHEAD.total_seconds()), "another")
+    clock.settle()
+    assert not keys.spend(key, now, "a nonce")
+    assert not keys.spend(key, now + int(AHEAD.total_seconds()), "another")
 
 
 def test_times_of_the_past_stay_as_they_are() -> None:

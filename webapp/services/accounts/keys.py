@@ -29,6 +29,7 @@ _LETTERS = string.ascii_letters + string.digits
 _SECRET_LENGTH = 43  # 62^43 is more than 2^256
 KEPT_LOGINS = 10
 MAX_SKEW_S = 300  # between the clocks of client and server, as in MAAS
+KEPT_S = 86_400  # of what a clock may have been ahead
 KEPT_NONCES_S = 86_400
 
 log = structlog.get_logger(__name__)
