@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import email.utils
+import fcntl
 import os
 import re
 import select
 import socket
 import struct
+import termios
 import time
 import urllib.parse
 from collections.abc import Iterable, Iterator
@@ -240,13 +242,23 @@ class MirrorHandler(BaseHTTPRequestHandler):
             self._pause(fault.stall[1])
             raise Broken("stalled")
         if fault.reset is not None:
-            time.sleep(0.05)  # let what was sent arrive before the reset overtakes it
+            self._await_arrival()
             linger = struct.pack("ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             # socketserver would send an orderly FIN first; a closed socket cannot.
             self.connection.close()
             raise Broken("reset")
         raise Broken("cut")
+
+    def _await_arrival(self) -> None:
+        """Wait until the client's side has all that was sent: a reset drops the rest."""
+        until = time.monotonic() + 30
+        while self._unacknowledged() and time.monotonic() < until:
+            time.sleep(0.005)
+
+    def _unacknowledged(self) -> int:
+        (count,) = struct.unpack("i", fcntl.ioctl(self.connection, termios.TIOCOUTQ, bytes(4)))
+        return int(count)
 
     def _pause(self, seconds: float, *, is_waited_for: bool = False) -> None:
         """Sleep, but end at once when the client leaves or the server stops."""
