@@ -88,6 +88,7 @@ SOURCE_KEYS = {
 IMAGE_KEYS = {
     "name", "arch", "title", "status", "cause", "next_step", "percent", "stored_version", "label",
     "kernels", "size", "source", "is_unsigned", "is_uploaded", "is_bootloader", "completed_at",
+    "is_pinned", "is_locked", "update",
 }  # fmt: skip
 RUN_KEYS = {
     "id", "state", "trigger", "phase", "queued_at", "started_at", "finished_at", "bytes_total",

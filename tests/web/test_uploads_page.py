@@ -187,19 +187,19 @@ def test_versions_are_rolled_back_on_the_images_page(app: Flask) -> None:
         send(visitor, gzip.compress(disks.linux_disk(), 1, mtime=number))
         work(app)
     page = visitor.get("/images/custom/web/amd64").text
-    found = re.search(
-        r'name="resource_id" value="(\d+)".*?name="version" value="([\d.]+)"', page, re.S
-    )
+    found = re.search(r'href="/images/custom/web/amd64/versions/([\d.]+)">Roll back', page)
     assert found
-    assert "Roll back to this version" in page
-    answer = visitor.post(
-        "/images/custom/web/amd64/current", {"resource_id": found[1], "version": found[2]}
-    )
+    asked = visitor.get(f"/images/custom/web/amd64/versions/{found[1]}").text
+    assert "nothing is downloaded" in asked
+    assert "pinned" not in asked
+    change = "/images/custom/web/amd64/versions"
+    answer = visitor.post(change, {"action": "roll", "version": found[1]})
     assert leads_to(answer) == "/images/custom/web/amd64"
     first = gzip.compress(disks.linux_disk(), 1, mtime=0)
     assert served(app, "custom/amd64/generic/web/uploaded/root-dd.gz") == first
-    bad = {"resource_id": found[1], "version": "1"}
-    assert visitor.post("/images/custom/web/amd64/current", bad).status_code == 404
+    for bad, status in ((("roll", "1"), 404), (("pin", found[1]), 409), (("x", found[1]), 422)):
+        form = dict(zip(("action", "version"), bad, strict=True))
+        assert visitor.post(change, form).status_code == status
 
 
 # -- VMware

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``slipway image``: what is offered, selected and stored, and the versions of uploads."""
+"""``slipway image``: what is offered, selected and stored."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from webapp.cli import output
+from webapp.cli import image_lookup as lookup
+from webapp.cli import output, versions
 from webapp.cli.client import Api, with_api
 from webapp.cli.groups import Group, former
 from webapp.cli.imports import show_plan
-from webapp.errors import Problem
 
 
 @click.group("image", cls=Group)
@@ -155,7 +155,7 @@ def show(name: str, arch: str, api: Api, as_json: bool) -> None:
       slipway image show ubuntu/noble --arch amd64
       slipway image show web-server --json
     """
-    found = [api.get(f"/resources/{r['id']}") for r in _resources(api, name, arch)]
+    found = [api.get(f"/resources/{r['id']}") for r in lookup.resources(api, name, arch)]
     if as_json:
         output.print_json({"items": found})
         return
@@ -178,33 +178,6 @@ def show(name: str, arch: str, api: Api, as_json: bool) -> None:
         )
 
 
-@image_group.command("rollback")
-@click.argument("name")
-@click.option("--arch", default="", help="Architecture, e.g. amd64 or amd64/generic.")
-@click.option("--to", "version", default="", help="Version.  [default: previous]")
-@with_api
-def rollback(name: str, arch: str, version: str, api: Api, as_json: bool) -> None:
-    """Switch an uploaded image to another version.
-
-    \b
-    Examples:
-      slipway image rollback web-server
-      slipway image rollback web-server --to 20261127.001
-    """
-    resource = api.get(f"/resources/{_one(api, name, arch)['id']}")
-    if not version:
-        older = [v["version"] for v in resource["versions"] if v["version"] < resource["version"]]
-        if not older:
-            raise Problem(
-                f"{name} has no older version.",
-                next_step=f"`slipway image show {name}` lists its versions.",
-            )
-        version = max(older)
-    done = api.call("PUT", f"/resources/{resource['id']}/current", {"version": version})
-    words = f"{name}: version {version} is now current (previously {resource['version']})."
-    output.result(done, as_json, words)
-
-
 @image_group.command("delete")
 @click.argument("name")
 @click.option("--arch", default="", help="Architecture.  [default: all]")
@@ -219,7 +192,7 @@ def delete(name: str, arch: str, version: str, yes: bool, api: Api, as_json: boo
       slipway image delete web-server
       slipway image delete web-server --version 20261127
     """
-    found = [_one(api, name, arch)] if version else _resources(api, name, arch)
+    found = [lookup.one(api, name, arch)] if version else lookup.resources(api, name, arch)
     if not yes:
         output.confirm(_question(api, found, version))
     for resource in found:
@@ -252,31 +225,6 @@ def _choice(name: str, arch: str) -> dict[str, str]:
     return {"os": os, "release": release, "arch": arch}
 
 
-def _resources(api: Api, name: str, arch: str) -> list[dict[str, Any]]:
-    name = name.removeprefix("custom/")
-    found = [
-        resource
-        for resource in api.items("/resources", name=name)
-        if arch in ("", resource["architecture"], resource["architecture"].partition("/")[0])
-    ]
-    if not found:
-        raise Problem(
-            f"There's no image {name}{' for ' + arch if arch else ''}.",
-            next_step="`slipway image list` lists all images.",
-        )
-    return found
-
-
-def _one(api: Api, name: str, arch: str) -> dict[str, Any]:
-    found = _resources(api, name, arch)
-    if len(found) > 1:
-        arches = ", ".join(r["architecture"] for r in found)
-        raise click.UsageError(
-            f"{name} has several architectures; choose one with --arch: {arches}"
-        )
-    return found[0]
-
-
 def _status(image: dict[str, Any]) -> str:
     words = str(image["status"])
     if image["percent"] is not None:
@@ -297,3 +245,7 @@ def _print_change(changed: dict[str, Any], as_json: bool) -> None:
     fetch, free = output.size(changed["new_bytes"]), output.size(changed["freed_bytes"])
     verb = "Saved" if changed["is_done"] else "Dry run"
     output.line(f"{verb}: {fetch} to download, {free} to free.")
+
+
+for command in versions.COMMANDS:
+    image_group.add_command(command)

@@ -28,6 +28,7 @@ def register(app: Flask) -> None:
         two_factor,
         uploads,
         users,
+        versions,
         vmware,
     )
 
@@ -46,6 +47,7 @@ def register(app: Flask) -> None:
         lambda: app.jinja_env.get_template("_macros.html").module
     )
     app.register_blueprint(images.blueprint)
+    app.register_blueprint(versions.blueprint)
     app.register_blueprint(sources.blueprint)
     app.register_blueprint(imports.blueprint)
     app.register_blueprint(storage.blueprint)

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from flask import url_for
@@ -61,29 +60,15 @@ def image_row(image: Image) -> ImageRow:
 
 
 @dataclass(frozen=True)
-class VersionRow:
-    """One version of an uploaded image; ``action`` makes it the current one."""
-
-    version: str
-    size: int
-    stored_at: datetime | None
-    is_current: bool
-    action: str
-
-
-@dataclass(frozen=True)
 class ResourceRow:
-    """One kernel of an image: its current set, where machines find it, its versions."""
+    """One kernel of an image: its current set, and where machines find it."""
 
     resource: BootResource
     current: ResourceSet
     folder: str
-    versions: tuple[VersionRow, ...]
 
 
-def resource_row(
-    resource: BootResource, kept: Sequence[ResourceSet], rack_url: str
-) -> ResourceRow | None:
+def resource_row(resource: BootResource, rack_url: str) -> ResourceRow | None:
     """A resource with its current set; None when machines get none of its versions."""
     current = next((s for s in resource.sets if s.id == resource.current_set_id), None)
     if current is None:
@@ -93,18 +78,6 @@ def resource_row(
         resource=resource,
         current=current,
         folder=f"{rack_url}images/{'/'.join(parts)}/",
-        versions=tuple(_version(one, current) for one in kept) if len(kept) > 1 else (),
-    )
-
-
-def _version(one: ResourceSet, current: ResourceSet) -> VersionRow:
-    is_older = one.version < current.version
-    return VersionRow(
-        version=one.version,
-        size=sum(file.blob.size for file in one.files),
-        stored_at=one.completed_at,
-        is_current=one.id == current.id,
-        action="Roll back to this version" if is_older else "Make current",
     )
 
 

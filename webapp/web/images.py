@@ -8,12 +8,12 @@ from typing import Any
 from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
-from webapp import hx, numbers
+from webapp import hx
 from webapp.errors import NotFound, Problem
 from webapp.extensions import settings, store
 from webapp.services.accounts import rights
 from webapp.services.accounts.rights import Right
-from webapp.services.images import listing, steering, versions
+from webapp.services.images import history, listing
 from webapp.services.images.listing import Image
 from webapp.services.imports import delete_preview, runs, selecting
 from webapp.services.sources import catalogue, changes, sources
@@ -25,6 +25,7 @@ from webapp.web import source_health
 from webapp.web.access import me, requires
 from webapp.web.image_rows import ResourceRow, image_row, resource_row, summary
 from webapp.web.source_health import is_managed, require_managed
+from webapp.web.version_rows import version_row
 
 blueprint = Blueprint("images", __name__)
 
@@ -81,11 +82,17 @@ def save() -> ResponseReturnValue:
 def show(os: str, release: str, arch: str) -> ResponseReturnValue:
     """Show one image: kernels, versions, files with digests, addresses for machines."""
     image = _image(os, release, arch)
+    found = history.of(image.resource_ids)
+    link: dict[str, Any] = {"os": os, "release": release, "arch": arch}
     return hx.render(
         "images/show.html",
         None,
         row=image_row(image),
         resources=_resources(image),
+        history=found,
+        versions=[version_row(line, link, len(image.resource_ids)) for line in found.lines],
+        change_url=url_for("versions.change", **link),
+        keep_url=url_for("versions.keep", **link),
         is_managed=is_managed(),
     )
 
@@ -110,20 +117,6 @@ def delete(os: str, release: str, arch: str) -> ResponseReturnValue:
     removal.remove(image.resource_ids, me().username)
     flash(f"Deleted {image.title} {image.arch}.", "ok")
     return hx.see_other(url_for("images.index"))
-
-
-@blueprint.post("/images/<os>/<release>/<arch>/current")
-@requires(Right.MANAGE)
-def make_current(os: str, release: str, arch: str) -> ResponseReturnValue:
-    """Make another version of an uploaded image the current one."""
-    image = _image(os, release, arch)
-    sent = request.form.get("resource_id", "")
-    resource_id = numbers.whole(sent)
-    if resource_id is None or resource_id not in image.resource_ids:
-        raise NotFound("Image not found.", where=sent[:20])
-    done = steering.roll([resource_id], request.form.get("version", ""), me().username)
-    flash(f"Version {done.version} is now current.", "ok")
-    return hx.see_other(url_for("images.show", os=os, release=release, arch=arch))
 
 
 # -- pieces
@@ -174,12 +167,8 @@ def _stored(picture: Picture) -> dict[str, Any]:
 
 
 def _resources(image: Image) -> list[ResourceRow]:
-    kept = versions.of_several(image.resource_ids) if image.is_uploaded else {}
     rack_url = _rack_url()
-    rows = (
-        resource_row(resource, kept.get(resource.id, ()), rack_url)
-        for resource in listing.resources_of(image)
-    )
+    rows = (resource_row(resource, rack_url) for resource in listing.resources_of(image))
     return [row for row in rows if row is not None]
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from tests.jobs.conftest import Lab, check_region, files, images
 from tests.jobs.retention.later import LOW, NOBLE, later
 from tests.mirror.faults import Fault
-from webapp.errors import Conflict, NotFound, Problem
+from webapp.errors import Conflict, NotFound
 from webapp.extensions import db, settings
 from webapp.models import Blob, BootResource, Event, Publication, ResourceFile, ResourceSet, utcnow
 from webapp.services.blobs import retention
@@ -185,7 +185,7 @@ def test_nothing_removes_what_is_locked(lab: Lab, second: list[str]) -> None:
             remove(ids(LOW), "eve")
     for image in (NOBLE, LOW):
         with pytest.raises(Locked):
-            versions.delete(ids(image)[0], second[1], "eve")
+            versions.delete(ids(image), second[1], "eve")
     assert {NOBLE, LOW} <= set(images())
     steering.unlock(ids(), "", "ann")
     steering.unlock(ids(LOW), second[1], "ann")
@@ -262,7 +262,7 @@ def test_a_version_that_is_not_stored_or_damaged_is_refused(lab: Lab, second: li
         .values(state="bad")
     )
     db.session.commit()
-    with pytest.raises(Problem, match="damaged"):
+    with pytest.raises(Conflict, match="damaged"):
         steering.roll(ids(), second[1], "ann")
     db.session.rollback()
     assert images() == {NOBLE: second[0], LOW: second[0]}

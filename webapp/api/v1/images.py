@@ -48,6 +48,9 @@ class ImageResponse(ImageFields):
     """An image with the ids of its boot resources, one per kernel."""
 
     resource_ids: list[int]
+    is_pinned: bool = Field(description="Imports leave its version as it is")
+    is_locked: bool = Field(description="Nothing may remove it")
+    update: str = Field(description="The version that the pin keeps away, empty if there's none")
 
 
 class ResourceFilter(Paging):
@@ -69,6 +72,8 @@ class ResourceResponse(ResponseModel):
     base_image: str
     source_id: int | None
     version: str | None = Field(description="The current version, which machines boot")
+    is_pinned: bool
+    is_locked: bool
     updated_at: datetime
 
 
@@ -89,6 +94,7 @@ class VersionResponse(ResponseModel):
     label: str
     size: int
     is_current: bool
+    is_locked: bool
     is_unsigned: bool
     signer: str
     completed_at: datetime | None
@@ -177,9 +183,12 @@ def preview_removal(call: PlainCall, id: int) -> DeletionResponse:
     )
 
 
-@routes("PUT", f"{ONE}/current", Right.MANAGE, state=read)
+@routes("PUT", f"{ONE}/current", Right.SELECT, state=read)
 def make_current(call: Call[Empty, CurrentVersionRequest], id: int) -> ResourceDetailResponse:
-    """Make another version of an uploaded image current: roll back, or forward again."""
+    """Make another version current: roll back, or forward again.
+
+    See `/images/{os}/{release}/{arch}/current`, which does it for all kernels at once.
+    """
     steering.roll([id], call.body.version, call.actor)
     return _detail(id)
 
@@ -190,15 +199,14 @@ def _resource_of_version(call: PlainCall, id: int, version: str) -> ResourceDeta
 
 @routes("DELETE", f"{ONE}/versions/<string:version>", Right.MANAGE, state=_resource_of_version)
 def remove_version(call: PlainCall, id: int, version: str) -> None:
-    """Delete a version of an uploaded image that isn't current."""
-    versions.delete(id, version, call.actor)
+    """Delete a version that is neither current nor locked."""
+    versions.delete([id], version, call.actor)
 
 
 def _detail(id: int) -> ResourceDetailResponse:
     row = listing.resource_with_sets(id)
     current = next((s.version for s in row.sets if s.id == row.current_set_id), None)
-    kept = [s for s in row.sets if s.completed_at and not s.retired_at]
-    kept.sort(key=lambda one: one.version, reverse=True)
+    kept = versions.of(id)
     return ResourceDetailResponse(**_values(row, current), versions=_versions(row, kept))
 
 
@@ -213,6 +221,8 @@ def _values(row: BootResource, version: str | None) -> dict[str, Any]:
         "base_image": row.base_image,
         "source_id": row.source_id,
         "version": version,
+        "is_pinned": row.pinned_at is not None,
+        "is_locked": row.locked_at is not None,
         "updated_at": row.updated_at,
     }
 
@@ -224,6 +234,7 @@ def _versions(row: BootResource, kept: Sequence[ResourceSet]) -> list[VersionRes
             label=one.label,
             size=sum(file.blob.size for file in one.files),
             is_current=one.id == row.current_set_id,
+            is_locked=one.locked_at is not None,
             is_unsigned=one.is_unsigned,
             signer=one.signer_fingerprint,
             completed_at=one.completed_at,

@@ -3,7 +3,17 @@
 
 from __future__ import annotations
 
-from webapp.api.v1 import accounts, esxi, images, imports, selections, sources, system, uploads
+from webapp.api.v1 import (
+    accounts,
+    esxi,
+    images,
+    imports,
+    selections,
+    sources,
+    system,
+    uploads,
+    versions,
+)
 from webapp.api.v1.dispatch import Endpoint
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -11,6 +21,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *sources.routes.endpoints,
     *selections.routes.endpoints,
     *images.routes.endpoints,
+    *versions.routes.endpoints,
     *imports.routes.endpoints,
     *uploads.routes.endpoints,
     *esxi.routes.endpoints,

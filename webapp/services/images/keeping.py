@@ -2,7 +2,8 @@
 """Decide which versions of an image stay, why, and until when. Pure: no database, no clock.
 
 The current version, locked ones and the newest few stay, as well as those that a machine
-fetched (or that were stored) within some days. Whatever else is left is surplus.
+fetched (or that were stored) within some days. Whatever else is left is surplus
+(rule: one-version-only).
 """
 
 from __future__ import annotations

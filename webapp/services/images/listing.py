@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -30,6 +30,7 @@ from webapp.models import (
     ResourceType,
     Upload,
 )
+from webapp.services.images import locks
 from webapp.services.images import status as image_status
 from webapp.services.images.status import Status, Verdict
 from webapp.services.sources.catalogue import Box, Picture, arch_order
@@ -60,6 +61,7 @@ _COLUMNS = (
     BootResource.source_id,
     BootResource.current_set_id,
     BootResource.gone_since,
+    BootResource.pinned_at,
 )
 
 
@@ -82,6 +84,9 @@ class Image:
     is_bootloader: bool
     completed_at: datetime | None
     resource_ids: tuple[int, ...]
+    is_pinned: bool = False
+    is_locked: bool = False
+    update: str = ""  # the version that a source offers and a pin keeps away
 
     @property
     def key(self) -> str:
@@ -203,7 +208,7 @@ def listed(picture: Picture) -> list[Image]:
     sources = {source.id: source for source in db.session.scalars(select(BootSource))}
     boxes = {_key(box): box for box in picture.boxes}
     installers = {arch for name, arch in groups if name.startswith("ubuntu/")}
-    damaged = _damaged_resources()
+    damaged, locked = _damaged_resources(), locks.of()
     made = []
     for key, group in groups.items():
         box = boxes.get(key)
@@ -215,8 +220,12 @@ def listed(picture: Picture) -> list[Image]:
             is_offered=box is not None and bool(box.digests),
             has_installer=key[1] in installers,
             is_damaged=any(resource.id in damaged for resource in group),
+            lock=next((locked[r.id].words for r in group if r.id in locked), ""),
+            update=_update(group, box),
         )
-        made.append(_stored_image(group, picture, sources, verdict))
+        image = _stored_image(group, picture, sources, verdict)
+        is_locked = any(r.id in locked and not locked[r.id].version for r in group)
+        made.append(replace(image, is_locked=is_locked, update=_update(group, box)))
     is_automatic = live_settings.is_auto_import()
     for key, box in boxes.items():
         if box.is_selected and key not in groups:
@@ -257,7 +266,35 @@ def _stored_image(
         is_bootloader=bool(first.bootloader_type),
         completed_at=max((s.completed_at for s in sets if s.completed_at), default=None),
         resource_ids=tuple(r.id for r in group),
+        is_pinned=any(r.pinned_at for r in group),
     )
+
+
+def _update(group: Iterable[BootResource], box: Box | None) -> str:
+    """The newer version that a pin keeps away, as far as that is known."""
+    pinned = [r.current_set.version for r in group if r.pinned_at and r.current_set]
+    is_newer = box and any(version_key(box.version) > version_key(version) for version in pinned)
+    return box.version if box and is_newer else ""
+
+
+def ids_of(os: str, release: str, arch: str, kernel: str = "") -> list[int]:
+    """The boot resources of an image as links name it: of all kernels, or of one. NotFound."""
+    names = (f"{os}/{release}", release) if os == CUSTOM else (f"{os}/{release}",)
+    query = select(BootResource.id).where(
+        BootResource.name.in_(names),
+        BootResource.arch == arch,
+        BootResource.current_set_id.is_not(None),
+    )
+    if kernel:
+        query = query.where(BootResource.subarch == kernel)
+    found = list(db.session.scalars(query.order_by(BootResource.id)))
+    if not found:
+        raise NotFound(
+            "Image not found.",
+            where=f"{os}/{release} {arch}{'/' + kernel if kernel else ''}"[:200],
+            next_step="It may have been deleted. See the list of images.",
+        )
+    return found
 
 
 def _selected_image(box: Box, verdict: Verdict) -> Image:

@@ -117,11 +117,14 @@ def of_stored(
     is_offered: bool,
     is_damaged: bool = False,
     has_installer: bool = True,
+    lock: str = "",
+    update: str = "",
 ) -> Verdict:
     """Judge an image that machines can get now. resources: all its kernels; source: its own.
 
     has_installer: an Ubuntu image of the architecture is stored; its ephemeral system
-    writes uploaded images to disk (rule: upload-before-images).
+    writes uploaded images to disk (rule: upload-before-images). lock: why it can't be
+    removed. update: the version that a pin keeps away.
     """
     first = resources[0]
     if is_damaged:
@@ -134,7 +137,7 @@ def of_stored(
         return Verdict(Status.FAILED, cause, progress.failure.next_step)
     is_selectable = first.rtype == ResourceType.SYNCED and not first.bootloader_type
     if is_selectable and not is_wanted:
-        return _unselected(source, is_offered)
+        return _unselected(source, is_offered, lock)
     gone = next((r.gone_since for r in resources if r.gone_since), None)
     if gone is not None:
         return Verdict(
@@ -148,6 +151,9 @@ def of_stored(
             f"Can't be deployed yet: it needs an Ubuntu image for {first.arch}.",
             "Select one. Machines boot it to write this image to disk.",
         )
+    if update:
+        cause = f"Update available, pinned: {update}."
+        return Verdict(Status.SYNCED, cause, "Unpin it, and the next import updates it.")
     return Verdict(Status.SYNCED)
 
 
@@ -162,7 +168,9 @@ def _damaged(first: BootResource, progress: DownloadProgress) -> Verdict:
     return Verdict(Status.FAILED, cause, "Start an import to download it again.")
 
 
-def _unselected(source: BootSource | None, is_offered: bool) -> Verdict:
+def _unselected(source: BootSource | None, is_offered: bool, lock: str) -> Verdict:
+    if lock:
+        return Verdict(Status.SYNCED, f"No longer selected. Kept: {lock}.")
     # An image isn't deleted while its source is off or unreadable: see planning.
     why = _NO_ANSWER.get(health.judge(source).state) if source is not None else None
     if why is not None:

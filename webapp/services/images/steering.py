@@ -13,19 +13,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from webapp.errors import Conflict, Problem
+from webapp.errors import Conflict
 from webapp.extensions import db
 from webapp.models import BlobState, BootResource, ResourceSet, ResourceType, utcnow
 from webapp.services.images import keeping, publishing, versions
 from webapp.services.system import events
 
 MAX_KEPT, MAX_DAYS = 100, 3650
-
-
-class VersionDamaged(Problem):
-    """A version can't be served just now: some of its bytes are missing or damaged."""
-
-    code = "blob-damaged"
 
 
 @dataclass
@@ -45,8 +39,7 @@ def roll(resource_ids: Collection[int], version: str, actor: str) -> Switched:
     """Let machines get this version from now on: roll back, or forward again.
 
     version: "" for the one before the current. An image of a boot source is pinned to
-    an older version, and unpinned by the newest one. Raises NotFound, Conflict,
-    VersionDamaged.
+    an older version, and unpinned by the newest one. Raises NotFound, Conflict.
     """
     return _switch(resource_ids, version, actor, is_pin=False)
 
@@ -54,7 +47,7 @@ def roll(resource_ids: Collection[int], version: str, actor: str) -> Switched:
 def pin(resource_ids: Collection[int], version: str, actor: str) -> Switched:
     """Keep machines on this version, "" for the current one, whatever imports find.
 
-    Raises NotFound, Conflict, VersionDamaged.
+    Raises NotFound, Conflict.
     """
     return _switch(resource_ids, version, actor, is_pin=True)
 
@@ -153,7 +146,7 @@ def _demand_whole(picked: Collection[ResourceSet], name: str) -> None:
     for one in picked:
         bad = [file.filename for file in one.files if file.blob.state != BlobState.READY]
         if bad:
-            raise VersionDamaged(
+            raise Conflict(
                 "This version has damaged files, so machines can't boot it.",
                 where=f"{name} {one.version}: {', '.join(bad)}",
                 next_step="Start an import, which replaces what a source still offers.",

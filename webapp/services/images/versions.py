@@ -77,23 +77,30 @@ def chosen(
     return found
 
 
-def delete(resource_id: int, version: str, actor: str) -> None:
-    """Remove one version that is not the current one; its bytes go after the grace time.
+def delete(resource_ids: Collection[int], version: str, actor: str) -> None:
+    """Remove a version that is not the current one; its bytes go after the grace time.
 
+    Of an image with several kernels, it goes from all that have it, or from none.
     Raises NotFound, Conflict, Locked.
     """
-    [resource] = held([resource_id])
-    one = chosen([resource], of_several([resource_id]), version)[resource_id]
+    resources = held(resource_ids)
+    found = chosen(resources, of_several([resource.id for resource in resources]), version)
+    for resource in resources:
+        if resource.id in found:
+            _remove(resource, found[resource.id], actor)
+    publishing.bump()
+    db.session.commit()
+
+
+def _remove(resource: BootResource, one: ResourceSet, actor: str) -> None:
     name = f"{resource.name} {resource.architecture}"
     if resource.current_set_id == one.id:
         raise Conflict(
             "This version is in use.",
-            where=f"{name} {version}",
+            where=f"{name} {one.version}",
             next_step="Make another version current first, or delete the image.",
         )
     if resource.locked_at or one.locked_at:
-        raise locks.Lock(resource_id, name, version if one.locked_at else "").refusal()
+        raise locks.Lock(resource.id, name, one.version if one.locked_at else "").refusal()
     one.retired_at = utcnow()
-    publishing.bump()
-    events.record("image.version_removed", actor=actor, subject=name, version=version)
-    db.session.commit()
+    events.record("image.version_removed", actor=actor, subject=name, version=one.version)

@@ -87,6 +87,9 @@ def image_dict(image: listing.Image) -> dict[str, Any]:
         "is_uploaded": image.is_uploaded,
         "is_bootloader": image.is_bootloader,
         "completed_at": image.completed_at,
+        "is_pinned": image.is_pinned,
+        "is_locked": image.is_locked,
+        "update": image.update,
     }
 
 

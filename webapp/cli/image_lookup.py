@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find the images that a command names."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from webapp.cli.client import Api
+from webapp.errors import Problem
+
+
+def resources(api: Api, name: str, arch: str) -> list[dict[str, Any]]:
+    name = name.removeprefix("custom/")
+    found = [
+        resource
+        for resource in api.items("/resources", name=name)
+        if arch in ("", resource["architecture"], resource["architecture"].partition("/")[0])
+    ]
+    if not found:
+        raise Problem(
+            f"There's no image {name}{' for ' + arch if arch else ''}.",
+            next_step="`slipway image list` lists all images.",
+        )
+    return found
+
+
+def one(api: Api, name: str, arch: str) -> dict[str, Any]:
+    found = resources(api, name, arch)
+    if len(found) > 1:
+        arches = ", ".join(r["architecture"] for r in found)
+        raise click.UsageError(
+            f"{name} has several architectures; choose one with --arch: {arches}"
+        )
+    return found[0]
+
+
+def path_of(api: Api, name: str, arch: str) -> tuple[str, dict[str, str]]:
+    """The address of an image, and which kernel of it is meant.
+
+    arch: an architecture, or one with a kernel (amd64/hwe-24.04). It may be left out
+    where the image has only one.
+    """
+    found = {r["architecture"] for r in resources(api, name, arch) if r["version"]}
+    arches = sorted({architecture.partition("/")[0] for architecture in found})
+    if not arches:
+        raise Problem(
+            f"{name} isn't downloaded yet.", next_step="`slipway import start` downloads it."
+        )
+    if len(arches) > 1:
+        raise click.UsageError(
+            f"{name} has several architectures; choose one with --arch: {', '.join(arches)}"
+        )
+    os, slash, release = name.removeprefix("custom/").partition("/")
+    if not slash:
+        os, release = "custom", os
+    parts = "/".join(quote(part, safe="") for part in (os, release, arches[0]))
+    kernel = arch.partition("/")[2]
+    return f"/images/{parts}", {"kernel": kernel} if kernel else {}

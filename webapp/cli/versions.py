@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands of ``slipway image`` that say which version machines get, and what stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from webapp.cli import image_lookup as lookup
+from webapp.cli import output
+from webapp.cli.client import Api, with_api
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_name = click.argument("name")
+_arch = click.option("--arch", default="", help="Architecture, e.g. amd64 or amd64/hwe-24.04.")
+
+
+def _version(default: str) -> Callable[[Command], Command]:
+    return click.option("--version", default="", help=f"Version.  [default: {default}]")
+
+
+@click.command("versions")
+@_name
+@_arch
+@with_api
+def list_versions(name: str, arch: str, api: Api, as_json: bool) -> None:
+    """List the stored versions of an image, and what each is kept for.
+
+    \b
+    Examples:
+      slipway image versions ubuntu/noble --arch amd64
+    """
+    path, kernel = lookup.path_of(api, name, arch)
+    found = api.get(f"{path}/versions", **kernel)
+    if as_json:
+        output.print_json(found)
+        return
+    states = [word for word in ("pinned", "locked") if found[f"is_{word}"]]
+    if states:
+        output.line(f"{name} is {' and '.join(states)}.")
+    output.print_table(
+        ("", "Version", "Size", "Stored", "Last fetched", "Kept"),
+        [
+            (
+                "*" if v["is_current"] else "",
+                v["version"],
+                output.size(v["size"]),
+                output.time(v["completed_at"]),
+                output.time(v["fetched_at"]),
+                _kept(v),
+            )
+            for v in found["versions"]
+        ],
+    )
+
+
+@click.command("rollback")
+@_name
+@_arch
+@click.option("--version", "--to", default="", help="Version.  [default: previous]")
+@with_api
+def rollback(name: str, arch: str, version: str, api: Api, as_json: bool) -> None:
+    """Switch machines to another stored version, without a download.
+
+    An older version of an image from a boot source is pinned: no import undoes it.
+
+    \b
+    Examples:
+      slipway image rollback ubuntu/noble --arch amd64
+      slipway image rollback web-server --version 20261127.001
+    """
+    path, kernel = lookup.path_of(api, name, arch)
+    done = api.call("PUT", f"{path}/current", {"version": version, **kernel})
+    before = ", ".join(sorted(set(done["before"].values())))
+    words = f"{name}: version {done['version']} is now current (previously {before})."
+    if done["is_pinned"]:
+        words += f" It's pinned. To let imports update it: slipway image unpin {name}"
+    output.result(done, as_json, words + _stayed(done))
+
+
+@click.command("pin")
+@_name
+@_arch
+@_version("current")
+@with_api
+def pin(name: str, arch: str, version: str, api: Api, as_json: bool) -> None:
+    """Keep machines on a version, whatever imports find.
+
+    \b
+    Examples:
+      slipway image pin ubuntu/noble --arch amd64
+      slipway image pin ubuntu/noble --arch amd64 --version 20260101
+    """
+    path, kernel = lookup.path_of(api, name, arch)
+    done = api.call("PUT", f"{path}/pin", {"version": version, **kernel})
+    output.result(done, as_json, f"{name} is pinned to {done['version']}." + _stayed(done))
+
+
+@click.command("unpin")
+@_name
+@_arch
+@with_api
+def unpin(name: str, arch: str, api: Api, as_json: bool) -> None:
+    """Let the next import update an image again.
+
+    \b
+    Examples:
+      slipway image unpin ubuntu/noble --arch amd64
+    """
+    path, kernel = lookup.path_of(api, name, arch)
+    api.call("DELETE", f"{path}/pin", query=kernel)
+    words = f"{name} is no longer pinned. The next import updates it."
+    output.result({"is_pinned": False}, as_json, words)
+
+
+@click.command("lock")
+@_name
+@_arch
+@_version("the image as a whole")
+@with_api
+def lock(name: str, arch: str, version: str, api: Api, as_json: bool) -> None:
+    """Let nothing remove an image, or a version of it.
+
+    \b
+    Examples:
+      slipway image lock ubuntu/noble --arch amd64
+      slipway image lock ubuntu/noble --arch amd64 --version 20260101
+    """
+    path, kernel = lookup.path_of(api, name, arch)
+    done = api.call("PUT", f"{path}/lock", {"version": version, **kernel})
+    output.result(done, as_json, f"{_what(name, version)} is locked. Nothing removes it.")
+
+
+@click.command("unlock")
+@_name
+@_arch
+@_version("the image as a whole")
+@with_api
+def unlock(name: str, arch: str, version: str, api: Api, as_json: bool) -> None:
+    """Lift the lock of an image, or of a version of it.
+
+    \b
+    Examples:
+      slipway image unlock ubuntu/noble --arch amd64 --version 20260101
+    """
+    path, kernel = lookup.path_of(api, name, arch)
+    api.call("DELETE", f"{path}/lock", query={"version": version, **kernel})
+    output.result({"is_locked": False}, as_json, f"{_what(name, version)} is no longer locked.")
+
+
+@click.command("keep")
+@_name
+@_arch
+@click.option("--versions", type=int, default=None, help="How many.  [default: as the settings]")
+@click.option("--days", type=int, default=None, help="After a fetch.  [default: as the settings]")
+@with_api
+def keep(
+    name: str, arch: str, versions: int | None, days: int | None, api: Api, as_json: bool
+) -> None:
+    """Say how many versions of an image stay, and for how long.
+
+    \b
+    Examples:
+      slipway image keep ubuntu/noble --arch amd64 --versions 4
+      slipway image keep ubuntu/noble --arch amd64 --days 30
+    """
+    path, kernel = lookup.path_of(api, name, arch)
+    body = {"keep_versions": versions, "keep_days": days, **kernel}
+    done = api.call("PUT", f"{path}/keeping", body)
+    words = f"{name}: {len(done['versions'])} versions are stored. Older ones go at the next "
+    output.result(done, as_json, words + "clean-up, unless something keeps them.")
+
+
+@click.command("diff")
+@_name
+@_arch
+@click.option("--from", "before", default="", help="Version.  [default: the one before]")
+@click.option("--to", "after", default="", help="Version.  [default: current]")
+@with_api
+def diff(name: str, arch: str, before: str, after: str, api: Api, as_json: bool) -> None:
+    """Show what a version changes: packages, kernel, files and bytes.
+
+    \b
+    Examples:
+      slipway image diff ubuntu/noble --arch amd64
+      slipway image diff ubuntu/noble --arch amd64 --from 20260101 --to 20260201
+    """
+    path, kernel = lookup.path_of(api, name, arch)
+    found = api.get(f"{path}/difference", before=before, after=after, **kernel)
+    if as_json:
+        output.print_json(found)
+        return
+    sizes = f"{output.size(found['size_before'])} -> {output.size(found['size_after'])}"
+    new = output.size(found["new_bytes"])
+    output.line(f"{name}: {found['before']} -> {found['after']}, {sizes}, {new} differ")
+    for unknown in found["unknown"]:
+        output.line(f"The packages of {unknown} aren't known: its source has no list of them.")
+    changes = [
+        (what, one)
+        for what, key in (("kernel", "kernels"), ("file", "files"), ("package", "packages"))
+        for one in found[key] or ()
+    ]
+    output.print_table(
+        ("", "Name", "Before", "After"),
+        [(f"{one['kind']} {what}", one["name"], *_sides(what, one)) for what, one in changes],
+        empty="Nothing differs.",
+    )
+
+
+COMMANDS = (list_versions, rollback, pin, unpin, lock, unlock, keep, diff)
+
+
+def _what(name: str, version: str) -> str:
+    return f"Version {version} of {name}" if version else name
+
+
+def _sides(what: str, change: dict[str, Any]) -> tuple[str, str]:
+    """Before and after; of a digest as much as tells two apart."""
+    most = 12 if what == "file" else None
+    return change["before"][:most], change["after"][:most]
+
+
+def _stayed(done: dict[str, Any]) -> str:
+    return "".join(
+        f" {architecture} has no such version and stays at {version}."
+        for architecture, version in done["stayed"].items()
+    )
+
+
+def _kept(version: dict[str, Any]) -> str:
+    if not version["kept_because"]:
+        return "goes at the next clean-up"
+    until = f" until {output.time(version['kept_until'])}" if version["kept_until"] else ""
+    return f"{version['kept_because']}{until}"
