@@ -16,8 +16,10 @@ from webapp.fetch.model import (
     Stopped,
 )
 from webapp.fetch.problems import shown
+from webapp.fetch.rate import Bucket
 
 __all__ = [
+    "Bucket",
     "FetchProblem",
     "Fetched",
     "Fetcher",

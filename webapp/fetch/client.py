@@ -14,6 +14,7 @@ from webapp.fetch.download import Download
 from webapp.fetch.http import Answer, Requester, encoding_problem
 from webapp.fetch.model import Fetched, FetchProblem, Head, Limits, NotModified, Route
 from webapp.fetch.problems import html_problem, short_problem, shown, status_problem
+from webapp.fetch.rate import UNLIMITED, Bucket
 from webapp.fetch.retry import pause_before_retry, wait
 from webapp.storage.base import BlobWriter
 
@@ -31,6 +32,7 @@ class Fetcher:
     is_stopped: asked a few times a second by every request.
     deny_networks: never connected to, not even when an administrator typed it.
     own_ports: our own listeners; no redirect may lead to them on this machine.
+    bucket: the rate that this fetcher's downloads share with those of others.
     """
 
     def __init__(
@@ -42,10 +44,12 @@ class Fetcher:
         is_stopped: Callable[[], bool] | None = None,
         deny_networks: Iterable[str] = (),
         own_ports: Collection[int] = (),
+        bucket: Bucket = UNLIMITED,
     ) -> None:
         self.limits = limits
         self._on_wait = on_wait or (lambda seconds, problem: None)
         self._is_stopped = is_stopped or (lambda: False)
+        self._bucket = bucket
         networks = tuple(ip_network(text, strict=False) for text in deny_networks)
         self._requester = Requester(route, limits, AddressRule(networks, frozenset(own_ports)))
 
@@ -97,6 +101,7 @@ class Fetcher:
             on_retry=on_retry or (lambda problem: None),
             on_wait=self._on_wait,
             is_stopped=lambda: mine() or self._is_stopped(),
+            bucket=self._bucket,
         ).run()
 
     def close(self) -> None:

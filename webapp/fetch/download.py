@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable
 
 from webapp.fetch.http import Answer, Requester, encoding_problem
-from webapp.fetch.model import FetchProblem
+from webapp.fetch.model import FetchProblem, Stopped
 from webapp.fetch.problems import html_problem, short_problem, shown, status_problem
+from webapp.fetch.rate import PAUSE_S, Bucket
 from webapp.fetch.retry import pause_before_retry, wait
 from webapp.storage.base import BlobWriter
 from webapp.storage.errors import BlobMismatch
@@ -37,6 +38,7 @@ class Download:
         on_retry: Callable[[FetchProblem], None],
         on_wait: Callable[[float, FetchProblem], None],
         is_stopped: Callable[[], bool],
+        bucket: Bucket,
     ) -> None:
         self._requester = requester
         self._url = url
@@ -47,6 +49,7 @@ class Download:
         self._on_retry = on_retry
         self._on_wait = on_wait
         self._is_stopped = is_stopped
+        self._bucket = bucket
         self._etag = ""
         self._last_modified = ""
         self._may_resume = True
@@ -207,7 +210,7 @@ class Download:
         view = memoryview(bytearray(largest))
         piece = MIN_PIECE
         while rest := self._size - self._writer.offset:
-            wanted = min(piece, rest)
+            wanted = self._admit(min(piece, rest))
             started = time.monotonic()
             count = answer.readinto(view[:wanted])
             if count:
@@ -229,6 +232,14 @@ class Download:
                 next_step="The mirror is corrupt or being updated. "
                 "Try later or use another mirror.",
             )
+
+    def _admit(self, wanted: int) -> int:
+        """How many of these bytes to read now, once the shared rate allows some. Raises Stopped."""
+        while not (count := self._bucket.take(wanted)):
+            if self._is_stopped():
+                raise Stopped(self._where)
+            time.sleep(PAUSE_S)
+        return count
 
     def _start_over(self) -> None:
         self._writer.discard()

@@ -18,6 +18,7 @@ def register(app: Flask) -> None:
         errors,
         formatting,
         images,
+        import_timing,
         imports,
         refusals,
         setup,
@@ -50,6 +51,7 @@ def register(app: Flask) -> None:
     app.register_blueprint(versions.blueprint)
     app.register_blueprint(sources.blueprint)
     app.register_blueprint(imports.blueprint)
+    app.register_blueprint(import_timing.blueprint)
     app.register_blueprint(storage.blueprint)
     app.register_blueprint(accounts.blueprint)
     app.register_blueprint(two_factor.blueprint)

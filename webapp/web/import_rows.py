@@ -57,8 +57,8 @@ def run_row(run: ImportRun, *, is_named: bool) -> RunRow:
     return RunRow(run, import_states.of_run(run), user or run.trigger.capitalize())
 
 
-def run_view(report: RunReport, *, is_named: bool) -> RunView:
-    """A run as its own page shows it. is_named: see run_row."""
+def run_view(report: RunReport, *, is_named: bool, limit: int = 0) -> RunView:
+    """A run as its own page shows it. is_named: see run_row. limit: bytes a second, 0: none."""
     run = report.run
     amount = note = progress = ""
     if run.bytes_total:
@@ -66,7 +66,8 @@ def run_view(report: RunReport, *, is_named: bool) -> RunView:
         progress = f": {report.percent // 25 * 25} percent"
     if run.bytes_per_s:
         left = f", {duration(report.left_s)} left" if report.left_s is not None else ""
-        note = byte_speed(run.bytes_per_s) + left
+        allowed = f" (limit {byte_speed(limit)})" if limit else ""
+        note = byte_speed(run.bytes_per_s) + allowed + left
     return RunView(
         report=report,
         row=run_row(run, is_named=is_named),

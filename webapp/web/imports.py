@@ -10,8 +10,9 @@ from webapp import hx
 from webapp.extensions import settings
 from webapp.services.accounts.rights import Right, may
 from webapp.services.imports import report, runs
-from webapp.services.system import live_settings
+from webapp.services.system import bandwidth, live_settings
 from webapp.web.access import me, requires
+from webapp.web.formatting import byte_speed
 from webapp.web.import_rows import ended, run_row, run_view
 
 blueprint = Blueprint("imports", __name__, url_prefix="/imports")
@@ -26,11 +27,13 @@ def index() -> ResponseReturnValue:
     current = runs.current()
     history = [run for run in runs.recent(HISTORY) if run.finished_at is not None]
     is_named = may(me().role, Right.IMPORT)
-    view = run_view(report.report(current), is_named=is_named) if current else None
+    limit = bandwidth.rate_now()
+    view = run_view(report.report(current), is_named=is_named, limit=limit) if current else None
     return hx.render(
         "imports/index.html",
         "imports/_current.html",
         view=view,
+        limit=byte_speed(limit) if limit else "",
         history=[run_row(run, is_named=is_named) for run in history],
         announcement=view.announcement if view else ended(history[0] if history else None),
         is_automatic=live_settings.is_auto_import(),
@@ -43,7 +46,7 @@ def index() -> ResponseReturnValue:
 def show(run_id: int) -> ResponseReturnValue:
     """Show one run with every file and failure."""
     is_named = may(me().role, Right.IMPORT)
-    view = run_view(report.of(run_id), is_named=is_named)
+    view = run_view(report.of(run_id), is_named=is_named, limit=bandwidth.rate_now())
     return hx.render("imports/show.html", "imports/_run.html", view=view)
 
 

@@ -212,6 +212,7 @@ def test_settings_that_cannot_be_meant_are_refused(admin: Script, viewer: Script
         ("http_proxy", "nonsense", "value"),
         ("default_distro_series", "no ble", "value"),
         ("ntp_servers", "x", "name"),
+        ("import_rate", "5 MB/s", "name"),
         ("", "x", "name"),
     ):
         answer = admin.post("maas/", op="set_config", name=name, value=value)

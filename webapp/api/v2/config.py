@@ -11,7 +11,7 @@ from webapp.errors import InvalidFields
 from webapp.services.accounts.rights import Right
 from webapp.services.system import live_settings
 
-_NAMES = ", ".join(live_settings.KNOWN)
+_NAMES = ", ".join(live_settings.MAAS)
 
 
 def get_config(call: ActionCall) -> Response:
@@ -43,6 +43,10 @@ def _name(call: ActionCall) -> str:
     name = call.arguments.text("name")
     if not name:
         raise InvalidFields({"name": [f"This field is required. Settings: {_NAMES}."]})
+    if name not in live_settings.MAAS:
+        raise InvalidFields(
+            {"name": [f"{name[:60]!r} isn't an image setting. Settings: {_NAMES}."]}
+        )
     return name
 
 

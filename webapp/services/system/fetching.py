@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from webapp.extensions import settings
 from webapp.fetch import Fetcher, Limits, Route
+from webapp.services.system import bandwidth
 
 
 def fetcher(route: Route, is_stopped: Callable[[], bool] | None = None) -> Fetcher:
@@ -18,4 +19,5 @@ def fetcher(route: Route, is_stopped: Callable[[], bool] | None = None) -> Fetch
         is_stopped=is_stopped,
         deny_networks=known.deny_networks,
         own_ports=[int(bind.rpartition(":")[2]) for bind in (known.web_bind, known.rack_bind)],
+        bucket=bandwidth.bucket(),
     )

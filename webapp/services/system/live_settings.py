@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image settings that can change while Slipway runs, under MAAS's names (rule: image-settings)."""
+"""Image settings that can change while Slipway runs.
+
+Those that MAAS has as well bear MAAS's names, and scripts know them (rule: image-settings).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from sqlalchemy import select
 from webapp.errors import InvalidFields
 from webapp.extensions import db
 from webapp.models import Setting
-from webapp.services.system import events, proxies, secrets
+from webapp.services.system import events, proxies, rates, secrets, windows
 from webapp.services.system.wake import wake
 
 AUTO_IMPORT = "boot_images_auto_import"
@@ -26,6 +29,8 @@ DISTRO_DEFAULTS = {
 }
 HTTP_PROXY, USES_PROXY, NO_PROXY = "http_proxy", "enable_http_proxy", "boot_images_no_proxy"
 PROXY_LOGIN = "http_proxy_login"  # encrypted; http_proxy itself is kept without its password
+DAY_RATE, NIGHT_RATE, NIGHT_HOURS = "import_rate", "import_night_rate", "import_night_hours"
+TIME_ZONE = "import_time_zone"
 
 _WORD = re.compile(r"[A-Za-z0-9._+-]{0,100}", re.ASCII)
 _WORDS = {"true": True, "yes": True, "on": True, "1": True}
@@ -52,6 +57,24 @@ def _word(value: str) -> str:
     return value
 
 
+def _text(parse: Callable[[str], object]) -> Callable[[str], str]:
+    """Keep a text as it was written, if ``parse`` understands it."""
+
+    def check(value: str) -> str:
+        value = value.strip()
+        try:
+            parse(value)
+        except ValueError as error:
+            raise InvalidFields({"value": [f"{error}."]}) from None
+        return value
+
+    return check
+
+
+def _zone(value: str) -> str:
+    return _text(windows.parse_zone)(value.strip() or "UTC")
+
+
 @dataclass(frozen=True)
 class Known:
     """A setting: what it does, its default, and how text becomes one."""
@@ -61,12 +84,18 @@ class Known:
     parse: Callable[[str], bool | str]
 
 
-KNOWN: dict[str, Known] = {
+MAAS: dict[str, Known] = {
     AUTO_IMPORT: Known("Import the selected images on schedule", True, _switch),
     HTTP_PROXY: Known("Proxy for boot sources without their own", "", _proxy),
     USES_PROXY: Known("Use http_proxy", True, _switch),
     NO_PROXY: Known("Connect to boot sources directly, ignoring http_proxy", False, _switch),
     **{name: Known(help, value, _word) for name, (help, value) in DISTRO_DEFAULTS.items()},
+}
+KNOWN: dict[str, Known] = MAAS | {
+    DAY_RATE: Known("Bytes/s for all downloads, e.g. 5 MB/s; 0: no limit", "0", _text(rates.parse)),
+    NIGHT_RATE: Known("The same at night; empty: as by day", "", _text(rates.parse)),
+    NIGHT_HOURS: Known("Night, e.g. 22:00-06:00", "22:00-06:00", _text(windows.parse)),
+    TIME_ZONE: Known("Time zone of hours and schedules, e.g. Europe/Berlin", "UTC", _zone),
 }
 
 
@@ -86,21 +115,34 @@ def read_all() -> dict[str, bool | str]:
 
 def change(name: str, value: str, actor: str) -> None:
     """Set one; what already runs continues as it began. Raises InvalidFields."""
-    change_all({name: value}, actor)
+    try:
+        change_all({name: value}, actor)
+    except InvalidFields as problem:
+        if name in problem.fields:
+            raise InvalidFields({"value": problem.fields[name]}) from problem
+        raise
 
 
 def change_all(values: Mapping[str, str], actor: str) -> None:
     """Set several, all or none; http_proxy as it was shown keeps its password.
 
-    Raises InvalidFields.
+    Raises InvalidFields, with the names of the settings as fields.
     """
-    new = {name: KNOWN[_checked(name)].parse(value) for name, value in values.items()}
+    new: dict[str, bool | str] = {}
+    refused: dict[str, list[str]] = {}
+    for name, value in values.items():
+        try:
+            new[name] = KNOWN[_checked(name)].parse(value)
+        except InvalidFields as problem:
+            refused |= {name if key == "value" else key: at for key, at in problem.fields.items()}
+    if refused:
+        raise InvalidFields(refused)
     if HTTP_PROXY in new:
         new[HTTP_PROXY] = _keep_login(str(new[HTTP_PROXY]))
-    for name, value in new.items():
-        db.session.merge(Setting(key=name, value=value))
+    for name, chosen in new.items():
+        db.session.merge(Setting(key=name, value=chosen))
         # A proxy's address may hold a password: the event records only that it changed.
-        details = {} if name == HTTP_PROXY else {"value": value}
+        details = {} if name == HTTP_PROXY else {"value": chosen}
         events.record("setting.changed", actor=actor, subject=name, **details)
     db.session.commit()
     wake()

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page on which administrators set how fast and when imports run."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from tests.web.visitors import Visitor, text_of
+from webapp.extensions import db
+from webapp.services.system import live_settings
+
+
+def test_a_limit_is_set_and_shown_beside_the_speed(region: Flask, administrator: Visitor) -> None:
+    assert "Downloads aren't limited now." in text_of(administrator.get("/imports/"))
+    assert 'value="22:00-06:00"' in administrator.get("/imports/timing/").text
+    form = {"import_rate": "5 MB/s", "import_night_rate": " 5000 kB/s "}
+    assert administrator.post("/imports/timing/", form).status_code == 303
+    db.session.rollback()
+    assert live_settings.read("import_night_rate") == "5000 kB/s"
+    assert live_settings.read("import_night_hours") == "22:00-06:00"
+    page = text_of(administrator.get("/imports/"))
+    assert "Schedule and speed saved." in page
+    assert "Downloads are limited to 5.0 MB/s now." in page
+
+
+def test_what_cannot_be_used_is_named_at_its_field_and_nothing_is_saved(
+    region: Flask, administrator: Visitor
+) -> None:
+    form = {"import_rate": "5 MB/s", "import_time_zone": "Mars"}
+    page = administrator.post("/imports/timing/", form)
+    assert page.status_code == 422
+    assert "'Mars' isn't a time zone. Enter a name, e.g. UTC" in text_of(page).replace("&#39;", "'")
+    assert 'value="5 MB/s"' in page.text
+    db.session.rollback()
+    assert live_settings.read("import_rate") == "0"
+
+
+def test_only_administrators_set_it(operator: Visitor) -> None:
+    assert operator.get("/imports/timing/").status_code == 403
+    assert operator.post("/imports/timing/", {"import_rate": "1 MB/s"}).status_code == 403
+    assert "/imports/timing/" not in operator.get("/imports/").text
