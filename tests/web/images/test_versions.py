@@ -9,12 +9,14 @@ from collections.abc import Callable
 import pytest
 
 from tests.support import factories
+from tests.web.images.boxes import box, save
 from tests.web.visitors import Visitor, leads_to, text_of
 from webapp.extensions import db
 from webapp.models import BootResource, BootSource, BootSourceCache, PackageList, Role
 
 Visit = Callable[..., Visitor]
 IMAGE = "/images/ubuntu/noble/amd64"
+HTMX_HEADERS = {"HX_Request": "true"}
 OLD, NEW = "20260105", "20260201"
 
 
@@ -132,3 +134,17 @@ def test_viewers_see_versions_and_differences_and_change_nothing(
 def test_a_version_that_is_gone_is_not_found(noble: BootResource, operator: Visitor) -> None:
     assert operator.get(f"{IMAGE}/versions/1").status_code == 404
     assert operator.post(f"{IMAGE}/versions", {"action": "roll", "version": "1"}).status_code == 404
+
+
+def test_deselecting_a_locked_image_does_not_announce_its_end(
+    source: BootSource, noble: BootResource, operator: Visitor
+) -> None:
+    jammy = {"image": box(source, "ubuntu/jammy/amd64")}
+    assert "will be deleted" in operator.post("/images/pending", jammy, **HTMX_HEADERS).text
+    act(operator, "lock", OLD)
+    asked = text_of(operator.post("/images/pending", jammy, **HTMX_HEADERS))
+    assert "stored and locked, stays" in asked
+    assert "will be deleted" not in asked
+    assert leads_to(save(operator, jammy["image"])) == "/images/"
+    words = text_of(operator.get("/images/"))
+    assert f"No longer selected. Kept: version {OLD} is locked." in words

@@ -42,15 +42,15 @@ class ImageFields(ResponseModel):
     is_uploaded: bool
     is_bootloader: bool
     completed_at: datetime | None
+    is_pinned: bool = Field(description="Imports leave its version as it is")
+    is_locked: bool = Field(description="Nothing may remove it")
+    update: str = Field(description="The version that the pin keeps away, empty if there's none")
 
 
 class ImageResponse(ImageFields):
     """An image with the ids of its boot resources, one per kernel."""
 
     resource_ids: list[int]
-    is_pinned: bool = Field(description="Imports leave its version as it is")
-    is_locked: bool = Field(description="Nothing may remove it")
-    update: str = Field(description="The version that the pin keeps away, empty if there's none")
 
 
 class ResourceFilter(Paging):

@@ -9,15 +9,23 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import cached_property, lru_cache
 
-from sqlalchemy import Text, cast, select
+from sqlalchemy import Text, cast, or_, select
 
 from webapp import numbers
 from webapp.extensions import db
-from webapp.models import Blob, BlobState, BootResource, BootSource, BootSourceCache, ResourceFile
+from webapp.models import (
+    Blob,
+    BlobState,
+    BootResource,
+    BootSource,
+    BootSourceCache,
+    ResourceFile,
+    ResourceSet,
+)
 from webapp.services.sources import selections
 from webapp.services.sources.selections import Pick
 from webapp.streams.documents import version_key
@@ -53,7 +61,7 @@ class Box:
 
     size: bytes of all its distinct files; new_size: of those not stored yet.
     others: names of further sources that offer the same and lose by priority;
-    other_picks: the same image from each of them.
+    other_picks: the same image from each of them. is_locked: no import removes it.
     """
 
     pick: Pick
@@ -67,6 +75,7 @@ class Box:
     others: tuple[str, ...] = ()
     other_picks: tuple[Pick, ...] = ()
     digests: Mapping[str, int] = field(default_factory=dict)
+    is_locked: bool = False
 
     @property
     def value(self) -> str:
@@ -120,6 +129,7 @@ class Picture:
     missing: tuple[Box, ...]
     stored: Mapping[Image, Mapping[str, int]]
     ready: frozenset[str]  # digests of all whole blobs
+    locked: frozenset[Image] = frozenset()
 
     @property
     def releases(self) -> tuple[Release, ...]:
@@ -129,7 +139,14 @@ class Picture:
     @cached_property
     def boxes(self) -> list[Box]:
         """Every box there is."""
-        return [*(box for rel in self.releases for box in rel.boxes.values()), *self.missing]
+        boxes = [*(box for rel in self.releases for box in rel.boxes.values()), *self.missing]
+        if not self.locked:
+            return boxes
+        names = [(box.pick.os, box.pick.release, box.pick.arch) for box in boxes]
+        return [
+            replace(box, is_locked=name in self.locked)
+            for box, name in zip(boxes, names, strict=True)
+        ]
 
     @cached_property
     def selected(self) -> set[Pick]:
@@ -161,7 +178,7 @@ def parse_value(value: str) -> Pick | None:
 
 
 def read(today: date | None = None) -> Picture:
-    """The picture of the whole catalogue, in five queries whatever its size.
+    """The picture of the whole catalogue, in six queries whatever its size.
 
     today: decides what is past its end of support; the current date in UTC by default.
     """
@@ -178,7 +195,7 @@ def read(today: date | None = None) -> Picture:
         source.id: source.name or source.url for source in db.session.scalars(select(BootSource))
     }
     ready = db.session.scalars(select(Blob.sha256).where(Blob.state == BlobState.READY))
-    return picture(
+    found = picture(
         [Row(*(*columns, _files(items))) for *columns, items in rows],
         sources,
         selections.picks(),
@@ -186,6 +203,7 @@ def read(today: date | None = None) -> Picture:
         _stored(),
         today or datetime.now(UTC).date(),
     )
+    return replace(found, locked=_locked())
 
 
 @lru_cache(maxsize=4096)
@@ -204,6 +222,16 @@ def _stored() -> dict[Image, dict[str, int]]:
     for os, release, arch, sha256, size in rows:
         found[os, release, arch][sha256] = size
     return dict(found)
+
+
+def _locked() -> frozenset[Image]:
+    """Images of which a lock keeps something."""
+    rows = db.session.execute(
+        select(BootResource.os, BootResource.release, BootResource.arch)
+        .outerjoin(ResourceSet, ResourceSet.resource_id == BootResource.id)
+        .where(or_(BootResource.locked_at.is_not(None), ResourceSet.locked_at.is_not(None)))
+    )
+    return frozenset((os, release, arch) for os, release, arch in rows)
 
 
 def picture(

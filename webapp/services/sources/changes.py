@@ -33,8 +33,8 @@ class Pending:
 
     @property
     def stored(self) -> tuple[Box, ...]:
-        """Those that are removed and stored: machines boot from them today."""
-        return tuple(box for box in self.removed if box.is_stored)
+        """Those that are deleted: machines boot from them today, and no lock keeps them."""
+        return tuple(box for box in self.removed if box.is_stored and not box.is_locked)
 
 
 def resolved(picture: Picture, picks: Iterable[Pick]) -> set[Pick]:
@@ -67,7 +67,7 @@ def pending(picture: Picture, selected: set[Pick]) -> Pending:
     added = tuple(b for b in boxes if b.pick in selected and not b.is_selected)
     removed = tuple(b for b in boxes if b.pick not in selected and b.is_selected)
     fresh = {d: size for box in added for d, size in box.digests.items()}
-    leaving = {_image(box) for box in removed}
+    leaving = {_image(box) for box in removed if not box.is_locked}
     gone = {d: s for image in leaving for d, s in picture.stored.get(image, {}).items()}
     staying = {d for image, files in picture.stored.items() if image not in leaving for d in files}
     needed = {d for box in boxes if box.pick in selected for d in box.digests}
