@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import timedelta
 
 import pytest
@@ -13,9 +15,11 @@ from sqlalchemy.exc import OperationalError
 
 from tests.rack import images
 from tests.rack.conftest import BASE
+from tests.support.databases import Queries
 from webapp.extensions import db, settings
 from webapp.models import BootResource, ResourceSet, utcnow
 from webapp.services.blobs import retention
+from webapp.services.images import steering
 from webapp.services.images.fetching import UPDATE_S, Fetches
 
 OLD, NEW = "20260105", "20260106"
@@ -72,8 +76,24 @@ def test_a_version_stays_for_as_long_as_a_machine_fetches_it(
     assert retention.clean_up().sets == 1
 
 
+def test_a_roll_back_is_served_at_the_next_request_and_both_versions_by_their_own_names(
+    rack: Flask, machine: FlaskClient
+) -> None:
+    resource = db.session.scalars(select(BootResource)).one()
+    images.switch(resource, {"boot-kernel": b"kernel 2"}, version=NEW)
+    db.session.execute(update(ResourceSet).values(retired_at=None))
+    images.publish()
+    assert machine.get(f"{BASE}/boot-kernel").data == b"kernel 2"
+    steering.roll([resource.id], OLD, "ann")
+    answer = machine.get(f"{BASE}/boot-kernel")
+    assert answer.data == images.FILES["boot-kernel"]
+    assert answer.headers["X-Slipway-Version"] == OLD
+    assert machine.get(f"{BASE}/{NEW}/boot-kernel").data == b"kernel 2"
+    assert machine.get(f"{BASE}/{OLD}/squashfs").data == images.FILES["squashfs"]
+
+
 def test_what_is_noted_lately_is_not_written_again(
-    rack: Flask, machine: FlaskClient, count_queries: images.Any
+    rack: Flask, machine: FlaskClient, count_queries: Callable[[], AbstractContextManager[Queries]]
 ) -> None:
     set_id = db.session.scalars(select(ResourceSet.id)).one()
     fetches = Fetches(db.engine, is_threaded=False)

@@ -8,16 +8,18 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from flask import Flask
 from sqlalchemy import select, update
 
-from tests.jobs.conftest import Lab, check_region, files, images
+from tests.jobs.conftest import Lab, check_region, failures, files, images
 from tests.jobs.retention.later import LOW, NOBLE, later
 from tests.mirror.faults import Fault
+from tests.support import factories
 from webapp.errors import Conflict, NotFound
-from webapp.extensions import db, settings
+from webapp.extensions import db, settings, store
 from webapp.models import Blob, BootResource, Event, Publication, ResourceFile, ResourceSet, utcnow
 from webapp.services.blobs import retention
-from webapp.services.images import comparing, steering, versions
+from webapp.services.images import comparing, expiring, steering, versions
 from webapp.services.images.locks import Locked
 from webapp.services.imports import preview, transfers
 from webapp.services.uploads import removal
@@ -314,3 +316,36 @@ def test_a_list_that_cannot_be_had_fails_nothing_and_is_fetched_later(
     lab.mirror.publish_next()
     lab.run()
     assert comparing.compare(ids(), "", "").packages is not None
+
+
+# -- around them
+
+
+def test_a_full_store_names_the_older_versions_among_what_can_go(
+    lab: Lab, second: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steering.lock(ids(LOW), second[1], "ann")
+    lab.mirror.publish_next()
+    monkeypatch.setattr(type(store()), "free_bytes", lambda self: 1)
+    (failure,) = failures(lab.run())
+    assert failure.code == "store-full"
+    assert failure.next_step.endswith(" 1 older version can be deleted.")
+
+
+@pytest.mark.both_databases
+def test_a_locked_version_of_an_uploaded_image_outlives_newer_uploads(region: Flask) -> None:
+    made = factories.boot_resource({"root-tgz": b"1"}, os="custom", release="web", rtype="uploaded")
+    steering.lock([made.id], "20260105", "ann")
+    for day in (6, 7, 8, 9):
+        newer = factories.resource_set(made, {"root-tgz": b"%d" % day}, version=f"2026010{day}")
+        made.current_set_id = newer.id
+        db.session.commit()
+        expiring.retire_surplus([made.id])
+    found = [one.version for one in versions.of(made.id)]
+    assert found == ["20260109", "20260108", "20260107", "20260105"]
+    with pytest.raises(Locked):
+        versions.delete([made.id], "20260105", "eve")
+    with pytest.raises(Conflict, match="can't be pinned"):
+        steering.pin([made.id], "", "ann")
+    db.session.rollback()
+    assert not steering.roll([made.id], "20260105", "ann").is_pinned

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import selectinload
 
 from webapp.errors import Conflict, NotFound
@@ -36,6 +36,22 @@ def of_several(resource_ids: Collection[int]) -> dict[int, list[ResourceSet]]:
     for row in sorted(rows, key=lambda one: keeping.order(one.version, one.id), reverse=True):
         found.setdefault(row.resource_id, []).append(row)
     return found
+
+
+def count_older() -> int:
+    """How many versions stay beside the current ones and aren't locked."""
+    query = (
+        select(func.count())
+        .select_from(ResourceSet)
+        .join(BootResource, BootResource.id == ResourceSet.resource_id)
+        .where(
+            BootResource.current_set_id != ResourceSet.id,
+            ResourceSet.completed_at.is_not(None),
+            ResourceSet.retired_at.is_(None),
+            ResourceSet.locked_at.is_(None),
+        )
+    )
+    return db.session.scalar(query) or 0
 
 
 def held(resource_ids: Collection[int]) -> list[BootResource]:

@@ -29,7 +29,7 @@ from webapp.models import (
     RunState,
 )
 from webapp.services.blobs import reserving
-from webapp.services.images import locks, publishing
+from webapp.services.images import locks, publishing, versions
 from webapp.services.images.keys import PlannedSet
 from webapp.services.images.publishing import BlobsVanished, Origin
 from webapp.services.imports import healing, inventory, packages, runs, transfers
@@ -163,6 +163,8 @@ class Import:
             return None
         held = len(todo.retire)
         advice = f" {held} images that are no longer selected can be deleted." if held else ""
+        if older := versions.count_older():
+            advice += f" {_count(older, 'older version')} can be deleted."
         return Problem(
             "Not enough disk space. Nothing was changed.",
             code="store-full",
