@@ -91,8 +91,8 @@ IMAGE_KEYS = {
     "is_pinned", "is_locked", "update",
 }  # fmt: skip
 RUN_KEYS = {
-    "id", "state", "trigger", "phase", "queued_at", "started_at", "finished_at", "bytes_total",
-    "bytes_done", "bytes_per_s", "sets_published", "summary", "failures",
+    "id", "state", "trigger", "phase", "hold", "queued_at", "started_at", "finished_at",
+    "bytes_total", "bytes_done", "bytes_per_s", "sets_published", "summary", "failures",
 }  # fmt: skip
 
 

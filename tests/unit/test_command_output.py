@@ -178,6 +178,7 @@ def test_ctrl_c_while_watching_says_that_the_import_continues(
 def test_the_bar_names_phase_and_file() -> None:
     assert imports._activity(Importing().get("")) == "Downloading 1/2 files squashfs"
     assert imports._activity({"phase": ""}) == "Queued"
+    assert imports._activity({"phase": "", "hold": "window"}) == "Paused until a window opens"
 
 
 def test_the_plan_counts_what_is_kept(capsys: pytest.CaptureFixture[str]) -> None:

@@ -228,9 +228,37 @@ def test_a_queued_import_stops_at_once(region: Flask, operator: Visitor) -> None
     assert [run.state for run in every_run()] == ["stopped"]
 
 
-def test_stopping_nothing_says_so(operator: Visitor) -> None:
-    assert operator.post("/imports/stop").status_code == 303
+@pytest.mark.parametrize("action", ["stop", "pause", "resume"])
+def test_stopping_or_pausing_nothing_says_so(operator: Visitor, action: str) -> None:
+    assert operator.post(f"/imports/{action}").status_code == 303
     assert "No import is running." in text_of(operator.get("/imports/"))
+
+
+def test_an_import_is_paused_and_resumed(region: Flask, operator: Visitor) -> None:
+    running(is_attended=False)
+    operator.post("/imports/pause")
+    page = operator.get("/imports/")
+    assert "<h2>Paused</h2>" in page.text
+    assert announced(page.text) == "Import paused: 25 percent"
+    assert 'action="/imports/pause"' not in page.text
+    assert [run.hold for run in every_run()] == ["user"]
+    operator.post("/imports/resume")
+    assert "<h2>Downloading</h2>" in operator.get("/imports/").text
+    assert [(run.hold, run.is_attended) for run in every_run()] == [("", True)]
+
+
+def test_the_page_tells_about_windows(region: Flask, operator: Visitor) -> None:
+    hour = (utcnow().hour + 6) % 24
+    live_settings.change("import_windows", f"{hour:02}:00-{hour:02}:30", "ada")
+    run = running(hold="window", is_attended=False)
+    shown = text_of(operator.get("/imports/"))
+    assert "Paused until a window opens" in shown
+    assert re.search(r"A window opens in \d hours ?. Resume the import to download now.", shown)
+    assert "Automatic imports wait for a window, which opens in" in shown
+    run.hold, run.is_attended = "", True
+    db.session.commit()
+    shown = text_of(operator.get(f"/imports/{run.id}"))
+    assert "Someone asked for this import, so it doesn't wait for a window." in shown
 
 
 def test_automatic_imports_turn_off_and_on(region: Flask, administrator: Visitor) -> None:
@@ -251,8 +279,8 @@ def test_each_role_gets_the_buttons_it_may_use(region: Flask, visit: Visit) -> N
     running()
     wanted = {
         Role.VIEWER: set(),
-        Role.OPERATOR: {"/imports/stop"},
-        Role.ADMINISTRATOR: {"/imports/stop", "/imports/automatic"},
+        Role.OPERATOR: {"/imports/stop", "/imports/pause"},
+        Role.ADMINISTRATOR: {"/imports/stop", "/imports/pause", "/imports/automatic"},
     }
     for role, actions in wanted.items():
         page = visit(role).get("/imports/").text
@@ -273,7 +301,8 @@ def test_viewers_start_stop_and_switch_nothing(region: Flask, visit: Visit) -> N
     running()
     viewer, operator = visit(Role.VIEWER), visit(Role.OPERATOR)
     before = everything(region)
-    for path in ("/imports/start", "/imports/stop", "/imports/automatic"):
+    for action in ("start", "stop", "pause", "resume", "automatic"):
+        path = f"/imports/{action}"
         assert viewer.post(path).status_code == 403
     assert operator.post("/imports/automatic", {"on": "no"}).status_code == 403
     after = everything(region)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``slipway import``: preview, start, watch and stop imports."""
+"""``slipway import``: preview, start, watch, pause and stop imports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COMING = ("downloading", "verifying")
 
 @click.group("import", cls=Group)
 def import_group() -> None:
-    """Preview, start, watch and stop imports."""
+    """Preview, start, watch, pause and stop imports."""
 
 
 @import_group.command("plan")
@@ -117,6 +117,32 @@ def stop(api: Api, as_json: bool) -> None:
     output.result(done, as_json, done["message"])
 
 
+@import_group.command("pause")
+@with_api
+def pause(api: Api, as_json: bool) -> None:
+    """Pause the running import, also inside a file.
+
+    \b
+    Example:
+      slipway import pause
+    """
+    done = api.call("POST", "/imports/pause")
+    output.result(done, as_json, done["message"])
+
+
+@import_group.command("resume")
+@with_api
+def resume(api: Api, as_json: bool) -> None:
+    """Resume a paused import, outside windows as well.
+
+    \b
+    Example:
+      slipway import resume
+    """
+    done = api.call("POST", "/imports/resume")
+    output.result(done, as_json, done["message"])
+
+
 @import_group.command("list")
 @click.option(
     "--limit",
@@ -200,6 +226,8 @@ def _follow(api: Api, run_id: int, as_json: bool) -> None:
 
 def _activity(run: dict[str, Any]) -> str:
     """What an import is doing: its phase, how many files are there, and one that is coming."""
+    if hold := run.get("hold"):
+        return "Paused until a window opens" if hold == "window" else "Paused"
     if not run["phase"]:
         return "Queued"
     files = [file for image in run["images"] for file in image["files"]]

@@ -29,7 +29,7 @@ COMMANDS = Table(
         Row("source", "sources:source_group", "Manage boot sources", ("sources",)),
         Row("image", "images:image_group", "List, select, delete and roll back images",
             ("images",)),
-        Row("import", "imports:import_group", "Preview, start, watch and stop imports",
+        Row("import", "imports:import_group", "Preview, start, watch, pause and stop imports",
             ("imports",)),
         Row("upload", "uploads:upload_group", "Upload custom images", ("uploads",)),
         Row("inspect", "inspection:inspect_command", "Inspect FILE before you upload it"),

@@ -24,6 +24,8 @@ from webapp.models.resources import (
 )
 from webapp.models.runs import (
     ACTIVE_STATES,
+    HOLD_USER,
+    HOLD_WINDOW,
     FileTransfer,
     ImportFailure,
     ImportRun,
@@ -40,6 +42,8 @@ from webapp.models.uploads import OPEN_UPLOADS, Upload, UploadState
 
 __all__ = [
     "ACTIVE_STATES",
+    "HOLD_USER",
+    "HOLD_WINDOW",
     "OPEN_UPLOADS",
     "APIKey",
     "APINonce",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import enum
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, Index, text
+from sqlalchemy import BigInteger, ForeignKey, Index, text, true
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.models.base import Base, utcnow
@@ -23,6 +23,7 @@ class RunState(enum.StrEnum):
     STOPPED = "stopped"
 
 
+HOLD_USER, HOLD_WINDOW = "user", "window"  # why a run is paused
 ACTIVE_STATES = (RunState.QUEUED, RunState.RUNNING)
 
 
@@ -60,6 +61,9 @@ class ImportRun(Base):
     lease_owner: Mapped[str] = mapped_column(default="")
     lease_until: Mapped[datetime | None]
     is_cancelled: Mapped[bool] = mapped_column(default=False)
+    hold: Mapped[str] = mapped_column(default="", server_default="")  # HOLD_*, "" to go on
+    # A person asked for it, so it doesn't wait for a window.
+    is_attended: Mapped[bool] = mapped_column(default=True, server_default=true())
     queued_at: Mapped[datetime] = mapped_column(default=utcnow)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]

@@ -73,8 +73,14 @@ def run_view(report: RunReport, *, is_named: bool, limit: int = 0) -> RunView:
         row=run_row(run, is_named=is_named),
         amount=amount,
         note=note,
-        announcement="Stopping the import" if run.is_cancelled else f"Import running{progress}",
+        announcement=_announcement(run, progress),
     )
+
+
+def _announcement(run: ImportRun, progress: str) -> str:
+    if run.is_cancelled:
+        return "Stopping the import"
+    return f"Import paused{progress}" if run.hold else f"Import running{progress}"
 
 
 def ended(run: ImportRun | None) -> str:

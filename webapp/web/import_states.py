@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from webapp.models import FileTransfer, ImportRun, RunState, TransferState
+from webapp.models import HOLD_USER, HOLD_WINDOW, FileTransfer, ImportRun, RunState, TransferState
 from webapp.severity import Severity
 from webapp.web.states import State
 
@@ -23,6 +23,10 @@ _RUNS: Mapping[str, State] = {
     RunState.FAILED: State(Severity.ERROR, "Failed"),
     RunState.STOPPED: State(Severity.OFF, "Stopped"),
 }
+_HOLDS: Mapping[str, State] = {
+    HOLD_USER: State(Severity.WAIT, "Paused"),
+    HOLD_WINDOW: State(Severity.WAIT, "Paused until a window opens"),
+}
 _TRANSFERS: Mapping[str, State] = {
     TransferState.WAITING: State(Severity.WAIT, "Waiting"),
     TransferState.DOWNLOADING: State(Severity.BUSY, "Downloading"),
@@ -36,6 +40,8 @@ _TRANSFERS: Mapping[str, State] = {
 def of_run(run: ImportRun) -> State:
     """The state of a run; while it runs, what it's doing."""
     found = _RUNS[run.state]
+    if run.hold in _HOLDS:
+        return _HOLDS[run.hold]
     if run.state == RunState.RUNNING and run.phase in _PHASES:
         return State(found.severity, _PHASES[run.phase])
     return found
@@ -50,6 +56,8 @@ def in_short(run: ImportRun) -> State | None:
     """What the top bar shows; None for a run that needs no attention."""
     if run.state == RunState.SUCCEEDED:
         return None
+    if run.hold in _HOLDS:
+        return State(Severity.WAIT, "Paused")
     if run.state == RunState.RUNNING and run.bytes_total:
         return State(Severity.BUSY, f"{run.bytes_done * 100 // run.bytes_total} %")
     if run.state == RunState.PARTIAL:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How fast imports download, by day and by night."""
+"""When imports run, and how fast they download."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from webapp import hx
 from webapp.errors import InvalidFields
 from webapp.services.accounts.rights import Right
 from webapp.services.system import live_settings
-from webapp.services.system.live_settings import DAY_RATE, NIGHT_HOURS, NIGHT_RATE, TIME_ZONE
+from webapp.services.system.live_settings import (
+    DAY_RATE,
+    NIGHT_HOURS,
+    NIGHT_RATE,
+    TIME_ZONE,
+    WINDOWS,
+)
 from webapp.web import forms
 from webapp.web.access import me, requires
 
@@ -25,6 +31,7 @@ class TimingForm(FlaskForm):
     import_rate = StringField("Download rate", name=DAY_RATE)
     import_night_rate = StringField("Download rate at night", name=NIGHT_RATE)
     import_night_hours = StringField("Night", name=NIGHT_HOURS)
+    import_windows = StringField("Windows", name=WINDOWS)
     import_time_zone = StringField("Time zone", name=TIME_ZONE)
 
 

@@ -8,8 +8,9 @@ from flask.typing import ResponseReturnValue
 
 from webapp import hx
 from webapp.extensions import settings
+from webapp.models import utcnow
 from webapp.services.accounts.rights import Right, may
-from webapp.services.imports import report, runs
+from webapp.services.imports import pausing, report, runs
 from webapp.services.system import bandwidth, live_settings
 from webapp.web.access import me, requires
 from webapp.web.formatting import byte_speed
@@ -34,6 +35,7 @@ def index() -> ResponseReturnValue:
         "imports/_current.html",
         view=view,
         limit=byte_speed(limit) if limit else "",
+        window=pausing.window_state(utcnow()),
         history=[run_row(run, is_named=is_named) for run in history],
         announcement=view.announcement if view else ended(history[0] if history else None),
         is_automatic=live_settings.is_auto_import(),
@@ -47,7 +49,8 @@ def show(run_id: int) -> ResponseReturnValue:
     """Show one run with every file and failure."""
     is_named = may(me().role, Right.IMPORT)
     view = run_view(report.of(run_id), is_named=is_named, limit=bandwidth.rate_now())
-    return hx.render("imports/show.html", "imports/_run.html", view=view)
+    window = pausing.window_state(utcnow())
+    return hx.render("imports/show.html", "imports/_run.html", view=view, window=window)
 
 
 @blueprint.post("/start")
@@ -66,6 +69,24 @@ def start() -> ResponseReturnValue:
 def stop() -> ResponseReturnValue:
     """Stop the import; what was downloaded is kept, and the next import resumes it."""
     if runs.stop(me().username) is None:
+        flash("No import is running.", "info")
+    return hx.see_other(url_for("imports.index"))
+
+
+@blueprint.post("/pause")
+@requires(Right.IMPORT)
+def pause() -> ResponseReturnValue:
+    """Pause the import, also inside a file."""
+    if pausing.pause(me().username) is None:
+        flash("No import is running.", "info")
+    return hx.see_other(url_for("imports.index"))
+
+
+@blueprint.post("/resume")
+@requires(Right.IMPORT)
+def resume() -> ResponseReturnValue:
+    """Let a paused import go on."""
+    if pausing.resume(me().username) is None:
         flash("No import is running.", "info")
     return hx.see_other(url_for("imports.index"))
 

@@ -12,18 +12,22 @@ from webapp.api.v1.schemas import MessageResponse, Page, Paging, ProblemItem, Re
 from webapp.errors import NotFound
 from webapp.models import ImportRun, Role
 from webapp.services.accounts.rights import Right
-from webapp.services.imports import report, runs
+from webapp.services.imports import pausing, report, runs
 
 routes = Routes("imports")
 
 
 class RunFields(ResponseModel):
-    """An import. bytes_done of bytes_total are downloaded, at bytes_per_s."""
+    """An import. bytes_done of bytes_total are downloaded, at bytes_per_s.
+
+    hold: user or window while it's paused by someone or until a window opens, else empty.
+    """
 
     id: int
     state: str
     trigger: str
     phase: str
+    hold: str
     queued_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -124,6 +128,22 @@ def stop(call: PlainCall) -> MessageResponse:
     if runs.stop(call.actor) is None:
         raise NotFound("No import is running.")
     return MessageResponse(message="The import is being stopped.")
+
+
+@routes("POST", "/imports/pause", Right.IMPORT, status=202)
+def pause(call: PlainCall) -> MessageResponse:
+    """Pause the import; it resumes each file from where it is."""
+    if pausing.pause(call.actor) is None:
+        raise NotFound("No import is running.")
+    return MessageResponse(message="The import is paused.")
+
+
+@routes("POST", "/imports/resume", Right.IMPORT, status=202)
+def resume(call: PlainCall) -> MessageResponse:
+    """Resume the import, outside windows as well."""
+    if pausing.resume(call.actor) is None:
+        raise NotFound("No import is running.")
+    return MessageResponse(message="The import resumes.")
 
 
 def _response(run: ImportRun, role: Role) -> RunResponse:

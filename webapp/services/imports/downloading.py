@@ -157,7 +157,6 @@ def _fetch(
     blob: PlannedBlob, location: Location, mirror: Mirror, store: BlobStore, reporter: Reporter
 ) -> None:
     url = join(mirror.root, location.path)
-    reporter.start(blob.sha256, TransferState.DOWNLOADING)
     until = time.monotonic() + BUSY_S
 
     def open_writer() -> BlobWriter:
@@ -166,16 +165,22 @@ def _fetch(
         return writer
 
     while True:
+        reporter.wait_while_held(blob.sha256)
+        reporter.start(blob.sha256, TransferState.DOWNLOADING)
         try:
             mirror.fetcher.download(
                 url,
                 open_writer,
                 size=blob.size,
                 on_bytes=lambda offset: reporter.at(blob.sha256, offset),
-                is_stopped=reporter.is_stopped,
+                is_stopped=reporter.is_interrupted,
                 on_retry=lambda problem: reporter.retry(blob.sha256),
             )
             return
+        except Stopped:
+            if reporter.is_stopped():
+                raise
+            continue  # the run was held: its partial is continued from where it is
         except BlobBusy:
             # E.g. a worker that was replaced and has not noticed yet.
             if time.monotonic() > until:

@@ -32,9 +32,10 @@ from webapp.services.blobs import reserving
 from webapp.services.images import locks, publishing, versions
 from webapp.services.images.keys import PlannedSet
 from webapp.services.images.publishing import BlobsVanished, Origin
-from webapp.services.imports import healing, inventory, packages, runs, transfers
+from webapp.services.imports import healing, inventory, packages, pausing, runs, transfers
 from webapp.services.imports.downloading import Mirror, Outcome, download, unexpected
 from webapp.services.imports.failures import Failures
+from webapp.services.imports.intents import intent
 from webapp.services.imports.planning import nothing_left, plan
 from webapp.services.imports.plans import ImportPlan, PlannedBlob, Retirement, SourceState
 from webapp.services.imports.progress import Reporter
@@ -58,7 +59,8 @@ def execute(run_id: int, owner: str, is_leaving: Callable[[], bool]) -> RunState
     app = cast(Flask, current_app._get_current_object())  # type: ignore[attr-defined]
     before = runs.RunProgress(run.phase, run.bytes_total, run.bytes_done, 0)
     db.session.commit()
-    with Reporter(app, run_id, owner, is_leaving, before) as reporter:
+    hold = pausing.follow_windows(run_id, owner)
+    with Reporter(app, run_id, owner, is_leaving, before, hold) as reporter:
         work = Import(run_id, owner, reporter)
         try:
             state, summary = work.run()
@@ -98,7 +100,11 @@ class Import:
 
     def run(self) -> tuple[RunState, str]:
         """All steps; returns how the run ends, STOPPED when it was left off early."""
-        self.intent = runs.intent()
+        try:
+            self._reporter.wait_while_held()
+        except Stopped:
+            return self._stopped()
+        self.intent = intent()
         fresh = self._refresh()
         if self._reporter.is_stopped():
             return self._stopped()
@@ -278,7 +284,7 @@ class Import:
             return
         self._reporter.enter("publishing")
         self._renew_lease()
-        if runs.intent() != self.intent:
+        if intent() != self.intent:
             retire = []  # what was unselected may be selected again: the next run decides
         locked = locks.hold([one.resource_id for one in retire])
         retire = [one for one in retire if one.resource_id not in locked]

@@ -21,10 +21,12 @@ from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.errors import Problem
+from webapp.fetch import Stopped
 from webapp.models import TransferState, utcnow
-from webapp.services.imports import runs
+from webapp.services.imports import pausing, runs
 
 INTERVAL_S = 0.5
+HOLD_POLL_S = 0.1
 RENEW_S = 5.0  # a quiet run writes only this often
 WINDOW_S = 5.0  # over which speed is measured
 
@@ -100,11 +102,13 @@ class Reporter:
         owner: str,
         is_leaving: Callable[[], bool],
         before: runs.RunProgress,
+        hold: str = "",
     ) -> None:
         self.run_id, self.owner = run_id, owner
         self.is_leaving = is_leaving
         self.is_cancelled = False
         self.is_lost = False  # another worker has the run
+        self.hold = hold  # why it is paused, "" when it isn't
         self.fatal: Problem | None = (
             None  # no other file can succeed either, e.g. the store is full
         )
@@ -142,6 +146,19 @@ class Reporter:
             or self.fatal is not None
             or self.is_leaving()
         )
+
+    def is_interrupted(self) -> bool:
+        """Whether a download is to leave off, for good or while the run is held."""
+        return bool(self.hold) or self.is_stopped()
+
+    def wait_while_held(self, sha256: str = "") -> None:
+        """Return once the run may go on; the file is shown as waiting. Raises Stopped."""
+        if self.hold and sha256:
+            self.start(sha256, TransferState.WAITING)
+        while self.hold:
+            if self.is_stopped():
+                raise Stopped()
+            time.sleep(HOLD_POLL_S)
 
     def abandon(self) -> None:
         """Stop the downloads, since their results are no longer used."""
@@ -211,7 +228,7 @@ class Reporter:
                 phase=self._phase,
                 bytes_total=self._total,
                 bytes_done=self._done,
-                bytes_per_s=self._speed.measure(),
+                bytes_per_s=0 if self.hold else self._speed.measure(),
                 transfers=rows,
             )
 
@@ -225,6 +242,7 @@ class Reporter:
         while not self._ended.wait(INTERVAL_S):
             try:
                 with self._app.app_context():
+                    pausing.follow_windows(self.run_id, self.owner)
                     is_due = time.monotonic() - renewed >= RENEW_S
                     if self._is_moving() or is_due:
                         pulse = runs.heartbeat(self.run_id, self.owner, self.snapshot())
@@ -238,6 +256,8 @@ class Reporter:
                 self._touch_all()
                 continue
             self.is_lost = not pulse.is_ours
+            self._is_dirty = self._is_dirty or pulse.hold != self.hold
+            self.hold = pulse.hold
             self.is_cancelled = self.is_cancelled or pulse.is_cancelled
 
     def _touch_all(self) -> None:

@@ -9,22 +9,19 @@ and any of them may die between two calls.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import delete, exists, func, literal, or_, select, update
+from sqlalchemy import case, delete, exists, func, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from webapp.extensions import db
 from webapp.models import (
     ACTIVE_STATES,
+    HOLD_WINDOW,
     Blob,
-    BootSource,
-    BootSourceSelection,
     FileTransfer,
     ImportRun,
     ResourceFile,
@@ -32,11 +29,13 @@ from webapp.models import (
     TransferState,
     utcnow,
 )
+from webapp.services.imports.intents import intent
 from webapp.services.system import events, statements
 from webapp.services.system.wake import wake
 from webapp.storage.leases import is_dead
 
 LEASE_S = 30
+UNATTENDED = ("schedule", "start")  # triggers of runs that no one asked for
 OPEN_TRANSFERS = (TransferState.WAITING, TransferState.DOWNLOADING, TransferState.VERIFYING)
 
 
@@ -53,10 +52,11 @@ class RunProgress:
 
 @dataclass(frozen=True)
 class Pulse:
-    """What a heartbeat learns: whether the run is still ours, and whether to stop it."""
+    """What a heartbeat learns: whether the run is still ours, whether to stop it or hold it."""
 
     is_ours: bool
     is_cancelled: bool
+    hold: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,15 @@ class Ending:
     state: RunState
     summary: str
     progress: RunProgress
-    intent: str = ""  # what it started from, see intent(); "" asks for no other run
+    intent: str = ""  # what it started from, see intents.intent; "" asks for no other run
 
 
 def queue(trigger: str, requested_by: str) -> ImportRun:
     """Ask for an import; an active one is returned instead of a second.
 
     trigger: ``manual``, ``schedule``, ``start`` or ``change``. A run that is being
-    stopped does not count as active, so a start after a stop is not lost.
+    stopped does not count as active, so a start after a stop is not lost. A run that
+    a person asks for, even when it's on its way, doesn't wait for a window.
     """
     while True:
         # The lock serializes this with finish(): either the returned run still sees
@@ -81,10 +82,12 @@ def queue(trigger: str, requested_by: str) -> ImportRun:
         # (rule: change-during-import).
         run: ImportRun | None = db.session.scalar(wanted().with_for_update())
         if run is not None:
+            if trigger not in UNATTENDED:
+                statements.execute(_attending().where(ImportRun.id == run.id))
             db.session.commit()
             wake()
             return run
-        if _insert_queued(trigger, requested_by):
+        if _insert_queued(trigger, requested_by, literal(trigger not in UNATTENDED)):
             events.record("run.queued", actor=requested_by, subject=trigger)
         db.session.commit()
 
@@ -141,7 +144,7 @@ def stop(requested_by: str) -> ImportRun | None:
     ended = (
         update(ImportRun)
         .where((ImportRun.state == RunState.QUEUED) | is_orphan)
-        .values(state=RunState.STOPPED, finished_at=now_, summary="Stopped by user.")
+        .values(state=RunState.STOPPED, finished_at=now_, summary="Stopped by user.", hold="")
         .returning(ImportRun.id)
     )
     for run_id in statements.execute(ended).scalars().all():
@@ -200,9 +203,9 @@ def claim(owner: str) -> ImportRun | None:
 
 def heartbeat(run_id: int, owner: str, progress: RunProgress) -> Pulse:
     """Renew the lease and save progress in one transaction; returns whether to continue."""
-    is_cancelled = statements.execute(
+    found = statements.execute(
         update(ImportRun)
-        .where(*_owned_by(run_id, owner))
+        .where(*owned_by(run_id, owner))
         .values(
             lease_until=now() + timedelta(seconds=LEASE_S),
             phase=progress.phase,
@@ -210,23 +213,22 @@ def heartbeat(run_id: int, owner: str, progress: RunProgress) -> Pulse:
             bytes_done=progress.bytes_done,
             bytes_per_s=progress.bytes_per_s,
         )
-        .returning(ImportRun.is_cancelled)
-    ).scalar_one_or_none()
-    if is_cancelled is None:
+        .returning(ImportRun.is_cancelled, ImportRun.hold)
+    ).one_or_none()
+    if found is None:
         db.session.rollback()
         return Pulse(is_ours=False, is_cancelled=False)
     save_transfers(progress.transfers)
     db.session.commit()
-    return Pulse(is_ours=True, is_cancelled=is_cancelled)
+    return Pulse(is_ours=True, is_cancelled=found.is_cancelled, hold=found.hold)
 
 
 def glance(run_id: int, owner: str) -> Pulse:
     """What a heartbeat learns, without writing."""
-    is_cancelled = db.session.scalar(
-        select(ImportRun.is_cancelled).where(*_owned_by(run_id, owner))
-    )
+    query = select(ImportRun.is_cancelled, ImportRun.hold).where(*owned_by(run_id, owner))
+    found = db.session.execute(query).one_or_none()
     db.session.rollback()
-    return Pulse(is_ours=is_cancelled is not None, is_cancelled=bool(is_cancelled))
+    return Pulse(True, *found) if found else Pulse(is_ours=False, is_cancelled=False)
 
 
 def renew_lease(run_id: int, owner: str, **values: Any) -> bool:
@@ -236,9 +238,7 @@ def renew_lease(run_id: int, owner: str, **values: Any) -> bool:
     worker that was silent for too long can't act at the same time as its successor.
     """
     values = {"lease_until": now() + timedelta(seconds=LEASE_S), **values}
-    return (
-        statements.count(update(ImportRun).where(*_owned_by(run_id, owner)).values(**values)) == 1
-    )
+    return statements.count(update(ImportRun).where(*owned_by(run_id, owner)).values(**values)) == 1
 
 
 def save_transfers(changed: Sequence[dict[str, Any]]) -> None:
@@ -263,9 +263,10 @@ def finish(run_id: int, owner: str, ending: Ending) -> bool:
         "bytes_total": ending.progress.bytes_total,
         "bytes_done": ending.progress.bytes_done,
         "bytes_per_s": 0,
+        "hold": "",
     }
     # Before anything is read: see queue().
-    if not statements.count(update(ImportRun).where(*_owned_by(run_id, owner)).values(**values)):
+    if not statements.count(update(ImportRun).where(*owned_by(run_id, owner)).values(**values)):
         db.session.rollback()
         return False
     save_transfers(ending.progress.transfers)
@@ -274,7 +275,9 @@ def finish(run_id: int, owner: str, ending: Ending) -> bool:
         delete(Blob).where(Blob.state == "wanted", ~exists().where(ResourceFile.blob_id == Blob.id))
     )
     if ending.intent and ending.state != RunState.STOPPED and intent() != ending.intent:
-        _insert_queued("change", "worker")
+        # It follows the run that it replaces: if a person asked for that, for this one too.
+        is_attended = select(ImportRun.is_attended).where(ImportRun.id == run_id)
+        _insert_queued("change", "worker", is_attended.scalar_subquery())
     events.record(
         f"run.{ending.state}", actor="worker", subject=f"run {run_id}", summary=ending.summary
     )
@@ -285,44 +288,9 @@ def finish(run_id: int, owner: str, ending: Ending) -> bool:
 def release(run_id: int, owner: str) -> None:
     """Hand a run back unfinished, so that the next worker continues it at once."""
     statements.execute(
-        update(ImportRun).where(*_owned_by(run_id, owner)).values(lease_owner="", lease_until=now())
+        update(ImportRun).where(*owned_by(run_id, owner)).values(lease_owner="", lease_until=now())
     )
     db.session.commit()
-
-
-def intent() -> str:
-    """A digest of everything that decides what a run does: sources and selections."""
-    source_rows = db.session.execute(
-        select(
-            BootSource.id,
-            BootSource.url,
-            BootSource.priority,
-            BootSource.is_enabled,
-            BootSource.is_unsigned,
-            BootSource.keyring_filename,
-            BootSource.keyring_data,
-            BootSource.proxy_url,
-            BootSource.proxy_login,
-            BootSource.ca_file,
-            BootSource.auth_kind,
-            BootSource.auth_username,
-            BootSource.auth_secret,
-            BootSource.auth_in_clear,
-        ).order_by(BootSource.id)
-    ).all()
-    selection_rows = db.session.execute(
-        select(
-            BootSourceSelection.source_id,
-            BootSourceSelection.os,
-            BootSourceSelection.release,
-            BootSourceSelection.arches,
-            BootSourceSelection.subarches,
-            BootSourceSelection.labels,
-        ).order_by(BootSourceSelection.id)
-    ).all()
-    everything = [[list(row) for row in rows] for rows in (source_rows, selection_rows)]
-    text = json.dumps(everything, default=bytes.hex)  # keyrings and secrets are bytes
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def now() -> datetime:
@@ -342,7 +310,8 @@ def wanted() -> Any:
     )
 
 
-def _owned_by(run_id: int, owner: str) -> tuple[Any, ...]:
+def owned_by(run_id: int, owner: str) -> tuple[Any, ...]:
+    """The conditions under which a worker may change its run."""
     return (
         ImportRun.id == run_id,
         ImportRun.lease_owner == owner,
@@ -350,13 +319,19 @@ def _owned_by(run_id: int, owner: str) -> tuple[Any, ...]:
     )
 
 
-def _insert_queued(trigger: str, requested_by: str) -> bool:
+def _attending() -> Any:
+    """A person takes on a run: it no longer waits for a window, but for who paused it."""
+    hold = case((ImportRun.hold == HOLD_WINDOW, ""), else_=ImportRun.hold)
+    return update(ImportRun).values(is_attended=True, hold=hold)
+
+
+def _insert_queued(trigger: str, requested_by: str, is_attended: Any) -> bool:
     """One statement that adds a queued row unless there is an active one."""
-    row = select(literal(RunState.QUEUED.value), literal(trigger), literal(requested_by)).where(
-        ~exists(wanted().with_only_columns(ImportRun.id))
-    )
-    adding = statements.insert_new(ImportRun).from_select(["state", "trigger", "requested_by"], row)
-    return statements.count(adding) == 1
+    columns = ["state", "trigger", "requested_by", "is_attended"]
+    row = select(
+        literal(RunState.QUEUED.value), literal(trigger), literal(requested_by), is_attended
+    ).where(~exists(wanted().with_only_columns(ImportRun.id)))
+    return statements.count(statements.insert_new(ImportRun).from_select(columns, row)) == 1
 
 
 def _close_transfers(run_id: int) -> None:

@@ -100,6 +100,7 @@ def run_dict(run: Any) -> dict[str, Any]:
         "state": run.state,
         "trigger": run.trigger,
         "phase": run.phase,
+        "hold": run.hold,
         "queued_at": run.queued_at,
         "started_at": run.started_at,
         "finished_at": run.finished_at,

@@ -12,7 +12,7 @@ from webapp.errors import Problem
 from webapp.extensions import db, settings
 from webapp.models import BootSource, Event, ImportRun
 from webapp.services.blobs import checking, retention
-from webapp.services.imports import runs
+from webapp.services.imports import pausing, runs
 from webapp.services.overview import clock
 from webapp.services.system import live_settings, reserve, statements
 from webapp.services.system.live_settings import AUTO_IMPORT
@@ -53,6 +53,8 @@ def queue_if_due(trigger: str = "schedule") -> ImportRun | None:
         return None
     if db.session.scalar(select(BootSource.id).where(BootSource.is_enabled).limit(1)) is None:
         return None
+    if not pausing.window_state(runs.now()).is_open:
+        return None  # it is due again at every tick, so it starts when the window opens
     if live_settings.is_auto_import():
         return runs.queue(trigger, "schedule")
     write = log.info if trigger == "start" else log.debug

@@ -30,7 +30,7 @@ DISTRO_DEFAULTS = {
 HTTP_PROXY, USES_PROXY, NO_PROXY = "http_proxy", "enable_http_proxy", "boot_images_no_proxy"
 PROXY_LOGIN = "http_proxy_login"  # encrypted; http_proxy itself is kept without its password
 DAY_RATE, NIGHT_RATE, NIGHT_HOURS = "import_rate", "import_night_rate", "import_night_hours"
-TIME_ZONE = "import_time_zone"
+TIME_ZONE, WINDOWS = "import_time_zone", "import_windows"
 
 _WORD = re.compile(r"[A-Za-z0-9._+-]{0,100}", re.ASCII)
 _WORDS = {"true": True, "yes": True, "on": True, "1": True}
@@ -95,6 +95,9 @@ KNOWN: dict[str, Known] = MAAS | {
     DAY_RATE: Known("Bytes/s for all downloads, e.g. 5 MB/s; 0: no limit", "0", _text(rates.parse)),
     NIGHT_RATE: Known("The same at night; empty: as by day", "", _text(rates.parse)),
     NIGHT_HOURS: Known("Night, e.g. 22:00-06:00", "22:00-06:00", _text(windows.parse)),
+    WINDOWS: Known(
+        "When automatic imports may run, e.g. 22:00-06:00; empty: always", "", _text(windows.parse)
+    ),
     TIME_ZONE: Known("Time zone of hours and schedules, e.g. Europe/Berlin", "UTC", _zone),
 }
 

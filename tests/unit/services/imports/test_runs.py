@@ -24,7 +24,7 @@ from webapp.models import (
     TransferState,
     utcnow,
 )
-from webapp.services.imports import runs
+from webapp.services.imports import intents, runs
 from webapp.storage.leases import new_owner
 
 pytestmark = pytest.mark.usefixtures("region")
@@ -246,7 +246,7 @@ def test_the_end_queues_another_run_when_selections_changed_meanwhile() -> None:
     run = runs.queue("manual", "ann")
     owner = new_owner()
     runs.claim(owner)
-    intent = runs.intent()
+    intent = intents.intent()
     factories.selection(source)
     assert runs.queue("manual", "ann").id == run.id
     runs.finish(run.id, owner, runs.Ending(RunState.SUCCEEDED, "", NOTHING, intent))
@@ -261,7 +261,7 @@ def test_the_end_queues_nothing_when_nothing_changed_or_it_was_stopped() -> None
         run = runs.queue("manual", "ann")
         owner = new_owner()
         runs.claim(owner)
-        intent = runs.intent()
+        intent = intents.intent()
         if state == RunState.STOPPED:
             selection.arches = ["*"]
             db.session.commit()
@@ -276,7 +276,7 @@ def test_a_change_during_the_very_end_of_a_run_is_never_lost(region: Flask) -> N
         run_id = runs.queue("manual", "ann").id
         owner = new_owner()
         runs.claim(owner)
-        ending = runs.Ending(RunState.SUCCEEDED, "", NOTHING, runs.intent())
+        ending = runs.Ending(RunState.SUCCEEDED, "", NOTHING, intents.intent())
         start = threading.Barrier(2)
 
         def change(start: threading.Barrier = start, number: int = number) -> None:

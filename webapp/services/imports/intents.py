@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What decides what a run does, so that a change of it meanwhile is noticed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from sqlalchemy import select
+
+from webapp.extensions import db
+from webapp.models import BootSource, BootSourceSelection
+
+
+def intent() -> str:
+    """A digest of everything that decides what a run does: sources and selections."""
+    source_rows = db.session.execute(
+        select(
+            BootSource.id,
+            BootSource.url,
+            BootSource.priority,
+            BootSource.is_enabled,
+            BootSource.is_unsigned,
+            BootSource.keyring_filename,
+            BootSource.keyring_data,
+            BootSource.proxy_url,
+            BootSource.proxy_login,
+            BootSource.ca_file,
+            BootSource.auth_kind,
+            BootSource.auth_username,
+            BootSource.auth_secret,
+            BootSource.auth_in_clear,
+        ).order_by(BootSource.id)
+    ).all()
+    selection_rows = db.session.execute(
+        select(
+            BootSourceSelection.source_id,
+            BootSourceSelection.os,
+            BootSourceSelection.release,
+            BootSourceSelection.arches,
+            BootSourceSelection.subarches,
+            BootSourceSelection.labels,
+        ).order_by(BootSourceSelection.id)
+    ).all()
+    everything = [[list(row) for row in rows] for rows in (source_rows, selection_rows)]
+    text = json.dumps(everything, default=bytes.hex)  # keyrings and secrets are bytes
+    return hashlib.sha256(text.encode()).hexdigest()
