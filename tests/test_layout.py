@@ -29,6 +29,7 @@ SUBJECTS = (
     "blobs",
     "imports",
     "uploads",
+    "mirror",
     "overview",
     "backups",
 )
@@ -85,6 +86,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "services.blobs": BASE | {"models", "publication", "storage"},
     "services.imports": BASE | {"fetch", "models", "storage", "streams"},
     "services.uploads": BASE | {"conversion", "fetch", "inspection", "models", "storage"},
+    "services.mirror": BASE | {"models", "streams", "trust"},
     "services.overview": BASE | {"models"},
     "services.backups": BASE | {"database", "models", "storage"},
     # Edges: what the outside touches.

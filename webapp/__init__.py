@@ -61,10 +61,11 @@ def create_app(settings: Settings | None = None, plane: Plane = "web") -> Flask:
             is_first_start=lambda: not database.holds_blobs(engine),
         )
     if plane == "web":
-        from webapp import api, web
+        from webapp import api, rack, web
 
         web.register(app)
         api.register(app)
+        rack.register_mirror(app)
     elif plane == "rack":
         from webapp import rack
 

@@ -122,6 +122,18 @@ class Settings:
     trusted_proxies: int = _set(
         "0", "Number of trusted reverse proxies (X-Forwarded-* headers)", to.number(0, 8)
     )
+    sign_command: str = _set(
+        "",
+        "Command that signs the local mirror in place of Slipway's own key; run without a shell",
+        to.command,
+    )
+    sign_key: str = _set("", "Public key of that command: a file", to.text)
+    sign_passphrase: str = _set(
+        "",
+        "Passphrase of Slipway's own signing keys; used when a key is created",
+        to.text,
+        secret=True,
+    )
     scrub_days: int = _set(
         "30", "Days within which every stored file is re-checked; 0: never", to.number(0, 3650)
     )

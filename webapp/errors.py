@@ -123,6 +123,7 @@ KINDS = {
     "keyring-too-large": Kind("Keyring too large"),
     "keyring-unreadable": Kind("Keyring can't be read"),
     "keyring-unusable": Kind("Keyring can't be used"),
+    "signing-failed": Kind("Signing failed", 503),
     "signature-bad": Kind("Bad signature"),
     "signature-cut-off": Kind("Signature truncated"),
     "signature-expired": Kind("Signature expired"),

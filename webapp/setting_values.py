@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -137,6 +138,15 @@ def networks(name: str, value: str) -> tuple[str, ...]:
         except ValueError:
             raise refuse(name, "networks, e.g. 10.0.0.0/8,fd00::/8", part) from None
     return parts
+
+
+def command(name: str, value: str) -> str:
+    """A command line whose words can be told apart; "" for none."""
+    try:
+        shlex.split(value)
+    except ValueError:
+        raise refuse(name, "a command with balanced quotes", value) from None
+    return value.strip()
 
 
 def accel(name: str, value: str) -> str:

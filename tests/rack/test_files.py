@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -49,6 +50,7 @@ def test_get_of_the_current_version(kind: str, rack: Flask) -> None:
         "Content-Length": str(len(KERNEL)),
         "Accept-Ranges": "bytes",
         "X-Content-Type-Options": "nosniff",
+        "Repr-Digest": f"sha-256=:{b64encode(bytes.fromhex(SHA256)).decode()}:",
     }
 
 

@@ -12,6 +12,7 @@ from webapp.models.accounts import (
 )
 from webapp.models.base import Base, utcnow
 from webapp.models.events import Event, Publication, Setting
+from webapp.models.mirror import PublishedDocument, PublishedStream, SigningKey
 from webapp.models.resources import (
     Blob,
     BlobFault,
@@ -64,12 +65,15 @@ __all__ = [
     "LoginThrottle",
     "PackageList",
     "Publication",
+    "PublishedDocument",
+    "PublishedStream",
     "ResourceFile",
     "ResourceSet",
     "ResourceType",
     "Role",
     "RunState",
     "Setting",
+    "SigningKey",
     "StreamDocument",
     "TransferState",
     "Upload",

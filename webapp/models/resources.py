@@ -44,6 +44,9 @@ class BootResource(Base):
     title: Mapped[str] = mapped_column(default="")
     bootloader_type: Mapped[str] = mapped_column(default="")
     base_image: Mapped[str] = mapped_column(default="")
+    product: Mapped[str] = mapped_column(default="")  # its name in the stream it came from
+    # What that stream says of it as well: release_title, release_version, support_eol ...
+    stream_fields: Mapped[dict[str, Any]] = mapped_column(default=dict)
     is_rolling: Mapped[bool] = mapped_column(default=False)
     subarches: Mapped[list[str]] = mapped_column(default=list)
     answers_to: Mapped[list[str]] = mapped_column(default=list)

@@ -1,22 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What machines fetch: GET and HEAD of published files, and nothing else."""
+"""What machines and mirrors fetch: GET and HEAD of published files, and nothing else."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from flask import Flask
 
 from webapp.extensions import db, settings, store
 from webapp.rack.files import Files
 from webapp.rack.proofs import Proofs
+from webapp.rack.requests import MIRROR
 from webapp.services.images.fetching import Fetches
 from webapp.services.images.serving import PublishedMap
+from webapp.services.mirror.tree import SignedTree
 from webapp.services.system import recorder
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
 def register(app: Flask) -> None:
     """Make the app answer machines; ``app.extensions["slipway.rack"]`` is the Files."""
+    app.wsgi_app = _files(app)  # type: ignore[method-assign]
+
+
+def register_mirror(app: Flask) -> None:
+    """Make another app answer below ``/mirror/`` as well."""
+    files, inner = _files(app), app.wsgi_app
+
+    def choose(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ.get("PATH_INFO", "").startswith(MIRROR):
+            return files(environ, start_response)
+        return inner(environ, start_response)
+
+    app.wsgi_app = choose  # type: ignore[method-assign]
+
+
+def _files(app: Flask) -> Files:
     with app.app_context():
         known = settings()
         files = Files(
@@ -25,8 +48,9 @@ def register(app: Flask) -> None:
             recorder.Recorder(partial(recorder.write, db.engine)),
             Proofs(store(), db.engine),
             Fetches(db.engine),
+            SignedTree(db.engine),
             accel_prefix=known.accel_prefix,
             trusted_proxies=known.trusted_proxies,
         )
     app.extensions["slipway.rack"] = files
-    app.wsgi_app = files  # type: ignore[method-assign]
+    return files

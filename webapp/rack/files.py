@@ -8,19 +8,21 @@ path of the file system is ever made from a URL.
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
-import socket
 from collections.abc import Iterable
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from webapp.rack.bodies import FileBody, StreamBody, fit_buffer
 from webapp.rack.conditions import Decision, Facts, decide
 from webapp.rack.proofs import Proofs
+from webapp.rack.requests import FOREVER, MIRROR, PREFIX, Environ, Headers, Request, repr_digest
 from webapp.services.images.fetching import Fetches
 from webapp.services.images.published import Located
 from webapp.services.images.serving import NamesUnread, PublishedMap
+from webapp.services.mirror.tree import SignedTree
 from webapp.services.system.recorder import Recorder
 from webapp.storage.base import BlobReader, BlobStore
 from webapp.storage.errors import StoreProblem
@@ -28,23 +30,10 @@ from webapp.storage.errors import StoreProblem
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
 
-Environ = dict[str, Any]
-Headers = list[tuple[str, str]]
-
-PREFIX = "/images/"
 SMALL = 64 << 10  # bytes up to which reading a file is cheaper than sendfile
 RETRY_AFTER_S = "5"
+CHECKSUM = ".sha256"
 
-_STATUS = {
-    200: "200 OK",
-    206: "206 Partial Content",
-    304: "304 Not Modified",
-    404: "404 Not Found",
-    405: "405 Method Not Allowed",
-    412: "412 Precondition Failed",
-    416: "416 Range Not Satisfiable",
-    503: "503 Service Unavailable",
-}
 _SELF_ANSWERED = frozenset({"HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE"})
 
 
@@ -58,6 +47,7 @@ class Files:
         recorder: Recorder,
         proofs: Proofs,
         fetches: Fetches,
+        tree: SignedTree,
         *,
         accel_prefix: str = "",
         trusted_proxies: int = 0,
@@ -67,6 +57,7 @@ class Files:
         self._store = store
         self._proofs = proofs
         self.fetches = fetches
+        self._tree = tree
         self._accel_prefix = accel_prefix
         self._trusted_proxies = trusted_proxies
 
@@ -77,21 +68,56 @@ class Files:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
-        request = _Request(environ, start_response, self._actor(environ))
+        request = Request(environ, start_response, self._actor(environ))
         if request.method not in ("GET", "HEAD"):
             return request.say(405, "Only GET and HEAD.", [("Allow", "GET, HEAD")])
-        if not request.path.startswith(PREFIX):
+        if not request.path.startswith((PREFIX, MIRROR)):
             return request.say(404, "There is nothing here.")
         try:
-            found = self.published.locate(request.name)
+            if request.is_of_mirror:
+                answer = self._document(request)
+                if answer is not None:
+                    return answer
+            found = request.locate(self.published.names(), request.name)
             if found is None:
-                return request.say(404, "No image of this name is published.")
+                return self._checksum(request)
             answer = self._answer(request, found)
             return self._answer_again(request, found) if answer is None else answer
         except NamesUnread as problem:
             return request.say(503, problem.what, [("Retry-After", RETRY_AFTER_S)])
 
-    def _answer(self, request: _Request, found: Located) -> Iterable[bytes] | None:
+    def _document(self, request: Request) -> Iterable[bytes] | None:
+        """A signed document of the local mirror; None when it may be an item."""
+        tree = self._tree.current()
+        if tree.documents is None or not tree.is_on:
+            return request.say(404, "The local mirror is off, or not published yet.")
+        found = tree.documents.get(request.name)
+        if found is None:
+            return None
+        body, status, sent = request.give(
+            found.content,
+            found.sha256,
+            int(found.published_at.timestamp()),
+            _type_of(request.name),
+            is_fixed=found.is_fixed,
+        )
+        self._record("image.fetched", request, "", status, sent)
+        return body
+
+    def _checksum(self, request: Request) -> Iterable[bytes]:
+        """``FILE.sha256``, as sha256sum writes and checks it (rule: checksum-files)."""
+        name = request.name.removesuffix(CHECKSUM)
+        found = request.locate(self.published.names(), name) if name != request.name else None
+        if found is None:
+            return request.say(404, "No image of this name is published.")
+        line = f"{found.sha256}  {name.rpartition('/')[2]}\n".encode("latin-1")
+        digest = hashlib.sha256(line).hexdigest()
+        body, _, _ = request.give(
+            line, digest, found.modified, "text/plain; charset=utf-8", is_fixed=found.is_pinned
+        )
+        return body
+
+    def _answer(self, request: Request, found: Located) -> Iterable[bytes] | None:
         """Answer with the bytes found; None when the store does not have them."""
         etag = f'"{found.sha256}"'
         facts = Facts(found.size, etag, found.modified, found.is_date_strong)
@@ -119,12 +145,12 @@ class Files:
             return ()
         return self._send(request, found, decision, headers, reader)
 
-    def _answer_again(self, request: _Request, found: Located) -> Iterable[bytes]:
+    def _answer_again(self, request: Request, found: Located) -> Iterable[bytes]:
         """Decide what it means that named bytes are not in the store.
 
         Either the name stopped meaning them within the last second, or we lost them.
         """
-        now_found = self.published.names(refresh=True).locate(request.name)
+        now_found = request.locate(self.published.names(refresh=True), request.name)
         if now_found is None:
             return request.say(404, "No image of this name is published.")
         answer = self._answer(request, now_found) if now_found != found else None
@@ -138,7 +164,7 @@ class Files:
 
     def _send(
         self,
-        request: _Request,
+        request: Request,
         found: Located,
         decision: Decision,
         headers: Headers,
@@ -181,7 +207,7 @@ class Files:
         return StreamBody(pieces, length, request.cut, done)
 
     def _hand_over(
-        self, request: _Request, found: Located, decision: Decision, headers: Headers
+        self, request: Request, found: Located, decision: Decision, headers: Headers
     ) -> Iterable[bytes] | None:
         """Let nginx send the file, ranges included; None when that cannot be.
 
@@ -205,14 +231,18 @@ class Files:
         self._delivered(request, found, decision, decision.stop - decision.start)
         return StreamBody(iter(()), found.size, request.cut, lambda sent: None)
 
-    def _delivered(self, request: _Request, found: Located, decision: Decision, sent: int) -> None:
+    def _delivered(self, request: Request, found: Located, decision: Decision, sent: int) -> None:
         self._record("image.fetched", request, found.version, decision.status, sent)
 
-    def _record(self, kind: str, request: _Request, version: str, status: int, sent: int) -> None:
+    def _record(self, kind: str, request: Request, version: str, status: int, sent: int) -> None:
         name = request.name
+        if request.is_of_mirror and kind == "image.fetched":
+            # One row for each reader and state of the stream, whatever it reads of it.
+            kind, version, name = "mirror.read", str(self._tree.current().revision), f"/{name}"
         if not name.isascii():  # as users write it, not as WSGI does
             name = name.encode("latin-1").decode("utf-8", "replace")
         image, _, file = name.rpartition("/")
+        image = "mirror" if kind == "mirror.read" else image
         self.recorder.add(
             kind, request.actor, image, version=version, status=status, size=sent, file=file
         )
@@ -231,60 +261,16 @@ class Files:
             return peer
 
 
-class _Request:
-    """The few things of a WSGI request that an answer needs."""
-
-    __slots__ = ("_start_response", "actor", "environ", "method", "path")
-
-    def __init__(self, environ: Environ, start_response: StartResponse, actor: str) -> None:
-        self.environ = environ
-        self.method: str = environ["REQUEST_METHOD"]
-        self.path: str = environ.get("PATH_INFO", "")
-        self.actor = actor
-        self._start_response = start_response
-
-    @property
-    def name(self) -> str:
-        return self.path[len(PREFIX) :]
-
-    @property
-    def socket(self) -> socket.socket | None:
-        """The connection, where the server shows it."""
-        return self.environ.get("gunicorn.socket")
-
-    def start(self, status: int, headers: Headers) -> None:
-        self._start_response(_STATUS[status], headers)
-
-    def say(self, status: int, line: str, headers: Headers | None = None) -> Iterable[bytes]:
-        """Answer with one line of text."""
-        text = (line + "\n").encode()
-        plain = [
-            ("Content-Type", "text/plain; charset=utf-8"),
-            ("Content-Length", str(len(text))),
-            ("Cache-Control", "no-store"),
-            ("X-Content-Type-Options", "nosniff"),
-        ]
-        self.start(status, plain + (headers or []))
-        return (text,) if self.method != "HEAD" else ()
-
-    def cut(self) -> None:
-        """Break the connection, so that a short body is never taken for a whole one."""
-        if self.socket is not None:
-            try:
-                self.socket.shutdown(socket.SHUT_WR)
-            except OSError:
-                pass  # the client is gone already
-
-
 def _validators(found: Located, etag: str) -> Headers:
     """What a 304 repeats (RFC 9110 15.4.5) and every other answer has as well."""
     headers = [
         ("ETag", etag),
         ("Last-Modified", found.last_modified),
         ("X-Slipway-Version", quote(found.version)),
+        repr_digest(found.sha256),
     ]
     if found.is_pinned:
-        headers.append(("Cache-Control", "public, max-age=31536000, immutable"))
+        headers.append(FOREVER)
     else:
         headers.append(("Cache-Control", "no-cache"))
         headers.append(("Content-Location", PREFIX + found.pinned_path))
@@ -303,3 +289,9 @@ def _content(found: Located, decision: Decision) -> Headers:
             ("Content-Range", f"bytes {decision.start}-{decision.stop - 1}/{found.size}")
         )
     return headers
+
+
+def _type_of(name: str) -> str:
+    """The media type of a document."""
+    kinds = {"json": "application/json", "key": "application/pgp-keys"}
+    return kinds.get(name.rpartition(".")[2], "text/plain; charset=utf-8")

@@ -24,6 +24,7 @@ from webapp.config import Settings
 from webapp.extensions import db
 from webapp.services.blobs import scrubbing
 from webapp.services.imports import importing, runs
+from webapp.services.mirror import publishing
 from webapp.services.overview import health, upkeep
 from webapp.services.sources import refreshing
 from webapp.services.system.wake import wake_queue
@@ -72,7 +73,8 @@ class Worker:
         # into a SimpleQueue is safe even then.
         self._stop_requests: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._leaving = threading.Event()
-        self._due = {name: threading.Event() for name in ("import", "read", "scrub", "uploads")}
+        parts = ("import", "mirror", "read", "scrub", "uploads")
+        self._due = {name: threading.Event() for name in parts}
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """Leave at the next safe point."""
@@ -92,6 +94,7 @@ class Worker:
             threading.Thread(target=self._repeat, args=("import", self._import), daemon=True),
             threading.Thread(target=self._repeat, args=("uploads", self._uploads), daemon=True),
             threading.Thread(target=self._repeat, args=("scrub", self._scrub), daemon=True),
+            threading.Thread(target=self._repeat, args=("mirror", self._mirror), daemon=True),
         ]
         for thread in threads:
             thread.start()
@@ -163,11 +166,17 @@ class Worker:
         """Inspect uploads and turn them into images, even during an import."""
         with self._app.app_context():
             upload_work.work(self._owner, self._leaving.is_set)
+        self._due["mirror"].set()
 
     def _scrub(self) -> None:
         """Reread stored bytes that were last checked long ago."""
         with self._app.app_context():
             scrubbing.work(self._leaving.is_set)
+
+    def _mirror(self) -> None:
+        """Sign what is published and serve it as a stream, even during an import."""
+        with self._app.app_context():
+            publishing.reconcile()
 
     def _import(self) -> None:
         while self._import_next():
@@ -183,4 +192,5 @@ class Worker:
                 return False
             log.info("run claimed", run=run.id, trigger=run.trigger)
             importing.execute(run.id, self._owner, self._leaving.is_set)
+        self._due["mirror"].set()
         return True

@@ -15,6 +15,8 @@ from typing import Any
 from webapp.streams import checks, strictjson
 from webapp.streams.errors import DocumentProblem
 from webapp.streams.model import (
+    INDEX_FORMAT,
+    PRODUCTS_FORMAT,
     Index,
     IndexEntry,
     Item,
@@ -70,7 +72,7 @@ def parse_index(payload: bytes, *, where: str) -> Index:
 
     Raises DocumentProblem and nothing else.
     """
-    tree = _document(payload, where, "index:1.0")
+    tree = _document(payload, where, INDEX_FORMAT)
     entries = checks.table(tree, "index", (where,), MAX_ENTRIES)
     notes = _Notes()
     updated = checks.updated_at(tree, (where,), notes.about())
@@ -90,7 +92,7 @@ def parse_products(payload: bytes, *, where: str) -> ProductsDocument:
 
     Raises DocumentProblem and nothing else.
     """
-    tree = _document(payload, where, "products:1.0")
+    tree = _document(payload, where, PRODUCTS_FORMAT)
     return _ProductsReader(where).read(tree)
 
 

@@ -7,6 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+INDEX_FORMAT = "index:1.0"
+PRODUCTS_FORMAT = "products:1.0"
+IMAGES = "image-downloads"  # the datatype of documents whose items are image files
+INDEX_PATH = "streams/v1/index.sjson"
+
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:

@@ -91,6 +91,11 @@ class Offer:
         columns["package_list"] = self.package_list.as_dict() if self.package_list else {}
         return columns
 
+    def describing_fields(self) -> dict[str, str]:
+        """What describes the release to people, for whoever publishes the image again."""
+        names = ("release_title", "release_codename", "release_version", "support_eol")
+        return {name: str(value) for name in names if (value := getattr(self, name))}
+
 
 @dataclass(frozen=True, slots=True)
 class Skipped:

@@ -22,3 +22,9 @@ class GpgProblem(SignatureProblem):
     """gpg or gpgv could not do its work, so nothing could be proved."""
 
     code = "gpg-failed"
+
+
+class SigningProblem(Problem):
+    """A document can't be signed, or no key can be made."""
+
+    code = "signing-failed"

@@ -26,11 +26,12 @@ SETTINGS = "settings.json"
 BLOBS = "blobs.json"
 KEYRINGS = "keyrings/"
 AUTHORITIES = "authorities/"
+SIGNING = "signing/"
 BYTES = "blobs/"
 
 _MEMBER = re.compile(
     r"database|secret\.key|settings\.json|blobs\.json|"
-    r"(?:keyrings|authorities)/[0-9]{1,18}|blobs/[0-9a-f]{64}"
+    r"(?:keyrings|authorities)/[0-9]{1,18}|signing/[0-9A-F]{40,64}|blobs/[0-9a-f]{64}"
 )
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NEEDED = {DATABASE, KEY, SETTINGS, BLOBS}

@@ -27,6 +27,7 @@ from webapp.errors import Problem
 from webapp.services.backups import manifest, postgres, reading, settling
 from webapp.services.backups.manifest import Manifest
 from webapp.services.backups.reading import Backup
+from webapp.services.mirror import keys
 from webapp.storage.base import BlobStore
 from webapp.storage.errors import problem_of
 from webapp.storage.files import fsync_folder
@@ -95,6 +96,10 @@ def _bring_back(
     others = _other_settings(backup, settings)
     if not settings.secret_key:
         _write(settings.data_dir / "secret.key", iter([key.encode()]))
+    for member in described.members:
+        if member.name.startswith(manifest.SIGNING):
+            fingerprint = member.name.removeprefix(manifest.SIGNING)
+            keys.keep_secret(settings.data_dir, fingerprint, backup.content(member))
     _load(backup, engine, work)
     database.upgrade(engine, key=key)
     store = open_store(settings.store, settings.store_dir, engine)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import formatdate
+from functools import cached_property
 from itertools import groupby, product
 from typing import Any
 from urllib.parse import quote
@@ -87,6 +88,20 @@ class PublishedNames:
         folder, _, name = path.rpartition("/")
         files = self.folders.get(folder)
         return None if files is None else files.get(name)
+
+    def locate_item(self, path: str) -> Located | None:
+        """Find an item of the local mirror, ``sha256/DIGEST/FILE`` (rule: mirror-items)."""
+        return self._items.get(path)
+
+    @cached_property
+    def _items(self) -> dict[str, Located]:
+        """Every file of every version by digest and name; made when a reader first asks."""
+        return {
+            f"sha256/{file.sha256}/{name}": file
+            for files in self.folders.values()
+            for name, file in files.items()
+            if file.is_pinned
+        }
 
 
 def image_path(

@@ -177,6 +177,8 @@ def _describe(resource: BootResource, planned: PlannedSet) -> None:
     resource.source_id = planned.source_id
     resource.kflavor = offer.kflavor
     resource.title = offer.title
+    resource.product = offer.product
+    resource.stream_fields = offer.describing_fields()
     resource.bootloader_type = offer.bootloader_type
     resource.is_rolling = offer.is_rolling
     resource.subarches = list(offer.subarches)

@@ -21,7 +21,7 @@ from webapp.services.uploads import uploads
 log = structlog.get_logger(__name__)
 
 EVENT_BATCH = 5000  # rows deleted in one transaction
-NOISY_EVENTS = ("image.fetched", "image.unavailable", "access.refused")
+NOISY_EVENTS = ("image.fetched", "image.unavailable", "mirror.read", "access.refused")
 
 
 def reconcile(trigger: str = "schedule", *, is_thorough: bool = False) -> None:

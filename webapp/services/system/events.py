@@ -12,11 +12,12 @@ from webapp.extensions import db
 from webapp.models import Event, Role
 
 # Whose actor is a machine, which is what these are about; any other actor may be a person.
-_BY_MACHINES = ("image.fetched", "image.unavailable")
+_BY_MACHINES = ("image.fetched", "image.unavailable", "mirror.read")
 _SHOWN_TO = {
     Role.VIEWER: ("image.", "blob."),
     Role.OPERATOR: (
         *("image.", "blob.", "run.", "source.", "selection.", "upload.", "scrub.", "rack."),
+        "mirror.",
     ),
 }
 

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The few things of a request that machines' answers need, and answers of a few bytes."""
+
+from __future__ import annotations
+
+import base64
+import socket
+from collections.abc import Iterable
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
+
+from webapp.rack.conditions import Facts, decide
+from webapp.services.images.published import Located, PublishedNames
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
+
+Environ = dict[str, Any]
+Headers = list[tuple[str, str]]
+
+PREFIX = "/images/"
+MIRROR = "/mirror/"
+FOREVER = ("Cache-Control", "public, max-age=31536000, immutable")
+
+STATUS = {
+    200: "200 OK",
+    206: "206 Partial Content",
+    304: "304 Not Modified",
+    404: "404 Not Found",
+    405: "405 Method Not Allowed",
+    412: "412 Precondition Failed",
+    416: "416 Range Not Satisfiable",
+    503: "503 Service Unavailable",
+}
+
+
+class Request:
+    """The few things of a WSGI request that an answer needs."""
+
+    __slots__ = ("_start_response", "actor", "environ", "is_of_mirror", "method", "path")
+
+    def __init__(self, environ: Environ, start_response: StartResponse, actor: str) -> None:
+        self.environ = environ
+        self.method: str = environ["REQUEST_METHOD"]
+        self.path: str = environ.get("PATH_INFO", "")
+        self.actor = actor
+        self._start_response = start_response
+        self.is_of_mirror = self.path.startswith(MIRROR)
+
+    @property
+    def name(self) -> str:
+        """What is asked for, below the prefix."""
+        return self.path[len(MIRROR if self.is_of_mirror else PREFIX) :]
+
+    def locate(self, names: PublishedNames, name: str) -> Located | None:
+        """What a name means where this request asks."""
+        return names.locate_item(name) if self.is_of_mirror else names.locate(name)
+
+    @property
+    def socket(self) -> socket.socket | None:
+        """The connection, where the server shows it."""
+        return self.environ.get("gunicorn.socket")
+
+    def start(self, status: int, headers: Headers) -> None:
+        """Begin the answer."""
+        self._start_response(STATUS[status], headers)
+
+    def say(self, status: int, line: str, headers: Headers | None = None) -> Iterable[bytes]:
+        """Answer with one line of text."""
+        text = (line + "\n").encode()
+        plain = [
+            ("Content-Type", "text/plain; charset=utf-8"),
+            ("Content-Length", str(len(text))),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+        ]
+        self.start(status, plain + (headers or []))
+        return (text,) if self.method != "HEAD" else ()
+
+    def cut(self) -> None:
+        """Break the connection, so that a short body is never taken for a whole one."""
+        if self.socket is not None:
+            try:
+                self.socket.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # the client is gone already
+
+    def give(
+        self, content: bytes, sha256: str, modified: int, content_type: str, *, is_fixed: bool
+    ) -> tuple[Iterable[bytes], int, int]:
+        """Answer with bytes from memory. Returns the body, the status and the bytes sent.
+
+        is_fixed: the name never means other bytes.
+        """
+        etag = f'"{sha256}"'
+        decision = decide(self.method, self.environ, Facts(len(content), etag, modified, False))
+        headers = [
+            ("ETag", etag),
+            ("Last-Modified", formatdate(modified, usegmt=True)),
+            FOREVER if is_fixed else ("Cache-Control", "no-cache"),
+            repr_digest(sha256),
+        ]
+        if decision.status in (304, 412):
+            self.start(decision.status, headers)
+            return (), decision.status, 0
+        body = content[decision.start : decision.stop]
+        headers += [
+            ("Content-Type", content_type),
+            ("Content-Length", str(len(body))),
+            ("Accept-Ranges", "bytes"),
+            ("X-Content-Type-Options", "nosniff"),
+        ]
+        if decision.status in (206, 416):
+            is_part = decision.status == 206
+            part = f"{decision.start}-{decision.stop - 1}" if is_part else "*"
+            headers.append(("Content-Range", f"bytes {part}/{len(content)}"))
+        self.start(decision.status, headers)
+        return ((body,) if self.method != "HEAD" else ()), decision.status, len(body)
+
+
+def repr_digest(sha256: str) -> tuple[str, str]:
+    """The digest of the whole representation (rule: repr-digest)."""
+    value = base64.b64encode(bytes.fromhex(sha256)).decode()
+    return ("Repr-Digest", f"sha-256=:{value}:")

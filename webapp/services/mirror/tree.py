@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The signed documents in the memory of a process that serves them."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from sqlalchemy import Connection, Engine, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from webapp.models import PublishedDocument, PublishedStream
+
+log = structlog.get_logger(__name__)
+
+CHECK_S = 1.0  # between checks of the database
+
+
+@dataclass(frozen=True)
+class Document:
+    """A document as it was signed. is_fixed: its name never means other bytes."""
+
+    content: bytes
+    sha256: str
+    published_at: datetime
+    is_fixed: bool
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The documents of one revision by their path below ``/mirror/``; none while it's off."""
+
+    revision: int = -1
+    documents: Mapping[str, Document] | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is published."""
+        return bool(self.documents)
+
+
+class SignedTree:
+    """Gives the documents; whichever request comes first after CHECK_S checks for others.
+
+    When the database doesn't answer, the last ones stay in force.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._tree = Tree()
+        self._checked_at = -math.inf
+        self._checking = threading.Lock()
+
+    def current(self) -> Tree:
+        """The documents, not more than about CHECK_S old."""
+        if time.monotonic() - self._checked_at < CHECK_S:
+            return self._tree
+        # The first ones wait; later, others use what there is.
+        if self._checking.acquire(blocking=self._tree.revision < 0):
+            try:
+                if time.monotonic() - self._checked_at >= CHECK_S:
+                    self._check()
+            finally:
+                self._checking.release()
+        return self._tree
+
+    def _check(self) -> None:
+        try:
+            with self._engine.connect() as connection:
+                self._tree = _read(connection, self._tree)
+        except SQLAlchemyError as error:
+            log.warning("the local mirror could not be read", error=str(error))
+        self._checked_at = time.monotonic()
+
+
+def _read(connection: Connection, known: Tree) -> Tree:
+    """The documents of the database's revision: those in memory, if they are still right."""
+    revision = _revision(connection)
+    while known.revision != revision:
+        rows = connection.execute(
+            select(
+                PublishedDocument.path,
+                PublishedDocument.content,
+                PublishedDocument.sha256,
+                PublishedDocument.published_at,
+            )
+        )
+        documents = {
+            row.path: Document(row.content, row.sha256, row.published_at, "images-" in row.path)
+            for row in rows
+        }
+        known = Tree(revision, documents)
+        revision = _revision(connection)  # raised in the meantime: they may be of either
+    return known
+
+
+def _revision(connection: Connection) -> int:
+    found = connection.scalar(select(PublishedStream.revision))
+    return 0 if found is None else found
