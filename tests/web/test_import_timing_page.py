@@ -11,7 +11,7 @@ from webapp.services.system import live_settings
 
 
 def test_a_limit_is_set_and_shown_beside_the_speed(region: Flask, administrator: Visitor) -> None:
-    assert "Downloads aren't limited now." in text_of(administrator.get("/imports/"))
+    assert "Download speed isn't limited at the moment." in text_of(administrator.get("/imports/"))
     assert 'value="22:00-06:00"' in administrator.get("/imports/timing/").text
     form = {"import_rate": "5 MB/s", "import_night_rate": " 5000 kB/s "}
     assert administrator.post("/imports/timing/", form).status_code == 303
@@ -20,7 +20,7 @@ def test_a_limit_is_set_and_shown_beside_the_speed(region: Flask, administrator:
     assert live_settings.read("import_night_hours") == "22:00-06:00"
     page = text_of(administrator.get("/imports/"))
     assert "Schedule and speed saved." in page
-    assert "Downloads are limited to 5.0 MB/s now." in page
+    assert "Downloads are limited to 5.0 MB/s at the moment." in page
 
 
 def test_what_cannot_be_used_is_named_at_its_field_and_nothing_is_saved(

@@ -176,8 +176,14 @@ def test_a_failure_says_what_where_expected_got_and_the_next_step(
                       source_url="http://mirror.example.test/", where="noble/squashfs",
                       expected="sha256 aa", got="sha256 bb", next_step="Ask who runs it.")
     )  # fmt: skip
-    factories.saved(ImportFailure(run_id=run.id, code="http-status", what="The source is gone."))
-    shown = text_of(viewer.get(f"/imports/{run.id}"))
+    source = factories.boot_source()
+    factories.saved(
+        ImportFailure(run_id=run.id, code="http-status", what="The source is gone.",
+                      source_id=source.id, source_url=source.url)
+    )  # fmt: skip
+    page = viewer.get(f"/imports/{run.id}")
+    assert f'<a href="/sources/{source.id}">{source.url}</a>' in page.text
+    shown = text_of(page)
     assert "Error: Ubuntu 24.04 LTS amd64/ga-24.04 squashfs: It is damaged." in shown
     assert (
         "Source http://mirror.example.test/ Where noble/squashfs Expected sha256 aa Got sha256 bb "
@@ -254,11 +260,11 @@ def test_the_page_tells_about_windows(region: Flask, operator: Visitor) -> None:
     shown = text_of(operator.get("/imports/"))
     assert "Paused until a window opens" in shown
     assert re.search(r"A window opens in \d hours ?. Resume the import to download now.", shown)
-    assert "Automatic imports wait for a window, which opens in" in shown
+    assert "Automatic imports wait for the next window, which opens in" in shown
     run.hold, run.is_attended = "", True
     db.session.commit()
     shown = text_of(operator.get(f"/imports/{run.id}"))
-    assert "Someone asked for this import, so it doesn't wait for a window." in shown
+    assert "This import was started by hand, so it doesn't wait for a window." in shown
 
 
 def test_automatic_imports_turn_off_and_on(region: Flask, administrator: Visitor) -> None:

@@ -58,8 +58,9 @@ def test_the_switch_leads_back_to_our_own_pages_only(stranger: Visitor, next: st
     assert response.headers["Location"] == "/"
 
 
-def test_the_top_bar_marks_the_page_that_is_open(viewer: Visitor) -> None:
-    page = viewer.get("/imports/").text
+@pytest.mark.parametrize("path", ["/imports/", "/imports/timing/"])
+def test_the_top_bar_marks_where_the_page_belongs(administrator: Visitor, path: str) -> None:
+    page = administrator.get(path).text
     assert re.findall(r'<a href="([^"]+)" aria-current="page">', page) == ["/imports/"]
 
 

@@ -94,7 +94,7 @@ class Shell:
             NavLink(
                 item.text,
                 url_for(item.endpoint),
-                is_current=request.blueprint == item.endpoint.partition(".")[0],
+                is_current=request.path.startswith(url_for(item.endpoint)),
                 has_pill=item.has_pill,
             )
             for item in NAV

@@ -178,7 +178,7 @@ def test_a_stop_keeps_old_versions_and_those_that_had_come(
     wait_for(lambda: run_now(run_id).sets_published >= 2)
     runs.stop("ann")
     wait_for(is_ended(run_id))
-    assert run_now(run_id).summary == "Stopped by user. 2 images published before that."
+    assert run_now(run_id).summary == "Stopped by user. 1 image published before that."
     after = images()
     assert {name for name in after if after[name] != before[name]} == {
         name for name in before if "jammy" in name

@@ -246,6 +246,25 @@ def test_deleting_asks_first_and_deselects_what_would_come_back(
     assert administrator.get("/images/ubuntu/noble/amd64").status_code == 404
 
 
+def test_deleting_a_boot_loader_offers_no_deselecting(
+    source: BootSource, administrator: Visitor
+) -> None:
+    names = {"os": "grub-efi-signed", "release": "uefi", "arch": "amd64", "subarch": "generic"}
+    offer(source, **names, release_version="", kflavor="bootloader", bootloader_type="uefi")
+    factories.boot_resource(
+        {"grub2-signed.tar.xz": b"x" * 40},
+        source_id=source.id,
+        name="grub-efi-signed/uefi",
+        architecture="amd64/generic",
+        kflavor="bootloader",
+        bootloader_type="uefi",
+        **names,
+    )
+    page = text_of(administrator.get("/images/grub-efi-signed/uefi/amd64/delete"))
+    assert "Also deselect it" not in page
+    assert "The next import downloads it again" in page
+
+
 def test_deleting_can_leave_the_selection_alone(source: BootSource, administrator: Visitor) -> None:
     factories.selection(source)
     factories.boot_resource(source_id=source.id)

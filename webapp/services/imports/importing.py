@@ -30,9 +30,9 @@ from webapp.models import (
 )
 from webapp.services.blobs import reserving
 from webapp.services.images import locks, publishing, versions
-from webapp.services.images.keys import PlannedSet
+from webapp.services.images.keys import Key, PlannedSet
 from webapp.services.images.publishing import BlobsVanished, Origin
-from webapp.services.imports import healing, inventory, packages, pausing, runs, transfers
+from webapp.services.imports import healing, inventory, packages, pausing, runs, summary, transfers
 from webapp.services.imports.downloading import Mirror, Outcome, download, unexpected
 from webapp.services.imports.failures import Failures
 from webapp.services.imports.intents import intent
@@ -63,7 +63,7 @@ def execute(run_id: int, owner: str, is_leaving: Callable[[], bool]) -> RunState
     with Reporter(app, run_id, owner, is_leaving, before, hold) as reporter:
         work = Import(run_id, owner, reporter)
         try:
-            state, summary = work.run()
+            state, words = work.run()
         except LeaseLost:
             db.session.rollback()
             reporter.is_lost = True
@@ -71,7 +71,7 @@ def execute(run_id: int, owner: str, is_leaving: Callable[[], bool]) -> RunState
             log.exception("the import broke", run=run_id)
             db.session.rollback()
             work.failures.add(unexpected(error, f"run {run_id}"))
-            state, summary = RunState.FAILED, "The import failed unexpectedly."
+            state, words = RunState.FAILED, "The import failed unexpectedly."
     if reporter.is_lost:
         log.warning("another worker has the run", run=run_id)
         return None
@@ -80,10 +80,10 @@ def execute(run_id: int, owner: str, is_leaving: Callable[[], bool]) -> RunState
         runs.release(run_id, owner)
         log.info("run handed back", run=run_id)
         return None
-    ending = runs.Ending(state, summary, reporter.snapshot(is_last=True), work.intent)
+    ending = runs.Ending(state, words, reporter.snapshot(is_last=True), work.intent)
     if not runs.finish(run_id, owner, ending):
         return None
-    log.info("run ended", run=run_id, state=str(state), summary=summary)
+    log.info("run ended", run=run_id, state=str(state), summary=words)
     return state
 
 
@@ -94,7 +94,7 @@ class Import:
         self._run_id, self._owner, self._reporter = run_id, owner, reporter
         self.failures = Failures(run_id)
         self._origins: dict[int, Origin] = {}
-        self._removed = 0
+        self._removed: list[Key] = []
         self._is_superseded = False
         self.intent = ""
 
@@ -170,11 +170,11 @@ class Import:
         held = len(todo.retire)
         advice = f" {held} images that are no longer selected can be deleted." if held else ""
         if older := versions.count_older():
-            advice += f" {_count(older, 'older version')} can be deleted."
+            advice += f" {summary.count(older, 'older version')} can be deleted."
         return Problem(
             "Not enough disk space. Nothing was changed.",
             code="store-full",
-            where=f"{len(todo.to_fetch)} files of {len(todo.sets)} images",
+            where=f"{len(todo.to_fetch)} files of {summary.images(one.key for one in todo.sets)}",
             expected=f"{todo.bytes_needed} bytes free",
             got=f"{free} bytes free",
             next_step=f"Free up space, select fewer images or delete some.{advice}",
@@ -297,7 +297,7 @@ class Import:
             runs.renew_lease(
                 self._run_id, self._owner, sets_retired=ImportRun.sets_retired + retired
             )
-            self._removed = len(retire)
+            self._removed = [one.key for one in retire]
         db.session.commit()
         if problem is not None:
             self.failures.add(problem)
@@ -320,8 +320,6 @@ class Import:
     def _fail_blob(self, outcome: Outcome, users: list[PlannedSet]) -> None:
         problem, blob = cast(Problem, outcome.problem), outcome.blob
         self.failures.keys.update(planned.key for planned in users)
-        if len(users) > 1:
-            problem.what += f" {_count(len(users), 'image')} need this file."
         source_id = outcome.location.source_id if outcome.location else None
         self.failures.add(problem, source_id, blob.first, blob.filename)
 
@@ -329,39 +327,27 @@ class Import:
         if not runs.renew_lease(self._run_id, self._owner):
             raise LeaseLost()
 
-    def _published(self) -> int:
-        """How many images the run has published, by whichever worker."""
-        return (
-            db.session.scalar(select(ImportRun.sets_published).where(ImportRun.id == self._run_id))
-            or 0
-        )
-
     def _stopped(self) -> tuple[RunState, str]:
-        published = self._published()
-        done = f" {_count(published, 'image')} published before that." if published else ""
+        published = summary.published(self._run_id)
+        done = f" {published} published before that." if published else ""
         return RunState.STOPPED, f"Stopped by user.{done}"
 
     def _ended(self, states: Iterable[SourceState]) -> tuple[RunState, str]:
         enabled = [state for state in states if state.is_enabled]
         if not enabled:
             return RunState.SUCCEEDED, "No boot source is enabled."
-        done = [
-            f"{_count(number, 'image')} {word}"
-            for number, word in ((self._published(), "published"), (self._removed, "removed"))
-            if number
-        ]
-        summary = f"{' and '.join(done)}." if done else "No changes."
+        published = summary.published(self._run_id)
+        removed = summary.removed(self._removed) if self._removed else ""
+        done = [f"{published} published."] if published else []
+        done += [f"{removed} removed."] if removed else []
+        words = " ".join(done) or "No changes."
         if self._is_superseded:
-            summary += " A source changed in the meantime, so another import follows."
+            words += " A source changed in the meantime, so another import follows."
         if not self.failures.count:
-            return RunState.SUCCEEDED, summary
-        summary += f" {_count(self.failures.count, 'problem')}."
+            return RunState.SUCCEEDED, words
+        words += f" {summary.count(self.failures.count, 'problem')}."
         has_images = db.session.scalar(
             select(BootResource.id).where(BootResource.current_set_id.is_not(None)).limit(1)
         )
         is_partial = has_images and any(state.is_judged for state in enabled)
-        return (RunState.PARTIAL if is_partial else RunState.FAILED), summary
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
+        return (RunState.PARTIAL if is_partial else RunState.FAILED), words
