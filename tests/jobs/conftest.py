@@ -97,13 +97,13 @@ class Lab:
         """How often each payload file was asked for since the mirror's log was reset."""
         prefix = f"/{self.mirror.path}"
         paths = (request.path.removeprefix(prefix) for request in self.server.log)
-        return Counter(path for path in paths if not path.startswith("streams/"))
+        return Counter(path for path in paths if _is_payload(path))
 
     def fetched_now(self) -> list[str]:
         """The payload files that were asked for, without waiting for answers."""
         prefix = f"/{self.mirror.path}"
         paths = (request.path.removeprefix(prefix) for request in self.server.log_now())
-        return [path for path in paths if not path.startswith("streams/")]
+        return [path for path in paths if _is_payload(path)]
 
     def wanted(self, **fields: str) -> dict[str, int]:
         """Digest and size of the newest files of some products that are worth storing."""
@@ -112,6 +112,10 @@ class Lab:
             for item in self.mirror.newest(**fields)
             if item.ftype not in ("manifest", "squashfs.manifest")
         }
+
+
+def _is_payload(path: str) -> bool:
+    return not path.startswith("streams/") and not path.endswith(".manifest")
 
 
 def only(found: dict[str, str]) -> str:
