@@ -6,14 +6,14 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 from flask import Flask
 
-from tests.support import live
+from tests.support import commands, live
 from tests.support.ports import keep_port
 from webapp import create_app
 from webapp.config import Settings
@@ -40,7 +40,8 @@ class LiveRack:
         self.environ = {f"SLIPWAY_{name.upper()}": str(value) for name, value in values.items()}
         self.log = folder / "rack.log"
         self.app: Flask = create_app(Settings.load(self.environ), plane="none")
-        self.process: subprocess.Popen[bytes] | None = None
+        self.launch: Callable[..., commands.Running] = commands.start
+        self.process: commands.Running | None = None
 
     @property
     def url(self) -> str:
@@ -48,15 +49,7 @@ class LiveRack:
 
     def __enter__(self) -> Self:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("SLIPWAY_")}
-        command = ["setpriv", "--pdeathsig", "TERM", "--", str(live.SLIPWAY), self.role]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command,
-                env={**inherited, **self.environ},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        self.process = self.launch([self.role], {**inherited, **self.environ}, self.log)
         live.wait_until(
             lambda: live.answers(self.url),
             f"the rack answers\n{self.log.read_text()}",

@@ -21,7 +21,7 @@ from tests.rack import images
 from tests.rack.conftest import BASE
 from tests.rack.server import LiveRack, received, request
 from tests.rack.test_tricks import tricks
-from tests.support import live
+from tests.support import commands, live
 from tests.support.databases import Databases
 from webapp.extensions import db
 from webapp.models import BootResource, Event
@@ -336,6 +336,7 @@ def test_a_running_download_ends_before_the_server_does(
 ) -> None:
     content = os.urandom(8 << 20)
     rack = LiveRack(tmp_path_factory.mktemp("rack"), sqlite_databases.migrated())
+    rack.launch = commands.execute
     with rack.app.app_context():
         images.image({"squashfs": content})
     with rack, rack.connection(receive=4096) as sock:

@@ -3,28 +3,35 @@
 
 They are forked from a process that has imported the program and done nothing else, so each
 saves the second that importing takes. Arguments, variables, terminal, signals and exit code
-are those of a process. What is about the start itself runs ``live.SLIPWAY``.
+are those of a process. What is about the start itself runs ``SLIPWAY``.
 """
 
 from __future__ import annotations
 
 import atexit
+import ctypes
 import fcntl
 import multiprocessing
 import os
+import signal
 import struct
 import subprocess
 import sys
 import tempfile
 import termios
+import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from multiprocessing.context import ForkServerContext
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 
+SLIPWAY = Path(sys.executable).parent / "slipway"
+PR_SET_PDEATHSIG = 1
 Done = subprocess.CompletedProcess[str]
 PRELOADED = [
+    *("webapp.server.supervisor", "webapp.server.planes", "webapp.server.worker"),
+    *("webapp.rack", "webapp.web", "webapp.api"),
     *("psycopg", "sqlalchemy.dialects.postgresql", "sqlalchemy.dialects.sqlite"),
     *("tests.support.commands", "tests.contract.processes", "requests", "rich.console"),
     *("webapp.cli.main", "webapp.cli.client", "webapp.cli.context", "webapp.api.v1"),
@@ -69,10 +76,90 @@ class OnTerminal:
         return _ended(self._process, timeout)
 
 
+class Started:
+    """A command that runs on, to be watched, signalled and waited for as a ``Popen`` is.
+
+    log: where its output goes. death: the signal it gets when the tests are killed.
+    """
+
+    def __init__(
+        self,
+        args: Sequence[str | Path],
+        env: Mapping[str, str],
+        log: Path,
+        death: signal.Signals = signal.SIGTERM,
+    ) -> None:
+        self.args = ["slipway", *map(str, args)]
+        self.returncode: int | None = None
+        with open(os.devnull, "rb") as nothing, log.open("ab") as out:
+            files = [nothing.fileno(), out.fileno(), out.fileno()]
+            self._process = _start(args, env, files, death)
+        self.pid = self._process.pid or 0
+
+    def poll(self) -> int | None:
+        """Its exit code; None while it runs."""
+        if self.returncode is None and not self._process.is_alive():
+            self.returncode = self._process.exitcode
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end and return the exit code. Raises subprocess.TimeoutExpired."""
+        if self.returncode is None:
+            self._process.join(timeout)
+        code = self.poll()
+        if code is None:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal unless it has ended."""
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
+
+
+Running = Started | subprocess.Popen[bytes]
+
+
+def start(
+    args: Sequence[str | Path],
+    env: Mapping[str, str],
+    log: Path,
+    death: signal.Signals = signal.SIGTERM,
+) -> Running:
+    """Start a command that runs on. Benchmarks get the program itself, as `execute` starts it."""
+    # What has to be loaded before anything else is loaded by the program's own start.
+    if "PYTEST_VERSION" not in os.environ or "LD_PRELOAD" in env:
+        return execute(args, env, log, death)
+    return Started(args, env, log, death)
+
+
+def execute(
+    args: Sequence[str | Path],
+    env: Mapping[str, str],
+    log: Path,
+    death: signal.Signals = signal.SIGTERM,
+) -> subprocess.Popen[bytes]:
+    """Start the program as people do, which takes a second longer."""
+    command = ["setpriv", "--pdeathsig", death.name[3:], "--", str(SLIPWAY), *map(str, args)]
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            command, env=dict(env), stdin=subprocess.DEVNULL, stdout=out, stderr=out
+        )
+
+
 def _start(
-    args: Sequence[str | Path], env: Mapping[str, str], fds: Sequence[int]
+    args: Sequence[str | Path], env: Mapping[str, str], fds: Sequence[int], death: int = 0
 ) -> multiprocessing.process.BaseProcess:
-    arguments = ([str(arg) for arg in args], dict(env), [_Passed(fd) for fd in fds])
+    arguments = ([str(arg) for arg in args], dict(env), [_Passed(fd) for fd in fds], death)
     process = forkserver().Process(target=_command, args=arguments, daemon=True)
     process.start()
     return process
@@ -103,19 +190,22 @@ def _ended(process: multiprocessing.process.BaseProcess, timeout: float) -> int:
     return code
 
 
-def _command(args: list[str], env: dict[str, str], fds: list[int]) -> None:
+def _command(args: list[str], env: dict[str, str], fds: list[int], death: int) -> None:
     """Be ``slipway ARGS``, with the files as Python opens them for a program."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, death, 0, 0, 0)
     if len(fds) == 1:
         os.login_tty(fds[0])
     else:
         for number, fd in enumerate(fds):
             os.dup2(fd, number)
             os.close(fd)
+    is_unbuffered = os.isatty(1) or "PYTHONUNBUFFERED" in env
     sys.stdin = open(0, closefd=False)
-    sys.stdout = open(1, "w", buffering=1 if os.isatty(1) else -1, closefd=False)
+    sys.stdout = open(1, "w", buffering=1 if is_unbuffered else -1, closefd=False)
     sys.stderr = open(2, "w", buffering=1, closefd=False, errors="backslashreplace")
     os.environ.clear()
     os.environ.update(env)
+    time.tzset()
     sys.argv = ["slipway", *args]
     from webapp.cli.main import main
 

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -18,10 +17,10 @@ from typing import Self
 import pytest
 
 from tests.support import commands, databases
+from tests.support.commands import SLIPWAY as SLIPWAY
 from tests.support.ports import HOST, keep_port
 
 ROLES = ("web", "rack", "worker")
-SLIPWAY = Path(sys.executable).parent / "slipway"
 ADMIN = "admin"
 PASSWORD = "correct horse battery staple"
 
@@ -46,7 +45,8 @@ class LiveSlipway:
             **(env or {}),
         }
         self.log = data_dir / "slipway.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.launch: Callable[..., commands.Running] = commands.start
+        self.process: commands.Running | None = None
 
     @property
     def web_url(self) -> str:
@@ -69,11 +69,7 @@ class LiveSlipway:
     def start(self) -> None:
         """Start all three processes and wait until web and rack answer."""
         # The supervisor ends when the tests are killed, and ends its children.
-        command = ["setpriv", "--pdeathsig", "TERM", "--", str(SLIPWAY), "run"]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+        self.process = self.launch(["run"], self.env, self.log)
         try:
             wait_until(self._answers, "web and rack answer", alive=self._is_alive)
         except BaseException as error:
@@ -213,9 +209,13 @@ def make_live(
     """
     started: list[LiveSlipway] = []
 
-    def make(env: Mapping[str, str] | None = None) -> LiveSlipway:
+    def make(
+        env: Mapping[str, str] | None = None,
+        launch: Callable[..., commands.Running] = commands.start,
+    ) -> LiveSlipway:
         values = {**_database(request), **(env or {})}
         slipway = LiveSlipway(tmp_path_factory.mktemp("live"), values)
+        slipway.launch = launch
         started.append(slipway)
         return slipway.__enter__()
 

@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 import pytest
 
-from tests.support import live
+from tests.support import commands, live
 from tests.support.live import LiveSlipway
 from tests.support.ports import keep_port
 from webapp.config import Settings
@@ -52,8 +52,8 @@ def wait_until_gone(pids: list[int]) -> None:
 # -- all three
 
 
-def test_everything_starts_and_ctrl_c_ends_it(make_live: MakeLive) -> None:
-    slipway = make_live({})
+def test_everything_starts_and_ctrl_c_ends_it(make_live: Callable[..., LiveSlipway]) -> None:
+    slipway = make_live({}, commands.execute)
     pids = all_pids(slipway)
     for role in live.ROLES:
         assert slipway.pids(role), role

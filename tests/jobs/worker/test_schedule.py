@@ -16,6 +16,7 @@ from sqlalchemy import func, select, update
 from tests.jobs.conftest import Lab, check_region, images
 from tests.jobs.worker.workers import WorkerProcess, is_ended, is_loading, run_now, wait_for
 from tests.mirror.faults import Fault
+from tests.support.commands import execute
 from webapp.config import Settings
 from webapp.extensions import db, store
 from webapp.models import (
@@ -79,11 +80,11 @@ def forget_everything() -> None:
 
 
 def test_two_real_workers_share_one_run(
-    make_lab: Callable[..., Lab], settings: Settings, start_worker: Callable[[], WorkerProcess]
+    make_lab: Callable[..., Lab], settings: Settings, start_worker: Callable[..., WorkerProcess]
 ) -> None:
     lab = make_lab(arches=("amd64", "arm64"))
     lab.select("noble", "amd64", "arm64")
-    start_worker()
+    start_worker(execute)
     start_worker()
     run_id = runs.queue("manual", "ann").id
     assert runs.queue("manual", "bob").id == run_id

@@ -5,20 +5,18 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import select
 
+from tests.support.commands import Running, start
 from webapp.extensions import db
 from webapp.models import (
     ImportRun,
 )
 
-SLIPWAY = Path(sys.executable).parent / "slipway"
 PATIENCE_S = 60.0
 
 
@@ -41,17 +39,12 @@ def run_now(run_id: int) -> ImportRun:
 class WorkerProcess:
     """A real ``slipway worker``."""
 
-    def __init__(self, environ: dict[str, str], log: Path) -> None:
+    def __init__(
+        self, environ: dict[str, str], log: Path, launch: Callable[..., Running] = start
+    ) -> None:
         self.log = log
-        with log.open("ab") as stream:
-            # It ends when the tests are killed.
-            self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "--", str(SLIPWAY), "worker"],
-                env={**os.environ, **environ},
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=stream,
-            )
+        values = {**os.environ, **environ}
+        self.process = launch(["worker"], values, log, death=signal.SIGKILL)
 
     def kill(self) -> None:
         """End it as an out-of-memory killer does."""
