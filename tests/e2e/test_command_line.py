@@ -109,10 +109,10 @@ def test_from_a_boot_source_to_images_and_back(
         assert "image.published" in place.run("event", "--kind", "image.")
         assert "boot_images_auto_import" in place.run("setting", "live")
         stopped = place.run(
-            "image", "unselect", "ubuntu/noble", answers={"Unselect": "n"}, code=130
+            "image", "unselect", "ubuntu/noble", answers={"Deselect": "n"}, code=130
         )
         assert "The next import will remove ubuntu/noble amd64" in stopped
-        place.run("image", "unselect", "ubuntu/noble", answers={"Unselect": "y"})
+        place.run("image", "unselect", "ubuntu/noble", answers={"Deselect": "y"})
         place.run("image", "delete", "ubuntu/noble", answers={"Delete": "y"})
         assert place.json("image", "list")["items"] == []
         place.run("source", "change", "1", "--off", "--priority", "7")

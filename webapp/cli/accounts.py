@@ -30,7 +30,7 @@ def user_group() -> None:
     type=click.Choice(["administrator", "operator", "viewer"]),
     default="administrator",
     show_default=True,
-    help="Viewers can read; operators can also import; administrators can do everything.",
+    help="Viewers read; operators also select and import images; administrators do everything.",
 )
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -169,7 +169,7 @@ def list_users(api: Api, as_json: bool) -> None:
     "is_kept",
     is_flag=True,
     default=None,
-    help="Keep a user who was created with a token when it ends. Only on this machine.",
+    help="Keep a user whom a token created, even when the token ends. Only on this machine.",
 )
 @click.option("--code", default="", help="Your second factor's code, with --url.")
 @with_api
@@ -209,7 +209,7 @@ def change_user(
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def reset_two_factor(name: str, as_json: bool) -> None:
-    """Remove a lost second factor, so the password alone signs in.
+    """Remove a lost second factor, so the password is enough to sign in.
 
     \b
     Examples:

@@ -125,7 +125,7 @@ def unselect(
     api: Api,
     as_json: bool,
 ) -> None:
-    """Unselect images; the next import removes stored ones.
+    """Deselect images; the next import deletes stored ones.
 
     \b
     Examples:
@@ -139,7 +139,7 @@ def unselect(
         return
     if preview["stored_removed"] and not yes:
         stored = ", ".join(preview["stored_removed"])
-        output.confirm(f"The next import will remove {stored}. Unselect?")
+        output.confirm(f"The next import will delete {stored}. Deselect?")
     _print_change(api.call("POST", "/catalogue", {"remove": choices}), as_json)
 
 

@@ -27,7 +27,7 @@ def token_group() -> None:
 @click.option("--label", default="command line", show_default=True, help="Name of the key.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def create_key(name: str, label: str, as_json: bool) -> None:
-    """Create an API key for a user and print it, this once.
+    """Create an API key for a user and print it once.
 
     A key has three parts: consumer:token:secret.
 
@@ -120,7 +120,7 @@ def revoke_key(name: str, key_id: int, as_json: bool) -> None:
 def create_token(
     name: str, scopes: tuple[str, ...], label: str, days: int | None, as_json: bool
 ) -> None:
-    """Create an API token for a user and print it, this once.
+    """Create an API token for a user and print it once.
 
     \b
     Examples:

@@ -34,7 +34,7 @@ def _source_options(command: Any) -> Any:
             click.option("--ca-file", help="CA file on the server."),
             click.option("--keyring", type=click.File("rb"), help="Local keyring file."),
             click.option("--keyring-path", help="Keyring file on the server."),
-            click.option("--unsigned", is_flag=True, help="Accept it without a signature."),
+            click.option("--unsigned", is_flag=True, help="Accept an unsigned source."),
             click.option("--username", help="User name for basic authentication."),
             click.option(
                 "--secret-file",

@@ -53,7 +53,7 @@ def show(api: Api, as_json: bool) -> None:
 )
 @with_api
 def scrub(now: bool, rate: int | None, api: Api, as_json: bool) -> None:
-    """Show how far the check of stored files is, or check them all now.
+    """Show the progress of the integrity check, or check all files now.
 
     The worker does the work. Exit code 1 if a file is damaged: it isn't served, and the
     next import replaces it.

@@ -136,7 +136,7 @@ def live_settings(api: Api, as_json: bool) -> None:
 def set_setting(name: str, value: str, api: Api, as_json: bool) -> None:
     """Change a setting while Slipway runs.
 
-    A VALUE of - is read from standard input, where no list of processes shows it.
+    If VALUE is -, it's read from standard input, so it doesn't show in process lists.
 
     \b
     Examples:

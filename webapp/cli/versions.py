@@ -87,7 +87,7 @@ def rollback(name: str, arch: str, version: str, api: Api, as_json: bool) -> Non
 @_version("current")
 @with_api
 def pin(name: str, arch: str, version: str, api: Api, as_json: bool) -> None:
-    """Keep machines on a version, whatever imports find.
+    """Pin an image to a version, so imports don't replace it.
 
     \b
     Examples:
@@ -104,7 +104,7 @@ def pin(name: str, arch: str, version: str, api: Api, as_json: bool) -> None:
 @_arch
 @with_api
 def unpin(name: str, arch: str, api: Api, as_json: bool) -> None:
-    """Let the next import update an image again.
+    """Unpin an image, so the next import can update it.
 
     \b
     Examples:
@@ -122,7 +122,7 @@ def unpin(name: str, arch: str, api: Api, as_json: bool) -> None:
 @_version("the image as a whole")
 @with_api
 def lock(name: str, arch: str, version: str, api: Api, as_json: bool) -> None:
-    """Let nothing remove an image, or a version of it.
+    """Protect an image, or one of its versions, from deletion.
 
     \b
     Examples:
@@ -140,7 +140,7 @@ def lock(name: str, arch: str, version: str, api: Api, as_json: bool) -> None:
 @_version("the image as a whole")
 @with_api
 def unlock(name: str, arch: str, version: str, api: Api, as_json: bool) -> None:
-    """Lift the lock of an image, or of a version of it.
+    """Unlock an image, or one of its versions.
 
     \b
     Examples:
@@ -154,13 +154,20 @@ def unlock(name: str, arch: str, version: str, api: Api, as_json: bool) -> None:
 @click.command("keep")
 @_name
 @_arch
-@click.option("--versions", type=int, default=None, help="How many.  [default: as the settings]")
-@click.option("--days", type=int, default=None, help="After a fetch.  [default: as the settings]")
+@click.option(
+    "--versions", type=int, default=None, help="Versions to keep.  [default: from the settings]"
+)
+@click.option(
+    "--days",
+    type=int,
+    default=None,
+    help="Days to keep them after a machine fetched them.  [default: from the settings]",
+)
 @with_api
 def keep(
     name: str, arch: str, versions: int | None, days: int | None, api: Api, as_json: bool
 ) -> None:
-    """Say how many versions of an image stay, and for how long.
+    """Set how many versions of an image to keep, and for how long.
 
     \b
     Examples:
@@ -170,8 +177,8 @@ def keep(
     path, kernel = lookup.path_of(api, name, arch)
     body = {"keep_versions": versions, "keep_days": days, **kernel}
     done = api.call("PUT", f"{path}/keeping", body)
-    words = f"{name}: {len(done['versions'])} versions are stored. Older ones go at the next "
-    output.result(done, as_json, words + "clean-up, unless something keeps them.")
+    words = f"{name}: {len(done['versions'])} versions are stored. The next clean-up "
+    output.result(done, as_json, words + "deletes older ones unless something keeps them.")
 
 
 @click.command("diff")

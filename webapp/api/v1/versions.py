@@ -42,7 +42,7 @@ class SwitchRequest(KernelFilter):
 class KeepingRequest(KernelFilter):
     """How many versions stay, and for how many days after a machine last fetched one.
 
-    null: as the settings have it.
+    null: as in the settings.
     """
 
     keep_versions: int | None = Field(None, ge=1, le=steering.MAX_KEPT)
@@ -144,14 +144,14 @@ def switch(call: Call[Empty, SwitchRequest], os: str, release: str, arch: str) -
 
 @routes("PUT", f"{ONE}/pin", Right.SELECT)
 def pin(call: Call[Empty, VersionChoice], os: str, release: str, arch: str) -> SwitchResponse:
-    """Keep machines on a stored version, whatever imports find."""
+    """Pin the image to a stored version, so imports don't replace it."""
     ids = listing.ids_of(os, release, arch, call.body.kernel)
     return _switched(steering.pin(ids, call.body.version, call.actor))
 
 
 @routes("DELETE", f"{ONE}/pin", Right.SELECT)
 def unpin(call: Call[KernelFilter, None], os: str, release: str, arch: str) -> None:
-    """Let the next import update the image again."""
+    """Unpin the image, so the next import can update it."""
     steering.unpin(listing.ids_of(os, release, arch, call.query.kernel), call.actor)
 
 
@@ -159,7 +159,7 @@ def unpin(call: Call[KernelFilter, None], os: str, release: str, arch: str) -> N
 def lock(
     call: Call[Empty, VersionChoice], os: str, release: str, arch: str
 ) -> ImageVersionsResponse:
-    """Let nothing remove the image or, where one is named, a version of it."""
+    """Protect the image or, if one is named, a version of it from deletion."""
     ids = listing.ids_of(os, release, arch, call.body.kernel)
     steering.lock(ids, call.body.version, call.actor)
     return _versions(ids)
@@ -167,7 +167,7 @@ def lock(
 
 @routes("DELETE", f"{ONE}/lock", Right.SELECT)
 def unlock(call: Call[VersionChoice, None], os: str, release: str, arch: str) -> None:
-    """Lift the lock of the image or, where one is named, of a version of it."""
+    """Unlock the image or, if one is named, a version of it."""
     ids = listing.ids_of(os, release, arch, call.query.kernel)
     steering.unlock(ids, call.query.version, call.actor)
 
@@ -176,7 +176,7 @@ def unlock(call: Call[VersionChoice, None], os: str, release: str, arch: str) ->
 def keep(
     call: Call[Empty, KeepingRequest], os: str, release: str, arch: str
 ) -> ImageVersionsResponse:
-    """Say how many versions of the image stay, and for how long."""
+    """Set how many versions of the image to keep, and for how long."""
     ids = listing.ids_of(os, release, arch, call.body.kernel)
     steering.keep(ids, call.body.keep_versions, call.body.keep_days, call.actor)
     return _versions(ids)

@@ -40,7 +40,7 @@ class Lock:
             if self.version
             else "This image is locked.",
             where=self.image,
-            next_step=f"{unlock}, if it may really go.",
+            next_step=f"{unlock}, then try again.",
         )
 
 
