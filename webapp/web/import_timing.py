@@ -10,12 +10,14 @@ from wtforms import StringField
 
 from webapp import hx
 from webapp.errors import InvalidFields
+from webapp.extensions import settings
 from webapp.services.accounts.rights import Right
 from webapp.services.system import live_settings
 from webapp.services.system.live_settings import (
     DAY_RATE,
     NIGHT_HOURS,
     NIGHT_RATE,
+    SCHEDULE,
     TIME_ZONE,
     WINDOWS,
 )
@@ -31,6 +33,7 @@ class TimingForm(FlaskForm):
     import_rate = StringField("Download rate", name=DAY_RATE)
     import_night_rate = StringField("Download rate at night", name=NIGHT_RATE)
     import_night_hours = StringField("Night", name=NIGHT_HOURS)
+    import_schedule = StringField("Schedule", name=SCHEDULE)
     import_windows = StringField("Windows", name=WINDOWS)
     import_time_zone = StringField("Time zone", name=TIME_ZONE)
 
@@ -62,4 +65,6 @@ def save() -> ResponseReturnValue:
 
 
 def _page(form: TimingForm, status: int = 200) -> ResponseReturnValue:
-    return hx.render("imports/timing.html", None, status=status, form=form)
+    return hx.render(
+        "imports/timing.html", None, status=status, form=form, interval=settings().import_interval
+    )

@@ -10,7 +10,7 @@ from webapp import hx
 from webapp.extensions import settings
 from webapp.models import utcnow
 from webapp.services.accounts.rights import Right, may
-from webapp.services.imports import pausing, report, runs
+from webapp.services.imports import pausing, report, runs, scheduling
 from webapp.services.system import bandwidth, live_settings
 from webapp.web.access import me, requires
 from webapp.web.formatting import byte_speed
@@ -36,6 +36,8 @@ def index() -> ResponseReturnValue:
         view=view,
         limit=byte_speed(limit) if limit else "",
         window=pausing.window_state(utcnow()),
+        next_start=scheduling.next_start(utcnow()),
+        schedule=live_settings.read(live_settings.SCHEDULE),
         history=[run_row(run, is_named=is_named) for run in history],
         announcement=view.announcement if view else ended(history[0] if history else None),
         is_automatic=live_settings.is_auto_import(),

@@ -27,7 +27,7 @@ from webapp.models import (
     ImportRun,
     utcnow,
 )
-from webapp.services.imports import importing, runs
+from webapp.services.imports import importing, runs, scheduling
 from webapp.services.overview import upkeep
 from webapp.services.system import live_settings
 from webapp.services.system.wake import wake
@@ -201,3 +201,20 @@ def test_a_new_source_is_read_during_an_import(
     offers = select(func.count()).where(BootSourceCache.source_id == other.source_id)
     wait_for(lambda: db.session.scalar(offers))
     assert run_now(run_id).finished_at is None
+
+
+def test_a_schedule_and_windows_decide_when_the_next_import_starts(lab: Lab) -> None:
+    now = utcnow().replace(hour=12, minute=0, second=0, microsecond=0)
+    assert scheduling.next_start(now) == now  # none ran so far
+    db.session.add(ImportRun(state="succeeded", started_at=now, finished_at=now))
+    db.session.commit()
+    assert scheduling.next_start(now) == now + timedelta(hours=1)
+    live_settings.change("import_schedule", "0 15 * * *", "ann")
+    assert scheduling.next_start(now) == now + timedelta(hours=3)
+    live_settings.change("import_windows", "22:00-06:00", "ann")
+    assert scheduling.next_start(now) == now + timedelta(hours=10)
+    live_settings.change("import_time_zone", "Asia/Tokyo", "ann")  # 12:00 UTC is 21:00 there
+    assert scheduling.next_start(now) == now + timedelta(hours=25)
+    assert scheduling.due_at(now) == now + timedelta(hours=18)
+    live_settings.set_auto_import(False, "ann")
+    assert scheduling.next_start(now) is None

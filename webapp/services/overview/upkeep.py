@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 from sqlalchemy import ColumnElement, delete, func, select, true
 
 from webapp.errors import Problem
 from webapp.extensions import db, settings
-from webapp.models import BootSource, Event, ImportRun
+from webapp.models import Event, ImportRun
 from webapp.services.blobs import checking, retention
-from webapp.services.imports import pausing, runs
+from webapp.services.imports import pausing, runs, scheduling
 from webapp.services.overview import clock
 from webapp.services.system import live_settings, reserve, statements
 from webapp.services.system.live_settings import AUTO_IMPORT
@@ -42,18 +42,14 @@ def reconcile(trigger: str = "schedule", *, is_thorough: bool = False) -> None:
 
 
 def queue_if_due(trigger: str = "schedule") -> ImportRun | None:
-    """Queue the automatic import once its interval has passed (rule: hourly-import)."""
+    """Queue the automatic import once it's due (rule: hourly-import)."""
     if db.session.scalar(runs.wanted()) is not None:
         return None  # a run longer than the interval may finish (rule: hourly-import)
-    last: datetime | None = db.session.scalar(
-        select(func.max(func.coalesce(ImportRun.started_at, ImportRun.queued_at)))
-    )
-    interval = timedelta(minutes=settings().import_interval)
-    if last is not None and runs.now() - last < interval:
+    now = runs.now()
+    due = scheduling.due_at(now)
+    if due is None or due > now:
         return None
-    if db.session.scalar(select(BootSource.id).where(BootSource.is_enabled).limit(1)) is None:
-        return None
-    if not pausing.window_state(runs.now()).is_open:
+    if not pausing.window_state(now).is_open:
         return None  # it is due again at every tick, so it starts when the window opens
     if live_settings.is_auto_import():
         return runs.queue(trigger, "schedule")

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from webapp.errors import InvalidFields
 from webapp.extensions import db
 from webapp.models import Setting
-from webapp.services.system import events, proxies, rates, secrets, windows
+from webapp.services.system import events, proxies, rates, schedules, secrets, windows
 from webapp.services.system.wake import wake
 
 AUTO_IMPORT = "boot_images_auto_import"
@@ -31,6 +31,7 @@ HTTP_PROXY, USES_PROXY, NO_PROXY = "http_proxy", "enable_http_proxy", "boot_imag
 PROXY_LOGIN = "http_proxy_login"  # encrypted; http_proxy itself is kept without its password
 DAY_RATE, NIGHT_RATE, NIGHT_HOURS = "import_rate", "import_night_rate", "import_night_hours"
 TIME_ZONE, WINDOWS = "import_time_zone", "import_windows"
+SCHEDULE = "import_schedule"
 
 _WORD = re.compile(r"[A-Za-z0-9._+-]{0,100}", re.ASCII)
 _WORDS = {"true": True, "yes": True, "on": True, "1": True}
@@ -95,6 +96,11 @@ KNOWN: dict[str, Known] = MAAS | {
     DAY_RATE: Known("Bytes/s for all downloads, e.g. 5 MB/s; 0: no limit", "0", _text(rates.parse)),
     NIGHT_RATE: Known("The same at night; empty: as by day", "", _text(rates.parse)),
     NIGHT_HOURS: Known("Night, e.g. 22:00-06:00", "22:00-06:00", _text(windows.parse)),
+    SCHEDULE: Known(
+        "When to import by itself, e.g. 6 hours or 0 3 * * *; empty: SLIPWAY_IMPORT_INTERVAL",
+        "",
+        _text(schedules.parse),
+    ),
     WINDOWS: Known(
         "When automatic imports may run, e.g. 22:00-06:00; empty: always", "", _text(windows.parse)
     ),
