@@ -209,7 +209,7 @@ def change_user(
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def reset_two_factor(name: str, as_json: bool) -> None:
-    """Remove a lost second factor, so the password is enough to sign in.
+    """Remove a lost second factor, so the password alone is enough.
 
     \b
     Examples:

@@ -103,7 +103,7 @@ def pull_command(
 
     wanted = [parse_filter(text) for text in filters]
     if unsigned == bool(keyring):
-        raise click.UsageError("Give --keyring FILE, or --unsigned for a stream that nobody signs.")
+        raise click.UsageError("Give --keyring FILE, or --unsigned for an unsigned stream.")
     if prune and prune_after is not None:
         raise click.UsageError("Give --prune or --prune-after, not both.")
     keys = read_keyring(keyring) if keyring else None

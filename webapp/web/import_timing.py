@@ -34,7 +34,7 @@ class TimingForm(FlaskForm):
     import_night_rate = StringField("Download rate at night", name=NIGHT_RATE)
     import_night_hours = StringField("Night", name=NIGHT_HOURS)
     import_schedule = StringField("Schedule", name=SCHEDULE)
-    import_windows = StringField("Windows", name=WINDOWS)
+    import_windows = StringField("Import windows", name=WINDOWS)
     import_time_zone = StringField("Time zone", name=TIME_ZONE)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may what: the one table that pages, REST 2.0 and ``/api/v1`` decide by."""
+"""Who may do what: the one table that pages, REST 2.0 and ``/api/v1`` decide by."""
 
 from __future__ import annotations
 
