@@ -20,6 +20,7 @@ from tests.support.databases import Databases, PostgresDatabases, Queries, SQLit
 from tests.support.postgres import Cluster
 
 if TYPE_CHECKING:
+    from argon2 import PasswordHasher
     from flask import Flask
     from flask.testing import FlaskClient
 
@@ -36,6 +37,9 @@ MARKERS = {
     "both_databases": "runs on SQLite and on PostgreSQL; other tests run on what DB says",
     "settings(**values)": "settings of the app, as settings(store='database')",
 }
+
+
+LONGEST = ("test_interrupted.py", "test_main_job.py", "test_pages.py", "test_mixed_up.py")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -59,12 +63,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what is quick first, then what is slow, then what drives a browser."""
+    """Run what is quick first, then what is slow, then what drives a browser.
 
-    def weight(item: pytest.Item) -> int:
+    Of those the longest come first, so that two processes end at about the same time.
+    """
+
+    def weight(item: pytest.Item) -> tuple[int, int]:
         if item.get_closest_marker("browser"):
-            return 2
-        return 1 if item.get_closest_marker("slow") else 0
+            return 2, LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST)
+        return (1, 0) if item.get_closest_marker("slow") else (0, 0)
 
     items.sort(key=weight)
 
@@ -79,6 +86,27 @@ def _loopback_only() -> Iterator[None]:
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("SLIPWAY_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def real_hasher() -> Iterator[PasswordHasher]:
+    """Hash passwords cheaply in this process; returns what Slipway hashes them with."""
+    from argon2 import PasswordHasher
+
+    from webapp.services.accounts import passwords
+
+    real = passwords._HASHER
+    passwords._HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    yield real
+    passwords._HASHER = real
+
+
+@pytest.fixture
+def real_hashes(real_hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash passwords as Slipway does, which takes 20 MiB and a while."""
+    from webapp.services.accounts import passwords
+
+    monkeypatch.setattr(passwords, "_HASHER", real_hasher)
 
 
 # -- keys and mirrors

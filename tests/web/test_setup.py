@@ -83,6 +83,7 @@ def test_the_code_reaches_no_log(
     assert PASSWORD not in caplog.text
 
 
+@pytest.mark.usefixtures("real_hashes")
 def test_the_form_makes_an_administrator_who_is_signed_in(
     app: Flask, stranger: Visitor, code: str
 ) -> None:
