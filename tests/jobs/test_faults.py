@@ -2,18 +2,22 @@
 from __future__ import annotations
 
 import subprocess
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, current_app
 from sqlalchemy import select
 
 from tests.jobs.conftest import Lab, check_region, failures, files, images, transfers
 from tests.mirror.faults import Fault
 from webapp.extensions import db, store
+from webapp.fetch.retry import wait as real_wait
 from webapp.models import Event, FileTransfer, ImportRun
+from webapp.services.imports import report, retrying, runs
 from webapp.storage.errors import SPARE, StoreFull
 from webapp.storage.files import FileWriter
 
@@ -281,3 +285,60 @@ def test_a_defect_of_ours_ends_the_run_in_words(lab: Lab, monkeypatch: pytest.Mo
     assert db.session.scalar(select(Event.kind).where(Event.kind == "run.failed"))
     monkeypatch.undo()
     assert lab.run().state == "succeeded"
+
+
+# -- what a file's row tells of its retries
+
+
+def test_a_retry_tells_its_cause_mirror_and_wait_until_someone_tries_again_now(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A minute is far longer than the test: only "try again now" ends the wait.
+    monkeypatch.setattr("webapp.fetch.download.wait", real_wait)
+    lab.select("noble")
+    busy = Fault(path="squashfs$", status=503, first=1, headers={"Retry-After": "100"})
+    lab.server.set_faults([busy])
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    seen: list[tuple[str, str, str, int | None]] = []
+
+    def person() -> None:
+        with app.app_context():
+            until = time.monotonic() + 60
+            while time.monotonic() < until and not seen:
+                reports = [report.report(run) for run in runs.recent(1)]
+                found = [f for one in reports for i in one.images for f in i.files]
+                seen.extend(
+                    (f.transfer.cause, f.transfer.next_step, f.transfer.mirror, f.retry_s)
+                    for f in found
+                    if f.retry_s is not None
+                )
+                db.session.rollback()
+                time.sleep(0.05)
+            retrying.try_again("ada")
+
+    thread = threading.Thread(target=person)
+    thread.start()
+    try:
+        run = lab.run()
+    finally:
+        thread.join()
+    cause, next_step, mirror, wait_s = seen[0]
+    assert cause == "The server refused the request. Got: 503 Service Unavailable."
+    assert next_step
+    assert mirror == lab.server.source_url.rstrip("/") + "/"
+    assert wait_s is not None
+    assert 30 < wait_s <= 101
+    row = of_file(run, "squashfs")
+    assert (run.state, row.retries, row.cause, row.retry_at) == ("succeeded", 1, "", None)
+    # Nothing else was queued: the running import is the one that tried again.
+    assert runs.current() is None
+
+
+def test_a_file_that_fails_keeps_its_cause_and_clears_it_once_cured(lab: Lab) -> None:
+    lab.select("noble")
+    lab.server.set_faults([Fault(path="squashfs$", status=404)])
+    assert of_file(lab.run(), "squashfs").cause.startswith("The server refused the request.")
+    lab.server.set_faults()
+    again = retrying.try_again("ada")
+    assert (again.state, again.requested_by) == ("queued", "ada")
+    assert of_file(lab.run(), "squashfs").cause == ""

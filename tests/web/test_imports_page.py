@@ -109,6 +109,24 @@ def test_files_are_grouped_by_image_and_kernel(region: Flask, viewer: Visitor) -
     ]
 
 
+def test_a_file_that_waits_says_why_from_where_and_how_long(
+    region: Flask, viewer: Visitor, operator: Visitor
+) -> None:
+    run = running()
+    factories.file_transfer(run, state="downloading", bytes_done=0, retries=1,
+                            mirror="http://m.example.test/", cause="The server is busy.",
+                            next_step="Try later.",
+                            retry_at=utcnow() + timedelta(minutes=90))  # fmt: skip
+    shown = text_of(viewer.get("/imports/"))
+    assert re.search(r"The server is busy\. Next try in \S+ .*From http://m\.example\.test/", shown)
+    assert "Next: Try later." in shown
+    assert "Try again now" not in shown
+    assert "Try again now" in text_of(operator.get("/imports/"))
+    assert operator.post("/imports/retry").status_code == 303
+    db.session.expire_all()
+    assert run.retry_asked_at is not None
+
+
 def test_an_import_of_no_bytes_divides_by_nothing(region: Flask, viewer: Visitor) -> None:
     run = running(bytes_total=0, bytes_done=0, bytes_per_s=0)
     factories.file_transfer(run, size=0, bytes_done=0, state="done")
@@ -307,7 +325,7 @@ def test_viewers_start_stop_and_switch_nothing(region: Flask, visit: Visit) -> N
     running()
     viewer, operator = visit(Role.VIEWER), visit(Role.OPERATOR)
     before = everything(region)
-    for action in ("start", "stop", "pause", "resume", "automatic"):
+    for action in ("start", "stop", "pause", "resume", "retry", "automatic"):
         path = f"/imports/{action}"
         assert viewer.post(path).status_code == 403
     assert operator.post("/imports/automatic", {"on": "no"}).status_code == 403

@@ -143,6 +143,20 @@ def resume(api: Api, as_json: bool) -> None:
     output.result(done, as_json, done["message"])
 
 
+@import_group.command("retry")
+@with_api
+def retry(api: Api, as_json: bool) -> None:
+    """Try again now what failed, or what waits for its next try.
+
+    \b
+    Example:
+      slipway import retry
+    """
+    run = api.call("POST", "/imports/retry")
+    words = f"Import {run['id']} is {run['state']}. Next: slipway import watch"
+    output.result(run, as_json, words)
+
+
 @import_group.command("list")
 @click.option(
     "--limit",
@@ -196,14 +210,15 @@ def show(run_id: int, api: Api, as_json: bool) -> None:
         return
     output.line(f"Import {run['id']}: {run['state']}. {run['summary']}".rstrip())
     output.print_table(
-        ("Image", "Version", "File", "Size", "State"),
+        ("Image", "Version", "File", "Size", "State", "From"),
         [
             (image["title"], image["version"], file["filename"], output.size(file["size"]),
-             file["state"])
+             file["state"], file["mirror"])
             for image in run["images"]
             for file in image["files"]
         ],
     )  # fmt: skip
+    _print_troubles(run)
     _print_failures(run)
 
 
@@ -237,6 +252,16 @@ def _activity(run: dict[str, Any]) -> str:
     if files:
         words.append(f"{done}/{len(files)} files")
     return " ".join(words + coming[:1])
+
+
+def _print_troubles(run: dict[str, Any]) -> None:
+    """Files that are tried again, with the reason and the time to wait."""
+    for image in run["images"]:
+        for file in image["files"]:
+            if file["cause"] and file["state"] in _COMING:
+                wait = f"next try in {file['retry_s']} s" if file["retry_s"] else "trying again"
+                words = (f"{file['filename']}: {file['cause']}", f"({wait})", file["next_step"])
+                output.error(" ".join(filter(None, words)))
 
 
 def _print_failures(run: dict[str, Any]) -> None:

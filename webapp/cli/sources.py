@@ -138,6 +138,10 @@ def show_source(source_id: int, api: Api, as_json: bool) -> None:
             ("Proxy", found["proxy_url"]),
         ]
     )
+    for warning in found["warnings"]:
+        output.error(f"warning: {warning['what']} {warning['next_step']}".rstrip())
+    for notice in found["notices"]:
+        output.line(f"Announced: MAAS {notice['maas_version']}: {notice['message']}")
     _print_left_out(found)
     if found["differences"]:
         output.print_table(

@@ -80,7 +80,8 @@ class Fetcher:
         size: int,
         on_bytes: Callable[[int], None] | None = None,
         is_stopped: Callable[[], bool] | None = None,
-        on_retry: Callable[[FetchProblem], None] | None = None,
+        on_retry: Callable[[FetchProblem, float], None] | None = None,
+        hurry: Callable[[], object] = lambda: None,
     ) -> None:
         """Bring one blob into a store, from where its partial stops, and commit it.
 
@@ -88,7 +89,8 @@ class Fetcher:
         file has to start over, since a discarded writer is closed. The writer is
         always closed at the end; its partial stays unless the bytes were wrong.
         on_bytes: gets how many bytes of the file are there (falls to 0 when the
-        file starts over). on_retry: gets the reason before each retry.
+        file starts over). on_retry: gets the reason and the seconds to wait before each
+        retry. hurry: a pause ends early when what it gives changes.
         Raises FetchProblem (Stopped when asked to stop) and the store's problems.
         """
         mine = is_stopped or (lambda: False)
@@ -98,7 +100,8 @@ class Fetcher:
             open_writer,
             size=size,
             on_bytes=on_bytes or (lambda received: None),
-            on_retry=on_retry or (lambda problem: None),
+            on_retry=on_retry or (lambda problem, seconds: None),
+            hurry=hurry,
             on_wait=self._on_wait,
             is_stopped=lambda: mine() or self._is_stopped(),
             bucket=self._bucket,

@@ -35,7 +35,8 @@ class Download:
         *,
         size: int,
         on_bytes: Callable[[int], None],
-        on_retry: Callable[[FetchProblem], None],
+        on_retry: Callable[[FetchProblem, float], None],
+        hurry: Callable[[], object],
         on_wait: Callable[[float, FetchProblem], None],
         is_stopped: Callable[[], bool],
         bucket: Bucket,
@@ -47,24 +48,26 @@ class Download:
         self._size = size
         self._on_bytes = on_bytes
         self._on_retry = on_retry
+        self._hurry = hurry
         self._on_wait = on_wait
         self._is_stopped = is_stopped
         self._bucket = bucket
         self._etag = ""
         self._last_modified = ""
         self._may_resume = True
-        self._is_patchwork = False  # of bytes that more than one answer brought
+        self._is_past_caches = False  # what a cache between us and the mirror holds isn't wanted
 
     def run(self) -> None:
         """Fetch, check and commit; see ``Fetcher.download``."""
         self._writer = self._open_writer()
         try:
-            self._is_patchwork = self._writer.offset > 0
             self._fill()
             problem = self._commit()
-            if problem is not None and self._is_patchwork:
-                # The damage may be in the part that was there before: once more, from zero.
-                self._on_retry(problem)
+            if problem is not None:
+                # The damage may be in the part that was there before, or in a cache on the
+                # way (rule: wrong-digest-once-more): once more, from zero.
+                self._is_past_caches = True
+                self._on_retry(problem, 0.0)
                 self._start_over()
                 self._fill()
                 problem = self._commit()
@@ -103,14 +106,14 @@ class Download:
                 pause = pause_before_retry(problem, failures, self._requester.limits)
                 if pause is None:
                     raise
-                self._on_retry(problem)
+                self._on_retry(problem, pause)
                 self._on_wait(pause, problem)
-                wait(pause, self._is_stopped, self._where)
+                wait(pause, self._is_stopped, self._where, self._hurry)
 
     def _attempt(self) -> None:
         if self._writer.offset and not self._may_resume:
             self._start_over()
-        headers = {}
+        headers = {"Cache-Control": "no-cache"} if self._is_past_caches else {}
         if self._writer.offset:
             headers["Range"] = f"bytes={self._writer.offset}-"
             if self._etag or self._last_modified:
@@ -140,7 +143,6 @@ class Download:
         rest = self._size - offset
         if answer.status == 206 and offset:
             self._check_range(answer, offset)
-            self._is_patchwork = True
         elif answer.status == 416 and offset:
             self._check_end(answer)
         elif answer.status == 200:
@@ -244,7 +246,6 @@ class Download:
     def _start_over(self) -> None:
         self._writer.discard()
         self._writer = self._open_writer()
-        self._is_patchwork = self._writer.offset > 0
         self._etag = self._last_modified = ""
         self._on_bytes(self._writer.offset)
 

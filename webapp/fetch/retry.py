@@ -23,13 +23,19 @@ def pause_before_retry(problem: FetchProblem, failures: int, limits: Limits) -> 
     return pause
 
 
-def wait(seconds: float, is_stopped: Callable[[], bool], where: str) -> None:
-    """Sleep in slices. Raises Stopped."""
+def wait(
+    seconds: float,
+    is_stopped: Callable[[], bool],
+    where: str,
+    hurry: Callable[[], object] = lambda: None,
+) -> None:
+    """Sleep in slices until the time is over or what ``hurry`` gives changes. Raises Stopped."""
+    before = hurry()
     until = time.monotonic() + seconds
     while True:
         if is_stopped():
             raise Stopped(where)
         rest = until - time.monotonic()
-        if rest <= 0:
+        if rest <= 0 or hurry() != before:
             return
         time.sleep(min(SLICE_S, rest))

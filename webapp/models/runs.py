@@ -64,6 +64,7 @@ class ImportRun(Base):
     hold: Mapped[str] = mapped_column(default="", server_default="")  # HOLD_*, "" to go on
     # A person asked for it, so it doesn't wait for a window.
     is_attended: Mapped[bool] = mapped_column(default=True, server_default=true())
+    retry_asked_at: Mapped[datetime | None]  # someone asked to wait no longer before retries
     queued_at: Mapped[datetime] = mapped_column(default=utcnow)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -121,6 +122,11 @@ class FileTransfer(Base):
     bytes_done: Mapped[int] = mapped_column(BigInteger, default=0)
     bytes_per_s: Mapped[int] = mapped_column(BigInteger, default=0)
     retries: Mapped[int] = mapped_column(default=0)
+    mirror: Mapped[str] = mapped_column(default="")  # the address that it comes from
+    # Why the last try failed, what helps, and when the next one is; empty once cured.
+    cause: Mapped[str] = mapped_column(default="")
+    next_step: Mapped[str] = mapped_column(default="")
+    retry_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 

@@ -54,6 +54,10 @@ class BootSource(Base):
     signer_fingerprint: Mapped[str] = mapped_column(default="")
     # Parts of the stream that aren't used, as streams.offers.Skipped.as_dict.
     left_out: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
+    # What the last refresh warned of, as Problem.as_dict, apart from what is left out or old.
+    warnings: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
+    # What the publisher announces, as streams.offers.Notification.as_dict.
+    notices: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
     # Products on which the index and the documents may disagree (rule: no-going-back).
     confirmed_products: Mapped[list[str]] = mapped_column(default=list)
     # Those on which they disagreed at the last refresh, as streams.errors.Disagreement has them.

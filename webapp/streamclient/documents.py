@@ -116,7 +116,9 @@ class Documents:
             try:
                 return self._pair(path, may_ask)
             except FetchProblem as second:
-                raise (problem if second.status in NOT_THERE else second) from None
+                if second.status not in NOT_THERE:
+                    raise second from None
+                raise self._absent(path, problem) from None
 
     def _pair(self, path: str, may_ask: bool) -> Found:
         """The bare document with its detached signature.
@@ -132,6 +134,27 @@ class Documents:
             signature = self._get(_signature(path), may_ask=False)
             document = self._get(_bare(path), may_ask=False)
             return self._proved(document, signature)
+
+    def _absent(self, path: str, missing: FetchProblem) -> Problem:
+        """Why no signed form of a document is there: it's unsigned, or missing altogether."""
+        source, where = self._source, self.where(_bare(path))
+        if path != source.document_path(source.url.index_path):
+            return missing  # a signed index names it, so the mirror lacks it
+        try:
+            is_unsigned = self._fetcher.head(where).status == 200
+        except FetchProblem:
+            return missing
+        if not is_unsigned:
+            return missing
+        return SignatureProblem(
+            "The stream isn't signed.",
+            code="signature-missing",
+            where=where,
+            expected=f"{_name(path)} or {_name(_signature(path))} beside it",
+            got=f"{_name(where)} alone",
+            next_step="Ask the mirror's operator to publish the signed documents as well. If the "
+            "stream has none, mark its source as unsigned: no one vouches for its images then.",
+        )
 
     def _is_pair(self, path: str) -> bool:
         names = (_bare(path), _signature(path))
@@ -213,6 +236,10 @@ def _bare(path: str) -> str:
 
 def _signature(path: str) -> str:
     return _bare(path) + ".gpg"
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def _unchecked(path: str, answer: Fetched) -> KnownDocument:

@@ -6,7 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from html.parser import HTMLParser
 from typing import Any
+
+MAX_MESSAGE = 1000  # characters of a publisher's notice that are shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,25 @@ class Skipped:
         return {"product": self.product, "version": self.version, "reason": self.reason}
 
 
+class _Text(HTMLParser):
+    """Collects the text between tags."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        self.parts.append(data)
+
+
+def plain_text(message: str) -> str:
+    """A stranger's HTML as one line of at most MAX_MESSAGE characters, without its tags."""
+    parser = _Text()
+    parser.feed(message[: 4 * MAX_MESSAGE])
+    words = " ".join("".join(parser.parts).split())[:MAX_MESSAGE]
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
+
+
 @dataclass(frozen=True, slots=True)
 class Notification:
     """A publisher's notice of a new MAAS. The message is untrusted HTML (rule: release-notices)."""
@@ -122,6 +144,10 @@ class Notification:
     version: str  # of the notice itself
     maas_version: str
     message: str
+
+    def as_dict(self) -> dict[str, str]:
+        """The version of MAAS and the message as plain text, as JSON keeps them."""
+        return {"maas_version": self.maas_version, "message": plain_text(self.message)}
 
 
 @dataclass(frozen=True, slots=True)

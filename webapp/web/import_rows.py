@@ -34,6 +34,9 @@ class FileRow:
     speed: str
     left: str
     retries: int
+    mirror: str
+    trouble: str  # why it failed or is tried again, and when; "" once cured
+    next_step: str
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,12 @@ class RunView:
     amount: str
     note: str
     announcement: str
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a file waits for its next try."""
+        files = (file for image in self.report.images for file in image.files)
+        return any(file.retry_s is not None for file in files)
 
     def files(self, image: ImageProgress) -> list[FileRow]:
         """The files of one of its images."""
@@ -103,7 +112,14 @@ def _file(file: FileProgress) -> FileRow:
         speed=byte_speed(row.bytes_per_s) if has_speed else NOTHING,
         left=duration(file.left_s) if file.left_s is not None else NOTHING,
         retries=row.retries,
+        mirror=row.mirror,
+        trouble=" ".join(filter(None, (row.cause, _waits(file.retry_s)))),
+        next_step=row.next_step,
     )
+
+
+def _waits(seconds: int | None) -> str:
+    return f"Next try in {duration(seconds)}." if seconds is not None else ""
 
 
 def _of(done: int, total: int) -> str:

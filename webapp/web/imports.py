@@ -10,7 +10,7 @@ from webapp import hx
 from webapp.extensions import settings
 from webapp.models import utcnow
 from webapp.services.accounts.rights import Right, may
-from webapp.services.imports import pausing, report, runs, scheduling
+from webapp.services.imports import pausing, report, retrying, runs, scheduling
 from webapp.services.system import bandwidth, live_settings
 from webapp.web.access import me, requires
 from webapp.web.formatting import byte_speed
@@ -63,6 +63,14 @@ def start() -> ResponseReturnValue:
     run = runs.queue("manual", me().username)
     if before is not None and before.id == run.id:
         flash("An import is already running.", "info")
+    return hx.see_other(url_for("imports.index"))
+
+
+@blueprint.post("/retry")
+@requires(Right.IMPORT)
+def retry() -> ResponseReturnValue:
+    """Try again at once what failed or waits for its next try."""
+    retrying.try_again(me().username)
     return hx.see_other(url_for("imports.index"))
 
 

@@ -54,6 +54,17 @@ def test_an_unsigned_document_of_a_signed_source_is_refused(
             read(source_of(server, signing_key), known)
 
 
+def test_a_stream_without_any_signature_is_told_as_unsigned(
+    small: Mirror, server: MirrorServer, signing_key: SigningKey
+) -> None:
+    (small.stream / INDEX).unlink()
+    with refused("signature-missing") as caught:
+        read(source_of(server, signing_key))
+    assert caught[0].what == "The stream isn't signed."
+    assert "unsigned" in caught[0].next_step
+    assert "update" not in caught[0].next_step
+
+
 def test_another_keyring_makes_an_unchanged_stream_be_verified_again(
     still: MirrorServer, signing_key: SigningKey
 ) -> None:

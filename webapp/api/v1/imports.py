@@ -12,7 +12,7 @@ from webapp.api.v1.schemas import MessageResponse, Page, Paging, ProblemItem, Re
 from webapp.errors import NotFound
 from webapp.models import ImportRun, Role
 from webapp.services.accounts.rights import Right
-from webapp.services.imports import pausing, report, runs
+from webapp.services.imports import pausing, report, retrying, runs
 
 routes = Routes("imports")
 
@@ -56,6 +56,10 @@ class TransferResponse(ResponseModel):
     bytes_per_s: int
     state: str
     retries: int
+    mirror: str = Field(description="The address it comes from")
+    cause: str = Field(description="Why its last try failed; empty once it's cured")
+    next_step: str
+    retry_s: int | None = Field(description="Seconds until its next try, null if none is awaited")
     left_s: int | None
 
 
@@ -106,6 +110,12 @@ def start(call: PlainCall) -> RunResponse:
     """Import all selected images; if an import is already running, it continues."""
     run = runs.queue("manual", call.actor)
     return RunResponse.model_validate(run)
+
+
+@routes("POST", "/imports/retry", Right.IMPORT, status=202)
+def retry(call: PlainCall) -> RunResponse:
+    """Try again at once: the running import stops waiting, or one is started."""
+    return _response(retrying.try_again(call.actor), call.caller.sees)
 
 
 @routes("GET", "/imports/current", Right.SEE)
@@ -177,6 +187,10 @@ def _report(run: ImportRun, role: Role) -> RunDetailResponse:
                         bytes_per_s=file.transfer.bytes_per_s,
                         state=file.transfer.state,
                         retries=file.transfer.retries,
+                        mirror=file.transfer.mirror,
+                        cause=file.transfer.cause,
+                        next_step=file.transfer.next_step,
+                        retry_s=file.retry_s,
                         left_s=file.left_s,
                     )
                     for file in image.files

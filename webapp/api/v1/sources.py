@@ -85,6 +85,13 @@ class DifferenceItem(ResponseModel):
     is_listed: bool = Field(description="Only the index has it")
 
 
+class NoticeItem(ResponseModel):
+    """What a stream's publisher announces. message: its plain text, unchecked."""
+
+    maas_version: str
+    message: str
+
+
 class SourceResponse(ResponseModel):
     """A boot source. problem: why its stream couldn't be read at the last check."""
 
@@ -99,6 +106,8 @@ class SourceResponse(ResponseModel):
             "state",
             "left_out",
             "differences",
+            "warnings",
+            "notices",
             "updated_at",
         }
     )
@@ -131,6 +140,8 @@ class SourceResponse(ResponseModel):
         description="What problem stream-mixed is about; to accept them, add their names to "
         "confirmed_products"
     )
+    warnings: list[ProblemItem] = Field(description="E.g. that the signing key expires soon")
+    notices: list[NoticeItem]
     state: SourceState
     problem: ProblemItem | None
 
@@ -303,6 +314,8 @@ def response_of(row: BootSource, role: Role) -> SourceResponse:
         left_out=[LeftOutItem(**one) for one in row.left_out],
         confirmed_products=row.confirmed_products,
         differences=[DifferenceItem(**one) for one in row.differences],
+        warnings=[ProblemItem(**one) for one in row.warnings],
+        notices=[NoticeItem(**one) for one in row.notices],
         state=found.state,
         problem=ProblemItem(**found.problem.as_dict()) if found.problem else None,
     )

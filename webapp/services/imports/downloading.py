@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from webapp.errors import Problem
-from webapp.fetch import Fetcher, Stopped
+from webapp.fetch import Fetcher, Stopped, shown
 from webapp.models import TransferState
 from webapp.services.blobs import damage
 from webapp.services.blobs.damage import Verified
@@ -138,7 +138,7 @@ def _bring(
     except Exception as error:
         log.exception("a download broke", sha256=blob.sha256)
         failed.append((unexpected(error, f"sha256 {blob.sha256}"), None))
-    reporter.end(blob.sha256, TransferState.FAILED)
+    reporter.end(blob.sha256, TransferState.FAILED, failed[0][0])
     # The source that the image belongs to is the one whose problem counts.
     return Outcome(blob, *failed[0])
 
@@ -166,7 +166,7 @@ def _fetch(
 
     while True:
         reporter.wait_while_held(blob.sha256)
-        reporter.start(blob.sha256, TransferState.DOWNLOADING)
+        reporter.start(blob.sha256, TransferState.DOWNLOADING, shown(mirror.root))
         try:
             mirror.fetcher.download(
                 url,
@@ -174,7 +174,8 @@ def _fetch(
                 size=blob.size,
                 on_bytes=lambda offset: reporter.at(blob.sha256, offset),
                 is_stopped=reporter.is_interrupted,
-                on_retry=lambda problem: reporter.retry(blob.sha256),
+                on_retry=lambda problem, seconds: reporter.retry(blob.sha256, problem, seconds),
+                hurry=lambda: reporter.retry_asked,
             )
             return
         except Stopped:

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
@@ -68,6 +68,10 @@ class Transfer:
     done: int = 0
     state: str = TransferState.WAITING
     retries: int = 0
+    mirror: str = ""
+    cause: str = ""
+    next_step: str = ""
+    retry_at: datetime | None = None
     is_counted: bool = True
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -84,9 +88,18 @@ class Transfer:
             "bytes_done": self.done,
             "bytes_per_s": self.speed.measure() if is_moving else 0,
             "retries": self.retries,
+            "mirror": self.mirror,
+            "cause": self.cause,
+            "next_step": self.next_step,
+            "retry_at": self.retry_at,
             "started_at": self.started_at,
             "finished_at": self.finished_at,
         }
+
+
+def cause_of(problem: Problem) -> str:
+    """What went wrong in one line."""
+    return f"{problem.what} Got: {problem.got}." if problem.got else problem.what
 
 
 class Reporter:
@@ -109,6 +122,7 @@ class Reporter:
         self.is_cancelled = False
         self.is_lost = False  # another worker has the run
         self.hold = hold  # why it is paused, "" when it isn't
+        self.retry_asked: datetime | None = None  # changes when no retry is to wait any longer
         self.fatal: Problem | None = (
             None  # no other file can succeed either, e.g. the store is full
         )
@@ -176,11 +190,11 @@ class Reporter:
             self._total = sum(t.size for t in self._transfers.values() if t.is_counted)
             self._is_dirty = True
 
-    def start(self, sha256: str, state: TransferState) -> None:
-        """A file is being worked on."""
+    def start(self, sha256: str, state: TransferState, mirror: str = "") -> None:
+        """A file is being worked on. mirror: where it comes from."""
         with self._lock:
             transfer = self._touch(sha256)
-            transfer.state = state
+            transfer.state, transfer.mirror = state, mirror or transfer.mirror
             transfer.started_at = transfer.started_at or utcnow()
 
     def at(self, sha256: str, offset: int) -> None:
@@ -188,7 +202,7 @@ class Reporter:
         with self._lock:
             transfer = self._touch(sha256)
             came = max(0, offset - transfer.offset)
-            transfer.offset = offset
+            transfer.offset, transfer.retry_at = offset, None
             transfer.done = min(transfer.size, max(transfer.done, offset))
             transfer.speed.add(came)
             self._speed.add(came)
@@ -200,18 +214,26 @@ class Reporter:
             transfer.offset = offset
             transfer.done = max(transfer.done, min(transfer.size, offset))
 
-    def retry(self, sha256: str) -> None:
-        """Another try of a file is about to begin."""
+    def retry(self, sha256: str, problem: Problem, seconds: float) -> None:
+        """Another try of a file begins after so many seconds, because of a problem."""
         with self._lock:
-            self._touch(sha256).retries += 1
+            transfer = self._touch(sha256)
+            transfer.retries += 1
+            transfer.cause = cause_of(problem)
+            transfer.next_step = problem.next_step
+            transfer.retry_at = utcnow() + timedelta(seconds=seconds)
 
-    def end(self, sha256: str, state: TransferState) -> None:
-        """A file is done, failed or stopped."""
+    def end(self, sha256: str, state: TransferState, problem: Problem | None = None) -> None:
+        """A file is done, failed (for which problem) or stopped."""
         with self._lock:
             transfer = self._touch(sha256)
             transfer.state, transfer.finished_at = state, utcnow()
+            transfer.retry_at = None
+            if problem is not None:
+                transfer.cause, transfer.next_step = cause_of(problem), problem.next_step
             if state == TransferState.DONE:
                 transfer.done = transfer.size
+                transfer.cause = transfer.next_step = ""
 
     def snapshot(self, *, is_last: bool = False) -> runs.RunProgress:
         """What to save now; files that did not change since the last time are left out."""
@@ -259,6 +281,7 @@ class Reporter:
             self._is_dirty = self._is_dirty or pulse.hold != self.hold
             self.hold = pulse.hold
             self.is_cancelled = self.is_cancelled or pulse.is_cancelled
+            self.retry_asked = pulse.retry_asked
 
     def _touch_all(self) -> None:
         with self._lock:

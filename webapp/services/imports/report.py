@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import select
 
 from webapp.errors import NotFound
 from webapp.extensions import db
-from webapp.models import FileTransfer, ImportFailure, ImportRun, TransferState
+from webapp.models import FileTransfer, ImportFailure, ImportRun, TransferState, utcnow
 from webapp.services.sources import catalogue
 
 
@@ -28,6 +29,15 @@ class FileProgress:
         if self.transfer.state != TransferState.DOWNLOADING or not speed:
             return None
         return (self.transfer.size - self.transfer.bytes_done) // speed
+
+    @property
+    def retry_s(self) -> int | None:
+        """Seconds until the next try, None while none is waited for."""
+        at = self.transfer.retry_at
+        if at is None or self.transfer.state != TransferState.DOWNLOADING:
+            return None
+        left = at - utcnow()
+        return left // timedelta(seconds=1) + 1 if left > timedelta(0) else None
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ LEASE_S = 30
 UNATTENDED = ("schedule", "start")  # triggers of runs that no one asked for
 OPEN_TRANSFERS = (TransferState.WAITING, TransferState.DOWNLOADING, TransferState.VERIFYING)
 
+_ASKED = (ImportRun.is_cancelled, ImportRun.hold, ImportRun.retry_asked_at)
+
 
 @dataclass(frozen=True)
 class RunProgress:
@@ -52,11 +54,15 @@ class RunProgress:
 
 @dataclass(frozen=True)
 class Pulse:
-    """What a heartbeat learns: whether the run is still ours, whether to stop it or hold it."""
+    """What a heartbeat learns: whether the run is still ours, whether to stop it or hold it.
+
+    retry_asked: when someone last asked to retry at once.
+    """
 
     is_ours: bool
     is_cancelled: bool
     hold: str = ""
+    retry_asked: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -213,20 +219,19 @@ def heartbeat(run_id: int, owner: str, progress: RunProgress) -> Pulse:
             bytes_done=progress.bytes_done,
             bytes_per_s=progress.bytes_per_s,
         )
-        .returning(ImportRun.is_cancelled, ImportRun.hold)
+        .returning(*_ASKED)
     ).one_or_none()
     if found is None:
         db.session.rollback()
         return Pulse(is_ours=False, is_cancelled=False)
     save_transfers(progress.transfers)
     db.session.commit()
-    return Pulse(is_ours=True, is_cancelled=found.is_cancelled, hold=found.hold)
+    return Pulse(True, *found)
 
 
 def glance(run_id: int, owner: str) -> Pulse:
     """What a heartbeat learns, without writing."""
-    query = select(ImportRun.is_cancelled, ImportRun.hold).where(*owned_by(run_id, owner))
-    found = db.session.execute(query).one_or_none()
+    found = db.session.execute(select(*_ASKED).where(*owned_by(run_id, owner))).one_or_none()
     db.session.rollback()
     return Pulse(True, *found) if found else Pulse(is_ours=False, is_cancelled=False)
 

@@ -21,6 +21,7 @@ class SourceState(enum.StrEnum):
     OFF = "off"
     CHECKING = "checking"  # new or changed, and not checked by the worker yet
     STALE = "stale"
+    KEY_EXPIRES = "key-expires-soon"
     UNREADABLE = "unreadable"
 
 
@@ -37,7 +38,7 @@ class SourceHealth:
     @property
     def text(self) -> str:
         """The state in a word, for users."""
-        return "OK" if self.state == SourceState.OK else self.state.capitalize()
+        return "OK" if self.state == SourceState.OK else self.state.replace("-", " ").capitalize()
 
     @property
     def is_checking(self) -> bool:
@@ -73,7 +74,18 @@ def judge(source: BootSource, now: datetime | None = None) -> SourceHealth:
             f"Its index is {age.days} days old.",
             "Check that the mirror is still being updated.",
         )
-    return SourceHealth(SourceState.OK, Severity.OK, _left_out(source))
+    for one in source.warnings:
+        if one["code"] == SourceState.KEY_EXPIRES:
+            detail = f"The key that signs it expires on {one['got']}."
+            return SourceHealth(SourceState.KEY_EXPIRES, Severity.WARN, detail, one["next_step"])
+    details = (_left_out(source), _announced(source))
+    return SourceHealth(SourceState.OK, Severity.OK, " ".join(filter(None, details)))
+
+
+def _announced(source: BootSource) -> str:
+    """What its publisher announces, in short."""
+    versions = sorted({one["maas_version"] for one in source.notices})
+    return f"Its publisher announces MAAS {', '.join(versions)}." if versions else ""
 
 
 def _left_out(source: BootSource) -> str:

@@ -30,6 +30,10 @@ from webapp.streams.urls import normalise
 
 MAX_LEFT_OUT = 200  # shown with a source; its stream may hold thousands
 MAX_KEPT_OFFERS = 20_000
+MAX_NOTICES = 20
+# Warnings that have a place of their own, and those that each refresh gives again.
+SHOWN_ELSEWHERE = {"stream-left-out", "stream-stale"}
+GIVEN_AGAIN = {"stream-undated", "key-expires-soon"}
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,11 @@ def _store_snapshot(source_id: int, stamp: datetime, snapshot: Snapshot) -> None
         db.session.rollback()
         return
     now = utcnow()
-    health = {"checked_at": now, "refreshed_at": now, "differences": [], **_cleared_error()}
+    warnings = [one.as_dict() for one in snapshot.warnings if one.code not in SHOWN_ELSEWHERE]
+    if snapshot.is_unchanged:
+        warnings += [one for one in source.warnings if one["code"] not in GIVEN_AGAIN]
+    health = {"checked_at": now, "refreshed_at": now, "differences": [],
+              "warnings": warnings, **_cleared_error()}  # fmt: skip
     if not snapshot.is_unchanged:
         offers = [*snapshot.offers, *_still_offered(source_id, snapshot)]
         db.session.execute(delete(StreamDocument).where(StreamDocument.source_id == source_id))
@@ -148,6 +156,7 @@ def _store_snapshot(source_id: int, stamp: datetime, snapshot: Snapshot) -> None
             "index_updated_at": snapshot.index_updated_at,
             "signed_at": snapshot.signed_at,
             "signer_fingerprint": snapshot.fingerprint,
+            "notices": [one.as_dict() for one in snapshot.notifications[:MAX_NOTICES]],
             "left_out": [one.as_dict() for one in snapshot.skipped[:MAX_LEFT_OUT]],
         }
     _write_health(source_id, health)

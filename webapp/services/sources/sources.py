@@ -118,7 +118,7 @@ def update_source(source: BootSource, draft: SourceDraft, actor: str) -> BootSou
         db.session.execute(delete(StreamDocument).where(StreamDocument.source_id == source.id))
         source.index_updated_at = source.signed_at = source.refreshed_at = None
         source.signer_fingerprint = ""
-        source.left_out, source.differences = [], []
+        source.left_out = source.differences = source.warnings = source.notices = []
     elif is_rekeyed:
         db.session.execute(
             update(StreamDocument)

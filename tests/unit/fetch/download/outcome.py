@@ -40,7 +40,7 @@ class Outcome:
                     lambda: store.writer(sha256, size),
                     size=size,
                     on_bytes=self.received.append,
-                    on_retry=lambda problem: self.retries.append(problem.code),
+                    on_retry=lambda problem, seconds: self.retries.append(problem.code),
                     is_stopped=is_stopped,
                 )
             except FetchProblem as problem:

@@ -83,15 +83,27 @@ def test_a_shorter_file_of_unknown_length_is_never_stored(
     assert store.stat(SHA256) is None
 
 
-def test_another_files_bytes_are_not_tried_again(
+def test_another_files_bytes_are_tried_once_more_past_caches(
     server: MirrorServer, store: FilesystemStore
 ) -> None:
     outcome = Outcome(store, server.url + "other")
-    assert (outcome.code, len(server.log)) == ("hash-mismatch", 1)
+    assert (outcome.code, outcome.retries) == ("hash-mismatch", ["hash-mismatch"])
+    asked = [(r.headers.get("cache-control"), r.range) for r in server.log]
+    assert asked == [(None, ""), ("no-cache", "")]
     assert outcome.problem is not None
     assert SHA256 in outcome.problem.expected
     assert hashlib.sha256(OTHER).hexdigest() in outcome.problem.got
     assert list(store.partials()) == []
+
+
+def test_a_damaged_copy_in_a_cache_is_got_around(
+    server: MirrorServer, store: FilesystemStore
+) -> None:
+    # A cache answers with its own bytes until it's told to ask the mirror.
+    server.set_faults([Fault(path="image", flip=5, unless={"Cache-Control": "no-cache"})])
+    outcome = Outcome(store, server.url + "image")
+    assert (outcome.problem, outcome.retries) == (None, ["hash-mismatch"])
+    assert stored(store) == CONTENT
 
 
 def test_a_poisoned_partial_is_fetched_once_more_from_zero(

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from tests.support import factories
+from webapp.errors import Problem
 from webapp.extensions import db
 from webapp.models import FileTransfer, ImportRun, TransferState
 from webapp.services.imports import progress, runs
@@ -81,7 +82,7 @@ def test_only_what_changed_is_saved() -> None:
     assert report.snapshot().transfers == []
     report.start("1", TransferState.DOWNLOADING)
     report.at("1", 4)
-    report.retry("1")
+    report.retry("1", Problem("Slow."), 9)
     (row,) = report.snapshot().transfers
     assert (row["id"], row["state"], row["bytes_done"], row["retries"]) == (1, "downloading", 4, 1)
     assert row["started_at"] is not None

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from tests.mirror.maker import make_mirror
 from tests.mirror.server import MirrorServer
 from tests.support import signed
 from tests.support.signed import SigningKey
@@ -22,6 +23,7 @@ from webapp.services.overview import health as overview
 from webapp.services.sources import health, refreshing, sources
 from webapp.services.sources.drafts import SourceDraft
 from webapp.severity import Severity
+from webapp.streams.offers import plain_text
 
 pytestmark = pytest.mark.usefixtures("region")
 GONE = NOBLE.replace("24.04", "22.04")
@@ -139,3 +141,61 @@ def test_a_key_as_base64_text_is_kept_as_the_key(stream: Stream) -> None:
     text = base64.b64encode(stream.key.public)
     source = sources.add(SourceDraft(url="http://x.example/", keyring_data=text), "ada")
     assert source.keyring_data == stream.key.public
+
+
+# -- what the publisher and its key announce
+
+
+def test_a_key_that_expires_soon_is_a_warning_until_it_is_renewed(
+    tmp_path: Path, signing_key: SigningKey
+) -> None:
+    brief = signed.new_key("Brief <brief@example.test>", expires="9d")
+    found = Stream(tmp_path / "upstream", brief)
+    found.products = {NOBLE: found.ubuntu()}
+    with MirrorServer(found.publish().root) as server:
+        source = sources.add(SourceDraft(url=server.url, keyring_data=brief.public), "ada")
+        for _ in range(2):  # the second time, the stream is unchanged
+            assert refreshing.refresh(source).problem is None
+            judged = health.judge(source)
+            assert (str(judged.state), judged.severity) == ("key-expires-soon", Severity.WARN)
+            assert judged.text == "Key expires soon"
+            assert "renewed key" in judged.next_step
+        checks = [one for one in overview.run_checks() if one.severity == Severity.WARN]
+        assert any("expires on" in check.found for check in checks)
+        found.key = signing_key
+        found.publish()
+        draft = replace(sources.draft_of(source), keyring_data=signing_key.public)
+        sources.update_source(source, draft, "ada")
+        assert refreshing.refresh(source).problem is None
+    assert health.judge(source).state == "ok"
+
+
+def test_a_notice_of_the_publisher_is_kept_as_plain_text(
+    tmp_path: Path, signing_key: SigningKey
+) -> None:
+    mirror = make_mirror(tmp_path / "m", signing_key, releases=["noble"], arches=["amd64"],
+                         kernels=1, loaders=False, centos=False)  # fmt: skip
+    with MirrorServer(mirror) as server:
+        draft = SourceDraft(url=server.source_url, keyring_data=signing_key.public)
+        source = sources.add(draft, "ada")
+        for _ in range(2):
+            assert refreshing.refresh(source).problem is None
+    (notice,) = source.notices
+    assert notice["maas_version"]
+    assert notice["message"]
+    assert f"announces MAAS {notice['maas_version']}" in health.judge(source).detail
+
+
+@pytest.mark.parametrize(
+    ("html", "words"),
+    [
+        ("<p>MAAS <b>3.9</b> is\nout</p>", "MAAS 3.9 is out"),
+        ("a &lt;script&gt; &amp; b", "a <script> & b"),
+        ("x\x1b[31m\u202ey", "x\ufffd[31m\ufffdy"),
+        ("<p " * 50_000, ""),
+        ("w" * 50_000, "w" * 1000),
+    ],
+    ids=["tags", "entities", "controls", "broken", "long"],
+)
+def test_a_notice_loses_its_tags(html: str, words: str) -> None:
+    assert plain_text(html) == words
