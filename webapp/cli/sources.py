@@ -165,6 +165,33 @@ def _print_left_out(found: Any) -> None:
         )
 
 
+@source_group.command("offers")
+@click.option("--all", "everything", is_flag=True, help="Include images that aren't selected.")
+@with_api
+def compare_offers(everything: bool, api: Api, as_json: bool) -> None:
+    """Compare what boot sources offer: who provides each image, and why.
+
+    \b
+    Examples:
+      slipway source offers
+      slipway source offers --all
+    """
+    found = api.get("/offers", all=everything)
+    if as_json:
+        output.print_json(found)
+        return
+    output.print_table(
+        ("Image", "Architecture", "Source", "Version", "Size", "Used", "Why"),
+        [
+            (image["name"], image["architecture"], str(one["source_id"]), one["version"],
+             output.size(one["size"]), "yes" if one["is_winner"] else "no", one["why"])
+            for image in found["items"]
+            for one in image["sources"]
+        ],
+        empty="Nothing is selected, and no image has several sources. --all lists everything.",
+    )  # fmt: skip
+
+
 @source_group.command("preview")
 @click.argument("address", metavar="URL")
 @_source_options

@@ -11,6 +11,7 @@ from webapp.errors import InvalidFields, Problem
 from webapp.extensions import settings
 from webapp.models import BootSource
 from webapp.services.accounts.rights import Right
+from webapp.services.imports import offers as offering
 from webapp.services.sources import catalogue, refreshing, sources
 from webapp.services.sources.drafts import MAAS_IO_FINGERPRINT, MAX_CONFIRMED, SourceDraft, grouped
 from webapp.streams.errors import Disagreement
@@ -39,6 +40,15 @@ def index() -> ResponseReturnValue:
         is_managed=is_managed(),
         is_reading=any(row.health.is_checking for row in rows),
     )
+
+
+@blueprint.get("/offers")
+@requires(Right.SEE)
+def offers() -> ResponseReturnValue:
+    """Show which source provides each image, and why."""
+    is_all = request.args.get("all") == "yes"
+    found = offering.read(wants_all=is_all)
+    return hx.render("sources/offers.html", None, contests=found, is_all=is_all)
 
 
 @blueprint.get("/new")

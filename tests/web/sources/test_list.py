@@ -54,6 +54,19 @@ def test_the_list_says_how_each_source_is(
     assert words in text_of(viewer.get("/sources/"))
 
 
+def test_offers_of_two_sources_show_who_wins_and_why(region: Flask, viewer: Visitor) -> None:
+    for number, priority in ((1, 1), (2, 5)):
+        source = factories.boot_source(priority=priority, checked_at=utcnow(),
+                                       refreshed_at=utcnow())  # fmt: skip
+        factories.selection(source)
+        factories.cache_entry(source, version=str(number))
+    assert 'href="/sources/offers"' in viewer.get("/sources/").text
+    shown = text_of(viewer.get("/sources/offers"))
+    assert re.search(r"5 2 .* Used priority 5 is higher than 1", shown)
+    assert re.search(r"1 1 .* Not used priority 1 is lower than 5", shown)
+    assert viewer.get("/sources/offers?all=yes").status_code == 200
+
+
 def test_a_list_asks_again_only_while_a_source_is_read(region: Flask, viewer: Visitor) -> None:
     source = factories.boot_source(checked_at=None)
     assert 'data-poll hx-get="/sources/"' in viewer.get("/sources/").text

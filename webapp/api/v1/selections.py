@@ -11,7 +11,7 @@ from webapp.api.v1.callers import demand
 from webapp.api.v1.dispatch import Call, PlainCall, Routes
 from webapp.api.v1.schemas import Page, ProblemItem, RequestModel, ResponseModel
 from webapp.services.accounts.rights import Right
-from webapp.services.imports import preview, selecting
+from webapp.services.imports import offers, preview, selecting
 from webapp.services.sources import catalogue
 from webapp.services.sources.catalogue import Box, Release
 
@@ -155,6 +155,52 @@ def choose(call: Call[CatalogueFilter, SelectionChangeRequest]) -> SelectionChan
         freed_bytes=pending.freed_bytes,
         is_done=not sent.is_preview,
     )
+
+
+class OffersFilter(RequestModel):
+    """Which images: those selected or offered by several sources, or all."""
+
+    all: bool = False
+
+
+class ContenderItem(ResponseModel):
+    """What a source offers of an image. why: the reason that it's used or not."""
+
+    source_id: int
+    source_url: str
+    priority: int
+    version: str
+    label: str
+    size: int
+    is_selected: bool
+    is_winner: bool
+    why: str
+
+
+class OfferedImageResponse(ResponseModel):
+    """An image with the sources that offer it. stored_version: empty if none is stored."""
+
+    name: str
+    architecture: str
+    title: str
+    stored_version: str
+    sources: list[ContenderItem]
+
+
+@routes("GET", "/offers", Right.SEE)
+def read_offers(call: Call[OffersFilter, None]) -> Page[OfferedImageResponse]:
+    """Compare what boot sources offer: who provides each image, and why."""
+    found = [
+        OfferedImageResponse(
+            name=one.key.name,
+            architecture=one.key.architecture,
+            title=one.title,
+            stored_version=one.stored_version,
+            sources=[ContenderItem.model_validate(each) for each in one.contenders],
+        )
+        for one in offers.read(wants_all=call.query.all)
+    ]
+    return Page[OfferedImageResponse](items=found)
 
 
 @routes("GET", "/plan", Right.SEE)

@@ -42,7 +42,7 @@ NOT_SELECTED = "no longer selected"
 
 
 @dataclass(frozen=True, slots=True)
-class _Claim:
+class Claim:
     """One source's wanted offer of one image."""
 
     source: SourceState
@@ -58,10 +58,10 @@ def plan(sources: Iterable[SourceState], inventory: Inventory) -> ImportPlan:
     sets: list[PlannedSet] = []
     untouched: list[Untouched] = []
     refusals = [_empty_stream(source) for source in enabled if _is_suspicious(source, inventory)]
-    claims = _claims(enabled)
+    claims = claims_of(enabled)
     for key in sorted(claims, key=lambda key: _order(claims[key][0].offer)):
         resource = stored.get(key)
-        claim = _winner(claims[key], resource)
+        claim = winner_of(claims[key], resource)
         if claim is None:
             untouched.append(_left_alone(key, resource, "its source can't be read"))
             continue
@@ -125,9 +125,9 @@ def nothing_left(count: int) -> Problem:
 # -- who provides an image
 
 
-def _claims(enabled: Sequence[SourceState]) -> dict[Key, list[_Claim]]:
+def claims_of(enabled: Sequence[SourceState]) -> dict[Key, list[Claim]]:
     """Each wanted image with the sources that offer it, the best one first."""
-    claims: dict[Key, list[_Claim]] = defaultdict(list)
+    claims: dict[Key, list[Claim]] = defaultdict(list)
     for source in enabled:
         newest: dict[Key, Offer] = {}
         for offer in source.offers:
@@ -137,7 +137,7 @@ def _claims(enabled: Sequence[SourceState]) -> dict[Key, list[_Claim]]:
             ):
                 newest[key] = offer
         for key, offer in newest.items():
-            claims[key].append(_Claim(source, offer))
+            claims[key].append(Claim(source, offer))
     return claims
 
 
@@ -151,7 +151,7 @@ def _order(offer: Offer) -> tuple[bool, str, str, str, str]:
     return (not offer.bootloader_type, offer.os, offer.release, offer.arch, offer.subarch)
 
 
-def _winner(claims: Sequence[_Claim], resource: StoredResource | None) -> _Claim | None:
+def winner_of(claims: Sequence[Claim], resource: StoredResource | None) -> Claim | None:
     """Whose offer counts; None to leave the image as it is.
 
     While the best source cannot be read, an image stays with the source that it
@@ -168,7 +168,7 @@ def _winner(claims: Sequence[_Claim], resource: StoredResource | None) -> _Claim
 
 
 def _conflict(
-    claim: _Claim,
+    claim: Claim,
     resource: StoredResource | None,
     blobs: Mapping[str, StoredBlob],
     sizes: Mapping[str, int],
@@ -197,7 +197,7 @@ def _conflict(
     return None
 
 
-def _reason(claim: _Claim, resource: StoredResource | None, blobs: Mapping[str, StoredBlob]) -> str:
+def _reason(claim: Claim, resource: StoredResource | None, blobs: Mapping[str, StoredBlob]) -> str:
     """Why there is something to do for an image, "" when there is nothing."""
     offer = claim.offer
     if resource is None:

@@ -11,9 +11,13 @@ from webapp.services.sources import sources
 
 def next_plan() -> ImportPlan:
     """The plan of an import that would find every source as it was when it was last read."""
-    fresh = {
+    return planning.plan(inventory.sources(fresh_sources()), inventory.read(store()))
+
+
+def fresh_sources() -> set[int]:
+    """The ids of the sources whose last refresh went well."""
+    return {
         row.id
         for row in sources.all_sources()
         if row.refreshed_at is not None and not row.error_code
     }
-    return planning.plan(inventory.sources(fresh), inventory.read(store()))
