@@ -169,14 +169,14 @@ def _print_left_out(found: Any) -> None:
 @click.option("--all", "everything", is_flag=True, help="Include images that aren't selected.")
 @with_api
 def compare_offers(everything: bool, api: Api, as_json: bool) -> None:
-    """Compare what boot sources offer: who provides each image, and why.
+    """Show which boot source provides each image, and why.
 
     \b
     Examples:
       slipway source offers
       slipway source offers --all
     """
-    found = api.get("/offers", all=everything)
+    found = api.get("/offers", is_all=everything)
     if as_json:
         output.print_json(found)
         return
@@ -291,6 +291,44 @@ def refresh_source(source_id: int, api: Api, as_json: bool) -> None:
     """
     done = api.call("POST", f"/sources/{source_id}/refresh")
     output.result(done, as_json, done["message"])
+
+
+@source_group.command("key")
+@click.argument("source_id", metavar="ID", type=int)
+@click.option("--keyring", type=click.File("rb"), help="Local file with the new public key.")
+@click.option("--accept", default="", metavar="FINGERPRINT", help="Trust the key instead.")
+@with_api
+def change_key(source_id: int, keyring: Any, accept: str, api: Api, as_json: bool) -> None:
+    """Show or accept the key that signs a boot source now.
+
+    Selections and stored images stay. Without --keyring, the server's keyrings are searched.
+
+    \b
+    Examples:
+      slipway source key 1
+      slipway source key 1 --keyring new.asc --accept 4A3CE3CD565D7EB5C810E2B97FF3F408476CF100
+    """
+    body = {"accept": accept}
+    if keyring is not None:
+        body["keyring"] = base64.b64encode(keyring.read()).decode()
+    found = api.call("POST", f"/sources/{source_id}/key", body)
+    if as_json:
+        output.print_json(found)
+        return
+    output.print_table(
+        ("Keys", "Fingerprint", "Owner", "Valid until", "Signs now"),
+        [
+            (word, key["fingerprint"], ", ".join(key["user_ids"]),
+             output.time(key["expires_at"]) if key["expires_at"] else "no expiry",
+             "yes" if key["fingerprint"] == found["fingerprint"] else "")
+            for word in ("old", "new")
+            for key in found[word]
+        ],
+    )  # fmt: skip
+    if found["is_accepted"]:
+        output.line("Accepted. The source is being checked.")
+    else:
+        output.line(f"To accept it: slipway source key {source_id} --accept {found['fingerprint']}")
 
 
 @source_group.command("remove")

@@ -23,6 +23,7 @@ def register(app: Flask) -> None:
         refusals,
         setup,
         shell,
+        source_keys,
         sources,
         storage,
         tokens,
@@ -50,6 +51,7 @@ def register(app: Flask) -> None:
     app.register_blueprint(images.blueprint)
     app.register_blueprint(versions.blueprint)
     app.register_blueprint(sources.blueprint)
+    app.register_blueprint(source_keys.blueprint)
     app.register_blueprint(imports.blueprint)
     app.register_blueprint(import_timing.blueprint)
     app.register_blueprint(storage.blueprint)

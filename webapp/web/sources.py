@@ -12,7 +12,7 @@ from webapp.extensions import settings
 from webapp.models import BootSource
 from webapp.services.accounts.rights import Right
 from webapp.services.imports import offers as offering
-from webapp.services.sources import catalogue, refreshing, sources
+from webapp.services.sources import catalogue, refreshing, rekeying, sources
 from webapp.services.sources.drafts import MAAS_IO_FINGERPRINT, MAX_CONFIRMED, SourceDraft, grouped
 from webapp.streams.errors import Disagreement
 from webapp.web import source_form, source_health
@@ -105,6 +105,7 @@ def show(source_id: int) -> ResponseReturnValue:
         keys=keys,
         keyring_problem=keyring_problem,
         maas_io_fingerprint=grouped(MAAS_IO_FINGERPRINT),
+        is_key_due=rekeying.is_due(source),
         is_managed=is_managed(),
         is_reading=row.health.is_checking,
     )

@@ -79,17 +79,6 @@ def test_selections_of_a_source_are_kept_by_it(app: Flask, program: Typed) -> No
 # -- catalogue and plan
 
 
-def test_offers_are_compared(app: Flask, program: Typed) -> None:
-    with app.app_context():
-        source = factories.boot_source(refreshed_at=utcnow())
-        factories.cache_entry(source, version="7")
-    assert program.get("offers")["items"] == []  # nothing is selected
-    (image,) = program.get("offers?all=true")["items"]
-    (one,) = image["sources"]
-    assert (one["version"], one["is_winner"]) == ("7", False)
-    assert one["why"] == "not selected from this source"
-
-
 def test_images_are_chosen_from_the_catalogue(app: Flask, program: Typed) -> None:
     with app.app_context():
         source = factories.boot_source()

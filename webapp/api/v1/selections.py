@@ -160,7 +160,7 @@ def choose(call: Call[CatalogueFilter, SelectionChangeRequest]) -> SelectionChan
 class OffersFilter(RequestModel):
     """Which images: those selected or offered by several sources, or all."""
 
-    all: bool = False
+    is_all: bool = False
 
 
 class ContenderItem(ResponseModel):
@@ -198,7 +198,7 @@ def read_offers(call: Call[OffersFilter, None]) -> Page[OfferedImageResponse]:
             stored_version=one.stored_version,
             sources=[ContenderItem.model_validate(each) for each in one.contenders],
         )
-        for one in offers.read(wants_all=call.query.all)
+        for one in offers.read(wants_all=call.query.is_all)
     ]
     return Page[OfferedImageResponse](items=found)
 

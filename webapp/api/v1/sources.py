@@ -327,7 +327,7 @@ def _draft(request: SourceChangeRequest, before: SourceDraft) -> SourceDraft:
     keyring = sent.pop("keyring", "")
     values: dict[str, Any] = {_DRAFT.get(name, name): value for name, value in sent.items()}
     if keyring:
-        values["keyring_data"] = _keys(keyring)
+        values["keyring_data"] = keys_of(keyring)
         values.setdefault("keyring_filename", "")
     elif sent.get("keyring_filename"):
         values["keyring_data"] = None
@@ -345,7 +345,7 @@ def _api_names() -> Iterator[None]:
         raise InvalidFields(fields) from None
 
 
-def _keys(text: str) -> bytes:
+def keys_of(text: str) -> bytes:
     """Armored text as it is, anything else decoded from base64."""
     if text.lstrip().startswith("-----BEGIN PGP"):
         return text.encode()

@@ -9,6 +9,7 @@ from webapp.api.v1 import (
     images,
     imports,
     selections,
+    source_keys,
     sources,
     system,
     uploads,
@@ -19,6 +20,7 @@ from webapp.api.v1.dispatch import Endpoint
 ENDPOINTS: tuple[Endpoint, ...] = (
     *system.routes.endpoints,
     *sources.routes.endpoints,
+    *source_keys.routes.endpoints,
     *selections.routes.endpoints,
     *images.routes.endpoints,
     *versions.routes.endpoints,
