@@ -34,7 +34,7 @@ COMMANDS = Table(
         Row("upload", "uploads:upload_group", "Upload custom images", ("uploads",)),
         Row("inspect", "inspection:inspect_command", "Inspect FILE before you upload it"),
         Row("esxi", "esxi:esxi_group", "Check the network and storage of an ESXi host"),
-        Row("mirror", "mirror:mirror_group", "Keep a copy of a boot source in a folder",
+        Row("mirror", "mirror:mirror_group", "Publish your images, and copy streams into folders",
             ("mirrors",)),
         Row("user", "accounts:user_group", "Manage users", ("users",)),
         Row("key", "keys:key_group", "Manage API keys for MAAS clients", ("keys",)),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``slipway mirror``: keep a copy of a boot source in a folder."""
+"""``slipway mirror``: publish what is stored, and copy other streams into folders."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from webapp.cli import output
+from webapp.cli.client import Api, with_api
 from webapp.cli.groups import Group
 
 if TYPE_CHECKING:
@@ -21,7 +22,133 @@ if TYPE_CHECKING:
 
 @click.group("mirror", cls=Group)
 def mirror_group() -> None:
-    """Keep a copy of a boot source in a folder."""
+    """Publish your images, and copy streams into folders.
+
+    \b
+    Examples:
+      slipway mirror status
+      slipway mirror key > lab.asc
+      slipway mirror publish on --image ubuntu/noble
+    """
+
+
+@mirror_group.command("status")
+@with_api
+def status_command(api: Api, as_json: bool) -> None:
+    """Show the local mirror: its URL, its key, what is in it and who reads it.
+
+    \b
+    Example:
+      slipway mirror status --json | jq -r .url
+    """
+    found = api.get("/mirror")
+    if as_json:
+        output.print_json(found)
+        return
+    output.print_fields(_status_fields(found))
+    output.print_table(
+        ("Reader", "Last read", "State", "Transferred"),
+        (
+            (
+                one["address"],
+                output.time(one["read_at"]),
+                one["revision"],
+                output.size(one["bytes"]),
+            )
+            for one in found["readers"]
+        ),
+    )
+    if found["problem"]:
+        output.line(f"! {found['problem']['what']} {found['problem']['next_step']}", color="red")
+
+
+@mirror_group.command("publish")
+@click.argument("switch", metavar="[on|off]", required=False, type=click.Choice(("on", "off")))
+@click.option("--image", "images", multiple=True, metavar="NAME", help="Offer these images only.")
+@click.option("--all", "is_all", is_flag=True, help="Offer all images.")
+@click.option("--uploads/--no-uploads", "uploads", default=None, help="Offer uploaded images too.")
+@with_api
+def publish_command(
+    switch: str | None,
+    images: tuple[str, ...],
+    is_all: bool,
+    uploads: bool | None,
+    api: Api,
+    as_json: bool,
+) -> None:
+    """Turn the local mirror on or off, and choose what it offers.
+
+    Boot loaders are always included. Turned off, the mirror is gone at once.
+
+    \b
+    Examples:
+      slipway mirror publish off
+      slipway mirror publish --image ubuntu/noble --image ubuntu/jammy --no-uploads
+      slipway mirror publish on --all
+    """
+    if images and is_all:
+        raise click.UsageError("Give --image or --all, not both.")
+    body: dict[str, Any] = {}
+    if switch:
+        body["is_on"] = switch == "on"
+    if images or is_all:
+        body["chosen"] = list(images)
+    if uploads is not None:
+        body["with_uploads"] = uploads
+    found = api.call("PATCH", "/mirror", body) if body else api.get("/mirror")
+    output.result(found, as_json, f"{_state_words(found)}. Offered: {_offer_words(found)}")
+
+
+@mirror_group.command("key")
+@click.option("--rotate", is_flag=True, help="Create the next key; it signs in two weeks.")
+@click.option("--now", is_flag=True, help="With --rotate: it signs at once.")
+@with_api
+def key_command(rotate: bool, now: bool, api: Api, as_json: bool) -> None:
+    """Print the public keys of the local mirror, armored.
+
+    A new key is published at once, so that readers can get it before it's used. With
+    --now, readers have to get it before they can use the mirror again.
+
+    \b
+    Examples:
+      slipway mirror key > lab.asc
+      slipway mirror key --rotate
+    """
+    if now and not rotate:
+        raise click.UsageError("--now needs --rotate.")
+    if rotate:
+        made = api.call("POST", "/mirror/key/rotation", {"now": now})
+        output.result(made, as_json, made["message"])
+        return
+    found = api.get("/mirror/key")
+    output.result(found, as_json, found["public_key"].rstrip())
+
+
+def _status_fields(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "State", _state_words(found)
+    yield "URL", found["url"]
+    yield "Offered", _offer_words(found)
+    yield (
+        "Content",
+        f"{found['images']} images, {found['files']} files, {output.size(found['bytes'])}",
+    )
+    yield "Serial", str(found["serial"])
+    yield "Signed", output.time(found["signed_at"])
+    yield "Key", found["fingerprint"] or "-"
+    if found["next_fingerprint"]:
+        begins = output.time(found["next_signs_from"])
+        yield "Next key", f"{found['next_fingerprint']}, signs from {begins}"
+
+
+def _state_words(found: dict[str, Any]) -> str:
+    if not found["is_on"]:
+        return "Off"
+    return "Up to date" if found["is_current"] else "Waiting for the worker"
+
+
+def _offer_words(found: dict[str, Any]) -> str:
+    chosen = ", ".join(found["chosen"]) or "all images"
+    return chosen + ("" if found["with_uploads"] else ", without uploads")
 
 
 @mirror_group.command("pull")

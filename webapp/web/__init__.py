@@ -20,6 +20,7 @@ def register(app: Flask) -> None:
         images,
         import_timing,
         imports,
+        mirror,
         refusals,
         setup,
         shell,
@@ -55,6 +56,7 @@ def register(app: Flask) -> None:
     app.register_blueprint(imports.blueprint)
     app.register_blueprint(import_timing.blueprint)
     app.register_blueprint(storage.blueprint)
+    app.register_blueprint(mirror.blueprint)
     app.register_blueprint(accounts.blueprint)
     app.register_blueprint(two_factor.blueprint)
     app.register_blueprint(setup.blueprint)

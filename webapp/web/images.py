@@ -21,7 +21,7 @@ from webapp.services.sources.catalogue import Picture
 from webapp.services.sources.changes import Pending
 from webapp.services.sources.selections import Pick
 from webapp.services.uploads import removal
-from webapp.web import source_health
+from webapp.web import addresses, source_health
 from webapp.web.access import me, requires
 from webapp.web.image_rows import ResourceRow, image_row, resource_row, summary
 from webapp.web.source_health import is_managed, require_managed
@@ -167,8 +167,8 @@ def _stored(picture: Picture) -> dict[str, Any]:
 
 
 def _resources(image: Image) -> list[ResourceRow]:
-    rack_url = _rack_url()
-    rows = (resource_row(resource, rack_url) for resource in listing.resources_of(image))
+    rack = addresses.rack_url()
+    rows = (resource_row(resource, rack) for resource in listing.resources_of(image))
     return [row for row in rows if row is not None]
 
 
@@ -189,11 +189,3 @@ def _image(os: str, release: str, arch: str) -> Image:
         where=f"{os}/{release} {arch}",
         next_step="It may have been deleted. See the list of images.",
     )
-
-
-def _rack_url() -> str:
-    """The rack's address for the URLs that are shown; a guess from this page's host."""
-    if settings().rack_url:
-        return settings().rack_url
-    host = request.host.rpartition(":")[0] or request.host
-    return f"http://{host}:{settings().rack_bind.rpartition(':')[2]}/"

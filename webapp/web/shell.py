@@ -46,6 +46,7 @@ NAV = (
     NavItem("uploads.index", "Uploads", Right.UPLOAD),
     NavItem("vmware.index", "VMware"),
     NavItem("storage.index", "Storage"),
+    NavItem("mirror.index", "Local mirror"),
 )
 
 

@@ -8,6 +8,7 @@ from webapp.api.v1 import (
     esxi,
     images,
     imports,
+    mirror,
     selections,
     source_keys,
     sources,
@@ -26,6 +27,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *versions.routes.endpoints,
     *imports.routes.endpoints,
     *uploads.routes.endpoints,
+    *mirror.routes.endpoints,
     *esxi.routes.endpoints,
     *accounts.routes.endpoints,
 )

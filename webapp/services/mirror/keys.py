@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from webapp.extensions import db, settings
-from webapp.models import PublishedStream, SigningKey, utcnow
+from webapp.models import PublishedStream, Setting, SigningKey, utcnow
 from webapp.services.mirror import served
 from webapp.services.system import events, statements
 from webapp.services.system.wake import wake
@@ -27,6 +27,7 @@ from webapp.trust.keyrings import Keyring, load_keyring, read_keyring
 from webapp.trust.signing import KeyPair, Signed
 
 FOLDER = "signing"  # in the data folder
+_REQUEST = "mirror_rotation"
 OVERLAP = timedelta(days=14)
 
 
@@ -100,41 +101,62 @@ def _first() -> Signer:
     return found
 
 
-def rotate(actor: str, *, now: bool = False) -> SigningKey:
-    """Make the next key. It's given out at once and signs after OVERLAP, or at once.
+def request_rotation(actor: str, *, now: bool = False) -> None:
+    """Have the worker make the next key, or let the one that waits sign at once.
 
-    Raises SigningProblem when a command signs, or a rotation is under way.
+    Raises SigningProblem when a command signs, or the next key waits already.
     """
     if settings().sign_command:
         raise SigningProblem(
             "The keys of SLIPWAY_SIGN_COMMAND aren't Slipway's.",
+            code="conflict",
             next_step="Change the key where the command keeps it, and SLIPWAY_SIGN_KEY.",
         )
-    rows = all_keys()
-    if rows and rows[-1].signs_from > utcnow():
-        waiting = rows[-1]
-        if not now:
-            raise SigningProblem(
-                "The next key is published already.",
-                where=waiting.fingerprint,
-                got=f"it signs from {waiting.signs_from:%Y-%m-%d %H:%M} UTC",
-                next_step="Wait until then, or let it sign now: slipway mirror key --rotate --now",
-            )
-        waiting.signs_from = utcnow()
-    else:
-        made = _new_pair()
-        starts = utcnow() if now or not rows else utcnow() + OVERLAP
-        waiting = SigningKey(fingerprint=made.fingerprint, public=made.public, signs_from=starts)
-        db.session.add(waiting)
-    events.record(
-        "mirror.key-rotated",
-        actor=actor,
-        subject=waiting.fingerprint,
-        signs_from=waiting.signs_from.isoformat(timespec="seconds"),
-    )
+    waiting = _waiting()
+    if waiting is not None and not now:
+        raise SigningProblem(
+            "The next key is published already.",
+            code="conflict",
+            where=waiting.fingerprint,
+            got=f"it signs from {waiting.signs_from:%Y-%m-%d %H:%M} UTC",
+            next_step="Wait until then, or let it sign now: slipway mirror key --rotate --now",
+        )
+    db.session.merge(Setting(key=_REQUEST, value={"actor": actor, "now": now}))
     db.session.commit()
     wake()
-    return waiting
+
+
+def rotate_if_asked() -> None:
+    """Do what was requested. Commits. Raises SigningProblem; then the request stays."""
+    asked = db.session.get(Setting, _REQUEST)
+    if asked is None:
+        return
+    actor, now = str(asked.value["actor"]), bool(asked.value["now"])
+    made = _new_pair() if _waiting() is None else None
+    # Of two workers only the one that takes the request away carries it out.
+    if not statements.count(delete(Setting).where(Setting.key == _REQUEST)):
+        db.session.rollback()
+        return
+    starts = utcnow() if now or not all_keys() else utcnow() + OVERLAP
+    waiting = _waiting()
+    if waiting is None and made is not None:
+        waiting = SigningKey(fingerprint=made.fingerprint, public=made.public)
+        db.session.add(waiting)
+    if waiting is not None:
+        waiting.signs_from = starts
+        events.record(
+            "mirror.key-rotated",
+            actor=actor,
+            subject=waiting.fingerprint,
+            signs_from=starts.isoformat(timespec="seconds"),
+        )
+    db.session.commit()
+
+
+def _waiting() -> SigningKey | None:
+    """The next key, if there is one that doesn't sign yet."""
+    rows = all_keys()
+    return rows[-1] if rows and rows[-1].signs_from > utcnow() else None
 
 
 def _keyring() -> Keyring:

@@ -46,6 +46,7 @@ def _publish() -> bool:
     wanted = options.read()
     if not wanted.is_on:
         return False
+    keys.rotate_if_asked()
     signer = keys.ensure()
     stream = served.row()
     db.session.commit()

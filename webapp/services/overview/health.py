@@ -15,6 +15,7 @@ from webapp.extensions import db, store
 from webapp.models import BootResource, BootSource, RunState, Setting, utcnow
 from webapp.services.blobs import scrubbing
 from webapp.services.imports import inventory, runs
+from webapp.services.mirror import status as mirror_status
 from webapp.services.sources import health as source_health
 from webapp.services.sources import sources
 from webapp.services.sources.health import SourceHealth
@@ -164,4 +165,16 @@ def _imports() -> list[Check]:
     return [Check("import", Severity.OK, f"the last import succeeded. {last.summary}".strip())]
 
 
-_STEPS = (_database, _store, _damage, _worker, _gpg, _sources, _imports)
+def _mirror() -> list[Check]:
+    found = mirror_status.read()
+    if not found.is_on:
+        return [Check("local mirror", Severity.OFF, "off")]
+    if found.problem:
+        problem = found.problem
+        return [
+            Check("local mirror", Severity.ERROR, problem["what"], problem.get("next_step", ""))
+        ]
+    return [Check("local mirror", Severity.OK, f"{found.images} images are published")]
+
+
+_STEPS = (_database, _store, _damage, _worker, _gpg, _sources, _imports, _mirror)

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``slipway mirror publish``, ``key`` and ``status``, with the worker that signs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+from flask import Flask
+
+from tests.cli.shell import Shell
+from tests.rack import images
+from tests.support.live import wait_until
+
+
+def test_the_mirror_on_the_command_line(region: Flask, slipway: Shell, tmp_path: Path) -> None:
+    images.image()
+    done = slipway("mirror", "key")
+    assert done.returncode == 1
+    assert "There is no signing key yet" in done.stderr
+    slipway.start("worker")
+    wait_until(lambda: "Up to date" in slipway("mirror", "status").stdout, "it's published")
+    found = json.loads(slipway("mirror", "status", "--json").stdout)
+    assert (found["images"], found["files"]) == (1, 3)
+    key = slipway("mirror", "key").stdout
+    (tmp_path / "key.asc").write_text(key)
+    shown = subprocess.run(
+        ["gpg", "--homedir", tmp_path, "--show-keys", "--with-colons", tmp_path / "key.asc"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert found["fingerprint"] in shown
+    assert slipway("mirror", "publish", "--image", "ubuntu/nobel").returncode == 1
+    assert (
+        "Offered: ubuntu/noble, without uploads"
+        in slipway("mirror", "publish", "--image", "ubuntu/noble", "--no-uploads").stdout
+    )
+    assert slipway("mirror", "publish", "off").stdout.startswith("Off.")
+    assert slipway("mirror", "publish", "on", "--all").returncode == 0
+    wait_until(lambda: "Up to date" in slipway("mirror", "status").stdout, "it's back")
+    assert "local mirror" in slipway("doctor").stdout
+
+
+def test_options_that_exclude_each_other(slipway: Shell) -> None:
+    assert slipway("mirror", "key", "--now").returncode == 2
+    assert slipway("mirror", "publish", "--all", "--image", "x").returncode == 2

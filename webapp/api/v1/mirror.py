@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``/mirror``: what the region publishes for other sites, and the key that signs it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+from pydantic import Field
+
+from webapp.api.v1.dispatch import Call, PlainCall, Routes
+from webapp.api.v1.schemas import Empty, MessageResponse, RequestModel, ResponseModel, StoredProblem
+from webapp.services.accounts.rights import Right
+from webapp.services.mirror import keys, options, status
+
+routes = Routes("mirror")
+
+
+class ReaderItem(ResponseModel):
+    """Who read the mirror in the last days. revision: the newest state that it read."""
+
+    address: str
+    revision: int
+    read_at: datetime
+    requests: int
+    bytes: int
+
+
+class MirrorResponse(ResponseModel):
+    """The local mirror. chosen: names of the images it offers, empty for all of them.
+
+    revision: rises with every change of the mirror. is_current: everything that machines
+    get is in it. next_fingerprint: of the key that signs from next_signs_from on.
+    """
+
+    VOLATILE: ClassVar = {"readers"}
+
+    is_on: bool
+    chosen: list[str]
+    with_uploads: bool
+    url: str
+    revision: int
+    serial: int
+    is_current: bool
+    signed_at: datetime | None
+    fingerprint: str
+    next_fingerprint: str
+    next_signs_from: datetime | None
+    images: int
+    files: int
+    bytes: int
+    problem: StoredProblem
+    readers: list[ReaderItem]
+
+
+class MirrorRequest(RequestModel):
+    """What to change. chosen: names of the images to offer, empty for all of them."""
+
+    is_on: bool | None = None
+    chosen: list[str] | None = Field(None, max_length=1000)
+    with_uploads: bool | None = None
+
+
+class KeyResponse(ResponseModel):
+    """The public keys to trust, armored. fingerprint: of the one that signs now."""
+
+    fingerprint: str
+    public_key: str
+
+
+class RotationRequest(RequestModel):
+    """Create the next signing key. now: it signs at once, not after two weeks."""
+
+    now: bool = False
+
+
+@routes("GET", "/mirror", Right.SEE)
+def read_mirror(call: PlainCall) -> MirrorResponse:
+    """Show the local mirror, and who reads it."""
+    return MirrorResponse.model_validate(status.read())
+
+
+@routes("PATCH", "/mirror", Right.MANAGE, state=read_mirror)
+def change_mirror(call: Call[Empty, MirrorRequest]) -> MirrorResponse:
+    """Turn the local mirror on or off, or change what it offers."""
+    body = call.body
+    images = None if body.chosen is None else tuple(body.chosen)
+    options.change(call.actor, is_on=body.is_on, images=images, with_uploads=body.with_uploads)
+    return MirrorResponse.model_validate(status.read())
+
+
+@routes("GET", "/mirror/key", Right.SEE)
+def read_mirror_key(call: PlainCall) -> KeyResponse:
+    """Show the public keys of the local mirror."""
+    fingerprint, public_key = status.public_key()
+    return KeyResponse(fingerprint=fingerprint, public_key=public_key)
+
+
+@routes("POST", "/mirror/key/rotation", Right.MANAGE, status=202)
+def rotate_mirror_key(call: Call[Empty, RotationRequest]) -> MessageResponse:
+    """Create the next signing key. It's published at once and signs in two weeks, or now."""
+    keys.request_rotation(call.actor, now=call.body.now)
+    return MessageResponse(message="The worker creates the key.")
