@@ -232,7 +232,7 @@ def settings(environ: dict[str, str]) -> Settings:
 
 @pytest.fixture
 def make_app(settings: Settings) -> Iterator[Callable[[str], Flask]]:
-    """Make the app of a plane (``web``, ``rack`` or ``none``); engines are closed at the end."""
+    """Make the app of a plane (``web``, ``rack`` or ``none``); they are closed at the end."""
     from webapp import create_app
     from webapp.extensions import db
 
@@ -246,6 +246,8 @@ def make_app(settings: Settings) -> Iterator[Callable[[str], Flask]]:
 
     yield make
     for app in made:
+        if "slipway.rack" in app.extensions:
+            app.extensions["slipway.rack"].close()
         with app.app_context():
             db.session.remove()
             db.engine.dispose()

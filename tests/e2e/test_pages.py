@@ -86,6 +86,7 @@ def stage(
                 "new upload": "/uploads/",
                 "new upload's state": f"/uploads/{upload_id}",
                 "new upload dropped": f"/uploads/{upload_id}/drop",
+                "local mirror": "/local-mirror/",
                 "vmware": "/vmware/",
                 "network": "/vmware/network?example=1",
                 "storage": "/vmware/storage?version=8&disk=16&layout=vmfs6&no_datastore=1",

@@ -35,7 +35,7 @@ def mirror_group() -> None:
 @mirror_group.command("status")
 @with_api
 def status_command(api: Api, as_json: bool) -> None:
-    """Show the local mirror: its URL, its key, what is in it and who reads it.
+    """Show the local mirror, its key and who reads it.
 
     \b
     Example:
