@@ -121,7 +121,10 @@ def key_command(rotate: bool, now: bool, api: Api, as_json: bool) -> None:
         output.result(made, as_json, made["message"])
         return
     found = api.get("/mirror/key")
-    output.result(found, as_json, found["public_key"].rstrip())
+    if as_json:
+        output.print_json(found)
+    else:
+        output.lines(found["public_key"].splitlines())
 
 
 def _status_fields(found: dict[str, Any]) -> Iterator[tuple[str, str]]:

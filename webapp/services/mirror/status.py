@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlalchemy import select
 
-from webapp.errors import NotFound
 from webapp.extensions import db, settings
 from webapp.models import BootResource, Event, Publication, PublishedStream, utcnow
 from webapp.services.mirror import keys, options
+from webapp.trust.errors import SigningProblem
 
 READERS_FOR = timedelta(days=7)
 MAX_READERS = 50
@@ -99,7 +99,7 @@ def public_key() -> tuple[str, str]:
     """The fingerprint of the key that signs, and every public key to trust, armored."""
     signer = keys.signer()
     if signer is None:
-        raise NotFound(
+        raise SigningProblem(
             "There is no signing key yet.",
             next_step="Start the worker, which creates it: slipway run",
         )
