@@ -14,6 +14,7 @@ import click
 from webapp.cli import output
 from webapp.cli.client import Api, with_api
 from webapp.cli.groups import Group
+from webapp.errors import Problem
 
 if TYPE_CHECKING:
     from webapp.mirror import PullProgress, PullReport
@@ -121,6 +122,11 @@ def key_command(rotate: bool, now: bool, api: Api, as_json: bool) -> None:
         output.result(made, as_json, made["message"])
         return
     found = api.get("/mirror/key")
+    if not found["public_key"]:
+        raise Problem(
+            "There is no signing key yet.",
+            next_step="Start the worker, which creates it: slipway run",
+        )
     if as_json:
         output.print_json(found)
     else:

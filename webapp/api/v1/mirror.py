@@ -62,7 +62,10 @@ class MirrorRequest(RequestModel):
 
 
 class KeyResponse(ResponseModel):
-    """The public keys to trust, armored. fingerprint: of the one that signs now."""
+    """The public keys to trust, armored. fingerprint: of the one that signs now.
+
+    Both are empty until the worker has created the first key.
+    """
 
     fingerprint: str
     public_key: str
