@@ -95,7 +95,10 @@ def image_names() -> list[str]:
 
 
 def public_key() -> tuple[str, str]:
-    """The fingerprint of the key that signs, and every public key to trust, armored; "" before the first start."""
+    """The fingerprint of the key that signs, and all public keys to trust, armored.
+
+    Both are "" until the worker has started once.
+    """
     signer = keys.signer()
     if signer is None:
         return "", ""
