@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import databases, disks
+from tests.support import commands, databases, disks
 from tests.support.databases import Databases
 from tests.support.live import SLIPWAY, LiveSlipway, wait_until
 
@@ -34,17 +34,11 @@ def killed_when(slipway: LiveSlipway, args: list[str], path: Path, env: dict[str
 
 def failed(slipway: LiveSlipway, *args: str, **env: str) -> str:
     """Run a command that must fail, and return what it says."""
-    done = subprocess.run(
-        [str(SLIPWAY), *args],
-        env={**slipway.env, **env},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = commands.run(args, {**slipway.env, **env})
+    words = done.stderr.decode()
     assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    return done.stderr
+    assert "Traceback" not in words
+    return words
 
 
 def test_a_killed_backup_is_none_and_a_killed_restore_starts_nothing(
