@@ -32,6 +32,9 @@ def _source_options(command: Any) -> Any:
                 help="Proxy, http://HOST:PORT; - reads it from standard input.",
             ),
             click.option("--ca-file", help="CA file on the server."),
+            click.option(
+                "--schedule", help='When to import it, e.g. "6 hours"; "": with the others.'
+            ),
             click.option("--keyring", type=click.File("rb"), help="Local keyring file."),
             click.option("--keyring-path", help="Keyring file on the server."),
             click.option("--unsigned", is_flag=True, help="Accept an unsigned source."),
@@ -63,6 +66,7 @@ def _body(options: dict[str, Any], **more: Any) -> dict[str, Any]:
     """The options that were given, as fields of the API."""
     body = {k: v for k, v in more.items() if v is not None}
     names = {"name": "name", "priority": "priority", "proxy": "proxy_url", "ca_file": "ca_file"}
+    names["schedule"] = "schedule"
     body |= {names[k]: options[k] for k in names if options[k] is not None}
     if options["keyring"] is not None:
         body["keyring"] = base64.b64encode(options["keyring"].read()).decode()
@@ -135,6 +139,7 @@ def show_source(source_id: int, api: Api, as_json: bool) -> None:
             ("Signed on", output.time(found["signed_at"])),
             ("Index published", output.time(found["index_updated_at"])),
             ("Last checked", output.time(found["refreshed_at"])),
+            ("Schedule", found["schedule"]),
             ("Proxy", found["proxy_url"]),
         ]
     )

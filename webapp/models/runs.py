@@ -6,7 +6,7 @@ from __future__ import annotations
 import enum
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, Index, text, true
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, text, true
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.models.base import Base, utcnow
@@ -55,7 +55,9 @@ class ImportRun(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     state: Mapped[str] = mapped_column(default=RunState.QUEUED)
-    trigger: Mapped[str] = mapped_column(default="manual")  # manual, schedule, start
+    trigger: Mapped[str] = mapped_column(
+        default="manual"
+    )  # manual, schedule, source, start, change
     requested_by: Mapped[str] = mapped_column(default="")
     phase: Mapped[str] = mapped_column(default="")  # refreshing, planning, downloading, publishing
     lease_owner: Mapped[str] = mapped_column(default="")
@@ -65,6 +67,8 @@ class ImportRun(Base):
     # A person asked for it, so it doesn't wait for a window.
     is_attended: Mapped[bool] = mapped_column(default=True, server_default=true())
     retry_asked_at: Mapped[datetime | None]  # someone asked to wait no longer before retries
+    # The only sources that it reads, None for all of them.
+    source_ids: Mapped[list[int] | None] = mapped_column(JSON(none_as_null=True))
     queued_at: Mapped[datetime] = mapped_column(default=utcnow)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]

@@ -33,6 +33,9 @@ class BootSource(Base):
     name: Mapped[str] = mapped_column(default="")
     priority: Mapped[int] = mapped_column(default=0)  # the higher one wins
     is_enabled: Mapped[bool] = mapped_column(default=True)
+    # When imports read it, as services.system.schedules has it; "" with all the others.
+    schedule: Mapped[str] = mapped_column(default="", server_default="")
+    imported_at: Mapped[datetime | None]  # when an import last read it, or tried to
     keyring_filename: Mapped[str] = mapped_column(default="")
     keyring_data: Mapped[bytes | None] = mapped_column(LargeBinary)
     is_unsigned: Mapped[bool] = mapped_column(default=False)

@@ -82,6 +82,7 @@ class SourceForm(FlaskForm):
     unsigned_host = StringField("Type the host name to confirm", validators=[Optional()])
     name = StringField("Name", validators=[Optional(), Length(max=80)])
     priority = IntegerField("Priority", validators=[Optional(), NumberRange(0, 1_000_000)])
+    schedule = StringField("Schedule", validators=[Optional(), Length(max=100)])
     proxy_url = StringField("Proxy", validators=[Optional(), Length(max=2000)])
     ca_file = StringField("CA file", validators=[Optional(), Length(max=4096)])
     auth_kind = RadioField(
@@ -111,7 +112,7 @@ class SourceForm(FlaskForm):
     @property
     def is_advanced(self) -> bool:
         """Whether the advanced options matter at once: one is set, or has an error."""
-        fields = (self.is_unsigned, self.proxy_url, self.ca_file)
+        fields = (self.is_unsigned, self.schedule, self.proxy_url, self.ca_file)
         checked = (*fields, self.auth_username, self.auth_secret, self.unsigned_host)
         has_errors = any(field.errors for field in (*checked, self.name, self.priority))
         return has_errors or self.auth_kind.data != "none" or any(field.data for field in fields)
@@ -200,6 +201,7 @@ def draft_from(form: SourceForm, source: BootSource | None) -> SourceDraft:
         is_unsigned=bool(form.is_unsigned.data),
         proxy_url=kept.proxy if proxy_url == proxies.shown(kept.proxy) else proxy_url,
         ca_file=form.ca_file.data or "",
+        schedule=form.schedule.data or "",
         auth_kind=form.auth_kind.data or "none",
         auth_username=form.auth_username.data or "",
         # A kept password goes to the host that it was given for, and to no other.

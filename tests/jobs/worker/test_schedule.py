@@ -215,6 +215,58 @@ def test_a_schedule_and_windows_decide_when_the_next_import_starts(lab: Lab) -> 
     assert scheduling.next_start(now) == now + timedelta(hours=10)
     live_settings.change("import_time_zone", "Asia/Tokyo", "ann")  # 12:00 UTC is 21:00 there
     assert scheduling.next_start(now) == now + timedelta(hours=25)
-    assert scheduling.due_at(now) == now + timedelta(hours=18)
+    assert scheduling.due(now).first == now + timedelta(hours=18)
     live_settings.set_auto_import(False, "ann")
     assert scheduling.next_start(now) is None
+
+
+def test_a_source_with_its_own_schedule_is_imported_by_itself(
+    make_lab: Callable[..., Lab],
+) -> None:
+    lab, other = make_lab(), make_lab("other", releases=("focal",))
+    lab.select("noble")
+    other.select("focal")
+    other.source.schedule = "10 minutes"
+    db.session.commit()
+    assert import_when_due() == ("schedule", [lab.source_id])  # the other isn't due yet
+    assert {name.split()[0] for name in images()} == {"ubuntu/noble"}
+    assert upkeep.queue_if_due() is None
+    other.source.created_at = utcnow() - timedelta(hours=1)
+    db.session.commit()
+    lab.server.reset()
+    assert import_when_due() == ("source", [other.source_id])
+    assert {name.split()[0] for name in images()} == {"ubuntu/noble", "ubuntu/focal"}
+    assert lab.server.log == []
+    assert upkeep.queue_if_due() is None
+    for one in (lab, other):
+        one.source.imported_at = utcnow() - timedelta(hours=2)
+    db.session.execute(update(ImportRun).values(started_at=utcnow() - timedelta(hours=2)))
+    db.session.commit()
+    assert import_when_due() == ("schedule", None)
+    check_region()
+
+
+def import_when_due() -> tuple[str, list[int] | None]:
+    run = upkeep.queue_if_due()
+    assert run is not None
+    owner = new_owner()
+    assert runs.claim(owner) is not None
+    assert importing.execute(run.id, owner, lambda: False) == "succeeded"
+    db.session.expire_all()
+    return run.trigger, run.source_ids
+
+
+def test_an_import_of_all_sources_waits_behind_one_of_some(lab: Lab) -> None:
+    some = runs.queue("source", "schedule", [lab.source_id]).id
+    assert runs.queue("source", "schedule", [lab.source_id]).id == some
+    owner = new_owner()
+    runs.claim(owner)
+    behind = runs.queue("manual", "ann")
+    assert (behind.id != some, behind.state, behind.source_ids) == (True, "queued", None)
+    assert runs.queue("manual", "bob").id == behind.id
+    importing.execute(some, owner, lambda: False)
+    assert runs.stop("ann") is not None
+    waiting = runs.queue("source", "schedule", [lab.source_id])
+    assert runs.queue("manual", "ann").id == waiting.id  # it reads all of them now
+    db.session.expire_all()
+    assert (waiting.source_ids, waiting.trigger, waiting.is_attended) == (None, "manual", True)

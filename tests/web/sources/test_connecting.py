@@ -281,6 +281,20 @@ def test_saving_the_preview_makes_the_source(
     assert 'data-poll hx-get="/sources/' in page.text
 
 
+def test_a_source_gets_a_schedule_of_its_own(
+    region: Flask, server: MirrorServer, signing_key: signed.SigningKey, administrator: Visitor
+) -> None:
+    form = typed(server, signing_key, schedule="often")
+    page = administrator.post("/sources/connect", form)
+    assert (page.status_code, stored()) == (422, [])
+    assert "isn't a schedule. Enter e.g. 6 hours" in text_of(page).replace("&#39;", "'")
+    draft = connected(administrator, {**form, "schedule": "0 3 * * *"})
+    administrator.post("/sources/", {"draft": draft})
+    (source,) = stored()
+    assert source.schedule == "0 3 * * *"
+    assert "Schedule 0 3 * * *" in text_of(administrator.get(f"/sources/{source.id}"))
+
+
 def test_saving_twice_makes_one_source(
     region: Flask, administrator: Visitor, server: MirrorServer, signing_key: signed.SigningKey
 ) -> None:

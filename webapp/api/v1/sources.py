@@ -56,6 +56,7 @@ class SourceChangeRequest(RequestModel):
     auth_username: str | None = Field(None, max_length=200)
     auth_secret: str | None = Field(None, max_length=4000)
     can_auth_in_clear: bool | None = Field(None, description="Send the login over plain HTTP too")
+    schedule: str | None = Field(None, max_length=100, description="As of import_schedule")
     confirmed_products: list[str] | None = Field(
         None,
         max_length=1000,
@@ -127,6 +128,7 @@ class SourceResponse(ResponseModel):
     auth_kind: str
     auth_username: str = Field(description="Empty unless you're an administrator")
     can_auth_in_clear: bool
+    schedule: str
     created_at: datetime
     updated_at: datetime
     checked_at: datetime | None
@@ -304,6 +306,7 @@ def response_of(row: BootSource, role: Role) -> SourceResponse:
         auth_kind=row.auth_kind,
         auth_username=row.auth_username if is_whole else "",
         can_auth_in_clear=row.auth_in_clear,
+        schedule=row.schedule,
         created_at=row.created_at,
         updated_at=row.updated_at,
         checked_at=row.checked_at,

@@ -57,11 +57,12 @@ def execute(run_id: int, owner: str, is_leaving: Callable[[], bool]) -> RunState
     """
     run = db.session.get_one(ImportRun, run_id, populate_existing=True)
     app = cast(Flask, current_app._get_current_object())  # type: ignore[attr-defined]
+    source_ids = run.source_ids
     before = runs.RunProgress(run.phase, run.bytes_total, run.bytes_done, 0)
     db.session.commit()
     hold = pausing.follow_windows(run_id, owner)
     with Reporter(app, run_id, owner, is_leaving, before, hold) as reporter:
-        work = Import(run_id, owner, reporter)
+        work = Import(run_id, owner, reporter, source_ids)
         try:
             state, words = work.run()
         except LeaseLost:
@@ -90,8 +91,11 @@ def execute(run_id: int, owner: str, is_leaving: Callable[[], bool]) -> RunState
 class Import:
     """The steps of one run and what they found out."""
 
-    def __init__(self, run_id: int, owner: str, reporter: Reporter) -> None:
+    def __init__(
+        self, run_id: int, owner: str, reporter: Reporter, source_ids: Collection[int] | None
+    ) -> None:
         self._run_id, self._owner, self._reporter = run_id, owner, reporter
+        self._source_ids = source_ids  # None: all
         self.failures = Failures(run_id)
         self._origins: dict[int, Origin] = {}
         self._removed: list[Key] = []
@@ -140,7 +144,7 @@ class Import:
             select(BootSource.id, BootSource.url, BootSource.updated_at)
         ).all()
         db.session.commit()
-        outcomes = refreshing.refresh_all(self._reporter.is_stopped)
+        outcomes = refreshing.refresh_all(self._reporter.is_stopped, self._source_ids)
         self.failures.urls = {row.id: row.url for row in rows}
         stamps = {row.id: row.updated_at for row in rows}
         trust = (BootSource.id, BootSource.is_unsigned, BootSource.signer_fingerprint)

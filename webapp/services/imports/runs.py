@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import case, delete, exists, func, literal, or_, select, update
+from sqlalchemy import case, delete, exists, func, literal, null, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from webapp.extensions import db
@@ -35,7 +35,7 @@ from webapp.services.system.wake import wake
 from webapp.storage.leases import is_dead
 
 LEASE_S = 30
-UNATTENDED = ("schedule", "start")  # triggers of runs that no one asked for
+UNATTENDED = ("schedule", "source", "start")  # triggers of runs that no one asked for
 OPEN_TRANSFERS = (TransferState.WAITING, TransferState.DOWNLOADING, TransferState.VERIFYING)
 
 _ASKED = (ImportRun.is_cancelled, ImportRun.hold, ImportRun.retry_asked_at)
@@ -75,25 +75,30 @@ class Ending:
     intent: str = ""  # what it started from, see intents.intent; "" asks for no other run
 
 
-def queue(trigger: str, requested_by: str) -> ImportRun:
+def queue(trigger: str, requested_by: str, source_ids: Sequence[int] | None = None) -> ImportRun:
     """Ask for an import; an active one is returned instead of a second.
 
-    trigger: ``manual``, ``schedule``, ``start`` or ``change``. A run that is being
-    stopped does not count as active, so a start after a stop is not lost. A run that
-    a person asks for, even when it's on its way, doesn't wait for a window.
+    trigger: ``manual``, ``schedule``, ``source``, ``start`` or ``change``. source_ids: the
+    only sources to read, None for all; one of all of them waits behind one of some. A run
+    that is being stopped does not count as active, so a start after a stop is not lost. One
+    that a person asks for, even when it's on its way, doesn't wait for a window.
     """
+    is_full = source_ids is None
     while True:
+        if is_full:
+            _widen_queued(trigger, requested_by)
         # The lock serializes this with finish(): either the returned run still sees
         # what the caller has just committed, or it has ended and a new one is created
         # (rule: change-during-import).
-        run: ImportRun | None = db.session.scalar(wanted().with_for_update())
+        run: ImportRun | None = db.session.scalar(wanted(is_full=is_full).with_for_update())
         if run is not None:
             if trigger not in UNATTENDED:
                 statements.execute(_attending().where(ImportRun.id == run.id))
             db.session.commit()
             wake()
             return run
-        if _insert_queued(trigger, requested_by, literal(trigger not in UNATTENDED)):
+        is_attended = literal(trigger not in UNATTENDED)
+        if _insert_queued(trigger, requested_by, is_attended, source_ids):
             events.record("run.queued", actor=requested_by, subject=trigger)
         db.session.commit()
 
@@ -305,14 +310,14 @@ def now() -> datetime:
     return utcnow()
 
 
-def wanted() -> Any:
-    """A query for the active run that is not being stopped."""
-    return (
-        select(ImportRun)
-        .where(ImportRun.state.in_(ACTIVE_STATES), ImportRun.is_cancelled.is_(False))
-        .limit(1)
-        .execution_options(populate_existing=True)
+def wanted(*, is_full: bool = False) -> Any:
+    """A query for the active run that is not being stopped. is_full: one of all sources."""
+    query = select(ImportRun).where(
+        ImportRun.state.in_(ACTIVE_STATES), ImportRun.is_cancelled.is_(False)
     )
+    if is_full:
+        query = query.where(ImportRun.source_ids.is_(null()))
+    return query.limit(1).execution_options(populate_existing=True)
 
 
 def owned_by(run_id: int, owner: str) -> tuple[Any, ...]:
@@ -324,18 +329,39 @@ def owned_by(run_id: int, owner: str) -> tuple[Any, ...]:
     )
 
 
+def _widen_queued(trigger: str, requested_by: str) -> None:
+    """A queued run of some sources becomes one of all of them."""
+    statements.execute(
+        update(ImportRun)
+        .where(
+            ImportRun.state == RunState.QUEUED,
+            ImportRun.is_cancelled.is_(False),
+            ImportRun.source_ids.is_not(null()),
+        )
+        .values(source_ids=null(), trigger=trigger, requested_by=requested_by)
+    )
+
+
 def _attending() -> Any:
     """A person takes on a run: it no longer waits for a window, but for who paused it."""
     hold = case((ImportRun.hold == HOLD_WINDOW, ""), else_=ImportRun.hold)
     return update(ImportRun).values(is_attended=True, hold=hold)
 
 
-def _insert_queued(trigger: str, requested_by: str, is_attended: Any) -> bool:
-    """One statement that adds a queued row unless there is an active one."""
+def _insert_queued(
+    trigger: str,
+    requested_by: str,
+    is_attended: Any,
+    source_ids: Sequence[int] | None = None,
+) -> bool:
+    """One statement that adds a queued row unless there is an active one of at least as much."""
     columns = ["state", "trigger", "requested_by", "is_attended"]
-    row = select(
-        literal(RunState.QUEUED.value), literal(trigger), literal(requested_by), is_attended
-    ).where(~exists(wanted().with_only_columns(ImportRun.id)))
+    values = [literal(RunState.QUEUED.value), literal(trigger), literal(requested_by), is_attended]
+    if source_ids is not None:
+        columns.append("source_ids")
+        values.append(literal(list(source_ids), ImportRun.source_ids.type))
+    active = wanted(is_full=source_ids is None).with_only_columns(ImportRun.id)
+    row = select(*values).where(~exists(active))
     return statements.count(statements.insert_new(ImportRun).from_select(columns, row)) == 1
 
 

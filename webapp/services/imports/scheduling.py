@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When automatic imports are due, and when the next one will start (rule: hourly-import)."""
+"""When automatic imports are due, and when the next one will start (rule: hourly-import).
+
+A source with a schedule of its own is due by itself; all others are due together.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
@@ -14,29 +18,56 @@ from webapp.services.system import live_settings, schedules, windows
 from webapp.services.system.live_settings import SCHEDULE, TIME_ZONE
 
 
-def due_at(now: datetime) -> datetime | None:
-    """When the next automatic import is due, in the past if it's overdue.
+@dataclass(frozen=True)
+class Due:
+    """When each enabled source is due, in the past if it's overdue, and if by its own schedule."""
 
-    None while no source is enabled. Windows and the switch aren't considered.
-    """
-    if db.session.scalar(select(BootSource.id).where(BootSource.is_enabled).limit(1)) is None:
-        return None
-    last: datetime | None = db.session.scalar(
-        select(func.max(func.coalesce(ImportRun.started_at, ImportRun.queued_at)))
-    )
-    if last is None:
-        return now
+    at: dict[int, datetime]
+    own: frozenset[int]
+
+    @property
+    def first(self) -> datetime | None:
+        """When the next import is due; None while no source is enabled."""
+        return min(self.at.values(), default=None)
+
+    def by(self, now: datetime) -> tuple[str, list[int] | None]:
+        """The trigger of an import at this moment, and the sources that it reads; None: all."""
+        due = [id for id, at in self.at.items() if at <= now]
+        trigger = "source" if self.own.issuperset(due) else "schedule"
+        return trigger, None if len(due) == len(self.at) else due
+
+
+def due(now: datetime) -> Due:
+    """Which sources are due and when. Windows and the switch aren't considered."""
+    columns = (BootSource.id, BootSource.schedule, BootSource.imported_at, BootSource.created_at)
+    rows = db.session.execute(
+        select(*columns).where(BootSource.is_enabled).order_by(BootSource.id)
+    ).all()
     values = live_settings.read_all()
     zone = windows.parse_zone(str(values[TIME_ZONE]))
     every = schedules.Interval(timedelta(minutes=settings().import_interval))
-    return (schedules.parse(str(values[SCHEDULE])) or every).next_after(last, zone)
+    last: datetime | None = db.session.scalar(
+        select(func.max(func.coalesce(ImportRun.started_at, ImportRun.queued_at))).where(
+            ImportRun.trigger != "source"
+        )
+    )
+    regular = schedules.parse(str(values[SCHEDULE])) or every
+    together = regular.next_after(last, zone) if last else now
+    own = {row.id: schedules.parse(row.schedule) for row in rows if row.schedule}
+    at = {
+        row.id: schedule.next_after(row.imported_at or row.created_at, zone)
+        if (schedule := own.get(row.id))
+        else together
+        for row in rows
+    }
+    return Due(at, frozenset(own))
 
 
 def next_start(now: datetime) -> datetime | None:
     """When the next automatic import will start, in a window; None if none will."""
-    due = due_at(now) if live_settings.is_auto_import() else None
-    if due is None:
+    first = due(now).first if live_settings.is_auto_import() else None
+    if first is None:
         return None
-    start = max(due, now)
+    start = max(first, now)
     state = pausing.window_state(start)
     return start if state.is_open else state.changes_at

@@ -46,13 +46,14 @@ def queue_if_due(trigger: str = "schedule") -> ImportRun | None:
     if db.session.scalar(runs.wanted()) is not None:
         return None  # a run longer than the interval may finish (rule: hourly-import)
     now = runs.now()
-    due = scheduling.due_at(now)
-    if due is None or due > now:
+    due = scheduling.due(now)
+    if due.first is None or due.first > now:
         return None
     if not pausing.window_state(now).is_open:
         return None  # it is due again at every tick, so it starts when the window opens
     if live_settings.is_auto_import():
-        return runs.queue(trigger, "schedule")
+        cause, source_ids = due.by(now)
+        return runs.queue(trigger if cause == "schedule" else cause, "schedule", source_ids)
     write = log.info if trigger == "start" else log.debug
     write("the automatic import is off", setting=AUTO_IMPORT)
     return None

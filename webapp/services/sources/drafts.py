@@ -13,7 +13,7 @@ from webapp.errors import InvalidFields, Problem
 from webapp.extensions import db, settings
 from webapp.fetch import is_in_clear
 from webapp.models import BootSource
-from webapp.services.system import proxies, secrets
+from webapp.services.system import proxies, schedules, secrets
 from webapp.streams.urls import normalise
 from webapp.trust.errors import KeyringProblem
 from webapp.trust.keyrings import Keyring, decoded, load_keyring, read_keyring
@@ -44,6 +44,7 @@ class SourceDraft:
     auth_username: str = ""
     auth_secret: str = field(default="", repr=False)
     auth_in_clear: bool = False
+    schedule: str = ""  # of its imports, see services.system.schedules; "": with all others
     confirmed_products: Sequence[str] = ()  # index and documents may disagree on these
 
 
@@ -74,6 +75,7 @@ def check(draft: SourceDraft, source_id: int | None = None) -> tuple[SourceDraft
         draft,
         url=_checked_url(draft.url, source_id, problems),
         proxy_url=_unmasked(draft.proxy_url, source_id),
+        schedule=draft.schedule.strip(),
     )
     if draft.keyring_data:
         draft = replace(draft, keyring_data=decoded(draft.keyring_data))
@@ -93,6 +95,10 @@ def check(draft: SourceDraft, source_id: int | None = None) -> tuple[SourceDraft
         ]
     if len(draft.confirmed_products) > MAX_CONFIRMED:
         problems["confirmed_products"] = [f"Confirm at most {MAX_CONFIRMED} products."]
+    try:
+        schedules.parse(draft.schedule)
+    except ValueError as error:
+        problems["schedule"] = [f"{error}."]
     _check_route(draft, problems)
     if problems:
         raise InvalidFields(problems)

@@ -8,7 +8,7 @@ noted on the source until the next good read.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -73,13 +73,20 @@ def refresh(source: BootSource, is_stopped: Callable[[], bool] | None = None) ->
     return RefreshOutcome(source_id, snapshot.is_unchanged, None, snapshot.warnings)
 
 
-def refresh_all(is_stopped: Callable[[], bool]) -> list[RefreshOutcome]:
-    """Read every enabled source, each on its own: one that fails stops no other."""
+def refresh_all(
+    is_stopped: Callable[[], bool], only: Collection[int] | None = None
+) -> list[RefreshOutcome]:
+    """Read every enabled source for an import, each on its own: one that fails stops no other.
+
+    only: the ids of those to read, None for all.
+    """
     outcomes = []
     for source in all_sources():
         if is_stopped():
             break
-        if source.is_enabled:
+        if source.is_enabled and (only is None or source.id in only):
+            _write_health(source.id, {"imported_at": utcnow()})
+            db.session.commit()
             outcomes.append(refresh(source, is_stopped))
     return outcomes
 

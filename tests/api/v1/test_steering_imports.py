@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""By the typed API: pause and resume an import, and give a boot source a schedule."""
+
+from __future__ import annotations
+
+import base64
+
+from flask import Flask
+
+from tests.api.v1.typed import Typed
+from tests.support.signed import SigningKey
+from webapp.services.imports import runs
+
+
+def test_an_import_is_paused_and_resumed(app: Flask, program: Typed) -> None:
+    for action in ("pause", "resume"):
+        assert program.call("POST", f"imports/{action}").status_code == 404
+    with app.app_context():
+        runs.queue("manual", "ann")
+    assert program.call("POST", "imports/pause").status_code == 202
+    assert program.get("imports/current")["run"]["hold"] == "user"
+    assert program.call("POST", "imports/resume").status_code == 202
+    assert program.get("imports/current")["run"]["hold"] == ""
+
+
+def test_a_source_gets_a_schedule_of_its_own(program: Typed, signing_key: SigningKey) -> None:
+    key = base64.b64encode(signing_key.public).decode()
+    made = program.call("POST", "sources", {"url": "http://127.0.0.1:9/", "keyring": key})
+    path = f"sources/{made.json['id']}"
+    refused = program.call("PATCH", path, {"schedule": "often"})
+    assert "e.g. 6 hours" in refused.json["errors"]["schedule"][0]
+    assert program.call("PATCH", path, {"schedule": " 6 hours "}).json["schedule"] == "6 hours"
+    assert program.call("PATCH", path, {"schedule": ""}).json["schedule"] == ""
