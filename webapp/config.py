@@ -91,6 +91,9 @@ class Settings:
         "Seconds to keep a replaced version for machines still booting",
         to.number(0, 31 * 86400),
     )
+    bin_hours: int = _set(
+        "24", "Hours a removed image stays in the bin; 0: no bin", to.number(0, 24 * 365)
+    )
     keep_versions: int = _set(
         "2", "Versions to keep of an image from a boot source", to.number(1, 100)
     )

@@ -115,10 +115,25 @@ def test_from_a_boot_source_to_images_and_back(
         place.run("image", "unselect", "ubuntu/noble", answers={"Deselect": "y"})
         place.run("image", "delete", "ubuntu/noble", answers={"Delete": "y"})
         assert place.json("image", "list")["items"] == []
+        bring_back(place)
         place.run("source", "change", "1", "--off", "--priority", "7")
         assert "off" in place.run("source", "show", "1")
         place.run("source", "remove", "1", answers={"Remove": "y"})
         assert "No boot sources yet" in place.run("source", "list")
+
+
+def bring_back(place: Terminal) -> None:
+    """Restore noble from the bin, delete it again and empty the bin."""
+    assert "deleted on request" in place.run("image", "bin")
+    assert "selected again" in place.run("image", "restore", "ubuntu/noble", "--arch", "amd64")
+    assert "ubuntu/noble" in place.run("image", "list")
+    assert "isn't in the bin" in place.run("images", "restore", "ubuntu/noble", code=1)
+    place.run("image", "unselect", "ubuntu/noble", "--yes")
+    place.run("image", "delete", "ubuntu/noble", "--yes")
+    place.run("image", "bin", "--discard", "ubuntu/noble", answers={"Delete": "n"}, code=130)
+    assert place.json("image", "bin")["bytes"] > 0
+    assert "freed shortly" in place.run("image", "bin", "--empty", answers={"Delete": "y"})
+    assert "The bin is empty" in place.run("image", "bin")
 
 
 def steer(place: Terminal) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from webapp.cli import bin, output, versions
 from webapp.cli import image_lookup as lookup
-from webapp.cli import output, versions
 from webapp.cli.client import Api, with_api
 from webapp.cli.groups import Group, former
 from webapp.cli.imports import show_plan
@@ -185,7 +185,7 @@ def show(name: str, arch: str, api: Api, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @with_api
 def delete(name: str, arch: str, version: str, yes: bool, api: Api, as_json: bool) -> None:
-    """Delete an image.
+    """Delete an image. `slipway image restore` brings it back for a while.
 
     \b
     Examples:
@@ -247,5 +247,5 @@ def _print_change(changed: dict[str, Any], as_json: bool) -> None:
     output.line(f"{verb}: {fetch} to download, {free} to free.")
 
 
-for command in versions.COMMANDS:
+for command in (*versions.COMMANDS, *bin.COMMANDS):
     image_group.add_command(command)

@@ -26,7 +26,7 @@ class BootResource(Base):
     ``subarch`` carries a non-generic kernel flavour (``ga-24.04-lowlatency``).
     ``current_set_id`` is the publication: machines get that set and no other
     until this one column changes. A pin holds whatever version is current, so the two
-    can't disagree.
+    can't disagree. While an image is in the bin its pin waits with it.
     """
 
     __tablename__ = "boot_resource"
@@ -61,6 +61,10 @@ class BootResource(Base):
     locked_at: Mapped[datetime | None]  # nothing may remove the image
     keep_versions: Mapped[int | None]  # instead of the settings for all images
     keep_days: Mapped[int | None]
+    binned_at: Mapped[datetime | None]  # it's in the bin since then
+    binned_set_id: Mapped[int | None]  # what was current; no key: it may be gone
+    binned_why: Mapped[str] = mapped_column(default="")
+    binned_by: Mapped[str] = mapped_column(default="")
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     updated_at: Mapped[datetime] = mapped_column(default=utcnow, onupdate=utcnow)
 
@@ -97,6 +101,7 @@ class ResourceSet(Base):
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     completed_at: Mapped[datetime | None]
     retired_at: Mapped[datetime | None]
+    is_binned: Mapped[bool] = mapped_column(default=False)  # retired with its image, to the bin
     locked_at: Mapped[datetime | None]  # nothing may remove this version
     fetched_at: Mapped[datetime | None]  # a machine fetched one of its files
     packages_sha256: Mapped[str] = mapped_column(default="", index=True)  # of its PackageList

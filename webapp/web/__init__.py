@@ -14,6 +14,7 @@ def register(app: Flask) -> None:
         access,
         accounts,
         api_help,
+        bin,
         confirming,
         errors,
         formatting,
@@ -51,6 +52,7 @@ def register(app: Flask) -> None:
     )
     app.register_blueprint(images.blueprint)
     app.register_blueprint(versions.blueprint)
+    app.register_blueprint(bin.blueprint)
     app.register_blueprint(sources.blueprint)
     app.register_blueprint(source_keys.blueprint)
     app.register_blueprint(imports.blueprint)

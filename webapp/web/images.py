@@ -103,7 +103,13 @@ def confirm_delete(os: str, release: str, arch: str) -> ResponseReturnValue:
     """Show what deleting frees and whether the image would return, and ask."""
     image = _image(os, release, arch)
     preview = delete_preview.delete_preview(image.resource_ids)
-    return hx.render("images/delete.html", None, row=image_row(image), preview=preview)
+    return hx.render(
+        "images/delete.html",
+        None,
+        row=image_row(image),
+        preview=preview,
+        bin_hours=settings().bin_hours,
+    )
 
 
 @blueprint.post("/images/<os>/<release>/<arch>/delete")

@@ -76,6 +76,7 @@ def test_a_version_in_use_as_the_current_one_is_never_freed(lab: Lab) -> None:
     check_region()
 
 
+@pytest.mark.settings(bin_hours=0)
 def test_a_deleted_image_is_gone_at_once_and_its_bytes_after_the_grace(lab: Lab) -> None:
     lab.select("noble")
     lab.run()
@@ -114,6 +115,7 @@ def test_deleting_what_is_not_there_is_reported_and_changes_nothing(lab: Lab) ->
     assert images() == before
 
 
+@pytest.mark.settings(bin_hours=0)
 def test_an_uploaded_image_can_be_deleted_by_an_administrator_only(region: Flask) -> None:
     made = factories.boot_resource(os="custom", release="mine", rtype="uploaded", source_id=None)
     mine = made.id

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from webapp.api.v1 import (
     accounts,
+    bin,
     esxi,
     images,
     imports,
@@ -25,6 +26,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *selections.routes.endpoints,
     *images.routes.endpoints,
     *versions.routes.endpoints,
+    *bin.routes.endpoints,
     *imports.routes.endpoints,
     *uploads.routes.endpoints,
     *mirror.routes.endpoints,

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import delete, exists, func, or_, select
+from sqlalchemy import and_, delete, exists, func, or_, select
 
 from webapp.errors import NotFound
 from webapp.extensions import db, settings
@@ -52,7 +52,8 @@ class Freed:
 def clean_up() -> Freed:
     """Delete versions whose grace time is over, and the bytes that only they named.
 
-    A locked version stays, and so does one that a machine fetched within the grace time.
+    A locked version stays, and so does one that a machine fetched within the grace time
+    or whose image is in the bin.
     """
     expiring.retire_surplus()
     db.session.commit()
@@ -63,6 +64,7 @@ def clean_up() -> Freed:
         or_(ResourceSet.fetched_at.is_(None), ResourceSet.fetched_at < cutoff),
         ResourceSet.locked_at.is_(None),
         ~exists().where(BootResource.current_set_id == ResourceSet.id),
+        ~_is_in_bin(now),
     )
     candidates = set(
         db.session.scalars(
@@ -90,7 +92,7 @@ def clean_up() -> Freed:
 def delete_resources(resource_ids: Sequence[int], actor: str) -> None:
     """Take images away from machines at once, whatever their kind, all or none.
 
-    Their bytes are freed after the grace time. A selection that still asks for one
+    They go to the bin, which frees their bytes in the end. A selection that still asks for one
     brings it back with the next import: see ``delete_preview``. Raises NotFound, Locked.
     """
     locks.demand_none(resource_ids)
@@ -118,6 +120,15 @@ def _is_unused_list(cutoff: datetime) -> tuple[Any, ...]:
     return (
         PackageList.stored_at < cutoff,
         ~exists().where(ResourceSet.packages_sha256 == PackageList.sha256),
+    )
+
+
+def _is_in_bin(now: datetime) -> Any:
+    """Whether a version went into the bin with its image, and the bin still keeps it."""
+    since = now - timedelta(hours=settings().bin_hours)
+    return and_(
+        ResourceSet.is_binned,
+        exists().where(BootResource.id == ResourceSet.resource_id, BootResource.binned_at > since),
     )
 
 

@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import case, select, update
 from sqlalchemy.orm import selectinload
 
 from webapp import publication
 from webapp.errors import Problem
-from webapp.extensions import db
+from webapp.extensions import db, settings
 from webapp.models import (
     Blob,
     BlobState,
@@ -80,7 +81,10 @@ def publish(planned: PlannedSet, origin: Origin) -> tuple[bool, int]:
     known = _known_set(resource, planned.offer)
     is_same = known is not None and _files_of(known) == _files(planned.offer, blob_ids)
     is_new = known is None or not is_same or resource.current_set_id != known.id
-    if is_new and resource.pinned_at is not None:
+    if resource.current_set_id is None:
+        revive(resource)
+        resource.pinned_at = None  # of what was in the bin; machines get what's selected
+    elif is_new and resource.pinned_at is not None:
         return False, 0
     _describe(resource, planned)
     chosen = known if known and is_same else _new_set(resource, planned.offer, blob_ids, origin)
@@ -100,22 +104,45 @@ def publish(planned: PlannedSet, origin: Origin) -> tuple[bool, int]:
 
 
 def retire(resources: Sequence[tuple[int, Key, str]], *, actor: str) -> int:
-    """Take images (id, name, why) away from machines at once; their bytes stay for the grace.
+    """Take images (id, name, why) away from machines at once, and put them into the bin.
+
+    Without a bin (the setting is 0), their bytes stay for the grace time alone.
 
     Returns how many versions that were. The caller commits, and has seen to it that none
     of them is locked.
     """
     ids = [resource_id for resource_id, _, _ in resources]
-    statements.execute(
-        update(BootResource)
-        .where(BootResource.id.in_(ids))
-        .values(current_set_id=None, pinned_at=None)
+    now = utcnow()
+    has_bin = settings().bin_hours > 0
+    gone: dict[Any, Any] = {"current_set_id": None}
+    gone |= (
+        {
+            "binned_at": now,
+            "binned_set_id": BootResource.current_set_id,
+            "binned_why": case({id: why for id, _, why in resources}, value=BootResource.id),
+            "binned_by": actor,
+        }
+        if has_bin
+        else {"pinned_at": None}
     )
-    retired = _retire_sets(ids)
+    served = (BootResource.id.in_(ids), BootResource.current_set_id.is_not(None))
+    retired = 0
+    if ids:
+        statements.execute(update(BootResource).where(*served).values(gone))
+        retired = _retire_sets(ids, now, is_binned=has_bin)
     for _, key, why in resources:
         events.record("image.removed", actor=actor, subject=" ".join(key), why=why)
     bump()
     return retired
+
+
+def revive(resource: BootResource) -> None:
+    """Take an image's versions out of the bin; which one machines get is the caller's business."""
+    for one in resource.sets:
+        if one.is_binned:
+            one.is_binned, one.retired_at = False, None
+    resource.binned_at = resource.binned_set_id = None
+    resource.binned_why = resource.binned_by = ""
 
 
 def mark_gone(resource_ids: Sequence[int]) -> None:
@@ -233,7 +260,7 @@ def _new_set(
     return made
 
 
-def _retire_sets(resource_ids: Sequence[int]) -> int:
+def _retire_sets(resource_ids: Sequence[int], now: datetime, *, is_binned: bool) -> int:
     return statements.count(
         update(ResourceSet)
         .where(
@@ -241,5 +268,5 @@ def _retire_sets(resource_ids: Sequence[int]) -> int:
             ResourceSet.completed_at.is_not(None),
             ResourceSet.retired_at.is_(None),
         )
-        .values(retired_at=utcnow())
+        .values(retired_at=now, is_binned=is_binned)
     )

@@ -50,6 +50,7 @@ _PAST: tuple[InstrumentedAttribute[Any], ...] = (
     ImportRun.finished_at,
     Upload.claimed_at,
     Upload.touched_at,
+    BootResource.binned_at,
     BootResource.gone_since,
     BootResource.updated_at,
     ResourceSet.fetched_at,

@@ -147,6 +147,8 @@ def _publish(upload: Upload, blob_id: int) -> None:
     )
     db.session.add(made)
     db.session.flush()
+    if resource.current_set_id is None:
+        publishing.revive(resource)
     resource.current_set_id = made.id
     resource.title = upload.title or resource.title
     resource.base_image = upload.base_image or resource.base_image

@@ -15,7 +15,7 @@ from webapp.services.uploads import uploads
 
 
 def remove(resource_ids: Collection[int], actor: str) -> None:
-    """Take images away from machines at once; their bytes are freed after the grace time.
+    """Take images away from machines at once; they go to the bin.
 
     Raises NotFound when there is nothing of one of them, Conflict while an upload
     to one of them is being checked, Locked.

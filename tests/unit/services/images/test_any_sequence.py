@@ -23,7 +23,7 @@ from webapp.errors import Problem
 from webapp.extensions import db, store
 from webapp.models import Blob, BootResource, BootSource, ResourceFile, ResourceSet, utcnow
 from webapp.services.blobs import retention
-from webapp.services.images import locks, publishing, steering, versions
+from webapp.services.images import binning, locks, publishing, steering, versions
 from webapp.services.images.keys import key_of
 from webapp.services.images.published import read_names
 from webapp.services.images.publishing import Origin
@@ -139,11 +139,36 @@ class Region(RuleBasedStateMachine):
         if not is_meant:
             self.attempt(lambda found, _: retention.delete_resources(found, "ann"), line, 0)
 
-    @rule()
-    def clean_up(self) -> None:
-        """Hours pass, and what may go goes."""
+    @rule(line=image)
+    def restore(self, line: tuple[str, str]) -> None:
+        """Restore an image from the bin, as it was; it's selected again."""
+        row = next((r for r in self.rows() if (r.release, r.subarch) == line), None)
+        if row is None or row.binned_at is None:
+            return
+        wanted, was = row.binned_set_id, row.pinned_at
+        held = [one.id for one in row.sets if one.is_binned]
+        binning.restore([row.id], "ann")
+        self.selected.add(line[0])
+        db.session.expire_all()
+        assert (row.current_set_id, row.pinned_at, row.binned_at) == (wanted, was, None)
+        assert all(one.retired_at is None for one in row.sets if one.id in held)
+
+    @rule(is_meant=st.integers(0, 3))
+    def empty_bin(self, is_meant: int) -> None:
+        """Give up what is in the bin; people do that rarely."""
+        images = self.images()
+        if not is_meant:
+            binning.empty(None, "ann")
+        assert self.images() == images
+
+    @rule(is_over=st.booleans())
+    def clean_up(self, is_over: bool) -> None:
+        """Hours or days pass, and what may go goes; what is in the bin has its own time."""
         images = self.images()
         retention.clean_up()
+        if is_over:
+            binned = update(BootResource).where(BootResource.binned_at.is_not(None))
+            db.session.execute(binned.values(binned_at=utcnow() - timedelta(hours=25)))
         past = utcnow() - timedelta(hours=2)
         for column in (ResourceSet.retired_at, ResourceSet.fetched_at):
             db.session.execute(
@@ -170,13 +195,26 @@ class Region(RuleBasedStateMachine):
             assert names.folders[f"{folder}/{version}"]["squashfs"].version == version
 
     @invariant()
+    def what_is_in_the_bin_can_be_restored(self) -> None:
+        """Whole, with every byte, and machines don't get it by its current name."""
+        db.session.expire_all()
+        binned = {id for one in binning.read().images for id in one.resource_ids}
+        for row in self.rows():
+            if row.id in binned:
+                assert row.current_set_id is None
+                assert row.binned_set_id in {one.id for one in row.sets if one.is_binned}
+                assert all(f.blob.state == "ready" for one in row.sets for f in one.files)
+            else:
+                assert not any(one.is_binned for one in row.sets) or row.binned_at
+
+    @invariant()
     def what_is_locked_is_there(self) -> None:
         """A locked image can be booted, and so can a locked version."""
         db.session.expire_all()
         for row in self.rows():
             kept = [one for one in row.sets if one.locked_at]
             assert all(one.retired_at is None and one.files for one in kept)
-            if kept or row.locked_at or row.pinned_at:
+            if kept or row.locked_at or (row.pinned_at and not row.binned_at):
                 assert row.current_set_id is not None
 
     # -- pieces
@@ -218,7 +256,11 @@ class Region(RuleBasedStateMachine):
         }
 
     def pinned(self) -> set[str]:
-        return {f"{row.name}{row.architecture}" for row in self.rows() if row.pinned_at}
+        return {
+            f"{row.name}{row.architecture}"
+            for row in self.rows()
+            if row.pinned_at and row.current_set_id
+        }
 
     def state(self) -> list[Any]:
         db.session.expire_all()
