@@ -24,7 +24,7 @@ def import_group() -> None:
 
 
 @import_group.command("plan")
-@click.option("--all", "everything", is_flag=True, help="Include each image that stays.")
+@click.option("--all", "everything", is_flag=True, help="Include what stays or isn't wanted.")
 @with_api
 def show_plan(everything: bool, api: Api, as_json: bool) -> None:
     """Preview what the next import would do, and why.
@@ -34,17 +34,22 @@ def show_plan(everything: bool, api: Api, as_json: bool) -> None:
       slipway import plan
       slipway import plan --all
     """
-    found = api.get("/plan")
+    found = api.get("/plan", **({"has_unwanted": True} if everything else {}))
     if as_json:
         output.print_json(found)
         return
     rows = [
-        ("download", p["name"], p["architecture"], p["version"], output.size(p["size"]), p["why"])
+        (p["kind"], p["name"], p["architecture"], p["version"], output.size(p["size"]), p["why"])
         for p in found["fetch"]
     ]
-    kept = found["keep"] if everything else []
-    for word, images in (("remove", found["retire"]), ("keep", kept)):
-        rows += [(word, p["name"], p["architecture"], "", "", p["why"]) for p in images]
+    groups = [("remove", found["retire"]), ("confirm", found["wait"])]
+    if everything:
+        groups += [("keep", found["keep"]), ("out", found["out"])]
+    rows += [
+        (word, p["name"], p["architecture"], p["version"], "", p["why"])
+        for word, images in groups
+        for p in images
+    ]
     if rows:
         output.print_table(("", "Image", "Architecture", "Version", "Size", "Why"), rows)
     elif not found["keep"]:
@@ -52,12 +57,20 @@ def show_plan(everything: bool, api: Api, as_json: bool) -> None:
     output.lines(_plan_summary(found, everything))
     for problem in found["refuse"]:
         output.error(f"{problem['what']} {problem['next_step']}".rstrip())
+    if found["wait"]:
+        output.line("To start this plan, removals included: slipway import start --yes")
 
 
 def _plan_summary(plan: dict[str, Any], everything: bool) -> Iterator[str]:
     if plan["keep"] and not everything:
         yield f"Kept: {_images(len(plan['keep']))}; --all lists them."
-    yield f"To download: {output.size(plan['bytes_to_fetch'])}"
+    held = f" ({output.size(plan['bytes_held'])} here already)" if plan["bytes_held"] else ""
+    yield f"To download: {output.size(plan['bytes_to_fetch'])}{held}"
+    used, peak, final = (output.size(plan[f"bytes_{key}"]) for key in ("used", "peak", "final"))
+    free = output.size(plan["bytes_free"]) if plan["bytes_free"] is not None else "unknown"
+    yield f"On disk: {used} now, {peak} at most, {final} afterwards; free: {free}"
+    if plan["bytes_lacking"]:
+        yield f"Not enough room: {output.size(plan['bytes_lacking'])} more are needed."
 
 
 def _images(count: int) -> str:
@@ -66,8 +79,9 @@ def _images(count: int) -> str:
 
 @import_group.command("start")
 @click.option("--wait", is_flag=True, help="Wait until it ends; exit code 1 if it fails.")
+@click.option("--yes", is_flag=True, help="Do exactly what the plan says, removals included.")
 @with_api
-def start(wait: bool, api: Api, as_json: bool) -> None:
+def start(wait: bool, yes: bool, api: Api, as_json: bool) -> None:
     """Start importing the selected images.
 
     If an import is already running, it continues. The worker does the work: keep
@@ -77,8 +91,10 @@ def start(wait: bool, api: Api, as_json: bool) -> None:
     Examples:
       slipway import start
       slipway import start --wait && echo imported
+      slipway import start --yes
     """
-    run = api.call("POST", "/imports")
+    body = {"plan": api.get("/plan")["digest"]} if yes else None
+    run = api.call("POST", "/imports", body)
     if wait:
         _follow(api, run["id"], as_json)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import enum
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, text, true
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -78,6 +79,9 @@ class ImportRun(Base):
     sets_published: Mapped[int] = mapped_column(default=0)
     sets_retired: Mapped[int] = mapped_column(default=0)
     summary: Mapped[str] = mapped_column(default="")
+    # What it does (services.imports.plan_report); large, so lists don't read it.
+    plan: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
+    is_approved: Mapped[bool] = mapped_column(default=False)  # a person started that very plan
 
     transfers: Mapped[list[FileTransfer]] = relationship(
         back_populates="run", cascade="all, delete-orphan", passive_deletes=True

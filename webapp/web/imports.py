@@ -10,7 +10,7 @@ from webapp import hx
 from webapp.extensions import settings
 from webapp.models import utcnow
 from webapp.services.accounts.rights import Right, may
-from webapp.services.imports import pausing, report, retrying, runs, scheduling
+from webapp.services.imports import approving, pausing, preview, report, retrying, runs, scheduling
 from webapp.services.system import bandwidth, live_settings
 from webapp.web.access import me, requires
 from webapp.web.formatting import byte_speed
@@ -55,10 +55,23 @@ def show(run_id: int) -> ResponseReturnValue:
     return hx.render("imports/show.html", "imports/_run.html", view=view, window=window)
 
 
+@blueprint.get("/plan")
+@requires(Right.SEE)
+def show_plan() -> ResponseReturnValue:
+    """Show what the next import will do, and why, and offer to start exactly that."""
+    found = preview.next_report()
+    out = found.out if request.args.get("all") else ()
+    return hx.render("imports/plan.html", None, plan=found, out=out, out_count=len(found.out))
+
+
 @blueprint.post("/start")
 @requires(Right.IMPORT)
 def start() -> ResponseReturnValue:
-    """Start an import, or show the one that is running."""
+    """Start an import, or show the one that is running; with a plan, that very plan."""
+    if digest := request.form.get("plan", ""):
+        approving.start(digest[:64], me().username)
+        flash("The plan is started.", "ok")
+        return hx.see_other(url_for("imports.index"))
     before = runs.current()
     run = runs.queue("manual", me().username)
     if before is not None and before.id == run.id:

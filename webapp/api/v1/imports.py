@@ -8,11 +8,20 @@ from datetime import datetime
 from pydantic import Field
 
 from webapp.api.v1.dispatch import Call, PlainCall, Routes
-from webapp.api.v1.schemas import MessageResponse, Page, Paging, ProblemItem, ResponseModel, page_of
+from webapp.api.v1.schemas import (
+    Empty,
+    MessageResponse,
+    Page,
+    Paging,
+    ProblemItem,
+    RequestModel,
+    ResponseModel,
+    page_of,
+)
 from webapp.errors import NotFound
 from webapp.models import ImportRun, Role
 from webapp.services.accounts.rights import Right
-from webapp.services.imports import pausing, report, retrying, runs
+from webapp.services.imports import approving, pausing, report, retrying, runs
 
 routes = Routes("imports")
 
@@ -36,6 +45,16 @@ class RunFields(ResponseModel):
     bytes_per_s: int
     sets_published: int
     summary: str
+
+
+class StartRequest(RequestModel):
+    """What to import."""
+
+    plan: str = Field(
+        "",
+        max_length=64,
+        description="The digest of `GET /plan`: confirms what that plan removes",
+    )
 
 
 class RunResponse(RunFields):
@@ -106,9 +125,15 @@ def read_all(call: Call[Paging, None]) -> Page[RunResponse]:
 
 
 @routes("POST", "/imports", Right.IMPORT, status=202)
-def start(call: PlainCall) -> RunResponse:
-    """Import all selected images; if an import is already running, it continues."""
-    run = runs.queue("manual", call.actor)
+def start(call: Call[Empty, StartRequest]) -> RunResponse:
+    """Import all selected images; if an import is already running, it continues.
+
+    With a plan, do exactly that or nothing, after the one that is running.
+    """
+    if call.body.plan:
+        run = approving.start(call.body.plan, call.actor)
+    else:
+        run = runs.queue("manual", call.actor)
     return RunResponse.model_validate(run)
 
 

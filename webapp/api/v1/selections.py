@@ -8,10 +8,11 @@ from datetime import date
 from pydantic import Field
 
 from webapp.api.v1.callers import demand
-from webapp.api.v1.dispatch import Call, PlainCall, Routes
+from webapp.api.v1.dispatch import Call, Routes
 from webapp.api.v1.schemas import Page, ProblemItem, RequestModel, ResponseModel
 from webapp.services.accounts.rights import Right
 from webapp.services.imports import offers, preview, selecting
+from webapp.services.imports.plan_report import Reason
 from webapp.services.sources import catalogue
 from webapp.services.sources.catalogue import Box, Release
 
@@ -85,32 +86,64 @@ class SelectionChangeResponse(ResponseModel):
 
 
 class PlannedSetResponse(ResponseModel):
-    """A version that the next import downloads. size: bytes that aren't stored yet."""
+    """A version that machines will get. size: bytes that aren't stored yet; bytes: of all files.
+
+    kind: add, replace or repair. before: the version that it replaces.
+    """
+
+    kind: str
+    name: str
+    architecture: str
+    version: str
+    before: str
+    label: str
+    source_id: int
+    source: str
+    why: str
+    size: int
+    bytes: int
+
+
+class PlanReasonResponse(ResponseModel):
+    """An image that will be removed, stays as it is or isn't wanted, and why.
+
+    source: of one that isn't wanted. version: the stored one, or else the offered one.
+    """
 
     name: str
     architecture: str
     version: str
-    label: str
-    source_id: int
+    source: str
     why: str
-    size: int
 
 
-class PlanReasonResponse(ResponseModel):
-    """An image that will be deleted, or stays as it is."""
+class PlanFilter(RequestModel):
+    """What to tell of a plan."""
 
-    name: str
-    architecture: str
-    why: str
+    has_unwanted: bool = Field(False, description="Also what is offered and not wanted")
 
 
 class PlanResponse(ResponseModel):
-    """What the next import will do, and why, unless its sources change first."""
+    """What the next import will do, and why, unless its sources change first.
 
+    digest: start exactly this plan with it (`POST /imports`). wait: images that only go
+    when the plan is started that way. bytes_used, bytes_peak, bytes_final: use of the
+    disk now, at most, and once the bin has let go; bytes_free: null where that's unknown.
+    """
+
+    digest: str
     fetch: list[PlannedSetResponse]
     bytes_to_fetch: int
+    bytes_held: int
+    bytes_used: int
+    bytes_peak: int
+    bytes_final: int
+    bytes_free: int | None
+    bytes_lacking: int
     retire: list[PlanReasonResponse]
+    wait: list[PlanReasonResponse]
     keep: list[PlanReasonResponse]
+    out: list[PlanReasonResponse]
     refuse: list[ProblemItem]
 
 
@@ -204,27 +237,39 @@ def read_offers(call: Call[OffersFilter, None]) -> Page[OfferedImageResponse]:
 
 
 @routes("GET", "/plan", Right.SEE)
-def plan(call: PlainCall) -> PlanResponse:
+def plan(call: Call[PlanFilter, None]) -> PlanResponse:
     """Preview what the next import will do, and why."""
-    found = preview.next_plan()
-    missing = {blob.sha256: blob.size - blob.received for blob in found.to_fetch}
+    found = preview.next_report()
     return PlanResponse(
+        digest=found.digest,
         fetch=[
             PlannedSetResponse(
-                name=one.key.name,
-                architecture=one.key.architecture,
-                version=one.offer.version,
-                label=one.offer.label,
+                kind=one.kind,
+                name=one.name,
+                architecture=one.architecture,
+                version=one.version,
+                before=one.before,
+                label=one.label,
                 source_id=one.source_id,
+                source=one.source,
                 why=one.why,
-                size=sum(missing.get(digest, 0) for digest in one.digests),
+                size=one.bytes_to_fetch,
+                bytes=one.bytes,
             )
-            for one in found.sets
+            for one in found.actions
         ],
-        bytes_to_fetch=sum(missing.values()),
-        retire=[_reason(one.key, one.why) for one in found.retire],
-        keep=[_reason(one.key, one.why) for one in found.untouched],
-        refuse=[ProblemItem(**one.problem.as_dict()) for one in found.refusals],
+        bytes_to_fetch=found.bytes_to_fetch,
+        bytes_held=found.bytes_held,
+        bytes_used=found.used,
+        bytes_peak=found.peak,
+        bytes_final=found.final,
+        bytes_free=found.free,
+        bytes_lacking=found.lacks,
+        retire=[_reason(one) for one in found.retire],
+        wait=[_reason(one) for one in found.wait],
+        keep=[_reason(one) for one in found.keep],
+        out=[_reason(one) for one in found.out] if call.query.has_unwanted else [],
+        refuse=[ProblemItem(**one) for one in found.refuse],
     )
 
 
@@ -252,5 +297,11 @@ def _name(box: Box) -> str:
     return f"{box.pick.os}/{box.pick.release} {box.pick.arch}"
 
 
-def _reason(key: tuple[str, str], why: str) -> PlanReasonResponse:
-    return PlanReasonResponse(name=key[0], architecture=key[1], why=why)
+def _reason(one: Reason) -> PlanReasonResponse:
+    return PlanReasonResponse(
+        name=one.name,
+        architecture=one.architecture,
+        version=one.version,
+        source=one.source,
+        why=one.why,
+    )

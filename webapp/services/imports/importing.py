@@ -29,10 +29,21 @@ from webapp.models import (
     RunState,
 )
 from webapp.services.blobs import reserving
-from webapp.services.images import locks, publishing, versions
+from webapp.services.images import locks, publishing
 from webapp.services.images.keys import Key, PlannedSet
 from webapp.services.images.publishing import BlobsVanished, Origin
-from webapp.services.imports import healing, inventory, packages, pausing, runs, summary, transfers
+from webapp.services.imports import (
+    approving,
+    healing,
+    inventory,
+    packages,
+    pausing,
+    preview,
+    room,
+    runs,
+    summary,
+    transfers,
+)
 from webapp.services.imports.downloading import Mirror, Outcome, download, unexpected
 from webapp.services.imports.failures import Failures
 from webapp.services.imports.intents import intent
@@ -114,13 +125,16 @@ class Import:
             return self._stopped()
         self._reporter.enter("planning")
         states = inventory.sources(fresh)
-        todo = self._plan(states)
+        todo, problem = self._plan(states)
+        if problem is not None:
+            self.failures.add(problem)
+            return RunState.FAILED, "Nothing was changed: the plan changed after it was approved."
         for refusal in todo.refusals:
             self.failures.add(refusal.problem, refusal.source_id, refusal.key)
         if todo.is_empty:
             packages.collect(states, self._reporter.is_stopped)
             return self._ended(states)
-        problem = self._lack_of_room(todo)
+        problem = room.lack(todo, store().free_bytes())
         if problem is not None:
             self.failures.add(problem)
             return RunState.FAILED, "Nothing was changed: not enough disk space."
@@ -159,30 +173,21 @@ class Import:
         good = {outcome.source_id for outcome in outcomes if outcome.problem is None}
         return good & set(self._origins)
 
-    def _plan(self, states: list[SourceState]) -> ImportPlan:
+    def _plan(self, states: list[SourceState]) -> tuple[ImportPlan, Problem | None]:
+        """The plan, which is kept with the run; and why not to follow it."""
+        kept = approving.of(self._run_id)
         known = inventory.read(store())
-        todo = plan(states, known)
+        agreed = (kept.confirmed, preview.held_back())
+        todo = plan(states, known, *agreed)
         checked = inventory.checked(known, todo, store())
         db.session.commit()
-        return todo if checked == known else plan(states, checked)
-
-    def _lack_of_room(self, todo: ImportPlan) -> Problem | None:
-        """Refuse what doesn't fit before its first byte (rule: space-before-bytes)."""
-        free = store().free_bytes()
-        if not todo.bytes_needed or free is None or free >= todo.bytes_needed:
-            return None
-        held = len(todo.retire)
-        advice = f" {held} images that are no longer selected can be deleted." if held else ""
-        if older := versions.count_older():
-            advice += f" {summary.count(older, 'older version')} can be deleted."
-        return Problem(
-            "Not enough disk space. Nothing was changed.",
-            code="store-full",
-            where=f"{len(todo.to_fetch)} files of {summary.images(one.key for one in todo.sets)}",
-            expected=f"{todo.bytes_needed} bytes free",
-            got=f"{free} bytes free",
-            next_step=f"Free up space, select fewer images or delete some.{advice}",
-        )
+        if checked != known:
+            todo = plan(states, checked, *agreed)
+        verdict = approving.judge(kept, preview.report(todo, states, checked))
+        if not runs.renew_lease(self._run_id, self._owner, plan=verdict.plan):
+            raise LeaseLost()
+        db.session.commit()
+        return todo, verdict.problem
 
     def _reserve(self, todo: ImportPlan) -> bool:
         """Write down what is to be fetched; False when stopped in the meantime."""

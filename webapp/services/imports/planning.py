@@ -10,19 +10,20 @@
 - A pinned image stays at its version. A locked one, or one with a locked version, is
   never removed.
 - An image that no selection asks for is removed, but never because a source couldn't
-  be read or turned empty, and never if nothing would be left
+  be read or turned empty, and never if nothing would be left. More than half of what is
+  stored only goes when an administrator deselected it, or confirmed it
   (rule: never-empty-the-store).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from webapp.errors import Problem
 from webapp.services.images.keys import Key, PlannedSet, key_of
-from webapp.services.imports import placing
+from webapp.services.imports import guarding, placing
 from webapp.services.imports.placing import is_ready
 from webapp.services.imports.plans import (
     ImportPlan,
@@ -49,8 +50,17 @@ class Claim:
     offer: Offer
 
 
-def plan(sources: Iterable[SourceState], inventory: Inventory) -> ImportPlan:
-    """Decide for every image that is wanted or stored."""
+def plan(
+    sources: Iterable[SourceState],
+    inventory: Inventory,
+    confirmed: Collection[Key] = (),
+    held: Collection[Key] = (),
+) -> ImportPlan:
+    """Decide for every image that is wanted or stored.
+
+    confirmed: images that a person lets go, however many they are. held: those that waited
+    for a person the last time.
+    """
     sources = sorted(sources, key=lambda source: (-source.priority, source.id))
     enabled = [source for source in sources if source.is_enabled]
     stored = {resource.key: resource for resource in inventory.resources}
@@ -91,6 +101,10 @@ def plan(sources: Iterable[SourceState], inventory: Inventory) -> ImportPlan:
     if retire and not is_emptied and _leaves_nothing(retire, sets, inventory):
         refusals.append(Refusal(nothing_left(len(retire))))
         retire = []
+    waiting = guarding.waiting(retire, inventory, confirmed, held)
+    if waiting:
+        refusals.append(Refusal(guarding.unconfirmed(waiting)))
+        retire = [one for one in retire if one not in waiting]
     blobs = placing.blobs_of(sets, enabled, inventory.blobs)
     coming = {blob.sha256 for blob in blobs}
     damaged = [one for one in inventory.damaged if one.sha256 not in coming]
@@ -100,6 +114,7 @@ def plan(sources: Iterable[SourceState], inventory: Inventory) -> ImportPlan:
         blobs=blobs + healed,
         orphans=orphans,
         retire=tuple(retire),
+        waiting=waiting,
         untouched=tuple(untouched),
         refusals=tuple(refusals),
         newly_gone=_newly_gone(untouched, inventory),
@@ -260,7 +275,8 @@ def _judge(
         return _left_alone(resource.key, resource, "its source can't be read, or is empty")
     wanting = _wanting(resource, own, sources)
     if not wanting:
-        return Retirement(resource.id, resource.key, NOT_SELECTED)
+        # Nobody deselected what lost its source; and a loader goes with its source alone.
+        return Retirement(resource.id, resource.key, NOT_SELECTED, is_own=own is not None)
     if not all(source.is_judged for source in wanting):
         return _left_alone(resource.key, resource, "a selected source can't be read")
     line = (resource.os, resource.release, resource.arch)

@@ -140,12 +140,16 @@ class PlannedBlob:
 
 @dataclass(frozen=True, slots=True)
 class Retirement:
-    """An image to stop serving once ``waits_for`` has been published."""
+    """An image to stop serving once ``waits_for`` has been published.
+
+    is_own: an administrator deselected it.
+    """
 
     resource_id: int
     key: Key
     why: str
     waits_for: frozenset[Key] = frozenset()
+    is_own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +179,7 @@ class Refusal:
 class ImportPlan:
     """What an import does. Sets and blobs are in the order of their fetching.
 
+    waiting: images that go once a person has confirmed it.
     newly_gone: ids of resources to be marked as gone from their source.
     orphans: damaged files that no source offers.
     """
@@ -182,6 +187,7 @@ class ImportPlan:
     sets: tuple[PlannedSet, ...] = ()
     blobs: tuple[PlannedBlob, ...] = ()
     retire: tuple[Retirement, ...] = ()
+    waiting: tuple[Retirement, ...] = ()
     untouched: tuple[Untouched, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     newly_gone: tuple[int, ...] = ()

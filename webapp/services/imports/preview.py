@@ -3,15 +3,47 @@
 
 from __future__ import annotations
 
-from webapp.extensions import store
-from webapp.services.imports import inventory, planning
-from webapp.services.imports.plans import ImportPlan
+from collections.abc import Sequence
+
+from sqlalchemy import null, select
+
+from webapp.extensions import db, store
+from webapp.models import BootSource, ImportRun
+from webapp.services.images.keys import Key
+from webapp.services.imports import inventory, plan_report, planning
+from webapp.services.imports.plan_report import PlanReport
+from webapp.services.imports.plans import ImportPlan, Inventory, SourceState
 from webapp.services.sources import sources
 
 
 def next_plan() -> ImportPlan:
     """The plan of an import that would find every source as it was when it was last read."""
-    return planning.plan(inventory.sources(fresh_sources()), inventory.read(store()))
+    return planning.plan(_states(), inventory.read(store()), held=held_back())
+
+
+def next_report() -> PlanReport:
+    """The same as people read it, approve it and keep it."""
+    states, known = _states(), inventory.read(store())
+    return report(planning.plan(states, known, held=held_back()), states, known)
+
+
+def report(plan: ImportPlan, states: Sequence[SourceState], known: Inventory) -> PlanReport:
+    """Tell a plan, with the room on the disk and what catalogues leave out."""
+    rows = db.session.execute(select(BootSource.id, BootSource.left_out)).all()
+    left_out = {row.id: row.left_out for row in rows}
+    return plan_report.report(plan, states, known, store().free_bytes(), left_out)
+
+
+def held_back() -> frozenset[Key]:
+    """The images whose removal waited for a person in the last run."""
+    last = db.session.scalar(
+        select(ImportRun.plan)
+        .where(ImportRun.finished_at.is_not(None), ImportRun.plan.is_not(null()))
+        .order_by(ImportRun.id.desc())
+        .limit(1)
+    )
+    waiting = last["wait"] if last else ()
+    return frozenset(Key(one["name"], one["architecture"]) for one in waiting)
 
 
 def fresh_sources() -> set[int]:
@@ -21,3 +53,7 @@ def fresh_sources() -> set[int]:
         for row in sources.all_sources()
         if row.refreshed_at is not None and not row.error_code
     }
+
+
+def _states() -> list[SourceState]:
+    return inventory.sources(fresh_sources())

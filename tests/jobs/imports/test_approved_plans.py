@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run does exactly the plan that it was started with, or nothing; its plan stays with it."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from tests.jobs.conftest import Lab, check_region, failures, images, transfers
+from tests.jobs.retention.later import LOW, NOBLE
+from webapp.extensions import db
+from webapp.models import BootSource, ImportRun
+from webapp.services.imports import approving, importing, preview, runs
+from webapp.services.imports.approving import PlanChanged
+from webapp.services.sources import sources
+from webapp.storage.leases import new_owner
+
+pytestmark = pytest.mark.usefixtures("region")
+
+
+def carry_out(run: ImportRun) -> ImportRun:
+    """Work on an approved run, as a worker does."""
+    run_id, owner = run.id, new_owner()
+    claimed = runs.claim(owner)
+    assert claimed is not None
+    assert claimed.id == run_id
+    importing.execute(run_id, owner, lambda: False)
+    db.session.expire_all()
+    return db.session.get_one(ImportRun, run_id)
+
+
+@pytest.fixture
+def read(lab: Lab) -> Lab:
+    """A source that was read, with noble selected afterwards."""
+    lab.run()
+    lab.select("noble")
+    return lab
+
+
+@pytest.mark.both_databases
+def test_an_approved_plan_is_carried_out_and_kept_with_its_run(read: Lab) -> None:
+    found = preview.next_report()
+    assert [(one.kind, one.name) for one in found.actions] == [("add", "ubuntu/noble")] * 2
+    run = carry_out(approving.start(found.digest, "ann"))
+    assert (run.state, run.requested_by, run.is_approved) == ("succeeded", "ann", True)
+    assert set(images()) == {NOBLE, LOW}
+    assert run.plan is not None
+    assert (run.plan["digest"], run.plan["changes"]) == (found.digest, [])
+    assert {one.mirror for one in transfers(run)} == {read.server.source_url}
+    assert preview.next_report().is_empty
+    check_region()
+
+
+def test_a_plan_that_was_seen_before_something_changed_is_not_started(read: Lab) -> None:
+    digest = preview.next_report().digest
+    read.select("jammy")
+    before = len(runs.recent())
+    with pytest.raises(PlanChanged):
+        approving.start(digest, "ann")
+    assert len(runs.recent()) == before
+
+
+def test_a_source_that_changes_under_an_approved_plan_stops_it_before_the_first_byte(
+    read: Lab,
+) -> None:
+    run = approving.start(preview.next_report().digest, "ann")
+    read.mirror.publish_next()
+    read.server.reset()
+    run = carry_out(run)
+    assert (run.state, [one.code for one in failures(run)]) == ("failed", ["plan-changed"])
+    assert run.summary.startswith("Nothing was changed")
+    assert run.plan is not None
+    assert "would become" in run.plan["changes"][0]
+    assert images() == {}
+    assert not read.fetched()
+
+
+def test_a_plan_is_queued_behind_the_run_that_is_at_work(read: Lab) -> None:
+    running = runs.queue("schedule", "schedule").id
+    assert runs.claim(new_owner()) is not None
+    one = approving.start(preview.next_report().digest, "ann").id
+    assert one != running
+    assert approving.start(preview.next_report().digest, "bob").id == one
+    states = list(db.session.scalars(select(ImportRun.state).order_by(ImportRun.id)))
+    assert states[-2:] == ["running", "queued"]
+
+
+def test_most_images_of_a_removed_source_wait_for_a_person_and_go_with_the_plan(
+    read: Lab, lab: Lab
+) -> None:
+    read.run()
+    sources.remove(db.session.get_one(BootSource, lab.source_id), "ann")
+    keyring = lab.mirror.keyring.read_bytes()
+    other = BootSource(url=lab.server.source_url, name="other", keyring_data=keyring)
+    db.session.add(other)
+    db.session.commit()
+    lab.source_id = other.id
+    lab.select("jammy")
+    run = lab.run()
+    assert [one.code for one in failures(run)] == ["removal-unconfirmed"]
+    # More images came, so that it's no longer more than half: they still wait.
+    assert len(images()) == 4
+    lab.run()
+    assert {NOBLE, LOW} < set(images())
+    found = preview.next_report()
+    assert {one.architecture for one in found.wait} == {
+        "amd64/ga-24.04",
+        "amd64/ga-24.04-lowlatency",
+    }
+    run = carry_out(approving.start(found.digest, "ann"))
+    assert run.state == "succeeded"
+    assert not {NOBLE, LOW} & set(images())
+    check_region()

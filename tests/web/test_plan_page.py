@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What will happen: the plan on its page, and starting exactly that one."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.support import factories
+from tests.web.images.boxes import offer
+from tests.web.visitors import Visitor, leads_to, text_of
+from webapp.extensions import db
+from webapp.models import BootSource, ImportRun, utcnow
+
+
+@pytest.fixture
+def source(region: object) -> BootSource:
+    """A source that offers noble, which is selected, and jammy, which isn't."""
+    found = factories.boot_source(name="lab", checked_at=utcnow(), refreshed_at=utcnow())
+    for release, version in (("noble", "24.04"), ("jammy", "22.04")):
+        offer(found, release=release, arch="amd64", release_version=version)
+    factories.selection(found)
+    return found
+
+
+def test_the_plan_says_what_comes_and_why_and_is_started_as_it_was_seen(
+    source: BootSource, operator: Visitor
+) -> None:
+    assert 'href="/imports/plan"' in operator.get("/imports/").text
+    page = operator.get("/imports/plan")
+    words = text_of(page)
+    assert "ubuntu/noble" in words
+    assert "the selection ubuntu/noble asks for it" in words
+    assert "no selection asks for ubuntu/jammy" not in words
+    assert "no selection asks for ubuntu/jammy" in text_of(operator.get("/imports/plan?all=1"))
+    found = re.search(r'name="plan" value="([0-9a-f]{64})"', page.text)
+    assert found is not None
+    stale = operator.post("/imports/start", {"plan": "0" * 64})
+    assert stale.status_code == 409
+    assert db.session.scalar(db.select(ImportRun.id)) is None
+    assert leads_to(operator.post("/imports/start", {"plan": found[1]})) == "/imports/"
+    run = db.session.scalars(db.select(ImportRun)).one()
+    assert (run.is_approved, run.state) == (True, "queued")
+
+
+def test_viewers_see_the_plan_and_start_nothing(source: BootSource, viewer: Visitor) -> None:
+    page = viewer.get("/imports/plan")
+    assert page.status_code == 200
+    assert 'name="plan"' not in page.text
+    assert viewer.post("/imports/start", {"plan": "0" * 64}).status_code == 403

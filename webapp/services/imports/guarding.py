@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hold back a run that would remove too much. Pure (rule: never-empty-the-store)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from webapp.errors import Problem
+from webapp.services.images.keys import Key
+from webapp.services.imports.plans import Inventory, Retirement
+
+
+def waiting(
+    retire: Sequence[Retirement],
+    inventory: Inventory,
+    confirmed: Collection[Key],
+    held: Collection[Key],
+) -> tuple[Retirement, ...]:
+    """What may only go once a person has confirmed it: more than half of what is stored.
+
+    Images that an administrator deselected don't count, and don't wait. held: those that
+    waited the last time still do, also when more images have come since.
+    """
+    others = tuple(one for one in retire if not one.is_own)
+    stored = sum(not resource.is_uploaded for resource in inventory.resources)
+    is_much = 2 * len(others) > stored
+    return tuple(one for one in others if (is_much or one.key in held) and one.key not in confirmed)
+
+
+def unconfirmed(found: Sequence[Retirement]) -> Problem:
+    """Why these images stay for now."""
+    count = len(found)
+    images = "1 image isn't" if count == 1 else f"{count} images aren't"
+    return Problem(
+        f"{images} removed until you confirm it: that's more than half of what is stored.",
+        code="removal-unconfirmed",
+        where=", ".join(" ".join(one.key) for one in found[:3]) + (" and others" * (count > 3)),
+        expected="a confirmation, since nobody deselected them",
+        got=found[0].why,
+        next_step="Review what will happen on the imports page and start that plan, or select "
+        "them at a source that offers them.",
+    )
