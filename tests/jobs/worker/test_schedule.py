@@ -84,10 +84,10 @@ def test_two_real_workers_share_one_run(
 ) -> None:
     lab = make_lab(arches=("amd64", "arm64"))
     lab.select("noble", "amd64", "arm64")
+    run_id = runs.queue("manual", "ann").id
+    assert runs.queue("manual", "bob").id == run_id  # before a worker can be through with it
     start_worker(execute)
     start_worker()
-    run_id = runs.queue("manual", "ann").id
-    assert runs.queue("manual", "bob").id == run_id
     wake()
     wake()
     wait_for(is_ended(run_id))

@@ -56,7 +56,7 @@ class SourceChangeRequest(RequestModel):
     auth_username: str | None = Field(None, max_length=200)
     auth_secret: str | None = Field(None, max_length=4000)
     can_auth_in_clear: bool | None = Field(None, description="Send the login over plain HTTP too")
-    schedule: str | None = Field(None, max_length=100, description="As of import_schedule")
+    schedule: str | None = Field(None, max_length=100, description="Of its imports, e.g. 6 hours")
     confirmed_products: list[str] | None = Field(
         None,
         max_length=1000,
