@@ -35,7 +35,7 @@ def test_an_upload_is_published_and_copied_by_another_machine(
     slipway = make_live({"SLIPWAY_DEFAULTS": "off"})
     data = tarball(tmp_path / "golden.tgz")
     slipway.cli("upload", str(tmp_path / "golden.tgz"), "--name", "golden")
-    wait_until(lambda: "1 images" in slipway.cli("mirror", "status"), "it's published")
+    wait_until(lambda: "1 image," in slipway.cli("mirror", "status"), "it's published")
     (tmp_path / "key.asc").write_text(slipway.cli("mirror", "key"))
     for name, url in (("rack", slipway.rack_url), ("web", slipway.web_url)):
         copy = tmp_path / name

@@ -56,7 +56,7 @@ def test_an_administrator_chooses_what_it_offers(administrator: Visitor) -> None
     assert administrator.post(f"{PAGE}offer", sent).status_code == 303
     assert options.read() == Options(images=("ubuntu/noble",), with_uploads=False)
     assert publishing.reconcile()
-    assert "1 images, 3 files" in administrator.get(PAGE).text
+    assert "1 image, 3 files" in administrator.get(PAGE).text
     administrator.post(f"{PAGE}offer", {"which": "chosen"})
     assert "Select at least one image" in administrator.get(PAGE).text
     assert options.read().images == ("ubuntu/noble",)

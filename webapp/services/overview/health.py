@@ -174,7 +174,7 @@ def _mirror() -> list[Check]:
         return [
             Check("local mirror", Severity.ERROR, problem["what"], problem.get("next_step", ""))
         ]
-    return [Check("local mirror", Severity.OK, f"{found.images} images are published")]
+    return [Check("local mirror", Severity.OK, f"published: {found.images} images")]
 
 
 _STEPS = (_database, _store, _damage, _worker, _gpg, _sources, _imports, _mirror)
