@@ -27,10 +27,18 @@ def _source_options(command: Any) -> Any:
             click.option("--name", help="Display name."),
             click.option("--priority", type=int, help="Priority; the highest wins."),
             click.option(
+                "--mirror",
+                "mirrors",
+                multiple=True,
+                metavar="URL",
+                help="Further address of the same stream; '' removes all.",
+            ),
+            click.option(
                 "--proxy",
                 callback=line_for_dash,
                 help="Proxy, http://HOST:PORT; - reads it from standard input.",
             ),
+            click.option("--direct/--no-direct", default=None, help="Connect without any proxy."),
             click.option("--ca-file", help="CA file on the server."),
             click.option(
                 "--schedule", help='When to import it, e.g. "6 hours"; "": with the others.'
@@ -65,9 +73,9 @@ def _source_options(command: Any) -> Any:
 def _body(options: dict[str, Any], **more: Any) -> dict[str, Any]:
     """The options that were given, as fields of the API."""
     body = {k: v for k, v in more.items() if v is not None}
-    names = {"name": "name", "priority": "priority", "proxy": "proxy_url", "ca_file": "ca_file"}
-    names["schedule"] = "schedule"
-    body |= {names[k]: options[k] for k in names if options[k] is not None}
+    names = {"proxy": "proxy_url", "direct": "is_direct"}
+    plain = ("name", "priority", "ca_file", "schedule", *names)
+    body |= {names.get(k, k): options[k] for k in plain if options[k] is not None}
     if options["keyring"] is not None:
         body["keyring"] = base64.b64encode(options["keyring"].read()).decode()
     if options["keyring_path"]:
@@ -79,6 +87,8 @@ def _body(options: dict[str, Any], **more: Any) -> dict[str, Any]:
         body["auth_kind"] = "basic" if options["username"] else "bearer"
     if options["username"]:
         body["auth_username"] = options["username"]
+    if options["mirrors"]:
+        body["mirrors"] = [url for url in options["mirrors"] if url]
     if options["confirmed"]:
         body["confirmed_products"] = list(options["confirmed"])
     if options["secret_in_clear"]:
@@ -140,9 +150,21 @@ def show_source(source_id: int, api: Api, as_json: bool) -> None:
             ("Index published", output.time(found["index_updated_at"])),
             ("Last checked", output.time(found["refreshed_at"])),
             ("Schedule", found["schedule"]),
-            ("Proxy", found["proxy_url"]),
+            ("Reached", found["route"]),
         ]
     )
+    if found["mirrors"]:
+        speeds = {
+            one["url"]: one["problem"] or f"{output.size(one['bytes_per_s'])}/s"
+            for one in found["mirror_speeds"]
+        }
+        output.print_table(
+            ("Mirror", "Speed"),
+            [
+                (url, speeds.get(url, "not measured yet"))
+                for url in (found["url"], *found["mirrors"])
+            ],
+        )
     for warning in found["warnings"]:
         output.error(f"warning: {warning['what']} {warning['next_step']}".rstrip())
     for notice in found["notices"]:
@@ -177,8 +199,7 @@ def compare_offers(everything: bool, api: Api, as_json: bool) -> None:
     """Show which boot source provides each image, and why.
 
     \b
-    Examples:
-      slipway source offers
+    Example:
       slipway source offers --all
     """
     found = api.get("/offers", is_all=everything)
@@ -330,10 +351,8 @@ def change_key(source_id: int, keyring: Any, accept: str, api: Api, as_json: boo
             for key in found[word]
         ],
     )  # fmt: skip
-    if found["is_accepted"]:
-        output.line("Accepted. The source is being checked.")
-    else:
-        output.line(f"To accept it: slipway source key {source_id} --accept {found['fingerprint']}")
+    way = f"To accept it: slipway source key {source_id} --accept {found['fingerprint']}"
+    output.line("Accepted. The source is being checked." if found["is_accepted"] else way)
 
 
 @source_group.command("remove")

@@ -72,6 +72,23 @@ class Fetcher:
         """
         return self._tried(url, lambda until: self._head(url, until), total_s)
 
+    def measure(self, url: str, *, max_bytes: int, total_s: float) -> int:
+        """Bytes a second of a file's start, its connection included. Raises FetchProblem."""
+        started = time.monotonic()
+        with self._requester.open(
+            url,
+            headers={"Range": f"bytes=0-{max_bytes - 1}"},
+            is_stopped=self._is_stopped,
+            max_bytes=max_bytes + OVERHEAD,
+            deadline=started + total_s,
+        ) as answer:
+            if answer.status not in (200, 206):
+                raise status_problem(answer.status, answer.where, answer.headers)
+            piece, received = memoryview(bytearray(PIECE)), 0
+            while received < max_bytes and (count := answer.readinto(piece)):
+                received += count
+        return int(received / max(time.monotonic() - started, 0.001))
+
     def download(
         self,
         url: str,

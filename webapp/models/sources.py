@@ -40,8 +40,13 @@ class BootSource(Base):
     keyring_data: Mapped[bytes | None] = mapped_column(LargeBinary)
     is_unsigned: Mapped[bool] = mapped_column(default=False)
 
+    # Further addresses of the same signed stream, and what was measured of all of them.
+    mirrors: Mapped[list[str]] = mapped_column(default=list)
+    mirror_speeds: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
+
     proxy_url: Mapped[str] = mapped_column(default="")  # as it may be shown
     proxy_login: Mapped[str] = mapped_column(default="")  # encrypted, see services.system.secrets
+    is_direct: Mapped[bool] = mapped_column(default=False)  # without a proxy, even one for all
     ca_file: Mapped[str] = mapped_column(default="")
     auth_kind: Mapped[str] = mapped_column(default="none")  # none, basic, bearer
     auth_username: Mapped[str] = mapped_column(default="")

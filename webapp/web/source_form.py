@@ -83,6 +83,8 @@ class SourceForm(FlaskForm):
     name = StringField("Name", validators=[Optional(), Length(max=80)])
     priority = IntegerField("Priority", validators=[Optional(), NumberRange(0, 1_000_000)])
     schedule = StringField("Schedule", validators=[Optional(), Length(max=100)])
+    mirrors = TextAreaField("Mirrors", validators=[Optional(), Length(max=20_000)])
+    is_direct = BooleanField("Connect without a proxy, even if the settings have one")
     proxy_url = StringField("Proxy", validators=[Optional(), Length(max=2000)])
     ca_file = StringField("CA file", validators=[Optional(), Length(max=4096)])
     auth_kind = RadioField(
@@ -112,7 +114,8 @@ class SourceForm(FlaskForm):
     @property
     def is_advanced(self) -> bool:
         """Whether the advanced options matter at once: one is set, or has an error."""
-        fields = (self.is_unsigned, self.schedule, self.proxy_url, self.ca_file)
+        fields = (self.is_unsigned, self.schedule, self.mirrors, self.is_direct, self.proxy_url,
+                  self.ca_file)  # fmt: skip
         checked = (*fields, self.auth_username, self.auth_secret, self.unsigned_host)
         has_errors = any(field.errors for field in (*checked, self.name, self.priority))
         return has_errors or self.auth_kind.data != "none" or any(field.data for field in fields)
@@ -141,6 +144,7 @@ def form_of(given: SourceDraft | BootSource) -> SourceForm:
     stream = next((s for s in STREAMS if given.url == f"{MAAS_IO}{s}/"), "custom")
     form = SourceForm(formdata=None, obj=given, stream=stream, auth_secret="")
     form.proxy_url.data = proxies.shown(given.proxy_url)
+    form.mirrors.data = "\n".join(given.mirrors)
     _show_keyring(form, given.keyring_data or b"")
     return form
 
@@ -199,6 +203,8 @@ def draft_from(form: SourceForm, source: BootSource | None) -> SourceDraft:
         keyring_filename="" if data else path,
         keyring_data=data or None,
         is_unsigned=bool(form.is_unsigned.data),
+        is_direct=bool(form.is_direct.data),
+        mirrors=tuple((form.mirrors.data or "").split()),
         proxy_url=kept.proxy if proxy_url == proxies.shown(kept.proxy) else proxy_url,
         ca_file=form.ca_file.data or "",
         schedule=form.schedule.data or "",

@@ -10,7 +10,7 @@ from webapp import hx
 from webapp.errors import InvalidFields, Problem
 from webapp.extensions import settings
 from webapp.models import BootSource
-from webapp.services.accounts.rights import Right
+from webapp.services.accounts.rights import Right, may
 from webapp.services.imports import offers as offering
 from webapp.services.sources import catalogue, refreshing, rekeying, sources
 from webapp.services.sources.drafts import MAAS_IO_FINGERPRINT, MAX_CONFIRMED, SourceDraft, grouped
@@ -106,6 +106,7 @@ def show(source_id: int) -> ResponseReturnValue:
         keyring_problem=keyring_problem,
         maas_io_fingerprint=grouped(MAAS_IO_FINGERPRINT),
         is_key_due=rekeying.is_due(source),
+        route=sources.route_of(source) if may(me().role, Right.MANAGE) else "",
         is_managed=is_managed(),
         is_reading=row.health.is_checking,
     )

@@ -44,8 +44,9 @@ def test_a_source_is_added_changed_and_removed(
     assert "hidden!" not in made.text
     assert "geheim" not in made.text
     path = f"sources/{made.json['id']}"
-    off = program.call("PATCH", path, {"is_enabled": False, "priority": 7}).json
-    assert (off["is_enabled"], off["priority"], off["name"]) == (False, 7, "lab")
+    change = {"is_enabled": False, "priority": 7, "mirrors": ["http://b.example.test/"]}
+    off = program.call("PATCH", path, change).json
+    assert (off | change, off["name"]) == (off, "lab")
     assert off["has_keyring_data"] is True
     assert program.get("sources")["items"] == [off]
     assert program.call("POST", f"{path}/refresh").status_code == 202

@@ -137,8 +137,8 @@ def secrets_of(app: Flask, sealed: str) -> str:
     ("fault", "words"),
     [
         ({"path": "sjson$", "body": "<html>Sign in to the network</html>"}, "sign this server in"),
-        ({"path": "sjson$", "status": 404}, "404"),
-        ({"path": "sjson$", "status": 403}, "403"),
+        ({"path": "index", "status": 404}, "404"),
+        ({"path": "index", "status": 403}, "403"),
         ({"path": "sjson$", "body": '{"format": "index:1.0"}'}, "t signed"),
         ({"path": "sjson$", "flip": 80}, "signature"),
     ],

@@ -22,6 +22,7 @@ from webapp.api.v1.schemas import (
     RequestModel,
     ResponseModel,
 )
+from webapp.api.v1.source_items import DifferenceItem, LeftOutItem, MirrorSpeedItem, NoticeItem
 from webapp.errors import InvalidFields
 from webapp.models import BootSource, BootSourceSelection, Role
 from webapp.services.accounts.rights import Right
@@ -50,7 +51,11 @@ class SourceChangeRequest(RequestModel):
     is_unsigned: bool | None = None
     keyring_filename: str | None = Field(None, max_length=4000)
     keyring: str | None = None
+    mirrors: list[str] | None = Field(
+        None, max_length=8, description="Further addresses of the same signed stream"
+    )
     proxy_url: str | None = Field(None, max_length=2000)
+    is_direct: bool | None = Field(None, description="Without a proxy, even one of the settings")
     ca_file: str | None = Field(None, max_length=4000)
     auth_kind: str | None = Field(None, pattern="^(none|basic|bearer)$")
     auth_username: str | None = Field(None, max_length=200)
@@ -71,28 +76,6 @@ class SourceRequest(SourceChangeRequest):
     url: str = Field(max_length=2000)
 
 
-class LeftOutItem(ResponseModel):
-    """A part of a stream that isn't used. version: empty when it's the whole product."""
-
-    product: str
-    version: str
-    reason: str
-
-
-class DifferenceItem(ResponseModel):
-    """A product that only the index lists, or that only a document has."""
-
-    product: str
-    is_listed: bool = Field(description="Only the index has it")
-
-
-class NoticeItem(ResponseModel):
-    """What a stream's publisher announces. message: its plain text, unchecked."""
-
-    maas_version: str
-    message: str
-
-
 class SourceResponse(ResponseModel):
     """A boot source. problem: why its stream couldn't be read at the last check."""
 
@@ -109,6 +92,8 @@ class SourceResponse(ResponseModel):
             "differences",
             "warnings",
             "notices",
+            "mirror_speeds",
+            "route",
             "updated_at",
         }
     )
@@ -121,8 +106,16 @@ class SourceResponse(ResponseModel):
     is_unsigned: bool
     keyring_filename: str
     has_keyring_data: bool
+    mirrors: list[str]
+    mirror_speeds: list[MirrorSpeedItem] = Field(
+        description="What the last import measured; empty without mirrors"
+    )
     proxy_url: str = Field(
         description="Empty unless you're an administrator. *** keeps the password."
+    )
+    is_direct: bool
+    route: str = Field(
+        description="How it's reached; for administrators who read this source alone"
     )
     ca_file: str
     auth_kind: str
@@ -209,7 +202,11 @@ def create(call: Call[Empty, SourceRequest]) -> SourceResponse:
 @routes("GET", ONE, Right.SEE)
 def read(call: PlainCall, id: int) -> SourceResponse:
     """Read a boot source."""
-    return response_of(sources.get(id), call.caller.sees)
+    row = sources.get(id)
+    found = response_of(row, call.caller.sees)
+    if call.caller.sees == Role.ADMINISTRATOR:
+        found.route = sources.route_of(row)
+    return found
 
 
 @routes("PATCH", ONE, Right.MANAGE, state=read)
@@ -301,7 +298,11 @@ def response_of(row: BootSource, role: Role) -> SourceResponse:
         is_unsigned=row.is_unsigned,
         keyring_filename=row.keyring_filename,
         has_keyring_data=row.keyring_data is not None,
+        mirrors=row.mirrors,
+        mirror_speeds=[MirrorSpeedItem(**one) for one in row.mirror_speeds],
         proxy_url=row.proxy_url if is_whole else "",
+        is_direct=row.is_direct,
+        route="",
         ca_file=row.ca_file,
         auth_kind=row.auth_kind,
         auth_username=row.auth_username if is_whole else "",

@@ -6,13 +6,13 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from webapp.errors import Problem
-from webapp.fetch import Fetcher, Stopped, shown
+from webapp.fetch import Fetcher, FetchProblem, Stopped, shown
 from webapp.models import TransferState
 from webapp.services.blobs import damage
 from webapp.services.blobs.damage import Verified
@@ -30,10 +30,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Mirror:
-    """How to fetch from one source."""
+    """How to fetch from one source: its addresses with their fetchers, in the order of trying."""
 
-    root: str
-    fetcher: Fetcher
+    routes: Sequence[tuple[str, Fetcher]]
+
+    def close(self) -> None:
+        """Close all connections."""
+        for _, fetcher in self.routes:
+            fetcher.close()
 
 
 @dataclass(frozen=True)
@@ -156,7 +160,35 @@ def _is_there(blob: PlannedBlob, store: BlobStore, reporter: Reporter) -> bool:
 def _fetch(
     blob: PlannedBlob, location: Location, mirror: Mirror, store: BlobStore, reporter: Reporter
 ) -> None:
-    url = join(mirror.root, location.path)
+    """From the first address that brings it whole; the next one resumes what came before."""
+    hopeless: set[str] = set()
+    problem: FetchProblem | None = None
+    for root, fetcher in mirror.routes:
+        if root in hopeless:
+            continue
+        if problem is not None:
+            reporter.retry(blob.sha256, problem, 0.0)
+        try:
+            return _fetch_from(blob, location, (root, fetcher), store, reporter)
+        except Stopped:
+            raise
+        except FetchProblem as found:
+            problem = found
+            if not problem.is_temporary:
+                hopeless.add(root)
+    if problem is not None:
+        raise problem
+
+
+def _fetch_from(
+    blob: PlannedBlob,
+    location: Location,
+    route: tuple[str, Fetcher],
+    store: BlobStore,
+    reporter: Reporter,
+) -> None:
+    root, fetcher = route
+    url = join(root, location.path)
     until = time.monotonic() + BUSY_S
 
     def open_writer() -> BlobWriter:
@@ -166,9 +198,9 @@ def _fetch(
 
     while True:
         reporter.wait_while_held(blob.sha256)
-        reporter.start(blob.sha256, TransferState.DOWNLOADING, shown(mirror.root))
+        reporter.start(blob.sha256, TransferState.DOWNLOADING, shown(root))
         try:
-            mirror.fetcher.download(
+            fetcher.download(
                 url,
                 open_writer,
                 size=blob.size,

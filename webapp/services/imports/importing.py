@@ -50,7 +50,7 @@ from webapp.services.imports.intents import intent
 from webapp.services.imports.planning import nothing_left, plan
 from webapp.services.imports.plans import ImportPlan, PlannedBlob, Retirement, SourceState
 from webapp.services.imports.progress import Reporter
-from webapp.services.sources import refreshing, sources
+from webapp.services.sources import mirrors, refreshing, sources
 from webapp.streams.urls import normalise
 
 log = structlog.get_logger(__name__)
@@ -213,10 +213,10 @@ class Import:
         for planned in todo.sets:
             if not waiting[planned.key]:
                 self._publish(planned)
-        mirrors = self._mirrors(todo.to_fetch, states)
+        found = self._mirrors(todo.to_fetch, states)
         try:
             with closing(
-                download(todo.to_fetch, mirrors, store(), self._reporter, settings().downloads)
+                download(todo.to_fetch, found, store(), self._reporter, settings().downloads)
             ) as outcomes:
                 for outcome in outcomes:
                     users = [s for s in todo.sets if outcome.blob.sha256 in waiting[s.key]]
@@ -229,8 +229,8 @@ class Import:
                         if not waiting[planned.key]:
                             self._publish(planned)
         finally:
-            for mirror in mirrors.values():
-                mirror.fetcher.close()
+            for mirror in found.values():
+                mirror.close()
 
     def _mirrors(
         self, blobs: Collection[PlannedBlob], states: Iterable[SourceState]
@@ -238,8 +238,18 @@ class Import:
         used = {location.source_id for blob in blobs for location in blob.locations}
         urls = {state.id: state.url for state in states}
         rows = db.session.scalars(select(BootSource).where(BootSource.id.in_(used))).all()
+        paths = {  # of the largest file of each source, to measure its mirrors with
+            location.source_id: location.path
+            for blob in sorted(blobs, key=lambda blob: blob.size)
+            for location in blob.locations
+        }
         found = {
-            row.id: Mirror(normalise(urls[row.id]).root, sources.fetcher_for(row)) for row in rows
+            row.id: Mirror(
+                mirrors.fastest_first(row, paths[row.id])
+                if row.mirrors and row.url == urls[row.id]
+                else [(normalise(urls[row.id]).root, sources.fetcher_for(row))]
+            )
+            for row in rows
         }
         db.session.commit()
         return found

@@ -22,6 +22,7 @@ from webapp.trust.keyrings import Keyring, decoded, load_keyring, read_keyring
 MAAS_IO_FINGERPRINT = "4A3CE3CD565D7EB5C810E2B97FF3F408476CF100"
 MAX_URL = 2000
 MAX_CONFIRMED = 1000
+MAX_MIRRORS = 8
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,14 @@ class SourceDraft:
     keyring_data: bytes | None = None
     is_unsigned: bool = False
     proxy_url: str = field(default="", repr=False)
+    is_direct: bool = False  # no proxy, not even the one of the settings
     ca_file: str = ""
     auth_kind: str = "none"
     auth_username: str = ""
     auth_secret: str = field(default="", repr=False)
     auth_in_clear: bool = False
     schedule: str = ""  # of its imports, see services.system.schedules; "": with all others
+    mirrors: Sequence[str] = ()  # further addresses of the same signed stream
     confirmed_products: Sequence[str] = ()  # index and documents may disagree on these
 
 
@@ -76,7 +79,11 @@ def check(draft: SourceDraft, source_id: int | None = None) -> tuple[SourceDraft
         url=_checked_url(draft.url, source_id, problems),
         proxy_url=_unmasked(draft.proxy_url, source_id),
         schedule=draft.schedule.strip(),
+        mirrors=_checked_mirrors(draft.mirrors, problems),
     )
+    draft = replace(draft, mirrors=[url for url in draft.mirrors if url != draft.url])
+    if draft.mirrors and draft.is_unsigned:
+        problems["mirrors"] = ["Only a signed source can have mirrors."]
     if draft.keyring_data:
         draft = replace(draft, keyring_data=decoded(draft.keyring_data))
     keyring = None
@@ -126,6 +133,23 @@ def _checked_url(url: str, source_id: int | None, problems: dict[str, list[str]]
     return address
 
 
+def _checked_mirrors(urls: Sequence[str], problems: dict[str, list[str]]) -> tuple[str, ...]:
+    found = []
+    for url in urls[: MAX_MIRRORS + 1]:
+        try:
+            normal = normalise(url)
+        except Problem as problem:
+            problems["mirrors"] = [f"{url[:100]!r}: {problem.what}"]
+            return ()
+        if len(normal.url) > MAX_URL:
+            problems["mirrors"] = [f"Ensure each value has at most {MAX_URL} characters."]
+            return ()
+        found.append(normal.url)
+    if len(found) > MAX_MIRRORS:
+        problems["mirrors"] = [f"Enter at most {MAX_MIRRORS} mirrors."]
+    return tuple(dict.fromkeys(found))
+
+
 def _unmasked(address: str, source_id: int | None) -> str:
     """The stored proxy of a source with its login, if that is what was shown."""
     if not proxies.is_masked(address) or source_id is None:
@@ -170,7 +194,9 @@ def grouped(fingerprint: str) -> str:
 
 
 def _check_route(draft: SourceDraft, problems: dict[str, list[str]]) -> None:
-    if draft.proxy_url and not proxies.is_proxy(draft.proxy_url):
+    if draft.proxy_url and draft.is_direct:
+        problems["proxy_url"] = ["Use either a proxy or a direct connection."]
+    elif draft.proxy_url and not proxies.is_proxy(draft.proxy_url):
         problems["proxy_url"] = ["Enter the proxy as http://host:port/."]
     elif proxies.is_masked(draft.proxy_url):
         problems["proxy_url"] = [proxies.AGAIN]

@@ -9,24 +9,27 @@ noted on the source until the next good read.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import cast
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import undefer
 
 from webapp.errors import Problem
 from webapp.extensions import db, settings
-from webapp.fetch import Stopped
+from webapp.fetch import FetchProblem, Stopped
 from webapp.models import BootSource, BootSourceCache, StreamDocument, utcnow
+from webapp.services.sources import mirrors
 from webapp.services.sources.drafts import MAX_CONFIRMED
 from webapp.services.sources.selections import offer_of
-from webapp.services.sources.sources import all_sources, fetcher_for, keyring_of
+from webapp.services.sources.sources import all_sources, keyring_of
 from webapp.services.system.wake import wake
 from webapp.streamclient import KnownDocument, Snapshot, StreamSource, read_stream
 from webapp.streams.errors import Disagreement
 from webapp.streams.offers import Offer
 from webapp.streams.urls import normalise
+from webapp.trust.keyrings import Keyring
 
 MAX_LEFT_OUT = 200  # shown with a source; its stream may hold thousands
 MAX_KEPT_OFFERS = 20_000
@@ -51,16 +54,10 @@ def refresh(source: BootSource, is_stopped: Callable[[], bool] | None = None) ->
 
     Stopped on request, it changes nothing: that is no trouble of the source.
     """
-    source_id, url, stamp = source.id, source.url, source.updated_at
+    source_id, stamp = source.id, source.updated_at
     try:
         keyring = keyring_of(source)
-        confirmed = frozenset(source.confirmed_products)
-        snapshot = read_stream(
-            StreamSource(normalise(url), keyring, confirmed),
-            fetcher_for(source, is_stopped),
-            _known_documents(source_id),
-            stale_days=settings().stale_days,
-        )
+        snapshot = _read(source, keyring, is_stopped)
     except Stopped as problem:
         db.session.rollback()
         return RefreshOutcome(source_id, False, problem)
@@ -71,6 +68,33 @@ def refresh(source: BootSource, is_stopped: Callable[[], bool] | None = None) ->
     db.session.rollback()
     _store_snapshot(source_id, stamp, snapshot)
     return RefreshOutcome(source_id, snapshot.is_unchanged, None, snapshot.warnings)
+
+
+def _read(
+    source: BootSource, keyring: Keyring | None, is_stopped: Callable[[], bool] | None
+) -> Snapshot:
+    """The stream from the source's own address, else from the first mirror that has it.
+
+    A mirror stands in only while the source itself can't be reached.
+    """
+    home, confirmed = normalise(source.url), frozenset(source.confirmed_products)
+    known = _known_documents(source.id)
+    first: FetchProblem | None = None
+    for root, fetcher in mirrors.routes(source, is_stopped):
+        try:
+            return read_stream(
+                StreamSource(replace(home, root=root), keyring, confirmed),
+                fetcher,
+                known,
+                stale_days=settings().stale_days,
+            )
+        except Stopped:
+            raise
+        except Problem as problem:
+            if first is None and not isinstance(problem, FetchProblem):
+                raise
+            first = first or cast(FetchProblem, problem)
+    raise cast(FetchProblem, first)
 
 
 def refresh_all(

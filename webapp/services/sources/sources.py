@@ -71,7 +71,7 @@ def connect(draft: SourceDraft, source_id: int | None = None) -> Preview:
     draft, keyring = check(draft, source_id)
     confirmed = frozenset(draft.confirmed_products)
     source = StreamSource(normalise(draft.url), keyring, confirmed)
-    fetcher = _fetcher(draft)
+    fetcher = fetcher_of(draft)
     snapshot = read_stream(source, fetcher, {}, stale_days=settings().stale_days)
     # The index alone doesn't show which files are missing (rule: filtered-mirrors).
     missing = check_items(source, snapshot.offers, fetcher).problem
@@ -113,6 +113,8 @@ def update_source(source: BootSource, draft: SourceDraft, actor: str) -> BootSou
     trust = ("keyring_filename", "keyring_data", "is_unsigned")
     is_rekeyed = any(getattr(draft, name) != getattr(source, name) for name in trust)
     before = source.url
+    if list(draft.mirrors) != source.mirrors:
+        source.mirror_speeds = []
     _apply(source, draft)
     if is_moved:
         db.session.execute(delete(StreamDocument).where(StreamDocument.source_id == source.id))
@@ -202,7 +204,7 @@ def keyring_of(source: BootSource) -> Keyring | None:
 
 def fetcher_for(source: BootSource, is_stopped: Callable[[], bool] | None = None) -> Fetcher:
     """A fetcher that takes this source's route and keeps to our limits."""
-    return _fetcher(draft_of(source), is_stopped)
+    return fetcher_of(draft_of(source), is_stopped)
 
 
 def _apply(source: BootSource, draft: SourceDraft) -> None:
@@ -212,6 +214,7 @@ def _apply(source: BootSource, draft: SourceDraft) -> None:
     values["proxy_login"] = secrets.seal(login)
     values["keyring_data"] = draft.keyring_data or None
     values["confirmed_products"] = list(draft.confirmed_products)
+    values["mirrors"] = list(draft.mirrors)
     if draft.priority is None:
         top = db.session.scalar(select(func.max(BootSource.priority)))
         values["priority"] = 0 if top is None else top + 1
@@ -219,10 +222,36 @@ def _apply(source: BootSource, draft: SourceDraft) -> None:
         setattr(source, name, value)
 
 
-def _fetcher(draft: SourceDraft, is_stopped: Callable[[], bool] | None = None) -> Fetcher:
+def proxy_of(draft: SourceDraft) -> str:
+    """The proxy that a draft is reached through, with its password; "" for none."""
+    if draft.is_direct:
+        return ""
+    return draft.proxy_url or live_settings.proxy_for_sources(draft.url)
+
+
+def route_of(source: BootSource) -> str:
+    """How a source is reached now, in words, without any password."""
+    if source.is_direct:
+        return "directly"
+    if source.proxy_url:
+        return f"through {source.proxy_url}, its own proxy"
+    try:
+        proxy = proxies.shown(live_settings.proxy_for_sources(source.url))
+    except Problem as problem:  # its password can't be read
+        return problem.what
+    return f"through {proxy}, the proxy of the settings" if proxy else "directly"
+
+
+def fetcher_of(
+    draft: SourceDraft,
+    is_stopped: Callable[[], bool] | None = None,
+    *,
+    retries: int | None = None,
+) -> Fetcher:
+    """A fetcher that takes a draft's route. retries: after the first try, the usual if None."""
     return fetching.fetcher(
         Route(
-            proxy_url=draft.proxy_url or live_settings.proxy_for_sources(),
+            proxy_url=proxy_of(draft),
             ca_file=draft.ca_file,
             auth_kind=draft.auth_kind,
             username=draft.auth_username,
@@ -230,4 +259,5 @@ def _fetcher(draft: SourceDraft, is_stopped: Callable[[], bool] | None = None) -
             is_clear_fine=draft.auth_in_clear,
         ),
         is_stopped,
+        retries=retries,
     )

@@ -4,18 +4,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from webapp.extensions import settings
 from webapp.fetch import Fetcher, Limits, Route
 from webapp.services.system import bandwidth
 
 
-def fetcher(route: Route, is_stopped: Callable[[], bool] | None = None) -> Fetcher:
-    """A fetcher for one way to a server."""
+def fetcher(
+    route: Route, is_stopped: Callable[[], bool] | None = None, *, retries: int | None = None
+) -> Fetcher:
+    """A fetcher for one way to a server. retries: of its limits, the usual ones if None."""
     known = settings()
+    limits = Limits(metadata_bytes=known.metadata_max_mb << 20)
     return Fetcher(
         route,
-        Limits(metadata_bytes=known.metadata_max_mb << 20),
+        limits if retries is None else replace(limits, retries=retries),
         is_stopped=is_stopped,
         deny_networks=known.deny_networks,
         own_ports=[int(bind.rpartition(":")[2]) for bind in (known.web_bind, known.rack_bind)],

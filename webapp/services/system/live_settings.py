@@ -16,7 +16,7 @@ from sqlalchemy import select
 from webapp.errors import InvalidFields
 from webapp.extensions import db
 from webapp.models import Setting
-from webapp.services.system import events, proxies, rates, schedules, secrets, windows
+from webapp.services.system import events, exemptions, proxies, rates, schedules, secrets, windows
 from webapp.services.system.wake import wake
 
 AUTO_IMPORT = "boot_images_auto_import"
@@ -27,6 +27,7 @@ DISTRO_DEFAULTS = {
     "default_distro_series": ("Release that MAAS deploys by default", ""),
     "default_min_hwe_kernel": ("Oldest kernel that MAAS deploys by default, e.g. ga-24.04", ""),
 }
+EXEMPT_HOSTS = "import_no_proxy"
 HTTP_PROXY, USES_PROXY, NO_PROXY = "http_proxy", "enable_http_proxy", "boot_images_no_proxy"
 PROXY_LOGIN = "http_proxy_login"  # encrypted; http_proxy itself is kept without its password
 DAY_RATE, NIGHT_RATE, NIGHT_HOURS = "import_rate", "import_night_rate", "import_night_hours"
@@ -93,6 +94,9 @@ MAAS: dict[str, Known] = {
     **{name: Known(help, value, _word) for name, (help, value) in DISTRO_DEFAULTS.items()},
 }
 KNOWN: dict[str, Known] = MAAS | {
+    EXEMPT_HOSTS: Known(
+        "Hosts reached without http_proxy, e.g. .lab, 10.0.0.0/8", "", _text(exemptions.parse)
+    ),
     DAY_RATE: Known("Bytes/s for all downloads, e.g. 5 MB/s; 0: no limit", "0", _text(rates.parse)),
     NIGHT_RATE: Known("The same at night; empty: as by day", "", _text(rates.parse)),
     NIGHT_HOURS: Known("Night, e.g. 22:00-06:00", "22:00-06:00", _text(windows.parse)),
@@ -157,11 +161,11 @@ def change_all(values: Mapping[str, str], actor: str) -> None:
     wake()
 
 
-def proxy_for_sources() -> str:
-    """The proxy of a source that names none; "" to reach it directly."""
+def proxy_for_sources(url: str = "") -> str:
+    """The proxy for an address when its source names none; "" to reach it directly."""
     values = read_all()
     is_used = values[USES_PROXY] and not values[NO_PROXY]
-    if not is_used:
+    if not is_used or exemptions.is_exempt(url, exemptions.parse(str(values[EXEMPT_HOSTS]))):
         return ""
     address = str(values[HTTP_PROXY])
     if not proxies.is_masked(address):
