@@ -20,7 +20,7 @@ from webapp.errors import Problem
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @with_api
 def show_bin(empties: bool, name: str, arch: str, yes: bool, api: Api, as_json: bool) -> None:
-    """Show removed images, which can be restored, or delete them for good.
+    """Show removed images; restore them, or delete them for good.
 
     \b
     Examples:
