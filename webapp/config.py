@@ -143,6 +143,7 @@ class Settings:
     scrub_rate: int = _set(
         "20", "Maximum MiB per second for that check; 0: no limit", to.number(0, 100_000)
     )
+    run_days: int = _set("90", "Days to keep the history of imports", to.number(1, 3650))
     event_days: int = _set("90", "Days to keep events", to.number(1, 3650))
     event_rows: int = _set("200000", "Maximum number of events kept", to.number(1000, 10**8))
     log_level: str = _set(

@@ -49,3 +49,36 @@ def test_viewers_see_the_plan_and_start_nothing(source: BootSource, viewer: Visi
     assert page.status_code == 200
     assert 'name="plan"' not in page.text
     assert viewer.post("/imports/start", {"plan": "0" * 64}).status_code == 403
+
+
+def test_a_runs_plan_files_and_sources_stay_in_the_history(region: object, viewer: Visitor) -> None:
+    plan: dict[str, object] = {
+        "actions": [
+            {
+                "kind": "add",
+                "name": "ubuntu/noble",
+                "architecture": "amd64/ga-24.04",
+                "version": "2",
+                "why": "it was selected",
+                "source": "http://mirror/",
+            }
+        ],
+        "retire": [{"name": "ubuntu/focal", "architecture": "amd64/ga", "why": "not selected"}],
+        "wait": [],
+        "keep": [],
+        "changes": ["ubuntu/jammy would be removed"],
+        **dict.fromkeys(("bytes_to_fetch", "bytes_held", "used", "peak"), 5),
+    }
+    ids = [factories.import_run(state="succeeded", finished_at=utcnow()).id for _ in range(51)]
+    run = db.session.get_one(ImportRun, ids[0])
+    run.plan, run.is_approved = plan, True
+    db.session.commit()
+    first = viewer.get("/imports/history")
+    assert f'href="/imports/{ids[-1]}"' in first.text
+    assert f'href="/imports/{ids[0]}"' not in first.text
+    assert f'href="/imports/history?before={ids[1]}"' in first.text
+    assert f'href="/imports/{ids[0]}"' in viewer.get(f"/imports/history?before={ids[1]}").text
+    words = text_of(viewer.get(f"/imports/{ids[0]}"))
+    for part in ("Approved by a user", "version 2", "it was selected", "ubuntu/focal", "would be"):
+        assert part in words
+    assert viewer.get("/imports/history?before=x").status_code == 200

@@ -225,6 +225,7 @@ def show(run_id: int, api: Api, as_json: bool) -> None:
         output.print_json(run)
         return
     output.line(f"Import {run['id']}: {run['state']}. {run['summary']}".rstrip())
+    output.lines(_plan_words(run))
     output.print_table(
         ("Image", "Version", "File", "Size", "State", "From"),
         [
@@ -236,6 +237,22 @@ def show(run_id: int, api: Api, as_json: bool) -> None:
     )  # fmt: skip
     _print_troubles(run)
     _print_failures(run)
+
+
+def _plan_words(run: dict[str, Any]) -> Iterator[str]:
+    """Who started it, and what it was to do."""
+    yield f"Started by {run['requested_by'] or run['trigger']}, {output.time(run['started_at'])}"
+    plan = run["plan"]
+    if plan is None:
+        return
+    approved = " (approved)" if run["is_approved"] else ""
+    size = output.size(plan["bytes_to_fetch"])
+    yield f"Plan{approved}: {_images(len(plan['actions']))} to fetch, {size}"
+    for word, images in (("remove", plan["retire"]), ("unconfirmed", plan["wait"])):
+        for one in images:
+            yield f"  {word}: {one['name']} {one['architecture']}: {one['why']}"
+    for change in plan["changes"]:
+        yield f"  changed in the meantime: {change}"
 
 
 def _follow(api: Api, run_id: int, as_json: bool) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from flask import Blueprint, flash, request, url_for
 from flask.typing import ResponseReturnValue
 
-from webapp import hx
+from webapp import hx, numbers
 from webapp.extensions import settings
 from webapp.models import utcnow
 from webapp.services.accounts.rights import Right, may
@@ -18,7 +18,8 @@ from webapp.web.import_rows import ended, run_row, run_view
 
 blueprint = Blueprint("imports", __name__, url_prefix="/imports")
 
-HISTORY = 20
+HISTORY, PAGE = 20, 50
+MAX_ID = 2**31 - 1
 
 
 @blueprint.get("/")
@@ -45,6 +46,22 @@ def index() -> ResponseReturnValue:
     )
 
 
+@blueprint.get("/history")
+@requires(Right.SEE)
+def history() -> ResponseReturnValue:
+    """Show all imports that are kept, newest first, a page at a time."""
+    before = numbers.whole(request.args.get("before", "")) or 0
+    rows = runs.page(before=min(before, MAX_ID), limit=PAGE + 1)
+    is_named = may(me().role, Right.IMPORT)
+    return hx.render(
+        "imports/history.html",
+        None,
+        history=[run_row(run, is_named=is_named) for run in rows[:PAGE]],
+        older=rows[PAGE - 1].id if len(rows) > PAGE else None,
+        days=settings().run_days,
+    )
+
+
 @blueprint.get("/<int(max=2147483647):run_id>")
 @requires(Right.SEE)
 def show(run_id: int) -> ResponseReturnValue:
@@ -52,7 +69,8 @@ def show(run_id: int) -> ResponseReturnValue:
     is_named = may(me().role, Right.IMPORT)
     view = run_view(report.of(run_id), is_named=is_named, limit=bandwidth.rate_now())
     window = pausing.window_state(utcnow())
-    return hx.render("imports/show.html", "imports/_run.html", view=view, window=window)
+    plan = view.report.run.plan if not hx.is_part() else None
+    return hx.render("imports/show.html", "imports/_run.html", view=view, window=window, plan=plan)
 
 
 @blueprint.get("/plan")

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import select
 
 from tests.jobs.conftest import Lab, check_region, failures, images, transfers
 from tests.jobs.retention.later import LOW, NOBLE
 from webapp.extensions import db
-from webapp.models import BootSource, ImportRun
+from webapp.models import BootSource, FileTransfer, ImportRun, utcnow
 from webapp.services.imports import approving, importing, preview, runs
 from webapp.services.imports.approving import PlanChanged
+from webapp.services.overview import upkeep
 from webapp.services.sources import sources
 from webapp.storage.leases import new_owner
 
@@ -49,6 +52,24 @@ def test_an_approved_plan_is_carried_out_and_kept_with_its_run(read: Lab) -> Non
     assert {one.mirror for one in transfers(run)} == {read.server.source_url}
     assert preview.next_report().is_empty
     check_region()
+
+
+def test_old_runs_go_with_their_files_and_young_ones_stay(
+    read: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "RUN_BATCH", 1)
+    read.run()
+    ages = {run.id: age for run, age in zip(runs.recent(), (1, 91), strict=True)}
+    for run_id, age in ages.items():
+        then = utcnow() - timedelta(days=age)
+        db.session.get_one(ImportRun, run_id).finished_at = then
+    db.session.commit()
+    old = [run_id for run_id, age in ages.items() if age > 90]
+    upkeep.reconcile()
+    db.session.expire_all()
+    assert not set(old) & {run.id for run in runs.recent()}
+    assert set(ages) - set(old) <= {run.id for run in runs.recent()}
+    assert not db.session.scalar(select(FileTransfer.id).where(FileTransfer.run_id.in_(old)))
 
 
 def test_a_plan_that_was_seen_before_something_changed_is_not_started(read: Lab) -> None:

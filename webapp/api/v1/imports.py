@@ -13,6 +13,7 @@ from webapp.api.v1.schemas import (
     MessageResponse,
     Page,
     Paging,
+    PartialModel,
     ProblemItem,
     RequestModel,
     ResponseModel,
@@ -80,6 +81,9 @@ class TransferResponse(ResponseModel):
     next_step: str
     retry_s: int | None = Field(description="Seconds until its next try, null if none is awaited")
     left_s: int | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    average_bytes_per_s: int
 
 
 class RunImageResponse(ResponseModel):
@@ -99,8 +103,56 @@ class FailureResponse(ProblemItem):
     title: str
 
 
+class RunActionItem(PartialModel):
+    """A version that machines were to get. kind: add, replace or repair; before: it replaces."""
+
+    kind: str = ""
+    name: str = ""
+    architecture: str = ""
+    version: str = ""
+    before: str = ""
+    source: str = ""
+    why: str = ""
+    bytes_to_fetch: int = 0
+
+
+class RunReasonItem(PartialModel):
+    """An image that was to be removed, or stayed, and why."""
+
+    name: str = ""
+    architecture: str = ""
+    version: str = ""
+    why: str = ""
+
+
+class RunPlanItem(PartialModel):
+    """What an import was to do. wait: removals that nobody had confirmed.
+
+    changes: what it would have done beyond that, since the world had changed.
+    """
+
+    digest: str = ""
+    actions: list[RunActionItem] = Field(default_factory=list)
+    retire: list[RunReasonItem] = Field(default_factory=list)
+    wait: list[RunReasonItem] = Field(default_factory=list)
+    keep: list[RunReasonItem] = Field(default_factory=list)
+    bytes_to_fetch: int = 0
+    bytes_held: int = 0
+    used: int = 0
+    peak: int = 0
+    final: int = 0
+    free: int | None = None
+    changes: list[str] = Field(default_factory=list)
+
+
 class RunDetailResponse(RunResponse):
-    """An import with its files and failures. left_s: seconds left, null if unknown."""
+    """An import with its plan, files and failures. left_s: seconds left, null if unknown.
+
+    plan: null before it is made. is_approved: a person started exactly that plan.
+    """
+
+    is_approved: bool
+    plan: RunPlanItem | None
 
     percent: int
     left_s: int | None
@@ -192,6 +244,8 @@ def _report(run: ImportRun, role: Role) -> RunDetailResponse:
     found = report.report(run)
     return RunDetailResponse(
         **_response(run, role).model_dump(),
+        is_approved=run.is_approved,
+        plan=RunPlanItem.model_validate(run.plan) if run.plan else None,
         percent=found.percent,
         left_s=found.left_s,
         is_active=found.is_active,
@@ -217,6 +271,9 @@ def _report(run: ImportRun, role: Role) -> RunDetailResponse:
                         next_step=file.transfer.next_step,
                         retry_s=file.retry_s,
                         left_s=file.left_s,
+                        started_at=file.transfer.started_at,
+                        finished_at=file.transfer.finished_at,
+                        average_bytes_per_s=file.average_bytes_per_s,
                     )
                     for file in image.files
                 ],

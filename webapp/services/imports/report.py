@@ -39,6 +39,15 @@ class FileProgress:
         left = at - utcnow()
         return left // timedelta(seconds=1) + 1 if left > timedelta(0) else None
 
+    @property
+    def average_bytes_per_s(self) -> int:
+        """How fast it came once it's there, 0 while unknown or if nothing was fetched."""
+        row = self.transfer
+        if not (row.mirror and row.started_at and row.finished_at):
+            return 0
+        seconds = (row.finished_at - row.started_at).total_seconds()
+        return int(row.bytes_done / seconds) if seconds > 0 else 0
+
 
 @dataclass(frozen=True)
 class ImageProgress:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import ColumnElement, delete, func, select, true
@@ -21,6 +21,7 @@ from webapp.services.uploads import uploads
 log = structlog.get_logger(__name__)
 
 EVENT_BATCH = 5000  # rows deleted in one transaction
+RUN_BATCH = 20  # a run may have thousands of files
 NOISY_EVENTS = ("image.fetched", "image.unavailable", "mirror.read", "access.refused")
 
 
@@ -69,10 +70,21 @@ def _delete_history() -> None:
         # Events that machines and strangers cause can't push out those of users.
         gone = _delete_events(Event.kind.in_(NOISY_EVENTS), over)
         old_events += gone + _delete_events(true(), over - gone)
-    old_runs = statements.count(delete(ImportRun).where(ImportRun.finished_at < cutoff))
-    db.session.commit()
+    old_runs = _delete_runs(runs.now() - timedelta(days=settings().run_days))
     if old_events or old_runs:
         log.info("history deleted", events=old_events, runs=old_runs)
+
+
+def _delete_runs(cutoff: datetime) -> int:
+    """Delete runs that ended before, with their files and failures, in short transactions."""
+    gone = 0
+    while True:
+        batch = select(ImportRun.id).where(ImportRun.finished_at < cutoff).limit(RUN_BATCH)
+        ids = list(db.session.scalars(batch.order_by(ImportRun.id)))
+        if not ids:
+            return gone
+        gone += statements.count(delete(ImportRun).where(ImportRun.id.in_(ids)))
+        db.session.commit()
 
 
 def _delete_events(which: ColumnElement[bool], most: int | None) -> int:
