@@ -151,7 +151,7 @@ class Documents:
             code="signature-missing",
             where=where,
             expected=f"{_name(path)} or {_name(_signature(path))} beside it",
-            got=f"{_name(where)} alone",
+            got=f"{_name(where)} alone; HTTP status {missing.status} for {_name(path)}",
             next_step="Ask the mirror's operator to publish the signed documents as well. If the "
             "stream has none, mark its source as unsigned: no one vouches for its images then.",
         )

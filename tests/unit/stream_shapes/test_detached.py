@@ -109,7 +109,7 @@ def test_a_signature_that_is_none_is_refused(detached: Stream, signature: bytes)
 
 def test_a_missing_signature_is_never_a_reason_to_read_unsigned(detached: Stream) -> None:
     (detached.root / "streams/v1/index.json.gpg").unlink()
-    with refused("http-status"):
+    with refused("signature-missing"):
         read(detached)
 
 
