@@ -54,7 +54,7 @@ def test_an_administrator_turns_it_off_and_on(administrator: Visitor) -> None:
 def test_an_administrator_chooses_what_it_offers(administrator: Visitor) -> None:
     sent = {"which": "chosen", "image": "ubuntu/noble"}
     assert administrator.post(f"{PAGE}offer", sent).status_code == 303
-    assert options.read() == Options(images=("ubuntu/noble",), with_uploads=False)
+    assert options.read() == Options(images=("ubuntu/noble",), has_uploads=False)
     assert publishing.reconcile()
     assert "1 image, 3 files" in administrator.get(PAGE).text
     administrator.post(f"{PAGE}offer", {"which": "chosen"})

@@ -95,7 +95,7 @@ def publish_command(
     if images or is_all:
         body["chosen"] = list(images)
     if uploads is not None:
-        body["with_uploads"] = uploads
+        body["has_uploads"] = uploads
     found = api.call("PATCH", "/mirror", body) if body else api.get("/mirror")
     output.result(found, as_json, f"{_state_words(found)}. Offered: {_offer_words(found)}")
 
@@ -118,7 +118,7 @@ def key_command(rotate: bool, now: bool, api: Api, as_json: bool) -> None:
     if now and not rotate:
         raise click.UsageError("--now needs --rotate.")
     if rotate:
-        made = api.call("POST", "/mirror/key/rotation", {"now": now})
+        made = api.call("POST", "/mirror/key/rotation", {"is_immediate": now})
         output.result(made, as_json, made["message"])
         return
     found = api.get("/mirror/key")
@@ -155,7 +155,7 @@ def _state_words(found: dict[str, Any]) -> str:
 
 def _offer_words(found: dict[str, Any]) -> str:
     chosen = ", ".join(found["chosen"]) or "all images"
-    return chosen + ("" if found["with_uploads"] else ", without uploads")
+    return chosen + ("" if found["has_uploads"] else ", without uploads")
 
 
 @mirror_group.command("pull")

@@ -50,7 +50,7 @@ def offer() -> ResponseReturnValue:
     options.change(
         me().username,
         images=() if is_all else chosen,
-        with_uploads=request.form.get("uploads") == "yes",
+        has_uploads=request.form.get("uploads") == "yes",
     )
     flash("Offer saved.", "ok")
     return hx.see_other(url_for("mirror.index"))

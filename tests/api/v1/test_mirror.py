@@ -26,8 +26,8 @@ def test_the_mirror_is_shown_changed_and_its_key_given(program: Typed, region: F
     key = program.get("mirror/key")
     assert load_keyring(key["public_key"].encode()).fingerprints == (found["fingerprint"],)
     assert key["fingerprint"] == found["fingerprint"]
-    changed = program.call("PATCH", "mirror", {"chosen": ["ubuntu/noble"], "with_uploads": False})
-    assert (changed.json["chosen"], changed.json["with_uploads"]) == (["ubuntu/noble"], False)
+    changed = program.call("PATCH", "mirror", {"chosen": ["ubuntu/noble"], "has_uploads": False})
+    assert (changed.json["chosen"], changed.json["has_uploads"]) == (["ubuntu/noble"], False)
     wrong = program.call("PATCH", "mirror", {"chosen": ["ubuntu/nobel"]})
     assert (wrong.status_code, list(wrong.json["errors"])) == (422, ["images"])
     off = program.call("PATCH", "mirror", {"is_on": False}).json
@@ -41,7 +41,7 @@ def test_the_key_is_rotated_by_the_worker(program: Typed, region: Flask) -> None
     found = program.get("mirror")
     assert found["next_fingerprint"] not in ("", found["fingerprint"])
     assert program.call("POST", "mirror/key/rotation", {}).status_code == 409
-    assert program.call("POST", "mirror/key/rotation", {"now": True}).status_code == 202
+    assert program.call("POST", "mirror/key/rotation", {"is_immediate": True}).status_code == 202
     publishing.reconcile()
     assert program.get("mirror")["fingerprint"] == found["next_fingerprint"]
 

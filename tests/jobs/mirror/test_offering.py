@@ -68,7 +68,7 @@ def test_uploads_can_be_left_out(region: Flask) -> None:
     images.image(product="p:v3:noble")
     publishing.reconcile()
     assert len(products()) == 2
-    options.change("ada", with_uploads=False)
+    options.change("ada", has_uploads=False)
     assert publishing.reconcile()
     assert list(products()) == ["p:v3:noble"]
 

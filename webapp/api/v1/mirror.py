@@ -37,7 +37,7 @@ class MirrorResponse(ResponseModel):
 
     is_on: bool
     chosen: list[str]
-    with_uploads: bool
+    has_uploads: bool
     url: str
     revision: int
     serial: int
@@ -58,10 +58,10 @@ class MirrorRequest(RequestModel):
 
     is_on: bool | None = None
     chosen: list[str] | None = Field(None, max_length=1000)
-    with_uploads: bool | None = None
+    has_uploads: bool | None = None
 
 
-class KeyResponse(ResponseModel):
+class MirrorKeyResponse(ResponseModel):
     """The public keys to trust, armored. fingerprint: of the one that signs now.
 
     Both are empty until the worker has created the first key.
@@ -72,9 +72,9 @@ class KeyResponse(ResponseModel):
 
 
 class RotationRequest(RequestModel):
-    """Create the next signing key. now: it signs at once, not after two weeks."""
+    """Create the next signing key. is_immediate: it signs at once, not after two weeks."""
 
-    now: bool = False
+    is_immediate: bool = False
 
 
 @routes("GET", "/mirror", Right.SEE)
@@ -88,19 +88,19 @@ def change_mirror(call: Call[Empty, MirrorRequest]) -> MirrorResponse:
     """Turn the local mirror on or off, or change what it offers."""
     body = call.body
     images = None if body.chosen is None else tuple(body.chosen)
-    options.change(call.actor, is_on=body.is_on, images=images, with_uploads=body.with_uploads)
+    options.change(call.actor, is_on=body.is_on, images=images, has_uploads=body.has_uploads)
     return MirrorResponse.model_validate(status.read())
 
 
 @routes("GET", "/mirror/key", Right.SEE)
-def read_mirror_key(call: PlainCall) -> KeyResponse:
+def read_mirror_key(call: PlainCall) -> MirrorKeyResponse:
     """Show the public keys of the local mirror."""
     fingerprint, public_key = status.public_key()
-    return KeyResponse(fingerprint=fingerprint, public_key=public_key)
+    return MirrorKeyResponse(fingerprint=fingerprint, public_key=public_key)
 
 
 @routes("POST", "/mirror/key/rotation", Right.MANAGE, status=202)
 def rotate_mirror_key(call: Call[Empty, RotationRequest]) -> MessageResponse:
     """Create the next signing key. It's published at once and signs in two weeks, or now."""
-    keys.request_rotation(call.actor, now=call.body.now)
+    keys.request_rotation(call.actor, now=call.body.is_immediate)
     return MessageResponse(message="The worker creates the key.")

@@ -16,7 +16,7 @@ from webapp.services.sources import rekeying, sources
 routes = Routes("sources")
 
 
-class KeyRequest(RequestModel):
+class SourceKeyRequest(RequestModel):
     """A new key of a source's publisher.
 
     keyring: the public keys, armored or in base64; empty searches this server's keyrings.
@@ -50,7 +50,7 @@ class KeyChangeResponse(ResponseModel):
 
 
 @routes("POST", f"{ONE}/key", Right.MANAGE)
-def change_key(call: Call[Empty, KeyRequest], id: int) -> KeyChangeResponse:
+def change_key(call: Call[Empty, SourceKeyRequest], id: int) -> KeyChangeResponse:
     """Show the key that signs a source now beside the old ones, or accept it."""
     row, fingerprint = sources.get(id), call.body.accept
     keys = keys_of(call.body.keyring) if call.body.keyring else b""

@@ -127,7 +127,7 @@ def _is_offered(files: Sequence[Row[Any]], options: Options) -> bool:
     image = files[0]
     if image.bootloader_type:
         return True  # nothing boots without them
-    if image.rtype == ResourceType.UPLOADED and not options.with_uploads:
+    if image.rtype == ResourceType.UPLOADED and not options.has_uploads:
         return False
     return not options.images or image.name in options.images
 

@@ -23,7 +23,7 @@ class Options:
 
     is_on: bool = True
     images: tuple[str, ...] = ()
-    with_uploads: bool = True
+    has_uploads: bool = True
 
 
 def read() -> Options:
@@ -39,14 +39,14 @@ def change(
     *,
     is_on: bool | None = None,
     images: tuple[str, ...] | None = None,
-    with_uploads: bool | None = None,
+    has_uploads: bool | None = None,
 ) -> Options:
     """Change what isn't None. Turned off, the stream is gone at once. Raises InvalidFields."""
     old = read()
     new = Options(
         old.is_on if is_on is None else is_on,
         old.images if images is None else tuple(dict.fromkeys(images)),
-        old.with_uploads if with_uploads is None else with_uploads,
+        old.has_uploads if has_uploads is None else has_uploads,
     )
     _check_images(set(new.images) - set(old.images))
     db.session.merge(Setting(key=_KEY, value={**asdict(new), "images": list(new.images)}))

@@ -41,7 +41,7 @@ class MirrorStatus:
 
     is_on: bool
     chosen: tuple[str, ...]
-    with_uploads: bool
+    has_uploads: bool
     url: str
     revision: int
     serial: int
@@ -69,7 +69,7 @@ def read() -> MirrorStatus:
     return MirrorStatus(
         is_on=wanted.is_on,
         chosen=wanted.images,
-        with_uploads=wanted.with_uploads,
+        has_uploads=wanted.has_uploads,
         url=_url(),
         revision=row.revision,
         serial=max(row.serial, 0),
