@@ -73,7 +73,7 @@ def add_source(page: Page, server: MirrorServer, mirror: Mirror) -> None:
 
 def watch_import(page: Page) -> list[int]:
     """Follow the running import on its page until it is over; returns the percents seen."""
-    page.get_by_role("link", name="Imports").click()
+    page.get_by_role("link", name="Imports", exact=True).click()
     seen: list[int] = []
 
     def is_over() -> bool:

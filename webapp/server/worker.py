@@ -9,11 +9,14 @@ SIGTERM, which supervisors send, and would unpickle what is in the queue.
 
 from __future__ import annotations
 
-import queue
+import os
+import select
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 
 import structlog
@@ -36,6 +39,7 @@ RECHECK_S = 10.0  # without being woken, e.g. for a run whose worker died elsewh
 TICK_S = 60.0
 THOROUGH_S = 3600.0
 LEAVE_S = 15.0  # for a run to be handed back
+STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 log = structlog.get_logger(__name__)
 
@@ -44,8 +48,7 @@ def run_worker(app: Flask) -> int:
     """Work until SIGTERM or SIGINT; a running import is handed back, resumable."""
     worker = Worker(app)
     if threading.current_thread() is threading.main_thread():
-        for name in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(name, worker.on_signal)
+        worker.heed_signals()
     try:
         return worker.run()
     finally:
@@ -61,6 +64,45 @@ def _close_databases(app: Flask) -> None:
     database.fold_journals(settings.database_url, settings.queue_url)
 
 
+class StopRequests:
+    """What the main thread waits for; threads and signals end the wait.
+
+    Python's signal handlers run once the main thread executes Python code again. For a
+    signal that comes just before the thread starts to wait, or to another thread, that's
+    after the wait. The signal itself writes to the pipe, so none is missed.
+    """
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        weakref.finalize(self, _close, self._reader, self._writer)
+
+    def heed_signals(self) -> None:
+        """Let SIGTERM and SIGINT of this process be requests; for the main thread."""
+        signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        for number in STOPPING:
+            signal.signal(number, _continue)
+
+    def put(self) -> None:
+        """Ask to stop; for any thread."""
+        with suppress(BlockingIOError):  # full of requests already
+            os.write(self._writer, b"\0")
+
+    def wait(self, patience_s: float) -> bool:
+        """Whether someone asked to stop, now or within this time."""
+        if not select.select([self._reader], [], [], patience_s)[0]:
+            return False
+        return any(number in (0, *STOPPING) for number in os.read(self._reader, 1 << 16))
+
+
+def _close(*files: int) -> None:
+    for file in files:
+        os.close(file)
+
+
+def _continue(number: int, frame: FrameType | None) -> None:
+    """The signal has written to the pipe."""
+
+
 class Worker:
     """The main thread runs the upkeep; others listen to the queue, read
     new sources, import, and finish uploads."""
@@ -69,20 +111,18 @@ class Worker:
         self._app = app
         self._settings: Settings = app.extensions["slipway.settings"]
         self._owner = new_owner()
-        # A signal may arrive while the main thread holds the lock of any Event; putting
-        # into a SimpleQueue is safe even then.
-        self._stop_requests: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._stop_requests = StopRequests()
         self._leaving = threading.Event()
         parts = ("import", "mirror", "read", "scrub", "uploads")
         self._due = {name: threading.Event() for name in parts}
 
-    def on_signal(self, number: int, frame: FrameType | None) -> None:
-        """Leave at the next safe point."""
-        self.leave()
+    def heed_signals(self) -> None:
+        """Leave at the next safe point after SIGTERM or SIGINT."""
+        self._stop_requests.heed_signals()
 
     def leave(self) -> None:
-        """End ``run`` soon; for any thread and for signal handlers."""
-        self._stop_requests.put(None)
+        """End ``run`` soon; for any thread."""
+        self._stop_requests.put()
 
     def run(self) -> int:
         """Work until asked to stop; returns the exit code."""
@@ -99,7 +139,7 @@ class Worker:
         for thread in threads:
             thread.start()
         checked = time.monotonic()
-        while not self._must_stop(TICK_S):
+        while not self._stop_requests.wait(TICK_S):
             is_thorough = time.monotonic() - checked >= THOROUGH_S
             checked = time.monotonic() if is_thorough else checked
             self._run_upkeep("schedule", is_thorough=is_thorough)
@@ -113,13 +153,6 @@ class Worker:
             log.warning("not everything ended in time; the next worker continues it")
         log.info("worker ended")
         return 0
-
-    def _must_stop(self, patience_s: float) -> bool:
-        try:
-            self._stop_requests.get(timeout=patience_s)
-        except queue.Empty:
-            return False
-        return True
 
     def _wake_all(self) -> None:
         for event in self._due.values():
@@ -149,8 +182,10 @@ class Worker:
 
     def _repeat(self, what: str, work: Callable[[], None]) -> None:
         """Do a piece of work now, whenever woken, and regularly."""
-        while not self._leaving.is_set():
+        while True:
             self._due[what].clear()
+            if self._leaving.is_set():  # after clearing: who leaves sets this first, then wakes
+                return
             try:
                 work()
             except Exception:
