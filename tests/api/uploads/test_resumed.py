@@ -17,8 +17,9 @@ from tests.api.uploads.tus import DISK, FILES, begin, patch, state, tus, work
 from tests.api.v1.typed import Typed
 from tests.support import disks
 from webapp.extensions import db, settings, store
-from webapp.models import Upload
+from webapp.models import Upload, utcnow
 from webapp.services.uploads import work as upload_work
+from webapp.storage.leases import new_owner
 
 
 def sha(data: bytes) -> str:
@@ -180,6 +181,23 @@ def test_bytes_beyond_what_was_confirmed_are_taken_back(program: Typed, app: Fla
     assert state(program, place)["state"] == "done"
 
 
+def _owner_that_died() -> str:
+    """A worker of this machine whose process id another process has by now."""
+    place, pid, started, chance = new_owner().split("/")
+    return f"{place}/{pid}/{int(started) - 1}/{chance}"
+
+
+def test_an_upload_that_a_living_worker_holds_is_left_to_it(program: Typed, app: Flask) -> None:
+    place = begin(program, len(DISK)).headers["Location"]
+    patch(program, place, 0, DISK)
+    with app.app_context():
+        held = {"claimed_by": new_owner(), "claimed_at": utcnow()}
+        db.session.execute(update(Upload).values(**held))
+        db.session.commit()
+    work(app)
+    assert state(program, place)["state"] == "checking"
+
+
 def test_a_worker_that_dies_between_any_two_steps_is_followed(
     program: Typed, app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,10 +216,7 @@ def test_a_worker_that_dies_between_any_two_steps_is_followed(
         with monkeypatch.context() as patched:
             patched.setattr(place_of, step, die)
             with app.app_context(), pytest.raises(KeyboardInterrupt):
-                upload_work.work("a worker", lambda: False)
-        with app.app_context():
-            db.session.execute(update(Upload).values(claimed_by="", claimed_at=None))
-            db.session.commit()
+                upload_work.work(_owner_that_died(), lambda: False)
         work(app)
         assert state(program, place)["state"] == "done", step
         assert served(app, f"custom/amd64/generic/n{number}/uploaded/root-dd.gz") == data

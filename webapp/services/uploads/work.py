@@ -14,6 +14,7 @@ from webapp.extensions import db
 from webapp.models import Upload, UploadState, utcnow
 from webapp.services.system import statements
 from webapp.services.uploads import arrival, checking, converting, fetching, finishing, uploads
+from webapp.storage.leases import is_dead
 
 LEASE = timedelta(seconds=60)
 # The request that sent the last byte of a 2.0 upload finishes it; after this time it is dead.
@@ -53,9 +54,16 @@ def work(owner: str, is_leaving: Callable[[], bool]) -> None:
 
 
 def _claim(owner: str) -> Upload | None:
-    """The next upload to work on, held by us until LEASE after the last sign of life."""
+    """The next upload to work on, held by us until LEASE after the last sign of life.
+
+    One whose worker died on this machine is free at once.
+    """
     now = utcnow()
-    is_free = or_(Upload.claimed_by == "", Upload.claimed_at < now - LEASE)
+    holders = db.session.scalars(
+        select(Upload.claimed_by).where(Upload.state.in_(_WORK), Upload.claimed_by != "").distinct()
+    )
+    free = ["", *filter(is_dead, holders)]
+    is_free = or_(Upload.claimed_by.in_(free), Upload.claimed_at < now - LEASE)
     is_due = or_(Upload.is_checked_first, Upload.touched_at < now - PATIENCE)
     waiting = (Upload.state.in_(_WORK), is_free, is_due)
     upload_id = db.session.scalar(select(Upload.id).where(*waiting).order_by(Upload.id).limit(1))
