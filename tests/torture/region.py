@@ -33,6 +33,7 @@ from webapp.services.system.wake import wake
 
 FOLDER = "images/ubuntu/amd64/ga-24.04/noble/stable"
 FILES = ("boot-kernel", "boot-initrd", "squashfs")
+SILENCE_S = 30.0  # a machine that waits so long for a byte has been forgotten
 RATE = 4 << 20  # bytes per second of one download, so that there is a middle to be hit in
 
 
@@ -60,13 +61,18 @@ class Machines(threading.Thread):
                 self.seen[self._fetch(name)] += 1
 
     def _fetch(self, name: str) -> str:
-        """``complete`` bytes are judged; ``cut`` ones the machine notices by itself."""
-        connection = http.client.HTTPConnection(HOST, self._port, timeout=60)
+        """``complete`` bytes are judged; ``cut`` ones the machine notices by itself.
+
+        ``silent`` is an answer that neither goes on nor ends.
+        """
+        connection = http.client.HTTPConnection(HOST, self._port, timeout=SILENCE_S)
         with closing(connection):
             try:
                 connection.request("GET", f"/{FOLDER}/{name}")
                 answer = connection.getresponse()
                 body = answer.read()
+            except TimeoutError:
+                return "silent"
             except (OSError, http.client.HTTPException):
                 return "cut"
         if answer.status != 200:
