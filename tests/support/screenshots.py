@@ -127,6 +127,7 @@ def walk(page: Page, slipway: LiveSlipway, server: MirrorServer, keys: str, shoo
     shoot("images")
     page.goto("/images/ubuntu/noble/amd64")
     shoot("image")
+    walk_steering(page, shoot)
     page.goto("/storage/")
     page.get_by_role("button", name="Check all files now").click()
     page.get_by_text("Last check").wait_for()
@@ -137,6 +138,23 @@ def walk(page: Page, slipway: LiveSlipway, server: MirrorServer, keys: str, shoo
     page.get_by_text("Queued for checking").wait_for()
     page.get_by_text("Queued for checking").wait_for(state="hidden")
     shoot("source-error")
+
+
+def walk_steering(page: Page, shoot: Shoot) -> None:
+    """What will happen and when, what was removed, and the mirror for other sites."""
+    page.goto("/images/centos/centos70/amd64/delete")
+    page.get_by_role("button", name=re.compile("^Delete")).click()
+    page.wait_for_url("**/images/*")
+    page.goto("/bin/")
+    shoot("bin")
+    page.goto("/imports/plan")
+    shoot("plan")
+    page.goto("/imports/timing/")
+    shoot("timing")
+    page.goto("/sources/offers")
+    shoot("offers")
+    page.goto("/local-mirror/")
+    shoot("mirror")
 
 
 def walk_esxi(page: Page, file: Path, shoot: Shoot) -> None:

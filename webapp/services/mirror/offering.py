@@ -70,6 +70,13 @@ class Offered:
     products: tuple[Product, ...]
 
     @property
+    def images(self) -> int:
+        """How many images these are, all kernels of one and no boot loaders counted."""
+        fields = [product.fields for product in self.products]
+        found = [each for each in fields if "bootloader-type" not in each]
+        return len({(each["os"], each.get("release", ""), each["arch"]) for each in found})
+
+    @property
     def files(self) -> dict[str, int]:
         """Digest -> size of every file."""
         versions = (version for product in self.products for version in product.versions)

@@ -77,7 +77,7 @@ def _publish() -> bool:
             "state": state,
             "updated_at": dated,
             "fingerprint": signer.fingerprint,
-            "images": len(offered.products),
+            "images": offered.images,
             "files": len(files),
             "size": sum(files.values()),
         },

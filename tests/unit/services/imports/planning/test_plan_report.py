@@ -90,7 +90,7 @@ def test_a_plan_tells_what_is_added_replaced_kept_and_left_out_with_its_bytes() 
     used = sum(blob.size for blob in known.blobs.values())
     assert (made.used, made.peak, made.final) == (used, used + 620, used + 620)
     assert [(one.architecture, one.why) for one in made.keep] == [
-        ("amd64/hwe-24.04", "it is stored as http://1/ has it")
+        ("amd64/hwe-24.04", "up to date with http://1/")
     ]
     assert [(one.name, one.why) for one in made.out] == [
         ("ubuntu/focal", "no selection asks for ubuntu/focal"),

@@ -52,7 +52,7 @@ def test_what_is_stored_as_the_source_has_it_needs_nothing() -> None:
     made = plan([source(offer(), LOADER)], inventory_of(offer(), LOADER))
     assert made.is_empty
     assert made.blobs == ()
-    assert reason(made, GA) == "it is stored as http://1/ has it"
+    assert reason(made, GA) == "up to date with http://1/"
 
 
 @pytest.mark.parametrize(
