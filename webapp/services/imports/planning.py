@@ -87,9 +87,7 @@ def plan(
         if reason:
             sets.append(PlannedSet(claim.source.id, claim.offer, reason))
         else:
-            untouched.append(
-                _left_alone(key, resource, f"up to date with {claim.source.url}")
-            )
+            untouched.append(_left_alone(key, resource, f"up to date with {claim.source.url}"))
     judged = [
         _judge_held(r, _judge(r, sources, sets)) for r in inventory.resources if r.key not in claims
     ]
