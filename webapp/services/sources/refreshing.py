@@ -54,7 +54,7 @@ def refresh(source: BootSource, is_stopped: Callable[[], bool] | None = None) ->
 
     Stopped on request, it changes nothing: that is no trouble of the source.
     """
-    source_id, stamp = source.id, source.updated_at
+    source_id, stamp, seen = source.id, source.updated_at, source.refreshed_at
     try:
         keyring = keyring_of(source)
         snapshot = _read(source, keyring, is_stopped)
@@ -66,7 +66,7 @@ def refresh(source: BootSource, is_stopped: Callable[[], bool] | None = None) ->
         _note_problem(source_id, problem)
         return RefreshOutcome(source_id, False, problem)
     db.session.rollback()
-    _store_snapshot(source_id, stamp, snapshot)
+    _store_snapshot(source_id, stamp, seen, snapshot)
     return RefreshOutcome(source_id, snapshot.is_unchanged, None, snapshot.warnings)
 
 
@@ -147,11 +147,20 @@ def problem_of(source: BootSource) -> Problem | None:
 # -- saving what was read
 
 
-def _store_snapshot(source_id: int, stamp: datetime, snapshot: Snapshot) -> None:
-    """One transaction: documents, catalogue, health. Skipped when the source moved meanwhile."""
+def _store_snapshot(
+    source_id: int, stamp: datetime, seen: datetime | None, snapshot: Snapshot
+) -> None:
+    """One transaction: documents, catalogue, health.
+
+    Skipped when the source was changed meanwhile, or when another refresh, which began
+    later, has stored a newer state: a source never goes back in time.
+    """
     # Locked, so that two processes that read one source store it one after the other.
     source = db.session.get(BootSource, source_id, populate_existing=True, with_for_update=True)
     if source is None or source.updated_at != stamp:
+        db.session.rollback()
+        return
+    if source.refreshed_at != seen and _is_older(snapshot, source.index_updated_at):
         db.session.rollback()
         return
     now = utcnow()
@@ -192,6 +201,11 @@ def _store_snapshot(source_id: int, stamp: datetime, snapshot: Snapshot) -> None
         }
     _write_health(source_id, health)
     db.session.commit()
+
+
+def _is_older(snapshot: Snapshot, stored: datetime | None) -> bool:
+    dated = snapshot.index_updated_at
+    return dated is not None and stored is not None and dated < stored
 
 
 def _still_offered(source_id: int, snapshot: Snapshot) -> list[Offer]:

@@ -6,7 +6,9 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -23,6 +25,7 @@ from webapp.services.overview import health as overview
 from webapp.services.sources import health, refreshing, sources
 from webapp.services.sources.drafts import SourceDraft
 from webapp.severity import Severity
+from webapp.streamclient import Snapshot
 from webapp.streams.offers import plain_text
 
 pytestmark = pytest.mark.usefixtures("region")
@@ -135,6 +138,26 @@ def test_a_stream_of_detached_signatures_is_a_boot_source(stream: Stream) -> Non
         stream.publish()
         assert refreshing.refresh(source).problem is not None
     assert source.signer_fingerprint == stream.key.fingerprint
+
+
+def test_a_state_that_was_read_earlier_is_not_stored_over_a_newer_one(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with MirrorServer(stream.publish().root) as server:
+        source = sources.add(SourceDraft(url=server.url, keyring_data=stream.key.public), "ada")
+        read = refreshing._read
+
+        def read_and_be_overtaken(*args: Any) -> Snapshot:
+            found = read(*args)
+            monkeypatch.setattr(refreshing, "_read", read)
+            stream.dates = {"updated": LATER}
+            stream.publish()
+            assert refreshing.refresh(source).problem is None
+            return found
+
+        monkeypatch.setattr(refreshing, "_read", read_and_be_overtaken)
+        assert refreshing.refresh(source).problem is None
+    assert source.index_updated_at == parsedate_to_datetime(LATER)
 
 
 def test_a_key_as_base64_text_is_kept_as_the_key(stream: Stream) -> None:
