@@ -248,6 +248,7 @@ def make_app(settings: Settings) -> Iterator[Callable[[str], Flask]]:
     for app in made:
         if "slipway.rack" in app.extensions:
             app.extensions["slipway.rack"].close()
+        app.extensions["slipway.publication"].close()
         with app.app_context():
             db.session.remove()
             db.engine.dispose()

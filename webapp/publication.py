@@ -19,6 +19,7 @@ from __future__ import annotations
 import fcntl
 import os
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -44,6 +45,7 @@ class SharedSerial:
         self._path = data_dir / FILE
         self._file: int | None = None
         self._is_usable = False
+        self._close: Callable[[], object] = _nothing
 
     def value(self) -> int | None:
         """The highest serial that a process of this machine saw; costs one system call."""
@@ -75,6 +77,11 @@ class SharedSerial:
         except OSError:
             self._is_usable = False
 
+    def close(self) -> None:
+        """Give the descriptor back; from now on the database is asked."""
+        self._file, self._is_usable = None, False
+        self._close()
+
     def _keep(self, written: int) -> None:
         """Read from this file from now on, also where it replaced a deleted one.
 
@@ -82,11 +89,15 @@ class SharedSerial:
         """
         if self._file is None:
             self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            weakref.finalize(self, os.close, self._file)
+            self._close = weakref.finalize(self, os.close, self._file)
         elif not os.path.samestat(os.fstat(written), os.fstat(self._file)):
             fresh = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             os.dup2(fresh, self._file, inheritable=False)  # other threads read from it
             os.close(fresh)
+
+
+def _nothing() -> None:
+    """No file is open yet."""
 
 
 def _read(file: int) -> int:

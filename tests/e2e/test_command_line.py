@@ -39,7 +39,7 @@ class Terminal:
         """Run a command to its end and return what the screen showed."""
         command = OnTerminal(args, self.env)
         shown = ""
-        with fdspawn(command.screen, encoding="utf-8", timeout=100) as child:
+        with fdspawn(command.screen, encoding="utf-8", timeout=100, use_poll=True) as child:
             for question, answer in (answers or {}).items():
                 child.expect(question)
                 shown += child.before + child.after

@@ -268,8 +268,13 @@ class MirrorHandler(BaseHTTPRequestHandler):
         while (left := until - time.monotonic()) > 0:
             if self.server.stopping.wait(min(left, 0.05)):
                 raise Broken("server stopped")
-            if select.select([self.connection], [], [], 0)[0] and self._has_left():
+            if self._is_readable() and self._has_left():
                 raise Broken("client left")
+
+    def _is_readable(self) -> bool:
+        poll = select.poll()  # select() knows the first 1,024 files only
+        poll.register(self.connection, select.POLLIN)
+        return bool(poll.poll(0))
 
     def _has_left(self) -> bool:
         try:

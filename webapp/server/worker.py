@@ -89,7 +89,9 @@ class StopRequests:
 
     def wait(self, patience_s: float) -> bool:
         """Whether someone asked to stop, now or within this time."""
-        if not select.select([self._reader], [], [], patience_s)[0]:
+        poll = select.poll()  # select() knows the first 1,024 files only
+        poll.register(self._reader, select.POLLIN)
+        if not poll.poll(1000 * patience_s):
             return False
         return any(number in (0, *STOPPING) for number in os.read(self._reader, 1 << 16))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import re
-import select
+import selectors
 import socket
 import ssl
 import threading
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -118,8 +119,12 @@ def tunnelling(seen: list[str], *, login: str = "") -> Talk:
         with socket.create_connection((match[1], int(match[2])), 5) as target:
             connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
             pairs = {connection: target, target: connection}
+            selector = selectors.DefaultSelector()
+            for one in pairs:
+                selector.register(one, selectors.EVENT_READ)
             while True:
-                for ready in select.select(list(pairs), [], [], 5)[0]:
+                for key, _ in selector.select(5):
+                    ready = cast(socket.socket, key.fileobj)
                     data = ready.recv(1 << 16)
                     if not data:
                         return

@@ -15,7 +15,7 @@ from typing import cast
 import structlog
 from flask import Flask, current_app
 from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm.exc import StaleDataError
 
 from webapp.errors import Problem
@@ -51,6 +51,7 @@ from webapp.services.imports.planning import nothing_left, plan
 from webapp.services.imports.plans import ImportPlan, PlannedBlob, Retirement, SourceState
 from webapp.services.imports.progress import Reporter
 from webapp.services.sources import mirrors, refreshing, sources
+from webapp.services.system import statements
 from webapp.streams.urls import normalise
 
 log = structlog.get_logger(__name__)
@@ -262,10 +263,11 @@ class Import:
             except BlobsVanished as problem:
                 db.session.rollback()
                 return self.failures.add(problem, planned.source_id, planned.key)
-            except (IntegrityError, StaleDataError):
-                # Clean-up removed an old version that was about to be used again.
+            except (IntegrityError, StaleDataError, OperationalError) as error:
+                # Clean-up removed an old version that was about to be used again, or locked
+                # the same rows in another order and PostgreSQL ended this one's transaction.
                 db.session.rollback()
-                if is_last_try:
+                if is_last_try or not statements.is_clash(error):
                     raise
 
     def _publish_once(self, planned: PlannedSet) -> None:

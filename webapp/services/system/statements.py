@@ -7,11 +7,13 @@ from typing import Any, cast
 
 from sqlalchemy import CursorResult
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import OperationalError
 
 from webapp.extensions import db
 from webapp.models import Base
 
 CHUNK = 500  # values in one IN list
+DEADLOCK = "40P01"  # PostgreSQL's code: it ended one of the transactions
 
 
 def execute(statement: Any) -> CursorResult[Any]:
@@ -31,3 +33,10 @@ def insert_new(model: type[Base]) -> Any:
     if is_postgres:
         return postgresql.insert(model).on_conflict_do_nothing()
     return sqlite.insert(model).on_conflict_do_nothing()
+
+
+def is_clash(error: Exception) -> bool:
+    """Whether a database error comes from another transaction, so that trying again helps."""
+    return not isinstance(error, OperationalError) or (
+        getattr(error.orig, "sqlstate", None) == DEADLOCK
+    )
