@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from webapp.extensions import db, store
 from webapp.models import (
@@ -23,6 +23,8 @@ def later(seconds: float) -> None:
     db.session.execute(
         update(ResourceSet).where(ResourceSet.retired_at.is_not(None)).values(retired_at=past)
     )
+    db.session.commit()  # whoever publishes locks an image before its versions
+    db.session.execute(select(BootResource.id).order_by(BootResource.id).with_for_update())
     db.session.execute(update(BootResource).values(updated_at=past))
     db.session.commit()
 

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import and_, delete, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select
 
 from webapp.errors import NotFound
 from webapp.extensions import db, settings
@@ -73,9 +73,11 @@ def clean_up() -> Freed:
             .where(*is_over)
         )
     )
-    sets = statements.count(delete(ResourceSet).where(*is_over)) if candidates else 0
+    sets = _delete_sets(is_over) if candidates else 0
     if sets or _has_empty_resources(cutoff):
         statements.execute(delete(BootResource).where(*_is_empty(cutoff)))
+    # An import locks blobs before images, so these locks end before blobs are marked.
+    db.session.commit()
     statements.execute(delete(PackageList).where(*_is_unused_list(cutoff)))
     candidates |= set(db.session.scalars(_unused(now)))
     marked = deletion.mark(sorted(candidates), ~_is_named(), ~_is_reserved())
@@ -87,6 +89,20 @@ def clean_up() -> Freed:
     if marked:
         log.info("bytes freed", files=len(marked), bytes=freed)
     return Freed(sets, len(marked), freed)
+
+
+def _delete_sets(is_over: Collection[ColumnElement[bool]]) -> int:
+    """Delete versions, each while its image's row is locked, as by whoever publishes it."""
+    images = db.session.scalars(
+        select(BootResource.id)
+        .where(BootResource.id.in_(select(ResourceSet.resource_id).where(*is_over)))
+        .order_by(BootResource.id)
+        .limit(statements.CHUNK)
+        .with_for_update(skip_locked=True)
+    ).all()
+    return statements.count(
+        delete(ResourceSet).where(ResourceSet.resource_id.in_(images), *is_over)
+    )
 
 
 def delete_resources(resource_ids: Sequence[int], actor: str) -> None:

@@ -128,6 +128,9 @@ def retire(resources: Sequence[tuple[int, Key, str]], *, actor: str) -> int:
     served = (BootResource.id.in_(ids), BootResource.current_set_id.is_not(None))
     retired = 0
     if ids:
+        # In the order in which clean-up locks them.
+        rows = select(BootResource.id).where(BootResource.id.in_(ids)).order_by(BootResource.id)
+        db.session.execute(rows.with_for_update())
         statements.execute(update(BootResource).where(*served).values(gone))
         retired = _retire_sets(ids, now, is_binned=has_bin)
     for _, key, why in resources:
