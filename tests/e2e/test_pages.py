@@ -95,6 +95,12 @@ def stage(
                 "removed source": f"/sources/{source.id}/remove",
                 "imports": "/imports/",
                 "import": f"/imports/{ended.id}",
+                "all imports": "/imports/history",
+                "plan": "/imports/plan",
+                "changed timing": "/imports/timing/",
+                "offers": "/sources/offers?all=yes",
+                "bin": "/images/bin/",
+                "stored files": "/storage/",
             }
             db.session.remove()
             yield made

@@ -145,7 +145,7 @@ def walk_steering(page: Page, shoot: Shoot) -> None:
     page.goto("/images/centos/centos70/amd64/delete")
     page.get_by_role("button", name=re.compile("^Delete")).click()
     page.wait_for_url("**/images/*")
-    page.goto("/bin/")
+    page.goto("/images/bin/")
     shoot("bin")
     page.goto("/imports/plan")
     shoot("plan")

@@ -58,10 +58,20 @@ def test_the_switch_leads_back_to_our_own_pages_only(stranger: Visitor, next: st
     assert response.headers["Location"] == "/"
 
 
-@pytest.mark.parametrize("path", ["/imports/", "/imports/timing/"])
-def test_the_top_bar_marks_where_the_page_belongs(administrator: Visitor, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "tab"),
+    [
+        ("/imports/", "/imports/"),
+        ("/imports/timing/", "/imports/"),
+        ("/images/bin/", "/images/"),
+        ("/sources/offers", "/sources/"),
+    ],
+)
+def test_the_top_bar_marks_where_the_page_belongs(
+    administrator: Visitor, path: str, tab: str
+) -> None:
     page = administrator.get(path).text
-    assert re.findall(r'<a href="([^"]+)" aria-current="page">', page) == ["/imports/"]
+    assert re.findall(r'<a href="([^"]+)" aria-current="page">', page) == [tab]
 
 
 @pytest.mark.parametrize(

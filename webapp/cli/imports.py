@@ -129,8 +129,7 @@ def stop(api: Api, as_json: bool) -> None:
     Example:
       slipway import stop
     """
-    done = api.call("POST", "/imports/stop")
-    output.result(done, as_json, done["message"])
+    _steer("stop", api, as_json)
 
 
 @import_group.command("pause")
@@ -142,8 +141,7 @@ def pause(api: Api, as_json: bool) -> None:
     Example:
       slipway import pause
     """
-    done = api.call("POST", "/imports/pause")
-    output.result(done, as_json, done["message"])
+    _steer("pause", api, as_json)
 
 
 @import_group.command("resume")
@@ -155,7 +153,11 @@ def resume(api: Api, as_json: bool) -> None:
     Example:
       slipway import resume
     """
-    done = api.call("POST", "/imports/resume")
+    _steer("resume", api, as_json)
+
+
+def _steer(how: str, api: Api, as_json: bool) -> None:
+    done = api.call("POST", f"/imports/{how}")
     output.result(done, as_json, done["message"])
 
 

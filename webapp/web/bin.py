@@ -15,7 +15,7 @@ from webapp.web.access import me, requires
 from webapp.web.formatting import byte_size
 from webapp.web.source_health import is_managed, require_managed
 
-blueprint = Blueprint("bin", __name__, url_prefix="/bin")
+blueprint = Blueprint("bin", __name__, url_prefix="/images/bin")
 
 ONE = "/<os>/<release>/<arch>"
 

@@ -15,7 +15,7 @@ from webapp.services.images import publishing
 from webapp.services.images.keys import Key
 
 Visit = Callable[..., Visitor]
-ONE = "/bin/ubuntu/noble/amd64"
+ONE = "/images/bin/ubuntu/noble/amd64"
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def is_served(resource: BootResource) -> bool:
 def test_a_removed_image_is_shown_with_its_time_and_restored_with_its_selection(
     binned: BootResource, operator: Visitor
 ) -> None:
-    assert 'href="/bin/"' in operator.get("/images/").text
-    words = text_of(operator.get("/bin/"))
+    assert 'href="/images/bin/"' in operator.get("/images/").text
+    words = text_of(operator.get("/images/bin/"))
     assert "2 bytes held" in words
     assert "in 23 h" in words
     assert "no longer selected (ann)" in words
@@ -47,26 +47,26 @@ def test_a_removed_image_is_shown_with_its_time_and_restored_with_its_selection(
     [selection] = db.session.scalars(db.select(BootSourceSelection))
     assert (selection.release, selection.arches) == ("noble", ["amd64"])
     assert operator.post(f"{ONE}/restore").status_code == 404
-    assert "The bin is empty" in text_of(operator.get("/bin/"))
+    assert "The bin is empty" in text_of(operator.get("/images/bin/"))
 
 
 def test_emptying_is_asked_first_and_only_administrators_may(
     binned: BootResource, visit: Visit
 ) -> None:
     admin, operator = visit(Role.ADMINISTRATOR), visit(Role.OPERATOR)
-    assert operator.post("/bin/empty").status_code == 403
+    assert operator.post("/images/bin/empty").status_code == 403
     assert operator.post(f"{ONE}/discard").status_code == 403
-    page = text_of(admin.get("/bin/empty"))
+    page = text_of(admin.get("/images/bin/empty"))
     assert "Empty the bin?" in page
     assert "can't be undone" in page
-    one = admin.get("/bin/empty?image=ubuntu/noble amd64")
+    one = admin.get("/images/bin/empty?image=ubuntu/noble amd64")
     assert "for good?" in text_of(one)
     assert f'action="{ONE}/discard"' in one.text
     db.session.expire_all()
     assert binned.binned_at is not None
-    assert leads_to(admin.post("/bin/empty")) == "/bin/"
-    assert "The bin is empty" in text_of(admin.get("/bin/"))
-    assert leads_to(admin.get("/bin/empty")) == "/bin/"
+    assert leads_to(admin.post("/images/bin/empty")) == "/images/bin/"
+    assert "The bin is empty" in text_of(admin.get("/images/bin/"))
+    assert leads_to(admin.get("/images/bin/empty")) == "/images/bin/"
     assert admin.post(f"{ONE}/restore").status_code == 404
 
 
@@ -74,9 +74,9 @@ def test_viewers_see_the_bin_without_names_and_restore_nothing(
     binned: BootResource, visit: Visit
 ) -> None:
     viewer = visit(Role.VIEWER)
-    words = text_of(viewer.get("/bin/"))
+    words = text_of(viewer.get("/images/bin/"))
     assert "no longer selected" in words
     assert "(ann)" not in words
-    assert "Restore" not in viewer.get("/bin/").text
+    assert "Restore" not in viewer.get("/images/bin/").text
     assert viewer.post(f"{ONE}/restore").status_code == 403
     assert not is_served(binned)
