@@ -44,7 +44,9 @@ def test_what_is_checked_comes_back() -> None:
     assert checked_range(10, 30, 40, 1) == (10, 10)
 
 
-def test_words_for_what_the_system_says(tmp_path: Path) -> None:
+def test_words_for_what_the_system_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = os.statvfs(tmp_path)  # others write to this disk, too
+    monkeypatch.setattr(os, "statvfs", lambda path: now)
     full = problem_of(OSError(errno.ENOSPC, "no space"), tmp_path, needed=7)
     assert isinstance(full, StoreFull)
     assert full.needed == 7
