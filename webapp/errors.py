@@ -183,6 +183,7 @@ KINDS = {
     "name-taken": Kind("Name taken by an upload", 409),
     "size-conflict": Kind("One digest with two sizes"),
     "source-removed": Kind("Boot source removed", 409),
+    "source-unread": Kind("Boot source not read yet", 503, 5),
     "mirror": Kind("Mirror failed", 500),
     "mirror-bad-path": Kind("Invalid path", 500),
     "mirror-busy": Kind("Folder in use", 500),

@@ -164,14 +164,24 @@ def test_what_the_source_does_not_offer_is_refused_by_field(
     assert stored(app) == [("ubuntu", "noble", ["amd64"], ["*"], ["*"])]
 
 
-def test_a_source_that_is_not_read_yet_asks_to_try_again(app: Flask, admin: Script) -> None:
+def test_a_source_that_is_read_for_the_first_time_asks_to_try_again(
+    app: Flask, any_client: Script
+) -> None:
     with app.app_context():
-        source_id = factories.boot_source().id
-    answer = admin.post(f"boot-sources/{source_id}/selections/", **NOBLE)
-    assert answer.status_code == 400
-    assert answer.json["os"][-1] == (
-        "The source's catalogue is still being read. Try again in a few seconds."
-    )
+        unread, off = factories.boot_source(), factories.boot_source(is_enabled=False)
+        path, other = (f"boot-sources/{source.id}/selections/" for source in (unread, off))
+    answer = any_client.post(path, **NOBLE)
+    assert (answer.status, answer.headers["Retry-After"]) == ("503 Service Unavailable", "5")
+    assert answer.content_type == "text/plain; charset=utf-8"
+    assert b"still being read" in answer.data
+    assert any_client.post(other, **NOBLE).status_code == 400  # no one reads that one
+    assert stored(app) == []
+    with app.app_context():
+        source = db.session.get_one(BootSource, unread.id)
+        factories.cache_entry(source, release="noble")
+        db.session.commit()
+    made = any_client.post(path, os="ubuntu", release="noble")
+    assert made.json["arches"] == made.json["subarches"] == made.json["labels"] == ["*"]
 
 
 def test_a_release_is_selected_once(app: Flask, any_client: Script, path: str) -> None:

@@ -196,7 +196,7 @@ def list_runs(limit: int, api: Api, as_json: bool) -> None:
         output.print_json(found)
         return
     output.print_table(
-        ("ID", "State", "Started by", "Started", "Downloaded", "Summary"),
+        ("ID", "State", "Started by", "Started", "Downloaded", "Speed", "Summary"),
         [
             (
                 str(run["id"]),
@@ -204,6 +204,7 @@ def list_runs(limit: int, api: Api, as_json: bool) -> None:
                 run["requested_by"] or run["trigger"],
                 output.time(run["started_at"]),
                 output.size(run["bytes_done"]),
+                output.speed(run["average_bytes_per_s"] or run["bytes_per_s"]),
                 run["summary"],
             )
             for run in found["items"]
@@ -229,10 +230,11 @@ def show(run_id: int, api: Api, as_json: bool) -> None:
     output.line(f"Import {run['id']}: {run['state']}. {run['summary']}".rstrip())
     output.lines(_plan_words(run))
     output.print_table(
-        ("Image", "Version", "File", "Size", "State", "From"),
+        ("Image", "Version", "File", "Size", "State", "Speed", "From"),
         [
             (image["title"], image["version"], file["filename"], output.size(file["size"]),
-             file["state"], file["mirror"])
+             file["state"], output.speed(file["average_bytes_per_s"] or file["bytes_per_s"]),
+             file["mirror"])
             for image in run["images"]
             for file in image["files"]
         ],

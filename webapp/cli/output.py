@@ -135,6 +135,11 @@ def size(count: int | None) -> str:
     return "-" if count is None else decimal(count)
 
 
+def speed(bytes_per_s: int) -> str:
+    """Bytes a second as users read them, "-" for none."""
+    return f"{size(bytes_per_s)}/s" if bytes_per_s else "-"
+
+
 def time(at: str | None) -> str:
     """A time of the API as users read it."""
     if not at:

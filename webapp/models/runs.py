@@ -90,6 +90,17 @@ class ImportRun(Base):
         back_populates="run", cascade="all, delete-orphan", passive_deletes=True
     )
 
+    @property
+    def average_bytes_per_s(self) -> int:
+        """How fast it downloaded from start to end, 0 until then or without a download."""
+        return rate(self.bytes_done, self.started_at, self.finished_at)
+
+
+def rate(count: int, started: datetime | None, finished: datetime | None) -> int:
+    """Bytes a second between two times, 0 while one is missing."""
+    seconds = (finished - started).total_seconds() if started and finished else 0.0
+    return int(count / seconds) if seconds > 0 else 0
+
 
 class TransferState(enum.StrEnum):
     """The life of one file in one run."""

@@ -102,14 +102,13 @@ def ended(run: ImportRun | None) -> str:
 def _file(file: FileProgress) -> FileRow:
     row = file.transfer
     state = import_states.of_transfer(row)
-    is_downloading = row.state == "downloading"
-    has_speed = bool(row.bytes_per_s) and is_downloading
+    speed = row.bytes_per_s if row.state == "downloading" else file.average_bytes_per_s
     return FileRow(
         name=row.filename,
         kernel=file.kernel,
         state=state,
         amount=_of(row.bytes_done, row.size),
-        speed=byte_speed(row.bytes_per_s) if has_speed else NOTHING,
+        speed=byte_speed(speed) if speed else NOTHING,
         left=duration(file.left_s) if file.left_s is not None else NOTHING,
         retries=row.retries,
         mirror=row.mirror,

@@ -59,10 +59,14 @@ class StartRequest(RequestModel):
 
 
 class RunResponse(RunFields):
-    """An import, and who started it: empty for viewers, who see no names of users."""
+    """An import, and who started it: empty for viewers, who see no names of users.
+
+    average_bytes_per_s: over all of it, 0 until it has ended.
+    """
 
     requested_by: str
     sets_retired: int
+    average_bytes_per_s: int
 
 
 class TransferResponse(ResponseModel):

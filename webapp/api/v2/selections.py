@@ -12,7 +12,7 @@ from webapp.api.v2.arguments import Arguments
 from webapp.api.v2.boot_sources import PATH
 from webapp.api.v2.dispatch import Action, ActionCall, Resource
 from webapp.errors import InvalidFields
-from webapp.models import BootSource, BootSourceSelection
+from webapp.models import BootSourceSelection
 from webapp.services.accounts.rights import Right
 from webapp.services.sources import selections, sources
 from webapp.streams.filters import Wanted
@@ -52,11 +52,8 @@ def create(call: ActionCall, boot_source_id: int) -> Response:
     missing = [name for name in REQUIRED if not getattr(wanted, name)]
     if missing:
         raise InvalidFields({name: ["This field is required."] for name in missing})
-    try:
-        selection = selections.add(source, wanted, call.actor)
-    except InvalidFields as problem:
-        raise _with_hint(problem, source) from problem
-    return as_json(as_dict(selection))  # 200 as real MAAS answers, not 201
+    # 200 as real MAAS answers, not 201
+    return as_json(as_dict(selections.add(source, wanted, call.actor)))
 
 
 def read(call: ActionCall, boot_source_id: int, id: int) -> Response:
@@ -103,14 +100,6 @@ def _wanted(arguments: Arguments, known: Wanted) -> Wanted:
         subarches=arguments.values("subarches") or known.subarches,
         labels=arguments.values("labels") or known.labels,
     )
-
-
-def _with_hint(problem: InvalidFields, source: BootSource) -> InvalidFields:
-    """Scripts select right after creating a source, before its catalogue has been read."""
-    if source.checked_at is not None or "os" not in problem.fields:
-        return problem
-    hint = "The source's catalogue is still being read. Try again in a few seconds."
-    return InvalidFields({**problem.fields, "os": [*problem.fields["os"], hint]})
 
 
 def as_dict(row: BootSourceSelection) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.models import FileTransfer, ImportFailure, ImportRun, TransferState, utcnow
+from webapp.models.runs import rate
 from webapp.services.sources import catalogue
 
 
@@ -43,10 +44,7 @@ class FileProgress:
     def average_bytes_per_s(self) -> int:
         """How fast it came once it's there, 0 while unknown or if nothing was fetched."""
         row = self.transfer
-        if not (row.mirror and row.started_at and row.finished_at):
-            return 0
-        seconds = (row.finished_at - row.started_at).total_seconds()
-        return int(row.bytes_done / seconds) if seconds > 0 else 0
+        return rate(row.bytes_done, row.started_at, row.finished_at) if row.mirror else 0
 
 
 @dataclass(frozen=True)

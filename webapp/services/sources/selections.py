@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import delete, func, select, update
 
-from webapp.errors import InvalidFields, NotFound
+from webapp.errors import InvalidFields, NotFound, Problem
 from webapp.extensions import db
 from webapp.models import BootSource, BootSourceCache, BootSourceSelection
 from webapp.services.system import events, statements
@@ -51,7 +51,10 @@ def get(source_id: int, selection_id: int) -> BootSourceSelection:
 
 
 def add(source: BootSource, wanted: Wanted, actor: str) -> BootSourceSelection:
-    """Save a new selection; raises InvalidFields when the source offers no such thing."""
+    """Save a new selection.
+
+    Raises InvalidFields when the source offers no such thing, Problem before it was read.
+    """
     _check(source, wanted, None)
     selection = BootSourceSelection(source_id=source.id)
     _apply(selection, wanted)
@@ -190,7 +193,17 @@ def _offered_arches() -> dict[tuple[int, str, str], set[str]]:
 
 
 def _check(source: BootSource, wanted: Wanted, selection_id: int | None) -> None:
+    """Raises InvalidFields; Problem while what the source offers isn't known yet."""
     problems = check_selection(wanted, offers_of(source.id))
+    if problems and source.checked_at is None and source.is_enabled:
+        raise Problem(  # (rule: selection-before-catalogue)
+            "This boot source is still being read, so what it offers isn't known yet.",
+            code="source-unread",
+            where=source.url,
+            expected="a source that was read",
+            got=f"a selection of {wanted.os}/{wanted.release}"[:200],
+            next_step="Try again in a few seconds.",
+        )
     taken = db.session.scalar(
         select(BootSourceSelection.id).where(
             BootSourceSelection.source_id == source.id,
