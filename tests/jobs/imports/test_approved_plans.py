@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
 
 from tests.jobs.conftest import Lab, check_region, failures, images, transfers
+from tests.jobs.imports.streams import drop
 from tests.jobs.retention.later import LOW, NOBLE
 from webapp.extensions import db
 from webapp.models import BootSource, FileTransfer, ImportRun, utcnow
@@ -132,3 +134,25 @@ def test_most_images_of_a_removed_source_wait_for_a_person_and_go_with_the_plan(
     assert run.state == "succeeded"
     assert not {NOBLE, LOW} & set(images())
     check_region()
+
+
+def test_removals_that_wait_still_wait_after_an_import_of_other_sources_alone(
+    make_lab: Callable[..., Lab],
+) -> None:
+    lab, other = make_lab(kernels=4), make_lab("other", releases=("focal",))
+    lab.select("noble")
+    lab.run()
+    lab.mirror.publish_next(edit=drop("lowlatency", "hwe-24.04"))
+    run = lab.run()
+    assert [one.code for one in failures(run)] == ["removal-unconfirmed"]
+    waiting = {one.architecture for one in preview.next_report().wait}
+    assert len(waiting) == 3
+    other.select("focal")
+    lab.select("jammy")
+    carry_out(runs.queue("source", "schedule", [other.source_id]))
+    assert "ubuntu/focal" in str(images())
+    # Now they're less than half of what is stored.
+    run = lab.run()
+    assert [one.code for one in failures(run)] == ["removal-unconfirmed"]
+    assert {one.architecture for one in preview.next_report().wait} == waiting
+    assert not waiting - {name.split()[1] for name in images()}

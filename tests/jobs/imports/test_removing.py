@@ -17,7 +17,7 @@ from tests.jobs.conftest import (
     images,
     transfers,
 )
-from tests.jobs.imports.streams import NOBLE
+from tests.jobs.imports.streams import NOBLE, drop
 from tests.mirror.faults import Fault
 from tests.mirror.maker import Documents
 from tests.support import factories
@@ -30,17 +30,6 @@ from webapp.models import (
 from webapp.services.blobs import retention
 
 pytestmark = pytest.mark.usefixtures("region")
-
-
-def drop(*endings: str) -> Callable[[Documents], None]:
-    """An edit that takes the products out of the stream whose names end so."""
-
-    def edit(documents: Documents) -> None:
-        for document in documents.values():
-            for name in [n for n in document["products"] if n.endswith(endings)]:
-                del document["products"][name]
-
-    return edit
 
 
 def test_an_deselected_image_goes_after_the_new_ones_came_and_its_bytes_after_the_grace(

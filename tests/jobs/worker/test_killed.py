@@ -113,6 +113,40 @@ def test_a_worker_killed_again_and_again_loses_nothing(
     check_region()
 
 
+def test_what_changed_between_two_workers_is_planned_again_and_kept_with_the_run(
+    make_lab: Callable[..., Lab], start_worker: Callable[[], WorkerProcess]
+) -> None:
+    lab = make_lab(releases=("noble", "jammy"), sizes={"squashfs": 1 << 20})
+    lab.select("noble")
+    lab.server.set_faults([Fault(path="noble.*squashfs$", rate=1 << 20)])
+    run_id = runs.queue("manual", "ann").id
+    worker = start_worker()
+    wait_for(is_loading(run_id, 400_000))
+    worker.kill()
+    planned = run_now(run_id).plan
+    assert planned is not None
+    assert ({one["name"] for one in planned["actions"]}, planned["changes"]) == (
+        {"ubuntu/noble"},
+        [],
+    )
+    lab.unselect("noble")
+    lab.select("jammy")
+    lab.server.reset()
+    start_worker()
+    wait_for(is_ended(run_id))
+    run = run_now(run_id)
+    assert (run.state, {name.split()[0] for name in images()}) == ("succeeded", {"ubuntu/jammy"})
+    assert run.plan is not None
+    assert {one["name"] for one in run.plan["actions"]} == {"ubuntu/jammy"}
+    assert all("ubuntu/jammy" in change for change in run.plan["changes"])
+    assert len(run.plan["changes"]) == 2
+    assert not any("noble" in path for path in lab.fetched())
+    assert {transfer.state for transfer in transfers(run)} == {"done"}
+    wait_for(lambda: runs.current() is None)  # the change that the run saw itself needs no other
+    assert [one.id for one in runs.recent()] == [run_id]
+    check_region()
+
+
 # -- stop
 
 

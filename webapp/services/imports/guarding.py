@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from webapp.errors import Problem
 from webapp.services.images.keys import Key
@@ -25,6 +26,18 @@ def waiting(
     stored = sum(not resource.is_uploaded for resource in inventory.resources)
     is_much = 2 * len(others) > stored
     return tuple(one for one in others if (is_much or one.key in held) and one.key not in confirmed)
+
+
+def still_held(
+    plan: Mapping[str, Any], held: Collection[Key], *, is_full: bool
+) -> list[tuple[str, str]]:
+    """The names that count as held after a run with this plan (plan_report, as JSON).
+
+    A run that read only some sources judges nothing but theirs.
+    """
+    waiting = {(one["name"], one["architecture"]) for one in plan["wait"]}
+    gone = {(one["name"], one["architecture"]) for one in plan["retire"]}
+    return sorted(waiting if is_full else waiting | set(held) - gone)
 
 
 def unconfirmed(found: Sequence[Retirement]) -> Problem:

@@ -34,6 +34,7 @@ from webapp.services.images.keys import Key, PlannedSet
 from webapp.services.images.publishing import BlobsVanished, Origin
 from webapp.services.imports import (
     approving,
+    guarding,
     healing,
     inventory,
     packages,
@@ -44,15 +45,14 @@ from webapp.services.imports import (
     summary,
     transfers,
 )
-from webapp.services.imports.downloading import Mirror, Outcome, download, unexpected
+from webapp.services.imports.downloading import Outcome, download, unexpected
 from webapp.services.imports.failures import Failures
 from webapp.services.imports.intents import intent
 from webapp.services.imports.planning import nothing_left, plan
-from webapp.services.imports.plans import ImportPlan, PlannedBlob, Retirement, SourceState
+from webapp.services.imports.plans import ImportPlan, Retirement, SourceState
 from webapp.services.imports.progress import Reporter
-from webapp.services.sources import mirrors, refreshing, sources
+from webapp.services.sources import refreshing
 from webapp.services.system import statements
-from webapp.streams.urls import normalise
 
 log = structlog.get_logger(__name__)
 
@@ -178,14 +178,17 @@ class Import:
         """The plan, which is kept with the run; and why not to follow it."""
         kept = approving.of(self._run_id)
         known = inventory.read(store())
-        agreed = (kept.confirmed, preview.held_back())
+        held = preview.held_back()
+        agreed = (kept.confirmed, held)
         todo = plan(states, known, *agreed)
         checked = inventory.checked(known, todo, store())
         db.session.commit()
         if checked != known:
             todo = plan(states, checked, *agreed)
         verdict = approving.judge(kept, preview.report(todo, states, checked))
-        if not runs.renew_lease(self._run_id, self._owner, plan=verdict.plan):
+        is_full = self._source_ids is None
+        still = {"held": guarding.still_held(verdict.plan, held, is_full=is_full)}
+        if not runs.renew_lease(self._run_id, self._owner, plan=verdict.plan | still):
             raise LeaseLost()
         db.session.commit()
         return todo, verdict.problem
@@ -214,7 +217,7 @@ class Import:
         for planned in todo.sets:
             if not waiting[planned.key]:
                 self._publish(planned)
-        found = self._mirrors(todo.to_fetch, states)
+        found = transfers.mirrors_of(todo.to_fetch, states)
         try:
             with closing(
                 download(todo.to_fetch, found, store(), self._reporter, settings().downloads)
@@ -232,28 +235,6 @@ class Import:
         finally:
             for mirror in found.values():
                 mirror.close()
-
-    def _mirrors(
-        self, blobs: Collection[PlannedBlob], states: Iterable[SourceState]
-    ) -> dict[int, Mirror]:
-        used = {location.source_id for blob in blobs for location in blob.locations}
-        urls = {state.id: state.url for state in states}
-        rows = db.session.scalars(select(BootSource).where(BootSource.id.in_(used))).all()
-        paths = {  # of the largest file of each source, to measure its mirrors with
-            location.source_id: location.path
-            for blob in sorted(blobs, key=lambda blob: blob.size)
-            for location in blob.locations
-        }
-        found = {
-            row.id: Mirror(
-                mirrors.fastest_first(row, paths[row.id])
-                if row.mirrors and row.url == urls[row.id]
-                else [(normalise(urls[row.id]).root, sources.fetcher_for(row))]
-            )
-            for row in rows
-        }
-        db.session.commit()
-        return found
 
     def _publish(self, planned: PlannedSet) -> None:
         for is_last_try in (False, True):

@@ -35,15 +35,14 @@ def report(plan: ImportPlan, states: Sequence[SourceState], known: Inventory) ->
 
 
 def held_back() -> frozenset[Key]:
-    """The images whose removal waited for a person in the last run."""
+    """The images whose removal waits for a person since an earlier run."""
     last = db.session.scalar(
         select(ImportRun.plan)
         .where(ImportRun.finished_at.is_not(None), ImportRun.plan.is_not(null()))
         .order_by(ImportRun.id.desc())
         .limit(1)
     )
-    waiting = last["wait"] if last else ()
-    return frozenset(Key(one["name"], one["architecture"]) for one in waiting)
+    return frozenset(Key(*names) for names in last.get("held", ())) if last else frozenset()
 
 
 def fresh_sources() -> set[int]:

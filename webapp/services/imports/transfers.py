@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files that a run fetches: a row each, and the bytes they need reserved."""
+"""The files that a run fetches: a row each, the bytes they need reserved, and their mirrors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import select, update
@@ -11,8 +11,11 @@ from sqlalchemy import select, update
 from webapp.extensions import db
 from webapp.models import Blob, BlobState, BootSource, FileTransfer, TransferState, utcnow
 from webapp.services.blobs import reserving
-from webapp.services.imports.plans import PlannedBlob
+from webapp.services.imports.downloading import Mirror
+from webapp.services.imports.plans import PlannedBlob, SourceState
 from webapp.services.imports.progress import Transfer
+from webapp.services.sources import mirrors, sources
+from webapp.streams.urls import normalise
 
 
 def begin(run_id: int, blobs: Sequence[PlannedBlob], renew: Callable[[], object]) -> list[Transfer]:
@@ -46,6 +49,28 @@ def begin(run_id: int, blobs: Sequence[PlannedBlob], renew: Callable[[], object]
     transfers = [_as_transfer(row) for row in known.values()]
     db.session.commit()
     return transfers
+
+
+def mirrors_of(blobs: Collection[PlannedBlob], states: Iterable[SourceState]) -> dict[int, Mirror]:
+    """How to fetch from each source that has some of these."""
+    used = {location.source_id for blob in blobs for location in blob.locations}
+    urls = {state.id: state.url for state in states}
+    rows = db.session.scalars(select(BootSource).where(BootSource.id.in_(used))).all()
+    paths = {  # of the largest file of each source, to measure its mirrors with
+        location.source_id: location.path
+        for blob in sorted(blobs, key=lambda blob: blob.size)
+        for location in blob.locations
+    }
+    found = {
+        row.id: Mirror(
+            mirrors.fastest_first(row, paths[row.id])
+            if row.mirrors and row.url == urls[row.id]
+            else [(normalise(urls[row.id]).root, sources.fetcher_for(row))]
+        )
+        for row in rows
+    }
+    db.session.commit()
+    return found
 
 
 def _correct(found: Sequence[Any], planned: dict[str, PlannedBlob]) -> None:
