@@ -110,6 +110,9 @@ class Settings:
     metadata_max_mb: int = _set(
         "64", "Maximum size of an index or products file, in MiB", to.number(1, 1024)
     )
+    file_sources: tuple[Path, ...] = _set(
+        "", "Folders whose subfolders can be boot sources (file:///…); empty: none", to.folders
+    )
     deny_networks: tuple[str, ...] = _set(
         "", "Networks boot sources may not use, as well as link-local", to.networks
     )
@@ -228,7 +231,7 @@ def _shown(value: Any, is_secret: bool) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, tuple):
-        return ",".join(value)
+        return ",".join(map(str, value))
     text = str(value)
     if not is_secret or not text:
         return text

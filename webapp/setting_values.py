@@ -140,6 +140,14 @@ def networks(name: str, value: str) -> tuple[str, ...]:
     return parts
 
 
+def folders(name: str, value: str) -> tuple[Path, ...]:
+    """Absolute folders, separated by commas."""
+    parts = [part.strip() for part in value.split(",") if part.strip()]
+    if any(not part.startswith("/") or "\0" in part for part in parts):
+        raise refuse(name, "absolute folders, e.g. /srv/mirrors,/media", value)
+    return tuple(Path(part) for part in parts)
+
+
 def command(name: str, value: str) -> str:
     """A command line whose words can be told apart; "" for none."""
     try:

@@ -230,7 +230,7 @@ def pull_command(
         --keyring /usr/share/keyrings/ubuntu-cloudimage-keyring.gpg \\
         --filter 'release~(jammy|noble)' --filter arch=amd64 --dry-run
     """
-    from webapp.fetch import Fetcher, Route
+    from webapp.fetch import Fetcher, Folders, Route
     from webapp.mirror import pull
     from webapp.streams.filters import parse_filter
     from webapp.trust.keyrings import read_keyring
@@ -242,7 +242,8 @@ def pull_command(
         raise click.UsageError("Give --prune or --prune-after, not both.")
     keys = read_keyring(keyring) if keyring else None
     with (
-        Fetcher(Route(proxy_url=proxy, ca_file=ca_file)) as fetcher,
+        # The person who types this may read any file of theirs.
+        Fetcher(Route(proxy_url=proxy, ca_file=ca_file), files=Folders((Path("/"),))) as fetcher,
         output.interruptible("Run the same command again to resume."),
         output.progress("Checking the stream", 0) as advance,
     ):

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP for boot sources: capped, timed, resumed; redirects and addresses under rule.
+"""HTTP and allowed folders for boot sources: capped, timed, resumed; addresses under rule.
 
 Nothing of the process environment is used (proxies, .netrc, CA variables).
 """
 
 from webapp.fetch.addresses import is_in_clear
 from webapp.fetch.client import Fetcher
+from webapp.fetch.folders import Folders, is_file_url
 from webapp.fetch.model import (
     Fetched,
     FetchProblem,
@@ -23,11 +24,13 @@ __all__ = [
     "FetchProblem",
     "Fetched",
     "Fetcher",
+    "Folders",
     "Head",
     "Limits",
     "NotModified",
     "Route",
     "Stopped",
+    "is_file_url",
     "is_in_clear",
     "shown",
 ]

@@ -10,8 +10,10 @@ from ipaddress import ip_network
 from typing import Self, TypeVar
 
 from webapp.fetch.addresses import AddressRule
+from webapp.fetch.answers import Answer
 from webapp.fetch.download import Download
-from webapp.fetch.http import Answer, Requester, encoding_problem
+from webapp.fetch.folders import Find, is_file_url
+from webapp.fetch.http import Requester, encoding_problem
 from webapp.fetch.model import Fetched, FetchProblem, Head, Limits, NotModified, Route
 from webapp.fetch.problems import html_problem, short_problem, shown, status_problem
 from webapp.fetch.rate import UNLIMITED, Bucket
@@ -33,6 +35,7 @@ class Fetcher:
     deny_networks: never connected to, not even when an administrator typed it.
     own_ports: our own listeners; no redirect may lead to them on this machine.
     bucket: the rate that this fetcher's downloads share with those of others.
+    files: opens what ``file:`` URLs name; None refuses them.
     """
 
     def __init__(
@@ -45,13 +48,15 @@ class Fetcher:
         deny_networks: Iterable[str] = (),
         own_ports: Collection[int] = (),
         bucket: Bucket = UNLIMITED,
+        files: Find | None = None,
     ) -> None:
         self.limits = limits
         self._on_wait = on_wait or (lambda seconds, problem: None)
         self._is_stopped = is_stopped or (lambda: False)
         self._bucket = bucket
         networks = tuple(ip_network(text, strict=False) for text in deny_networks)
-        self._requester = Requester(route, limits, AddressRule(networks, frozenset(own_ports)))
+        rule = AddressRule(networks, frozenset(own_ports))
+        self._requester = Requester(route, limits, rule, files)
 
     def metadata(
         self, url: str, *, etag: str = "", last_modified: str = ""
@@ -121,7 +126,7 @@ class Fetcher:
             hurry=hurry,
             on_wait=self._on_wait,
             is_stopped=lambda: mine() or self._is_stopped(),
-            bucket=self._bucket,
+            bucket=UNLIMITED if is_file_url(url) else self._bucket,
         ).run()
 
     def close(self) -> None:

@@ -11,7 +11,8 @@ import re
 import time
 from collections.abc import Callable
 
-from webapp.fetch.http import Answer, Requester, encoding_problem
+from webapp.fetch.answers import Answer
+from webapp.fetch.http import Requester, encoding_problem
 from webapp.fetch.model import FetchProblem, Stopped
 from webapp.fetch.problems import html_problem, short_problem, shown, status_problem
 from webapp.fetch.rate import PAUSE_S, Bucket

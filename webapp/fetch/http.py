@@ -6,13 +6,15 @@ from __future__ import annotations
 import base64
 import re
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
 
 from webapp.fetch.addresses import AddressRule, is_in_clear
+from webapp.fetch.answers import Answer, coding
+from webapp.fetch.folders import Find, answer, is_file_url
 from webapp.fetch.model import FetchProblem, Limits, Route
 from webapp.fetch.problems import LIBRARY_ERRORS, checked_url, shown, translate
 from webapp.fetch.transport import new_session
@@ -20,36 +22,18 @@ from webapp.fetch.wire import Exchange
 
 REDIRECTS = {301, 302, 303, 307, 308}
 PORTS = {"http": 80, "https": 443}
-GZIP = {"gzip", "x-gzip"}
 
 
-class Answer:
-    """An answer whose body is still to be read; a context manager that closes it.
-
-    length: of the body as declared, None when it is not. where: the URL it came
-    from as users may see it. is_gzipped: the server states that the body is
-    compressed, though it was asked not to. That's how some serve ``x.gz`` itself.
-    """
+class _HTTPAnswer(Answer):
+    """What a server answers."""
 
     def __init__(self, response: requests.Response, exchange: Exchange) -> None:
+        super().__init__(exchange.where, response.status_code, response.headers)
         self._response = response
         self._exchange = exchange
-        self.where = exchange.where
-        self.status = response.status_code
-        self.headers = response.headers
-        self.is_gzipped = _coding(self.headers) in GZIP
-        declared = response.headers.get("Content-Length", "")
-        is_known = "Transfer-Encoding" not in self.headers and declared.isascii()
-        self.length = int(declared) if is_known and re.fullmatch(r"\d{1,18}", declared) else None
-
-    @property
-    def media_type(self) -> str:
-        """The content type without its parameters; "" when there is no sane one."""
-        text = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        return text if re.fullmatch(r"[\w.+-]{1,40}/[\w.+-]{1,40}", text, re.ASCII) else ""
 
     def readinto(self, view: memoryview) -> int:
-        """Fill the view; fewer bytes mean that the body ended, be it whole or cut."""
+        """See Answer."""
         try:
             with self._exchange.active():
                 # http.client reads straight into our buffer; urllib3's own read
@@ -64,18 +48,19 @@ class Answer:
         """Give the connection back for the next request, after the whole body."""
         self._response.raw.release_conn()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
+        """See Answer."""
         self._response.close()
 
 
 class Requester:
     """Sends requests over one route within limits and under the address rule."""
 
-    def __init__(self, route: Route, limits: Limits, rule: AddressRule) -> None:
+    def __init__(
+        self, route: Route, limits: Limits, rule: AddressRule, files: Find | None = None
+    ) -> None:
         self.limits = limits
+        self._files = files
         self._rule = rule
         self._is_proxied = bool(route.proxy_url)
         self._login = _authorization(route)
@@ -101,6 +86,8 @@ class Requester:
         deadline: for everything with the body, on the monotonic clock; without one
         the headers alone have ``read_s``. Raises FetchProblem, but not for a status.
         """
+        if is_file_url(url):  # as it was typed: no redirect leads to a file
+            return answer(self._files, url, method, headers or {}, is_stopped)
         home = _origin(checked_url(url))
         if self._login and not self._is_clear_fine and is_in_clear(url):
             raise FetchProblem(
@@ -122,12 +109,12 @@ class Requester:
             exchange.deadline = deadline or time.monotonic() + self.limits.read_s
             # Once a redirect led to another origin, credentials are no longer sent.
             is_home = is_home and _origin(url) == home
-            answer = self._send(exchange, method, url, headers or {}, is_home)
-            if answer.status not in REDIRECTS:
+            got = self._send(exchange, method, url, headers or {}, is_home)
+            if got.status not in REDIRECTS:
                 exchange.deadline, exchange.is_body = deadline, True
-                return _plain(answer)
-            with answer:
-                url = _target(answer, url)
+                return _plain(got)
+            with got:
+                url = _target(got, url)
             exchange.where = shown(url)
             if exchange.reach is not None:
                 exchange.limit = min(
@@ -167,7 +154,7 @@ class Requester:
                 )
         except LIBRARY_ERRORS as error:
             raise translate(error, exchange.where) from error
-        return Answer(response, exchange)
+        return _HTTPAnswer(response, exchange)
 
 
 def _authorization(route: Route) -> str:
@@ -224,16 +211,12 @@ def _bad_redirect(where: str, got: str) -> FetchProblem:
 
 def _plain(answer: Answer) -> Answer:
     """Refuse codings that were not requested, apart from gzip, which the reader handles."""
-    coding = _coding(answer.headers)
+    found = coding(answer.headers)
     transfer = answer.headers.get("Transfer-Encoding", "chunked").strip().lower()
-    if (coding in ("", "identity") or answer.is_gzipped) and transfer == "chunked":
+    if (found in ("", "identity") or answer.is_gzipped) and transfer == "chunked":
         return answer
     with answer:
         raise encoding_problem(answer.where)
-
-
-def _coding(headers: Mapping[str, str]) -> str:
-    return headers.get("Content-Encoding", "identity").strip().lower()
 
 
 def encoding_problem(where: str) -> FetchProblem:

@@ -87,6 +87,16 @@ def status_problem(status: int, where: str, headers: Mapping[str, str]) -> Fetch
         name = HTTPStatus(status).phrase
     except ValueError:
         name = ""
+    if where.startswith("file:") and status == 404:
+        return FetchProblem(
+            "The file isn't in the folder.",
+            code="http-status",
+            where=where,
+            expected="a complete copy of the stream",
+            got="no such file",
+            next_step="Check the path and the medium, or copy the stream again.",
+            status=status,
+        )
     is_temporary = status in TEMPORARY
     usual = "The mirror has a problem. Try again later." if status >= 500 else ""
     return FetchProblem(

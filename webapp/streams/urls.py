@@ -18,6 +18,7 @@ MAX_PATH = 1024
 MAX_SEGMENT = 255
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_FILE = "file"  # a folder of this server (rule: folder-sources)
 _INDEX_NAME = re.compile(r".+(\.sjson|\.json|\.json\.gpg)", re.ASCII)
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 # Control characters, line ends and surrogates, and the marks that make text read backwards.
@@ -180,8 +181,10 @@ def _split(text: str) -> SplitResult:
             "The URL contains a user name or password, which would end up in logs",
             next_step="Remove it from the URL and use the authentication fields of the source.",
         )
-    if parts.scheme not in _DEFAULT_PORTS:
-        raise _invalid("The URL isn't a web address", expected="http:// or https://")
+    if parts.scheme not in (*_DEFAULT_PORTS, _FILE):
+        raise _invalid("The URL isn't a web address", expected="http://, https:// or file:///")
+    if parts.scheme == _FILE and parts.netloc.lower() not in ("", "localhost"):
+        raise _invalid("The URL of a folder names another machine", expected="file:///srv/mirror/")
     if "?" in text or "#" in text:
         raise _invalid(
             "The URL contains a query or a fragment, which isn't supported",
@@ -191,6 +194,8 @@ def _split(text: str) -> SplitResult:
 
 
 def _netloc(parts: SplitResult) -> str:
+    if parts.scheme == _FILE:
+        return ""
     host, port = _host(parts.hostname or ""), parts.port
     if port == 0:
         raise _invalid("The port of the URL is out of range", expected="1 to 65535", got="0")

@@ -167,7 +167,7 @@ def test_a_redirect_to_a_forbidden_address_makes_no_connection(
         ("http://169.254.169.254/", "address-refused"),
         ("http://[::ffff:127.0.0.1]:{port}/", "address-refused"),
         ("http://0.0.0.0:{port}/", "address-refused"),
-        ("file:///etc/passwd", "url-invalid"),
+        ("file:///etc/passwd", "folder-refused"),
         ("gopher://127.0.0.1:{port}/", "url-invalid"),
         ("ftp://127.0.0.1:{port}/", "url-invalid"),
         ("//127.0.0.1:{port}/", "url-invalid"),

@@ -11,10 +11,10 @@ from sqlalchemy import select
 
 from webapp.errors import InvalidFields, Problem
 from webapp.extensions import db, settings
-from webapp.fetch import is_in_clear
+from webapp.fetch import is_file_url, is_in_clear
 from webapp.models import BootSource
-from webapp.services.system import proxies, schedules, secrets
-from webapp.streams.urls import normalise
+from webapp.services.system import fetching, proxies, schedules, secrets
+from webapp.streams.urls import StreamURL, normalise
 from webapp.trust.errors import KeyringProblem
 from webapp.trust.keyrings import Keyring, decoded, load_keyring, read_keyring
 
@@ -117,9 +117,11 @@ def _checked_url(url: str, source_id: int | None, problems: dict[str, list[str]]
         problems["url"] = ["This field is required."]
         return ""
     try:
-        normal = normalise(url.strip())
+        normal = _allowed(url.strip())
     except Problem as problem:
         problems["url"] = ["Enter a valid URL.", problem.what]
+        if problem.code == "folder-refused":
+            problems["url"] = [f"{problem.what} {problem.next_step}"]
         return ""
     address = normal.url
     if len(address) > MAX_URL:
@@ -133,11 +135,19 @@ def _checked_url(url: str, source_id: int | None, problems: dict[str, list[str]]
     return address
 
 
+def _allowed(url: str) -> StreamURL:
+    """The one spelling of a URL. Raises a Problem, also for a folder that isn't allowed."""
+    normal = normalise(url)
+    if is_file_url(normal.url):
+        fetching.folders().check(normal.url)
+    return normal
+
+
 def _checked_mirrors(urls: Sequence[str], problems: dict[str, list[str]]) -> tuple[str, ...]:
     found = []
     for url in urls[: MAX_MIRRORS + 1]:
         try:
-            normal = normalise(url)
+            normal = _allowed(url)
         except Problem as problem:
             problems["mirrors"] = [f"{url[:100]!r}: {problem.what}"]
             return ()

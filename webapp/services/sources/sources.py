@@ -15,7 +15,7 @@ from sqlalchemy import delete, func, select, update
 
 from webapp.errors import Conflict, NotFound, Problem
 from webapp.extensions import db, settings
-from webapp.fetch import Fetcher, Route
+from webapp.fetch import Fetcher, Route, is_file_url
 from webapp.models import BootSource, StreamDocument
 from webapp.services.sources.drafts import MAX_CONFIRMED, SourceDraft, check, keyring_file
 from webapp.services.system import events, fetching, live_settings, proxies, secrets
@@ -224,13 +224,15 @@ def _apply(source: BootSource, draft: SourceDraft) -> None:
 
 def proxy_of(draft: SourceDraft) -> str:
     """The proxy that a draft is reached through, with its password; "" for none."""
-    if draft.is_direct:
+    if draft.is_direct or is_file_url(draft.url):
         return ""
     return draft.proxy_url or live_settings.proxy_for_sources(draft.url)
 
 
 def route_of(source: BootSource) -> str:
     """How a source is reached now, in words, without any password."""
+    if is_file_url(source.url):
+        return "from a folder of this server"
     if source.is_direct:
         return "directly"
     if source.proxy_url:
@@ -260,4 +262,5 @@ def fetcher_of(
         ),
         is_stopped,
         retries=retries,
+        files=fetching.folders(),
     )
