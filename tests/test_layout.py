@@ -50,6 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "middleware",
         "publication",
         "rack",
+        "routing",
         "storage",
         "web",
     },
@@ -66,6 +67,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "extensions": {"config", "models", "storage"},
     "middleware": {"config", "errors"},
     "hx": set(),
+    "routing": set(),
     # Leaves: whoever reads them needs nothing else of ours.
     "models": set(),
     "trust": {"errors"},

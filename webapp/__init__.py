@@ -28,6 +28,7 @@ def create_app(settings: Settings | None = None, plane: Plane = "web") -> Flask:
     from webapp.config import ROOT, Settings
     from webapp.extensions import db
     from webapp.middleware import merge_slashes
+    from webapp.routing import LazyRule
     from webapp.storage.opening import open_store
 
     settings = settings or Settings.load(os.environ)
@@ -40,6 +41,7 @@ def create_app(settings: Settings | None = None, plane: Plane = "web") -> Flask:
         template_folder=str(ROOT / "templates"),
         static_folder=None,
     )
+    app.url_rule_class = LazyRule
     threads = {"web": settings.web_threads, "rack": settings.rack_threads}.get(plane, 8)
     app.config.update(
         SECRET_KEY=settings.secret_key,
