@@ -86,27 +86,87 @@ def list_available(os: str, release: str, arch: str, api: Api, as_json: bool) ->
 @click.option(
     "--arch", "arches", multiple=True, help="Architecture, can be repeated.  [default: all]"
 )
+@click.option(
+    "--kernel",
+    "kernels",
+    multiple=True,
+    help="Only these kernels, on all architectures; separate names with commas. "
+    '"all" for all.  [default: all, or those chosen before]',
+)
 @click.option("--import", "imports", is_flag=True, help="Start the import now.")
 @click.option("--dry-run", is_flag=True, help="Show what would change; change nothing.")
+@click.option("--yes", is_flag=True, help="Don't ask about kernels.")
 @with_api
 def select(
     names: tuple[str, ...],
     arches: tuple[str, ...],
+    kernels: tuple[str, ...],
     imports: bool,
     dry_run: bool,
+    yes: bool,
     api: Api,
     as_json: bool,
 ) -> None:
-    """Select images for the next import.
+    """Select images, and their kernels, for the next import.
 
     \b
     Examples:
       slipway image select ubuntu/noble ubuntu/jammy --arch amd64 --import
+      slipway image select ubuntu/noble --arch amd64 --kernel ga-24.04,hwe-24.04
       slipway image select centos/centos70 --dry-run
     """
     choices = [_choice(name, arch) for name in names for arch in arches or ("*",)]
-    body = {"add": choices, "is_imported": imports, "is_preview": dry_run}
+    if kernels:
+        given = [word.strip() for text in kernels for word in text.split(",") if word.strip()]
+        chosen = ["*" if word == "all" else word for word in given]
+        choices = [choice | {"kernels": chosen} for choice in choices]
+    body = {"add": choices, "is_imported": imports}
+    if kernels or dry_run:
+        preview = api.call("POST", "/catalogue", body | {"is_preview": True})
+        for warning in preview["warnings"]:
+            output.line(f"Warning: {warning}", err=True)
+        if dry_run:
+            _print_change(preview, as_json)
+            return
+        lost = preview["stored_removed"]
+        question = f"The next import will delete {', '.join(lost)}. " if lost else ""
+        if (lost or preview["warnings"]) and not yes:
+            output.confirm(f"{question}Save this choice of kernels?")
     _print_change(api.call("POST", "/catalogue", body), as_json)
+
+
+@image_group.command("kernels")
+@click.argument("name", metavar="OS/RELEASE")
+@click.option("--arch", default="", help="Architecture.  [default: all]")
+@with_api
+def list_kernels(name: str, arch: str, api: Api, as_json: bool) -> None:
+    """List the kernels of an image, and the bytes that each adds.
+
+    \b
+    Examples:
+      slipway image kernels ubuntu/noble
+      slipway image kernels ubuntu/noble --arch amd64 --json
+    """
+    choice = _choice(name, arch)
+    found = api.get("/kernels", **choice)
+    if as_json:
+        output.print_json(found)
+        return
+    output.print_table(
+        ("Kernel", "Arch", "Version", "Adds", "To download", ""),
+        [
+            (
+                i["kernel"],
+                i["arch"],
+                i["version"],
+                output.size(i["adds"]),
+                output.size(i["new_size"]),
+                _chosen(i),
+            )
+            for i in found["items"]
+        ],
+        empty=f"No source offers {name}. Next: slipway image available",
+    )
 
 
 @image_group.command("unselect")
@@ -218,11 +278,18 @@ def _question(api: Api, found: list[dict[str, Any]], version: str) -> str:
     return words
 
 
-def _choice(name: str, arch: str) -> dict[str, str]:
+def _choice(name: str, arch: str) -> dict[str, Any]:
     os, slash, release = name.partition("/")
     if not slash or not release:
         raise click.UsageError(f"{name}: expected OS/RELEASE, e.g. ubuntu/noble")
     return {"os": os, "release": release, "arch": arch}
+
+
+def _chosen(kernel: dict[str, Any]) -> str:
+    words = ["generic"] if kernel["is_generic"] else []
+    if kernel["is_selected"]:
+        words.append("selected" if kernel["is_chosen"] else "left out")
+    return ", ".join(words)
 
 
 def _status(image: dict[str, Any]) -> str:
@@ -236,10 +303,15 @@ def _print_change(changed: dict[str, Any], as_json: bool) -> None:
     if as_json:
         output.print_json(changed)
         return
-    for word, key in (("+", "added"), ("-", "removed")):
-        for name in changed[key]:
-            output.line(f"{word} {name}")
-    if not changed["added"] and not changed["removed"]:
+    lines = [
+        f"{sign} {name}"
+        for sign, keys in (("+", ("added", "kernels_added")), ("-", ("removed", "kernels_removed")))
+        for key in keys
+        for name in changed[key]
+    ]
+    for line in lines:
+        output.line(line)
+    if not lines:
         output.line("No changes.")
         return
     fetch, free = output.size(changed["new_bytes"]), output.size(changed["freed_bytes"])

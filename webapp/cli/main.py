@@ -62,6 +62,7 @@ FIELDS = {
     "base_image": "--base-image",
     "ca_file": "--ca-file",
     "filetype": "--filetype",
+    "kernels": "--kernel",
     "keyring": "--keyring",
     "keyring_filename": "--keyring-path",
     "name": "Name",

@@ -21,6 +21,7 @@ def register(app: Flask) -> None:
         images,
         import_timing,
         imports,
+        kernels,
         mirror,
         refusals,
         setup,
@@ -51,6 +52,7 @@ def register(app: Flask) -> None:
         lambda: app.jinja_env.get_template("_macros.html").module
     )
     app.register_blueprint(images.blueprint)
+    app.register_blueprint(kernels.blueprint)
     app.register_blueprint(versions.blueprint)
     app.register_blueprint(bin.blueprint)
     app.register_blueprint(sources.blueprint)

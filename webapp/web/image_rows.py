@@ -9,6 +9,8 @@ from typing import Any
 
 from flask import url_for
 
+from webapp.errors import Problem
+from webapp.extensions import store
 from webapp.models import BootResource, ResourceSet
 from webapp.services.images.listing import Image
 from webapp.services.images.status import Status
@@ -89,3 +91,11 @@ def summary(pending: Pending, free_bytes: int | None) -> str:
     if free_bytes is not None:
         parts.append(f"{byte_size(free_bytes)} free")
     return " · ".join(parts)
+
+
+def free_bytes() -> int | None:
+    """Room in the store; None where it can't tell: `slipway doctor` reports why."""
+    try:
+        return store().free_bytes()
+    except Problem:
+        return None

@@ -9,21 +9,21 @@ from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from webapp import hx
-from webapp.errors import NotFound, Problem
-from webapp.extensions import settings, store
+from webapp.errors import NotFound
+from webapp.extensions import settings
 from webapp.services.accounts import rights
 from webapp.services.accounts.rights import Right
 from webapp.services.images import history, listing
 from webapp.services.images.listing import Image
 from webapp.services.imports import delete_preview, runs, selecting
 from webapp.services.sources import catalogue, changes, sources
-from webapp.services.sources.catalogue import Picture
 from webapp.services.sources.changes import Pending
+from webapp.services.sources.picture import Picture, parse_value
 from webapp.services.sources.selections import Pick
 from webapp.services.uploads import removal
 from webapp.web import addresses, source_health
 from webapp.web.access import me, requires
-from webapp.web.image_rows import ResourceRow, image_row, resource_row, summary
+from webapp.web.image_rows import ResourceRow, free_bytes, image_row, resource_row, summary
 from webapp.web.source_health import is_managed, require_managed
 from webapp.web.version_rows import version_row
 
@@ -129,7 +129,7 @@ def delete(os: str, release: str, arch: str) -> ResponseReturnValue:
 
 
 def _picks() -> list[Pick]:
-    picks = (catalogue.parse_value(value) for value in request.form.getlist("image"))
+    picks = (parse_value(value) for value in request.form.getlist("image"))
     return [pick for pick in picks if pick is not None]
 
 
@@ -155,7 +155,7 @@ def _page(
 
 
 def _pending(pending: Pending, *, is_seen: bool) -> dict[str, Any]:
-    free = _free_bytes()
+    free = free_bytes()
     line = summary(pending, free)
     return {"pending": pending, "summary": line, "is_seen": is_seen, "free_bytes": free}
 
@@ -176,13 +176,6 @@ def _resources(image: Image) -> list[ResourceRow]:
     rack = addresses.rack_url()
     rows = (resource_row(resource, rack) for resource in listing.resources_of(image))
     return [row for row in rows if row is not None]
-
-
-def _free_bytes() -> int | None:
-    try:
-        return store().free_bytes()
-    except Problem:
-        return None  # `slipway doctor` reports what is wrong with the store
 
 
 def _image(os: str, release: str, arch: str) -> Image:

@@ -10,11 +10,13 @@ from pydantic import Field
 from webapp.api.v1.callers import demand
 from webapp.api.v1.dispatch import Call, Routes
 from webapp.api.v1.schemas import Page, ProblemItem, RequestModel, ResponseModel
+from webapp.errors import InvalidFields
 from webapp.services.accounts.rights import Right
 from webapp.services.imports import offers, preview, selecting
 from webapp.services.imports.plan_report import Reason
 from webapp.services.sources import catalogue
-from webapp.services.sources.catalogue import Box, Release
+from webapp.services.sources.kernels import KernelChange
+from webapp.services.sources.picture import Box, Release
 
 routes = Routes("catalogue")
 
@@ -54,6 +56,12 @@ class ImageChoice(RequestModel):
     os: str = Field(max_length=200)
     release: str = Field(max_length=200)
     arch: str = Field("*", max_length=200)
+    kernels: list[str] | None = Field(
+        None,
+        max_length=100,
+        description="Names of the kernels that the release has on all its architectures, "
+        "`*` for all; left out: those it has. Only for images to select",
+    )
 
     @property
     def key(self) -> selecting.Choice:
@@ -80,6 +88,9 @@ class SelectionChangeResponse(ResponseModel):
     added: list[str]
     removed: list[str]
     stored_removed: list[str] = Field(description="Those of them that machines can boot now")
+    kernels_added: list[str]
+    kernels_removed: list[str]
+    warnings: list[str] = Field(description="What machines would miss")
     new_bytes: int
     freed_bytes: int
     is_done: bool
@@ -175,7 +186,7 @@ def choose(call: Call[CatalogueFilter, SelectionChangeRequest]) -> SelectionChan
     if sent.is_imported:
         demand(call.caller, Right.IMPORT)
     proposal = selecting.of_choices(
-        [choice.key for choice in sent.add], [choice.key for choice in sent.remove]
+        [choice.key for choice in sent.add], [choice.key for choice in sent.remove], _kernels(sent)
     )
     if not sent.is_preview:
         selecting.save(proposal, call.actor, is_imported=sent.is_imported)
@@ -183,7 +194,13 @@ def choose(call: Call[CatalogueFilter, SelectionChangeRequest]) -> SelectionChan
     return SelectionChangeResponse(
         added=[_name(box) for box in pending.added],
         removed=[_name(box) for box in pending.removed],
-        stored_removed=[_name(box) for box in pending.stored],
+        stored_removed=[
+            *(_name(box) for box in pending.stored),
+            *(f"{_release(one)} {name}" for one in pending.kernels for name in one.lost),
+        ],
+        kernels_added=[f"{_release(k)} {name}" for k in pending.kernels for name in k.added],
+        kernels_removed=[f"{_release(k)} {name}" for k in pending.kernels for name in k.removed],
+        warnings=list(proposal.warnings),
         new_bytes=pending.new_bytes,
         freed_bytes=pending.freed_bytes,
         is_done=not sent.is_preview,
@@ -271,6 +288,25 @@ def plan(call: Call[PlanFilter, None]) -> PlanResponse:
         out=[_reason(one) for one in found.out] if call.query.has_unwanted else [],
         refuse=[ProblemItem(**one) for one in found.refuse],
     )
+
+
+def _kernels(sent: SelectionChangeRequest) -> dict[selecting.Release, list[str]]:
+    """The choices of kernels by release; InvalidFields for two that differ."""
+    chosen: dict[selecting.Release, list[str]] = {}
+    for choice in sent.add:
+        if choice.kernels is None:
+            continue
+        known = chosen.setdefault((choice.os, choice.release), choice.kernels)
+        if set(known) != set(choice.kernels):
+            name = f"{choice.os}/{choice.release}"[:200]
+            message = f"{name} has the same kernels on all its architectures. Choose them once."
+            raise InvalidFields({"kernels": [message]})
+    return chosen
+
+
+def _release(change: KernelChange) -> str:
+    _, os, release = change.line
+    return f"{os}/{release}"
 
 
 def _image(box: Box, release: Release | None) -> CatalogueImageResponse:

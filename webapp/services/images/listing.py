@@ -33,7 +33,7 @@ from webapp.models import (
 from webapp.services.images import locks
 from webapp.services.images import status as image_status
 from webapp.services.images.status import Status, Verdict
-from webapp.services.sources.catalogue import Box, Picture, arch_order
+from webapp.services.sources.picture import Box, Picture, arch_order
 from webapp.services.system import live_settings
 from webapp.streams.documents import version_key
 

@@ -20,8 +20,8 @@ from webapp.models import (
     TransferState,
 )
 from webapp.services.sources import health
-from webapp.services.sources.catalogue import Box
 from webapp.services.sources.health import SourceState
+from webapp.services.sources.picture import Box
 
 OPEN_STATES = (TransferState.WAITING, TransferState.DOWNLOADING, TransferState.VERIFYING)
 _NO_ANSWER = {SourceState.OFF: "is off", SourceState.UNREADABLE: "can't be read"}

@@ -5,8 +5,8 @@
   source the newest version (rule: source-order). Boot loaders come from every source
   (rule: loaders-come-along).
 - A selected image stays when its source stops offering it; only an extra kernel of a
-  release that is still offered is removed, once the others are stored
-  (rules: gone-upstream-stays, keep-last-good).
+  release of which another selected one is still offered is removed, once the others are
+  stored (rules: gone-upstream-stays, keep-last-good).
 - A pinned image stays at its version. A locked one, or one with a locked version, is
   never removed.
 - An image that no selection asks for is removed, but never because a source couldn't
@@ -278,7 +278,11 @@ def _judge(
     if not all(source.is_judged for source in wanting):
         return _left_alone(resource.key, resource, "a selected source can't be read")
     line = (resource.os, resource.release, resource.arch)
-    if any((o.os, o.release, o.arch) == line for source in wanting for o in source.offers):
+    if any(
+        (o.os, o.release, o.arch) == line and is_wanted(o, source.wanted)
+        for source in wanting
+        for o in source.offers
+    ):
         others = (s for s in sets if (s.offer.os, s.offer.release, s.offer.arch) == line)
         return Retirement(
             resource.id,

@@ -3,36 +3,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from webapp.errors import InvalidFields
 from webapp.services.imports import runs
-from webapp.services.sources import catalogue, changes, selections
-from webapp.services.sources.catalogue import Picture
+from webapp.services.sources import catalogue, changes, kernels, selections
 from webapp.services.sources.changes import Pending
-from webapp.services.sources.selections import Pick
+from webapp.services.sources.picture import Picture
+from webapp.services.sources.selections import Line, Pick
 
 Choice = tuple[str, str, str]  # os, release, architecture or "*"
+Release = tuple[str, str]  # os, release
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A selection that isn't saved yet: the images that would be selected, and what changes."""
+    """A selection that isn't saved yet: the images that would be selected, and what changes.
+
+    chosen: the kernels of the selections that get others. warnings: what machines would miss.
+    """
 
     picture: Picture
     selected: set[Pick]
     pending: Pending
+    chosen: Mapping[Line, tuple[str, ...]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     def objection(self, *, base: str, seen: str) -> str:
-        """Why to ask again before saving: "outdated", "deletes", or "" to go ahead.
+        """Why to ask again before saving: "outdated", "deletes", "warns", or "" to go ahead.
 
         base: names the selection that the person saw. seen: names the change that they
-        confirmed; needed when it deletes images that machines boot.
+        confirmed; needed when it deletes what machines boot, or leaves them without a kernel.
         """
         if base != changes.base_of(self.picture):
             return "outdated"
-        return "deletes" if self.pending.stored and seen != self.pending.digest else ""
+        if seen == self.pending.digest:
+            return ""
+        return "deletes" if self.pending.deletes else "warns" if self.warnings else ""
 
 
 def of_boxes(picks: Iterable[Pick]) -> Proposal:
@@ -41,22 +49,28 @@ def of_boxes(picks: Iterable[Pick]) -> Proposal:
     return _proposal(picture, changes.resolved(picture, picks))
 
 
-def of_choices(add: Iterable[Choice], remove: Iterable[Choice]) -> Proposal:
+def of_choices(
+    add: Iterable[Choice],
+    remove: Iterable[Choice],
+    chosen: Mapping[Release, Iterable[str]] | None = None,
+) -> Proposal:
     """The current selection with some images more and some less.
 
-    Raises InvalidFields naming ``add`` or ``remove`` for an image that no source offers.
+    chosen: the kernels of releases, ``*`` for all; they are those of all its architectures.
+    Raises InvalidFields naming ``add`` or ``remove`` for an image that no source offers, and
+    ``kernels`` for a choice that isn't offered or leaves an image without any.
     """
     picture = catalogue.read()
     more = {pick for choice in add for pick in _picks(picture, choice, "add")}
     less = {pick for choice in remove for pick in _picks(picture, choice, "remove")}
-    return _proposal(picture, (picture.selected | more) - less)
+    return _proposal(picture, (picture.selected | more) - less, chosen)
 
 
 def save(proposal: Proposal, actor: str, *, is_imported: bool) -> None:
     """Save a proposal if it changes anything. is_imported: also start the import."""
     if proposal.pending:
         boxes = changes.spoken_for(proposal.picture, proposal.selected)
-        selections.replace_picks(boxes, proposal.selected, actor)
+        selections.replace_picks(boxes, proposal.selected, actor, proposal.chosen)
     if is_imported:
         runs.queue("manual", actor)
 
@@ -73,8 +87,23 @@ def deselect(name: str, arch: str, actor: str) -> None:
     )
 
 
-def _proposal(picture: Picture, selected: set[Pick]) -> Proposal:
-    return Proposal(picture, selected, changes.pending(picture, selected))
+def _proposal(
+    picture: Picture,
+    selected: set[Pick],
+    chosen: Mapping[Release, Iterable[str]] | None = None,
+) -> Proposal:
+    wanted = {release: kernels.cleaned(names) for release, names in (chosen or {}).items()}
+    lines: dict[Line, tuple[str, ...]] = {}
+    warnings: list[str] = []
+    for release, names in wanted.items():
+        boxes = [b for b in picture.boxes if b.pick in selected and b.line[1:] == release]
+        changed = [box for box in boxes if set(box.chosen) != set(names)]
+        if changed:
+            kernels.check(boxes, names)
+            warnings += kernels.warnings(boxes, names)
+        lines |= {box.line: names for box in changed}
+    pending = changes.pending(picture, selected, lines)
+    return Proposal(picture, selected, pending, lines, tuple(warnings))
 
 
 def _picks(picture: Picture, choice: Choice, field: str) -> set[Pick]:

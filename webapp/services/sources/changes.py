@@ -1,35 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ticking boxes means: what is added, removed, fetched and freed. Pure."""
+"""What ticking boxes and choosing kernels means: what is added, removed, fetched, freed. Pure."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from webapp.services.sources.catalogue import Box, Image, Picture, value_of
-from webapp.services.sources.selections import Pick
+from webapp.services.sources import kernels
+from webapp.services.sources.kernels import KernelChange
+from webapp.services.sources.picture import Box, Image, Picture, value_of
+from webapp.services.sources.selections import Line, Pick
 
 
 @dataclass(frozen=True)
 class Pending:
-    """What saving would change: picks added and removed, bytes to fetch and to free."""
+    """What saving would change: picks added and removed, bytes to fetch and to free.
+
+    kernels: selections with another choice of them.
+    """
 
     added: tuple[Box, ...]
     removed: tuple[Box, ...]
     new_bytes: int
     freed_bytes: int
     loses_last_lts: bool = False
+    kernels: tuple[KernelChange, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.removed)
+        return bool(self.added or self.removed or self.kernels)
 
     @property
     def digest(self) -> str:
         """Names this set of changes, so that a confirmation cannot mean another one."""
-        return _digest(
-            [*(f"+{box.value}" for box in self.added), *(f"-{box.value}" for box in self.removed)]
-        )
+        added = (f"+{box.value}" for box in self.added)
+        removed = (f"-{box.value}" for box in self.removed)
+        chosen = (f"{one.line}:{','.join(one.chosen)}" for one in self.kernels)
+        return _digest([*added, *removed, *chosen])
+
+    @property
+    def deletes(self) -> bool:
+        """Whether machines lose what they boot today."""
+        return bool(self.stored) or any(one.lost for one in self.kernels)
 
     @property
     def stored(self) -> tuple[Box, ...]:
@@ -61,23 +73,41 @@ def suggested(picture: Picture, release: str) -> set[Pick]:
     return {box.pick for box in found if box}
 
 
-def pending(picture: Picture, selected: set[Pick]) -> Pending:
-    """What would change if exactly these boxes were selected."""
-    boxes = picture.boxes
-    added = tuple(b for b in boxes if b.pick in selected and not b.is_selected)
+def pending(
+    picture: Picture, selected: set[Pick], chosen: Mapping[Line, tuple[str, ...]] | None = None
+) -> Pending:
+    """What would change if exactly these boxes were selected, with these choices of kernels."""
+    boxes, chosen = picture.boxes, chosen or {}
+    after = {
+        box.pick: box.with_kernels(chosen[box.line], picture.ready) if box.line in chosen else box
+        for box in boxes
+        if box.pick in selected
+    }
+    added = tuple(after[b.pick] for b in boxes if b.pick in selected and not b.is_selected)
     removed = tuple(b for b in boxes if b.pick not in selected and b.is_selected)
+    kept = [(box, after[box.pick]) for box in boxes if box.pick in selected and box.is_selected]
     fresh = {d: size for box in added for d, size in box.digests.items()}
+    fresh |= {d: s for old, new in kept for d, s in new.digests.items() if d not in old.digests}
+    needed = {digest for box in after.values() for digest in box.digests}
     leaving = {_image(box) for box in removed if not box.is_locked}
-    gone = {d: s for image in leaving for d, s in picture.stored.get(image, {}).items()}
-    staying = {d for image, files in picture.stored.items() if image not in leaving for d in files}
-    needed = {d for box in boxes if box.pick in selected for d in box.digests}
+    dropped = {_image(old): old.digests.keys() - new.digests.keys() for old, new in kept}
+    gone: dict[str, int] = {}
+    staying: set[str] = set()
+    for image, files in picture.stored.items():
+        for digest, size in files.items():
+            if image in leaving or digest in dropped.get(image, ()):
+                gone[digest] = size
+            else:
+                staying.add(digest)
     lts = {box.pick for rel in picture.ubuntu if rel.is_lts for box in rel.boxes.values()}
+    concerned = [box for box in boxes if box.pick in selected]
     return Pending(
         added=added,
         removed=removed,
         new_bytes=sum(size for d, size in fresh.items() if d not in picture.ready),
         freed_bytes=sum(size for d, size in gone.items() if d not in staying | needed),
         loses_last_lts=bool(lts & picture.selected) and not lts & selected,
+        kernels=tuple(kernels.changes(picture, concerned, chosen)),
     )
 
 
@@ -87,7 +117,9 @@ def _image(box: Box) -> Image:
 
 def base_of(picture: Picture) -> str:
     """Names what is selected, so that a page that is out of date shows."""
-    return _digest(sorted(value_of(pick) for pick in picture.selected))
+    picks = sorted(value_of(pick) for pick in picture.selected)
+    lines = {box.line: box.chosen for box in picture.boxes if box.is_selected}
+    return _digest([*picks, *(f"{line}:{','.join(lines[line])}" for line in sorted(lines))])
 
 
 def _digest(values: Iterable[str]) -> str:

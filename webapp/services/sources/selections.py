@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import delete, func, select, update
@@ -17,6 +17,7 @@ from webapp.streams.filters import Wanted, check_selection
 from webapp.streams.mapping import Item, Offer
 
 ANY = ["*"]
+Line = tuple[int, str, str]  # source, os, release: one selection
 
 
 @dataclass(frozen=True, order=True)
@@ -86,30 +87,43 @@ def remove(selection: BootSourceSelection, actor: str) -> None:
 
 def picks() -> set[Pick]:
     """Every selection as selected boxes; ``*`` selects each offered architecture, or itself."""
+    return current()[0]
+
+
+def current() -> tuple[set[Pick], dict[Line, tuple[str, ...]]]:
+    """The selected boxes, as ``picks``, and the kernels of each selection."""
     offered = _offered_arches()
-    selected = set()
+    selected, chosen = set(), {}
     for row in db.session.scalars(select(BootSourceSelection)):
-        known = offered[row.source_id, row.os, row.release] or {"*"}
-        arches = known if "*" in row.arches else row.arches
-        selected |= {Pick(row.source_id, row.os, row.release, arch) for arch in arches}
-    return selected
+        line = (row.source_id, row.os, row.release)
+        arches = (offered[line] or {"*"}) if "*" in row.arches else row.arches
+        selected |= {Pick(*line, arch) for arch in arches}
+        chosen[line] = tuple(row.subarches)
+    return selected, chosen
 
 
-def replace_picks(shown: Iterable[Pick], selected: Iterable[Pick], actor: str) -> bool:
+def replace_picks(
+    shown: Iterable[Pick],
+    selected: Iterable[Pick],
+    actor: str,
+    kernels: Mapping[Line, Sequence[str]] | None = None,
+) -> bool:
     """Make the selections agree with a page's boxes, in one transaction.
 
     shown: every box that the page had; what it did not show is left alone.
-    Returns whether anything changed. A row keeps its kernels and labels, and
-    keeps ``*`` as long as every architecture stays selected. Two that save at the
-    same moment follow one another, so an impatient hand has saved once.
+    kernels: of the selections that get others. Returns whether anything changed.
+    A row keeps its kernels and labels else, and keeps ``*`` as long as every
+    architecture stays selected. Two that save at the same moment follow one
+    another, so an impatient hand has saved once.
     """
-    shown, selected = set(shown), set(selected)
+    shown, selected, kernels = set(shown), set(selected), kernels or {}
     _wait_for_others()
-    before = picks()
+    before, chosen = current()
     after = (before - shown) | (selected & shown)
-    if after == before:
+    switched = {line: names for line, names in kernels.items() if chosen.get(line) != tuple(names)}
+    if after == before and not switched:
         return False
-    wanted: dict[tuple[int, str, str], set[str]] = defaultdict(set)
+    wanted: dict[Line, set[str]] = defaultdict(set)
     for pick in after:
         wanted[pick.source_id, pick.os, pick.release].add(pick.arch)
     offered = _offered_arches()
@@ -117,22 +131,26 @@ def replace_picks(shown: Iterable[Pick], selected: Iterable[Pick], actor: str) -
         (r.source_id, r.os, r.release): r for r in db.session.scalars(select(BootSourceSelection))
     }
     touched = {(p.source_id, p.os, p.release) for p in before ^ after}
-    for key in touched:
+    for key in touched | switched.keys():
         arches, row = sorted(wanted.get(key, ())), existing.get(key)
         if row is None:
             source_id, os, release = key
-            db.session.add(
-                BootSourceSelection(source_id=source_id, os=os, release=release, arches=arches)
-            )
+            row = BootSourceSelection(source_id=source_id, os=os, release=release, arches=arches)
+            if arches:
+                db.session.add(row)
         elif not arches:
             db.session.execute(delete(BootSourceSelection).where(BootSourceSelection.id == row.id))
         elif not ("*" in row.arches and set(arches) >= offered[key]):
             row.arches = arches
+        if key in switched and arches:
+            row.subarches = list(switched[key])
+    changed = {f"{os}/{release}": list(names) for (_, os, release), names in switched.items()}
     events.record(
         "selection.replaced",
         actor=actor,
         added=[_box(p) for p in sorted(after - before)],
         removed=[_box(p) for p in sorted(before - after)],
+        kernels=changed,
     )
     db.session.commit()
     return True
@@ -177,8 +195,8 @@ def wanted_of(selection: BootSourceSelection) -> Wanted:
     )
 
 
-def _offered_arches() -> dict[tuple[int, str, str], set[str]]:
-    offered: dict[tuple[int, str, str], set[str]] = defaultdict(set)
+def _offered_arches() -> dict[Line, set[str]]:
+    offered: dict[Line, set[str]] = defaultdict(set)
     found = db.session.execute(
         select(
             BootSourceCache.source_id,

@@ -12,8 +12,8 @@ from flask import Flask
 from tests.support import factories
 from tests.support.databases import Queries
 from webapp.services.sources import catalogue
-from webapp.services.sources.catalogue import Picture, Row, parse_value, picture, value_of
 from webapp.services.sources.changes import pending
+from webapp.services.sources.picture import Picture, Row, parse_value, picture, value_of
 from webapp.services.sources.selections import Pick
 
 TODAY = date(2026, 11, 23)
@@ -26,6 +26,8 @@ def row(release: str = "noble", version: str = "24.04 LTS", **values: Any) -> Ro
         "version": "20260105", "title": f"Ubuntu {version}", "release_title": version,
         "release_codename": "", "release_version": version.split()[0],
         "support_eol": date(2029, 5, 31), "support_esm_eol": None, "bootloader_type": "",
+        "subarch": f"ga-{version.split()[0]}",
+        "answers_to": ["generic", f"ga-{version.split()[0]}"],
         "files": {f"{release}-k": 10, f"{release}-r": 90},
     }  # fmt: skip
     return Row(**{**defaults, **values})
@@ -33,7 +35,7 @@ def row(release: str = "noble", version: str = "24.04 LTS", **values: Any) -> Ro
 
 def arranged(*rows: Row, selected: set[Pick] | None = None, **values: Any) -> Picture:
     ready, stored = frozenset(values.get("ready", ())), values.get("stored", {})
-    return picture(rows, NAMES, selected or set(), ready, stored, TODAY)
+    return picture(rows, NAMES, selected or set(), ready, stored, TODAY, values.get("chosen"))
 
 
 def test_long_term_releases_come_first_and_newest_first() -> None:
@@ -50,7 +52,7 @@ def test_other_systems_stand_beside_ubuntu() -> None:
 
 
 def test_kernels_of_one_image_share_their_bytes_once() -> None:
-    hwe = row(files={"hwe-k": 5, "noble-r": 90})
+    hwe = row(subarch="hwe-24.04", files={"hwe-k": 5, "noble-r": 90})
     (release,) = arranged(row(), hwe).ubuntu
     assert release.boxes["amd64"].size == 105
 

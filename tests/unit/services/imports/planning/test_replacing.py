@@ -139,6 +139,13 @@ def test_an_extra_kernel_goes_when_its_release_is_still_offered_and_the_others_h
     assert "dropped hwe-24.04" in made.retire[0].why
 
 
+def test_the_last_chosen_kernel_stays_when_its_source_drops_it() -> None:
+    hwe = offer(subarch="hwe-24.04")
+    chosen = Wanted("ubuntu", "noble", subarches=("hwe-24.04",))
+    made = plan([source(offer(), wanted=[chosen])], inventory_of(hwe))
+    assert (made.retire, made.newly_gone) == ((), (1,))
+
+
 @pytest.mark.parametrize("state", [{"is_fresh": False}, {"is_enabled": False}])
 def test_a_source_that_is_not_read_takes_nothing_away(state: dict[str, bool]) -> None:
     jammy = offer("jammy", "ga-22.04")

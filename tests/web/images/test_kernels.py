@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Choosing the kernels of a release."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support import factories
+from tests.web.images.boxes import box, hidden, offer, rows_of, save
+from tests.web.visitors import Visitor, leads_to, text_of
+from webapp.models import BootSource, BootSourceSelection, ImportRun
+
+PAGE = "/images/ubuntu/noble/kernels/"
+HWE = {"subarch": "hwe-24.04", "answers_to": ["hwe-24.04"], "release_version": "24.04"}
+
+
+@pytest.fixture
+def noble(source: BootSource) -> BootSource:
+    """Noble with a HWE kernel for amd64 as well."""
+    offer(source, release="noble", **HWE)
+    return source
+
+
+def kernels() -> list[list[str]]:
+    return [row.subarches for row in rows_of(BootSourceSelection)]
+
+
+def send(visitor: Visitor, **form: Any) -> Any:
+    """Send the form as the page that is open now would."""
+    page = visitor.get(PAGE).text
+    sent = {"arch": ["amd64"], "which": "some", "base": hidden(page, "base"), **form}
+    return visitor.post(PAGE, sent)
+
+
+def test_a_page_lists_the_kernels_with_what_each_adds(noble: BootSource, viewer: Visitor) -> None:
+    assert "2 kernels" in text_of(viewer.get("/images/"))
+    shown = text_of(viewer.get(PAGE))
+    assert "GA 24.04" in shown
+    assert "for machines without a kernel of their own" in shown
+    assert "not offered" in shown  # HWE for arm64
+    assert "Save kernels" not in shown
+
+
+def test_some_kernels_are_chosen_and_survive_a_save_of_the_images_page(
+    noble: BootSource, operator: Visitor
+) -> None:
+    response = send(operator, kernel=["ga-24.04"])
+    assert (response.status_code, leads_to(response)) == (303, "/images/")
+    assert kernels() == [["ga-24.04"]]
+    assert len(rows_of(ImportRun)) == 1
+    assert "1 of 2 kernels" in text_of(operator.get("/images/"))
+    both = [box(noble, "ubuntu/noble/amd64"), box(noble, "ubuntu/noble/arm64")]
+    assert save(operator, *both).status_code == 303
+    assert kernels() == [["ga-24.04"]]
+    assert send(operator, arch=["amd64", "arm64"], which="all").status_code == 303
+    assert kernels() == [["*"]]
+
+
+def test_an_architecture_without_a_kernel_is_refused_and_nothing_is_saved(
+    noble: BootSource, operator: Visitor
+) -> None:
+    response = send(operator, arch=["amd64", "arm64"], kernel=["hwe-24.04"])
+    assert response.status_code == 422
+    assert "ubuntu/noble arm64 would have no kernel to boot" in text_of(response)
+    assert send(operator, kernel=[]).status_code == 422
+    assert kernels() == []
+
+
+def test_leaving_out_the_generic_kernel_has_to_be_confirmed(
+    noble: BootSource, operator: Visitor
+) -> None:
+    response = send(operator, kernel=["hwe-24.04"])
+    assert response.status_code == 409
+    assert "the kernel that machines ask for as generic" in text_of(response)
+    assert kernels() == []
+    seen = hidden(response.text, "seen")
+    assert send(operator, kernel=["hwe-24.04"], seen=seen).status_code == 303
+    assert kernels() == [["hwe-24.04"]]
+
+
+def test_changes_are_shown_before_saving(noble: BootSource, operator: Visitor) -> None:
+    response = send(operator, kernel=["ga-24.04"], review="yes")
+    assert response.status_code == 200
+    assert "to download" in text_of(response)
+    assert kernels() == []
+
+
+def test_a_chosen_kernel_that_is_no_longer_offered_is_kept_by_the_form(
+    noble: BootSource, operator: Visitor
+) -> None:
+    factories.selection(noble, subarches=["ga-24.04", "hwe-23.10"])
+    page = operator.get(PAGE)
+    assert "no longer offered" in text_of(page)
+    assert send(operator, kernel=["ga-24.04", "hwe-23.10"]).status_code == 303
+    assert rows_of(ImportRun) == []  # no changes
+    assert kernels() == [["ga-24.04", "hwe-23.10"]]
+
+
+def test_an_outdated_form_is_not_saved(noble: BootSource, operator: Visitor) -> None:
+    page = operator.get(PAGE).text
+    factories.selection(noble, release="jammy")
+    sent = {"arch": "amd64", "which": "some", "kernel": "ga-24.04", "base": hidden(page, "base")}
+    response = operator.post(PAGE, sent)
+    assert response.status_code == 409
+    assert "someone else changed the selection" in text_of(response)
+    assert kernels() == [["*"]]
+
+
+def test_a_release_that_no_source_offers_has_no_page(noble: BootSource, viewer: Visitor) -> None:
+    assert viewer.get("/images/ubuntu/warty/kernels/").status_code == 404

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kernels of an image: what each adds to it, and what a choice of them leaves. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from webapp.errors import InvalidFields
+from webapp.services.sources.picture import Box, Kernel, Picture
+from webapp.services.sources.selections import ANY, Line
+from webapp.streams import kernels as names
+
+MAX_CHOSEN = 100  # names in one choice
+MAX_NAME = 64
+
+
+@dataclass(frozen=True)
+class KernelOffer:
+    """A kernel of an image. adds: bytes that no other kernel of the image has.
+
+    new_size: those of all its files that aren't stored yet.
+    """
+
+    box: Box
+    kernel: Kernel
+    adds: int
+    new_size: int
+    is_chosen: bool
+    is_stored: bool
+
+    @property
+    def title(self) -> str:
+        """Its name for people."""
+        return names.title(self.kernel.name)
+
+    @property
+    def is_generic(self) -> bool:
+        """Whether it's the one for machines that have no kernel of their own."""
+        return names.GENERIC in self.kernel.answers_to
+
+
+@dataclass(frozen=True)
+class KernelChange:
+    """Another choice of kernels for a selection: names that it gains and loses.
+
+    lost: those of the removed ones that are stored.
+    """
+
+    line: Line
+    title: str
+    chosen: tuple[str, ...]
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    lost: tuple[str, ...]
+
+
+def offers(box: Box, ready: Collection[str]) -> list[KernelOffer]:
+    """The kernels of an image in their order. ready: digests of whole blobs."""
+    shares = Counter(digest for kernel in box.kernels for digest in kernel.files)
+    return [
+        KernelOffer(
+            box=box,
+            kernel=kernel,
+            adds=sum(size for digest, size in kernel.files.items() if shares[digest] == 1),
+            new_size=sum(size for digest, size in kernel.files.items() if digest not in ready),
+            is_chosen=kernel.is_among(box.chosen),
+            is_stored=all(digest in ready for digest in kernel.files),
+        )
+        for kernel in box.kernels
+    ]
+
+
+def shared_bytes(box: Box) -> int:
+    """Bytes of what several kernels of an image have in common, each file once."""
+    shares = Counter(digest for kernel in box.kernels for digest in kernel.files)
+    sizes = {digest: size for kernel in box.kernels for digest, size in kernel.files.items()}
+    return sum(size for digest, size in sizes.items() if shares[digest] > 1)
+
+
+def cleaned(chosen: Iterable[str]) -> tuple[str, ...]:
+    """A choice as a selection keeps it: each name once in order, ``*`` alone for all.
+
+    Raises InvalidFields for none, too many, or names that are too long.
+    """
+    found = sorted(set(chosen), key=names.order_key)
+    if ANY[0] in found:
+        return tuple(ANY)
+    if not found:
+        raise _refusal("Choose at least one kernel.")
+    if len(found) > MAX_CHOSEN or any(len(name) > MAX_NAME for name in found):
+        raise _refusal(f"At most {MAX_CHOSEN} names of at most {MAX_NAME} characters.")
+    return tuple(found)
+
+
+def check(boxes: Sequence[Box], chosen: Collection[str]) -> None:
+    """Raise InvalidFields for a name that isn't offered, or an image without any kernel.
+
+    boxes: the images of one release that the choice is for. What was chosen before may stay
+    while no source offers it.
+    """
+    known = {name for box in boxes for kernel in box.kernels for name in kernel.answers_to}
+    known |= {name for box in boxes for name in box.chosen} | set(ANY)
+    unknown = [name for name in chosen if name not in known]
+    if unknown and boxes:
+        choices = dict.fromkeys(kernel.name for box in boxes for kernel in box.kernels)
+        raise _refusal(
+            f"No source offers {', '.join(unknown[:5])} for {_release(boxes[0])}. "
+            f"It has {', '.join(choices)}."
+        )
+    for box in boxes:
+        if box.kernels and not any(kernel.is_among(chosen) for kernel in box.kernels):
+            choices = dict.fromkeys(kernel.name for kernel in box.kernels)
+            raise _refusal(
+                f"{_release(box)} {box.pick.arch} would have no kernel to boot. "
+                f"It has {', '.join(choices)}."
+            )
+
+
+def warnings(boxes: Iterable[Box], chosen: Collection[str]) -> tuple[str, ...]:
+    """What machines miss with a choice of kernels (rule: generic-is-asked-for)."""
+    return tuple(
+        f"{_release(box)} {box.pick.arch} would have no {kernel.name}, the kernel that "
+        f"machines ask for as generic. MAAS commissions machines with it unless its minimum "
+        f"kernel is set."
+        for box in boxes
+        for kernel in box.kernels
+        if names.GENERIC in kernel.answers_to and not kernel.is_among(chosen)
+    )
+
+
+def changes(
+    picture: Picture, boxes: Iterable[Box], chosen: Mapping[Line, tuple[str, ...]]
+) -> Iterator[KernelChange]:
+    """What these choices change for boxes that stay or become selected."""
+    for line, after in chosen.items():
+        found = [box for box in boxes if box.line == line]
+        if not found or set(found[0].chosen) == set(after):
+            continue
+        gained, lost = set(), {}
+        for box in found:
+            for one in offers(box, picture.ready):
+                is_kept = one.kernel.is_among(after)
+                if is_kept and not one.is_chosen:
+                    gained.add(one.kernel.name)
+                if not is_kept and one.is_chosen:
+                    lost[one.kernel.name] = one.is_stored and box.is_stored and box.is_selected
+        yield KernelChange(
+            line=line,
+            title=found[0].title,
+            chosen=after,
+            added=tuple(sorted(gained, key=names.order_key)),
+            removed=tuple(sorted(lost, key=names.order_key)),
+            lost=tuple(name for name in sorted(lost, key=names.order_key) if lost[name]),
+        )
+
+
+def _release(box: Box) -> str:
+    return f"{box.pick.os}/{box.pick.release}"
+
+
+def _refusal(message: str) -> InvalidFields:
+    return InvalidFields({"kernels": [message]})
