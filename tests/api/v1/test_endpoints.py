@@ -57,7 +57,8 @@ def test_a_source_is_added_changed_and_removed(
 
 def test_selections_of_a_source_are_kept_by_it(app: Flask, program: Typed) -> None:
     with app.app_context():
-        source_id = factories.cache_entry(os="ubuntu", release="noble", arch="amd64").source_id
+        source = factories.boot_source(checked_at=utcnow())
+        source_id = factories.cache_entry(source, release="noble", arch="amd64").source_id
         db.session.remove()
     path = f"sources/{source_id}/selections"
     made = program.call("POST", path, {"os": "ubuntu", "release": "noble"})

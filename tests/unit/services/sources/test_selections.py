@@ -11,7 +11,7 @@ from sqlalchemy import select
 from tests.support import factories
 from webapp.errors import InvalidFields, NotFound
 from webapp.extensions import db
-from webapp.models import BootSource, BootSourceSelection, Event
+from webapp.models import BootSource, BootSourceSelection, Event, utcnow
 from webapp.services.sources import selections
 from webapp.services.sources.selections import Pick
 from webapp.streams.filters import Wanted
@@ -22,7 +22,7 @@ ANY = ("*",)
 
 @pytest.fixture
 def source(region: Flask) -> BootSource:
-    made = factories.boot_source()
+    made = factories.boot_source(checked_at=utcnow())
     for arch in ("amd64", "arm64"):
         factories.cache_entry(made, arch=arch)
     factories.cache_entry(made, release="jammy", product="jammy")
