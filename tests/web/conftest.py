@@ -7,36 +7,9 @@ from collections.abc import Callable
 
 import pytest
 from flask import Flask
-from jinja2.bccache import Bucket, BytecodeCache
 
 from tests.web.visitors import Visitor
 from webapp.models import Role
-
-
-class Compiled(BytecodeCache):
-    """Templates compiled by an earlier test, since every test has an app of its own."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, bytes] = {}
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        """Give back what was compiled from the same text."""
-        if bucket.key + bucket.checksum in self.kept:
-            bucket.bytecode_from_string(self.kept[bucket.key + bucket.checksum])
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        """Keep it for the next app."""
-        self.kept[bucket.key + bucket.checksum] = bucket.bytecode_to_string()
-
-
-COMPILED = Compiled()
-
-
-@pytest.fixture
-def app(app: Flask) -> Flask:
-    """The app of a test, with its templates compiled once for all tests."""
-    app.jinja_env.bytecode_cache = COMPILED
-    return app
 
 
 @pytest.fixture
