@@ -34,6 +34,7 @@ from webapp.models import (
     BootSourceSelection,
     Event,
     FileTransfer,
+    ImageBinding,
     ImportFailure,
     ImportRun,
     LoginSession,
@@ -47,6 +48,7 @@ from webapp.models import (
     RunState,
     Setting,
     SigningKey,
+    SourceChange,
     StreamDocument,
     Upload,
     User,
@@ -130,6 +132,9 @@ def fill(engine: Engine) -> dict[str, int]:
         document = PublishedDocument(path="gpg.key", content=b"x", sha256="3" * 64)
         key = SigningKey(fingerprint="F" * 40, public=b"x")
         session.add_all([PublishedStream(id=1), document, key])
+        line = {"os": "ubuntu", "release": "noble", "arch": "amd64"}
+        binding = ImageBinding(**line, source_id=source.id, source_name="mirror")
+        session.add_all([binding, SourceChange(summary="bound", steps=[])])
         session.commit()
     return counts(engine)
 
@@ -142,7 +147,7 @@ def counts(engine: Engine) -> dict[str, int]:
 
 ADDED_LATER = (
     *("api_nonce", "api_token", "package_list", "published_document", "published_stream"),
-    *("signing_key", "upload"),
+    *("signing_key", "upload", "image_binding", "source_change"),
 )
 
 

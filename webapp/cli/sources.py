@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from webapp.cli import output
+from webapp.cli import output, source_changes, source_trust
 from webapp.cli.client import Api, with_api
 from webapp.cli.groups import Group, line_for_dash
 
@@ -277,11 +277,15 @@ def add_source(address: str, api: Api, as_json: bool, **options: Any) -> None:
 @click.option("--new-url", "address", metavar="URL", help="New URL.")
 @click.option("--on/--off", "enabled", default=None, help="Enable or disable it.")
 @_source_options
+@source_changes.dry_run
+@source_changes.yes
 @with_api
 def change_source(
     source_id: int,
     address: str | None,
     enabled: bool | None,
+    dry_run: bool,
+    yes: bool,
     api: Api,
     as_json: bool,
     **options: Any,
@@ -292,7 +296,7 @@ def change_source(
 
     \b
     Examples:
-      slipway source change 1 --priority 10
+      slipway source change 1 --priority 10 --dry-run
       slipway source change 2 --off
     """
     body = _body(options, url=address, is_enabled=enabled)
@@ -301,6 +305,12 @@ def change_source(
     if "confirmed_products" in body:  # those of before stay confirmed, as on the page
         before = api.get(f"/sources/{source_id}")["confirmed_products"]
         body["confirmed_products"] = list(dict.fromkeys([*before, *body["confirmed_products"]]))
+    if dry_run or {"priority", "is_enabled", "url"} & body.keys():
+        found = source_changes.preview(api, source_id, body)
+        if dry_run:
+            source_changes.show(found, as_json)
+            return
+        source_changes.ask(found, "Make this change?", yes)
     changed = api.call("PATCH", f"/sources/{source_id}", body)
     output.result(changed, as_json, f"Changed boot source {source_id}.")
 
@@ -319,57 +329,33 @@ def refresh_source(source_id: int, api: Api, as_json: bool) -> None:
     output.result(done, as_json, done["message"])
 
 
-@source_group.command("key")
-@click.argument("source_id", metavar="ID", type=int)
-@click.option("--keyring", type=click.File("rb"), help="Local file with the new public key.")
-@click.option("--accept", default="", metavar="FINGERPRINT", help="Trust the key instead.")
-@with_api
-def change_key(source_id: int, keyring: Any, accept: str, api: Api, as_json: bool) -> None:
-    """Show or accept the key that signs a boot source now.
-
-    Selections and stored images stay. Without --keyring, the server's keyrings are searched.
-
-    \b
-    Examples:
-      slipway source key 1
-      slipway source key 1 --keyring new.asc --accept 4A3CE3CD565D7EB5C810E2B97FF3F408476CF100
-    """
-    body = {"accept": accept}
-    if keyring is not None:
-        body["keyring"] = base64.b64encode(keyring.read()).decode()
-    found = api.call("POST", f"/sources/{source_id}/key", body)
-    if as_json:
-        output.print_json(found)
-        return
-    output.print_table(
-        ("Keys", "Fingerprint", "Owner", "Valid until", "Signs now"),
-        [
-            (word, key["fingerprint"], ", ".join(key["user_ids"]),
-             output.time(key["expires_at"]) if key["expires_at"] else "no expiry",
-             "yes" if key["fingerprint"] == found["fingerprint"] else "")
-            for word in ("old", "new")
-            for key in found[word]
-        ],
-    )  # fmt: skip
-    way = f"To accept it: slipway source key {source_id} --accept {found['fingerprint']}"
-    output.line("Accepted. The source is being checked." if found["is_accepted"] else way)
-
-
 @source_group.command("remove")
 @click.argument("source_id", metavar="ID", type=int)
-@click.option("--yes", is_flag=True, help="Don't ask.")
+@source_changes.dry_run
+@source_changes.yes
 @with_api
-def remove_source(source_id: int, yes: bool, api: Api, as_json: bool) -> None:
+def remove_source(source_id: int, dry_run: bool, yes: bool, api: Api, as_json: bool) -> None:
     """Remove a boot source and its selections.
 
     The next import removes its images.
 
     \b
-    Example:
+    Examples:
+      slipway source remove 2 --dry-run
       slipway source remove 2
     """
     found = api.get(f"/sources/{source_id}")
-    if not yes:
+    if dry_run or not yes:
+        moves = source_changes.preview(api, source_id, {"is_removed": True})
+        if dry_run:
+            source_changes.show(moves, as_json)
+            return
+        if not as_json:
+            source_changes.print_moves(moves)
         output.confirm(f"Remove {found['url']} and its selections?")
     api.call("DELETE", f"/sources/{source_id}")
     output.result(found, as_json, f"Removed boot source {source_id}.")
+
+
+for more in (*source_trust.COMMANDS, source_changes.undo):
+    source_group.add_command(more)

@@ -37,6 +37,8 @@ from webapp.models.sources import (
     BootSource,
     BootSourceCache,
     BootSourceSelection,
+    ImageBinding,
+    SourceChange,
     StreamDocument,
 )
 from webapp.models.uploads import OPEN_UPLOADS, Upload, UploadState
@@ -59,6 +61,7 @@ __all__ = [
     "BootSourceSelection",
     "Event",
     "FileTransfer",
+    "ImageBinding",
     "ImportFailure",
     "ImportRun",
     "LoginSession",
@@ -74,6 +77,7 @@ __all__ = [
     "RunState",
     "Setting",
     "SigningKey",
+    "SourceChange",
     "StreamDocument",
     "TransferState",
     "Upload",

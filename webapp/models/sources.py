@@ -173,3 +173,39 @@ class BootSourceSelection(Base):
     updated_at: Mapped[datetime] = mapped_column(default=utcnow, onupdate=utcnow)
 
     source: Mapped[BootSource] = relationship(back_populates="selections")
+
+
+class ImageBinding(Base):
+    """An image that comes from one source alone, whatever the priorities (rule: bound-images).
+
+    A removed source leaves ``source_id`` empty; ``source_name`` still says which one it was.
+    """
+
+    __tablename__ = "image_binding"
+    __table_args__ = (UniqueConstraint("os", "release", "arch"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    os: Mapped[str]
+    release: Mapped[str]
+    arch: Mapped[str]
+    source_id: Mapped[int | None] = mapped_column(
+        ForeignKey("boot_source.id", ondelete="SET NULL"), index=True
+    )
+    source_name: Mapped[str]
+    bound_by: Mapped[str] = mapped_column(default="")
+    bound_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class SourceChange(Base):
+    """A change of where images come from, which can be undone.
+
+    ``steps`` are what it replaced, as services.sources.steps.Step.as_dict.
+    """
+
+    __tablename__ = "source_change"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    summary: Mapped[str]
+    steps: Mapped[list[dict[str, Any]]]
+    changed_by: Mapped[str] = mapped_column(default="")
+    changed_at: Mapped[datetime] = mapped_column(default=utcnow)

@@ -26,6 +26,7 @@ def register(app: Flask) -> None:
         refusals,
         setup,
         shell,
+        source_changes,
         source_keys,
         sources,
         storage,
@@ -56,6 +57,7 @@ def register(app: Flask) -> None:
     app.register_blueprint(versions.blueprint)
     app.register_blueprint(bin.blueprint)
     app.register_blueprint(sources.blueprint)
+    app.register_blueprint(source_changes.blueprint)
     app.register_blueprint(source_keys.blueprint)
     app.register_blueprint(imports.blueprint)
     app.register_blueprint(import_timing.blueprint)

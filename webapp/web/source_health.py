@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from sqlalchemy import func, select
 
 from webapp.errors import Conflict
 from webapp.extensions import db, settings
 from webapp.models import BootSource, BootSourceCache, BootSourceSelection
-from webapp.services.sources import health, sources
+from webapp.services.sources import health, naming, sources
 from webapp.services.sources.drafts import grouped
 from webapp.services.sources.health import SourceHealth
 from webapp.severity import Severity
@@ -21,7 +20,7 @@ from webapp.web.states import State
 
 @dataclass(frozen=True)
 class SourceRow:
-    """A source as pages show it; ``title`` is its name, or else its host."""
+    """A source as pages show it; ``title`` is its name, or else its host and stream."""
 
     source: BootSource
     title: str
@@ -76,8 +75,8 @@ def row_of(source: BootSource) -> SourceRow:
 
 
 def title_of(source: BootSource) -> str:
-    """What a source is called: its name, or else its host."""
-    return source.name or urlsplit(source.url).netloc.rpartition("@")[2] or source.url
+    """What a source is called."""
+    return naming.title(source.name, source.url)
 
 
 def is_managed() -> bool:

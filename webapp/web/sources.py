@@ -11,8 +11,9 @@ from webapp.errors import InvalidFields, Problem
 from webapp.extensions import settings
 from webapp.models import BootSource
 from webapp.services.accounts.rights import Right, may
+from webapp.services.imports import moves
 from webapp.services.imports import offers as offering
-from webapp.services.sources import catalogue, refreshing, rekeying, sources
+from webapp.services.sources import catalogue, refreshing, rekeying, sources, steps
 from webapp.services.sources.drafts import MAAS_IO_FINGERPRINT, MAX_CONFIRMED, SourceDraft, grouped
 from webapp.streams.errors import Disagreement
 from webapp.web import source_form, source_health
@@ -38,6 +39,7 @@ def index() -> ResponseReturnValue:
         rows=rows,
         announcement=" ".join(f"{row.title}: {row.health.text}." for row in rows),
         is_managed=is_managed(),
+        change=steps.last(),
         is_reading=any(row.health.is_checking for row in rows),
     )
 
@@ -48,7 +50,14 @@ def offers() -> ResponseReturnValue:
     """Show which source provides each image, and why."""
     is_all = request.args.get("all") == "yes"
     found = offering.read(wants_all=is_all)
-    return hx.render("sources/offers.html", None, contests=found, is_all=is_all)
+    return hx.render(
+        "sources/offers.html",
+        None,
+        found=found,
+        change=steps.last(),
+        is_all=is_all,
+        is_managed=is_managed(),
+    )
 
 
 @blueprint.get("/new")
@@ -165,35 +174,6 @@ def accept(source_id: int) -> ResponseReturnValue:
     return hx.see_other(url_for("sources.show", source_id=source_id))
 
 
-@blueprint.post("/<int(max=2147483647):source_id>/switch")
-@requires(Right.MANAGE)
-def switch(source_id: int) -> ResponseReturnValue:
-    """Turn a source on or off without losing anything of it."""
-    require_managed()
-    source = sources.get(source_id)
-    sources.switch(source, request.form.get("on") == "yes", me().username)
-    return hx.see_other(url_for("sources.show", source_id=source_id))
-
-
-@blueprint.get("/<int(max=2147483647):source_id>/remove")
-@requires(Right.MANAGE)
-def confirm_remove(source_id: int) -> ResponseReturnValue:
-    """Show what removing the source deletes, and ask."""
-    return hx.render("sources/remove.html", None, row=row_of(sources.get(source_id)))
-
-
-@blueprint.post("/<int(max=2147483647):source_id>/remove")
-@requires(Right.MANAGE)
-def remove(source_id: int) -> ResponseReturnValue:
-    """Remove the source; stored images stay until the next import."""
-    require_managed()
-    source = sources.get(source_id)
-    title = title_of(source)
-    sources.remove(source, me().username)
-    flash(f"Removed {title}.", "ok")
-    return hx.see_other(url_for("sources.index"))
-
-
 # -- the form and its preview
 
 
@@ -220,7 +200,14 @@ def _connect(source: BootSource | None) -> ResponseReturnValue:
         preview=preview,
         offered=catalogue.offered(preview.offers),
         signer=grouped(preview.fingerprint),
+        found=moves.of_catalogue(source.id, _priority(draft, source), preview.offers)
+        if source
+        else None,
     )
+
+
+def _priority(draft: SourceDraft, source: BootSource) -> int:
+    return source.priority if draft.priority is None else draft.priority
 
 
 def _form_page(

@@ -218,6 +218,7 @@ class ContenderItem(ResponseModel):
 
     source_id: int
     source_url: str
+    source_name: str
     priority: int
     version: str
     label: str
@@ -228,12 +229,16 @@ class ContenderItem(ResponseModel):
 
 
 class OfferedImageResponse(ResponseModel):
-    """An image with the sources that offer it. stored_version: empty if none is stored."""
+    """An image with the sources that offer it. stored_version: empty if none is stored.
+
+    bound_to: the source that it's bound to, empty when priorities decide.
+    """
 
     name: str
     architecture: str
     title: str
     stored_version: str
+    bound_to: str
     sources: list[ContenderItem]
 
 
@@ -246,9 +251,10 @@ def read_offers(call: Call[OffersFilter, None]) -> Page[OfferedImageResponse]:
             architecture=one.key.architecture,
             title=one.title,
             stored_version=one.stored_version,
+            bound_to=one.bound_to,
             sources=[ContenderItem.model_validate(each) for each in one.contenders],
         )
-        for one in offers.read(wants_all=call.query.is_all)
+        for one in offers.read(wants_all=call.query.is_all).contests
     ]
     return Page[OfferedImageResponse](items=found)
 

@@ -27,7 +27,7 @@ from webapp.errors import InvalidFields
 from webapp.models import BootSource, BootSourceSelection, Role
 from webapp.services.accounts.rights import Right
 from webapp.services.sources import catalogue, health, refreshing, selections, sources
-from webapp.services.sources.drafts import SourceDraft
+from webapp.services.sources.drafts import MAX_PRIORITY, SourceDraft
 from webapp.services.sources.health import SourceState
 from webapp.streams.filters import Wanted
 
@@ -46,7 +46,7 @@ class SourceChangeRequest(RequestModel):
 
     url: str | None = Field(None, max_length=2000)
     name: str | None = Field(None, max_length=200)
-    priority: int | None = Field(None, ge=-1000000, le=1000000)
+    priority: int | None = Field(None, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
     is_enabled: bool | None = None
     is_unsigned: bool | None = None
     keyring_filename: str | None = Field(None, max_length=4000)
@@ -194,8 +194,8 @@ def read_all(call: PlainCall) -> Page[SourceResponse]:
 @routes("POST", "/sources", Right.MANAGE, status=201)
 def create(call: Call[Empty, SourceRequest]) -> SourceResponse:
     """Add a boot source; its catalogue is read in the background."""
-    with _api_names():
-        row = sources.add(_draft(call.body, SourceDraft(url="")), call.actor)
+    with api_names():
+        row = sources.add(draft_from(call.body, SourceDraft(url="")), call.actor)
     return response_of(row, call.caller.sees)
 
 
@@ -213,8 +213,8 @@ def read(call: PlainCall, id: int) -> SourceResponse:
 def change(call: Call[Empty, SourceChangeRequest], id: int) -> SourceResponse:
     """Change a boot source; its selections stay."""
     row = sources.get(id)
-    with _api_names():
-        sources.update_source(row, _draft(call.body, sources.draft_of(row)), call.actor)
+    with api_names():
+        sources.update_source(row, draft_from(call.body, sources.draft_of(row)), call.actor)
     return response_of(row, call.caller.sees)
 
 
@@ -227,8 +227,8 @@ def remove(call: PlainCall, id: int) -> None:
 @routes("POST", "/sources/preview", Right.MANAGE)
 def preview(call: Call[Empty, SourceRequest]) -> PreviewResponse:
     """Read a source as an import would, and show what it offers; nothing is saved."""
-    with _api_names():
-        found = sources.connect(_draft(call.body, SourceDraft(url="")))
+    with api_names():
+        found = sources.connect(draft_from(call.body, SourceDraft(url="")))
     return PreviewResponse(
         url=found.url,
         fingerprint=found.fingerprint,
@@ -325,7 +325,7 @@ def response_of(row: BootSource, role: Role) -> SourceResponse:
     )
 
 
-def _draft(request: SourceChangeRequest, before: SourceDraft) -> SourceDraft:
+def draft_from(request: SourceChangeRequest, before: SourceDraft) -> SourceDraft:
     """A draft with the fields that were sent."""
     sent = request.model_dump(exclude_unset=True, exclude_none=True)
     keyring = sent.pop("keyring", "")
@@ -339,7 +339,7 @@ def _draft(request: SourceChangeRequest, before: SourceDraft) -> SourceDraft:
 
 
 @contextmanager
-def _api_names() -> Iterator[None]:
+def api_names() -> Iterator[None]:
     """Name fields in errors as this API does."""
     try:
         yield

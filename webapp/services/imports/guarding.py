@@ -8,7 +8,7 @@ from typing import Any
 
 from webapp.errors import Problem
 from webapp.services.images.keys import Key
-from webapp.services.imports.plans import Inventory, Retirement
+from webapp.services.imports.plans import Inventory, Refusal, Retirement, SourceState
 
 
 def waiting(
@@ -53,3 +53,22 @@ def unconfirmed(found: Sequence[Retirement]) -> Problem:
         next_step="Review what will happen on the imports page and start that plan, or select "
         "them at a source that offers them.",
     )
+
+
+def is_suspicious(source: SourceState, inventory: Inventory) -> bool:
+    """Whether an empty catalogue is news: something was selected or is stored from it."""
+    has_images = any(resource.source_id == source.id for resource in inventory.resources)
+    return source.is_fresh and not source.offers and (bool(source.wanted) or has_images)
+
+
+def empty_stream(source: SourceState) -> Refusal:
+    """What to say of it: nothing is removed."""
+    problem = Problem(
+        "The stream is valid but contains no bootable images.",
+        code="stream-empty",
+        where=source.url,
+        expected="at least one image",
+        got="none",
+        next_step="Check the URL with the publisher. All stored images are kept.",
+    )
+    return Refusal(problem, source.id)

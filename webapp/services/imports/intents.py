@@ -9,11 +9,11 @@ import json
 from sqlalchemy import select
 
 from webapp.extensions import db
-from webapp.models import BootSource, BootSourceSelection
+from webapp.models import BootSource, BootSourceSelection, ImageBinding
 
 
 def intent() -> str:
-    """A digest of everything that decides what a run does: sources and selections."""
+    """A digest of everything that decides what a run does: sources, selections, bindings."""
     source_rows = db.session.execute(
         select(
             BootSource.id,
@@ -44,6 +44,12 @@ def intent() -> str:
             BootSourceSelection.labels,
         ).order_by(BootSourceSelection.id)
     ).all()
-    everything = [[list(row) for row in rows] for rows in (source_rows, selection_rows)]
+    binding_rows = db.session.execute(
+        select(
+            ImageBinding.os, ImageBinding.release, ImageBinding.arch, ImageBinding.source_id
+        ).order_by(ImageBinding.id)
+    ).all()
+    found = (source_rows, selection_rows, binding_rows)
+    everything = [[list(row) for row in rows] for rows in found]
     text = json.dumps(everything, default=bytes.hex)  # keyrings and secrets are bytes
     return hashlib.sha256(text.encode()).hexdigest()

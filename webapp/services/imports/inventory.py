@@ -34,6 +34,7 @@ from webapp.services.imports.plans import (
     StoredResource,
     StoredSet,
 )
+from webapp.services.sources import naming, steps
 from webapp.services.sources.selections import offer_of, wanted_of
 from webapp.storage.base import BlobStore
 from webapp.streams.mapping import Offer
@@ -52,7 +53,10 @@ def sources(fresh: Collection[int]) -> list[SourceState]:
     wanted = defaultdict(list)
     for selection in db.session.scalars(select(BootSourceSelection)):
         wanted[selection.source_id].append(wanted_of(selection))
-    columns = (BootSource.id, BootSource.url, BootSource.priority, BootSource.is_enabled)
+    columns = (BootSource.id, BootSource.url, BootSource.name, BootSource.priority,
+               BootSource.is_enabled)  # fmt: skip
+    found = db.session.execute(select(*columns)).all()
+    names = naming.titles((row.id, row.name, row.url) for row in found)
     return [
         SourceState(
             id=row.id,
@@ -62,8 +66,9 @@ def sources(fresh: Collection[int]) -> list[SourceState]:
             is_fresh=row.id in fresh,
             offers=tuple(offers[row.id]),
             wanted=tuple(wanted[row.id]),
+            name=names[row.id],
         )
-        for row in db.session.execute(select(*columns))
+        for row in found
     ]
 
 
@@ -109,7 +114,7 @@ def read(store: BlobStore) -> Inventory:
     for sha256, count in received.items():
         # A partial is named by its digest alone; its size is whatever a stream states.
         blobs.setdefault(sha256, StoredBlob(size=-1, is_ready=False, received=count))
-    return Inventory(resources, blobs, damaged())
+    return Inventory(resources, blobs, damaged(), steps.bindings())
 
 
 def _sets() -> tuple[dict[int, StoredSet], dict[int, list[int]]]:

@@ -7,6 +7,8 @@
 - A selected image stays when its source stops offering it; only an extra kernel of a
   release of which another selected one is still offered is removed, once the others are
   stored (rules: gone-upstream-stays, keep-last-good).
+- A bound image comes from its source alone, and stays while that can't provide it
+  (rule: bound-images).
 - A pinned image stays at its version. A locked one, or one with a locked version, is
   never removed.
 - An image that no selection asks for is removed, but never because a source couldn't
@@ -23,7 +25,7 @@ from dataclasses import dataclass
 
 from webapp.errors import Problem
 from webapp.services.images.keys import Key, PlannedSet, key_of
-from webapp.services.imports import guarding, placing
+from webapp.services.imports import bound, guarding, placing
 from webapp.services.imports.placing import is_ready
 from webapp.services.imports.plans import (
     ImportPlan,
@@ -67,13 +69,23 @@ def plan(
     sizes: dict[str, int] = {}
     sets: list[PlannedSet] = []
     untouched: list[Untouched] = []
-    refusals = [_empty_stream(source) for source in enabled if _is_suspicious(source, inventory)]
+    refusals = [
+        guarding.empty_stream(source)
+        for source in enabled
+        if guarding.is_suspicious(source, inventory)
+    ]
     claims = claims_of(enabled)
     for key in sorted(claims, key=lambda key: _order(claims[key][0].offer)):
         resource = stored.get(key)
-        claim = winner_of(claims[key], resource)
+        binding = bound.binding_of(claims[key][0].offer, inventory.bindings)
+        allowed = [one for one in claims[key] if bound.is_allowed(one.source, binding)]
+        if binding is not None and not allowed:
+            untouched.append(_left_alone(key, resource, bound.lacking(binding, sources)))
+            continue
+        claim = winner_of(allowed, resource)
         if claim is None:
-            untouched.append(_left_alone(key, resource, "its source can't be read"))
+            reason = bound.trouble(binding, sources) if binding else "its source can't be read"
+            untouched.append(_left_alone(key, resource, reason))
             continue
         if resource is not None and _is_held(claim.offer, resource):
             untouched.append(_pinned(claim.offer, resource))
@@ -85,11 +97,15 @@ def plan(
         sizes |= {item.sha256: item.size for item in claim.offer.items}
         reason = _reason(claim, resource, inventory.blobs)
         if reason:
+            reason = bound.noted(reason, binding, claim.source)
             sets.append(PlannedSet(claim.source.id, claim.offer, reason))
         else:
-            untouched.append(_left_alone(key, resource, f"up to date with {claim.source.url}"))
+            reason = bound.noted(f"up to date with {claim.source.url}", binding, claim.source)
+            untouched.append(_left_alone(key, resource, reason))
     judged = [
-        _judge_held(r, _judge(r, sources, sets)) for r in inventory.resources if r.key not in claims
+        _judge_held(r, _judge(r, sources, sets, inventory.bindings))
+        for r in inventory.resources
+        if r.key not in claims
     ]
     retire = [verdict for verdict in judged if isinstance(verdict, Retirement)]
     untouched += [verdict for verdict in judged if isinstance(verdict, Untouched)]
@@ -262,10 +278,16 @@ def _description(image: StoredResource | Offer, source_id: int | None) -> tuple[
 
 
 def _judge(
-    resource: StoredResource, sources: Sequence[SourceState], sets: Sequence[PlannedSet]
+    resource: StoredResource,
+    sources: Sequence[SourceState],
+    sets: Sequence[PlannedSet],
+    bindings: bound.Bindings,
 ) -> Retirement | Untouched:
     if resource.is_uploaded:
         return _left_alone(resource.key, resource, "uploaded")
+    binding = bound.binding_of(resource, bindings)
+    if binding is not None and (trouble := bound.trouble(binding, sources)):
+        return _left_alone(resource.key, resource, trouble)
     own = next((source for source in sources if source.id == resource.source_id), None)
     if own is not None and not own.is_enabled:
         return _left_alone(resource.key, resource, "its source is disabled")
@@ -281,6 +303,7 @@ def _judge(
     if any(
         (o.os, o.release, o.arch) == line and is_wanted(o, source.wanted)
         for source in wanting
+        if bound.is_allowed(source, binding)
         for o in source.offers
     ):
         others = (s for s in sets if (s.offer.os, s.offer.release, s.offer.arch) == line)
@@ -291,6 +314,10 @@ def _judge(
             frozenset(planned.key for planned in others),
         )
     gone = "no longer offered by its source; kept while it is selected"
+    if binding is not None:
+        gone = (
+            f"bound to {binding.source_name}, which no longer offers it; kept until you unbind it"
+        )
     return Untouched(resource.key, gone, resource.id, is_gone=True)
 
 
@@ -341,21 +368,3 @@ def _leaves_nothing(
 ) -> bool:
     synced = [resource for resource in inventory.resources if not resource.is_uploaded]
     return not sets and len(retire) == len(synced)
-
-
-def _is_suspicious(source: SourceState, inventory: Inventory) -> bool:
-    """Whether an empty catalogue is news: something was selected or is stored from it."""
-    has_images = any(resource.source_id == source.id for resource in inventory.resources)
-    return source.is_fresh and not source.offers and (bool(source.wanted) or has_images)
-
-
-def _empty_stream(source: SourceState) -> Refusal:
-    problem = Problem(
-        "The stream is valid but contains no bootable images.",
-        code="stream-empty",
-        where=source.url,
-        expected="at least one image",
-        got="none",
-        next_step="Check the URL with the publisher. All stored images are kept.",
-    )
-    return Refusal(problem, source.id)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from webapp.errors import Problem
 from webapp.services.images.keys import Key, PlannedSet
+from webapp.services.sources.steps import Binding, Line
 from webapp.streams.filters import Wanted
 from webapp.streams.mapping import Offer
 
@@ -20,6 +21,7 @@ class SourceState:
 
     is_fresh: it was read without a problem in this run. What an unread source
     offers and lacks proves nothing, so nothing is fetched or removed because of it.
+    name: "" for one without.
     """
 
     id: int
@@ -29,6 +31,12 @@ class SourceState:
     is_fresh: bool
     offers: tuple[Offer, ...]
     wanted: tuple[Wanted, ...]
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return self.name or self.url
 
     @property
     def is_judged(self) -> bool:
@@ -106,11 +114,15 @@ class Damaged:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """All that is stored; blobs by digest, unfinished ones included."""
+    """All that is stored; blobs by digest, unfinished ones included.
+
+    bindings: the images that have to come from one source.
+    """
 
     resources: tuple[StoredResource, ...]
     blobs: Mapping[str, StoredBlob]
     damaged: tuple[Damaged, ...] = ()
+    bindings: Mapping[Line, Binding] = field(default_factory=dict)
 
 
 class Location(NamedTuple):

@@ -17,7 +17,9 @@ from webapp.errors import Conflict, NotFound, Problem
 from webapp.extensions import db, settings
 from webapp.fetch import Fetcher, Route, is_file_url
 from webapp.models import BootSource, StreamDocument
+from webapp.services.sources import naming, steps
 from webapp.services.sources.drafts import MAX_CONFIRMED, SourceDraft, check, keyring_file
+from webapp.services.sources.steps import ENABLED, PRIORITY, Step
 from webapp.services.system import events, fetching, live_settings, proxies, secrets
 from webapp.services.system.wake import wake
 from webapp.streamclient import (
@@ -112,7 +114,7 @@ def update_source(source: BootSource, draft: SourceDraft, actor: str) -> BootSou
         draft = replace(draft, confirmed_products=())  # they were about the old address
     trust = ("keyring_filename", "keyring_data", "is_unsigned")
     is_rekeyed = any(getattr(draft, name) != getattr(source, name) for name in trust)
-    before = source.url
+    before, ranked = source.url, (source.priority, source.is_enabled)
     if list(draft.mirrors) != source.mirrors:
         source.mirror_speeds = []
     _apply(source, draft)
@@ -128,6 +130,7 @@ def update_source(source: BootSource, draft: SourceDraft, actor: str) -> BootSou
             .values(etag="", last_modified="")
         )
     source.checked_at = None  # whatever changed may be what was wrong, so it is read again
+    _remember(source, *ranked, actor)
     events.record(
         "source.changed", actor=actor, subject=source.url, source=source.id, before=before
     )
@@ -165,17 +168,44 @@ def accept(source: BootSource, products: Collection[str], actor: str) -> None:
 
 def switch(source: BootSource, is_on: bool, actor: str) -> None:
     """Turn a source on or off; nothing of it is lost, and it is read when it is turned on."""
+    before = source.is_enabled
     source.is_enabled, source.checked_at = is_on, None
+    _remember(source, source.priority, before, actor)
     events.record("source.switched", actor=actor, subject=source.url, source=source.id, on=is_on)
+    db.session.commit()
+    wake()
+
+
+def rank(source: BootSource, priority: int, actor: str) -> None:
+    """Give a source another priority."""
+    before = source.priority
+    source.priority, source.checked_at = priority, None
+    _remember(source, before, source.is_enabled, actor)
+    events.record("source.ranked", actor=actor, subject=source.url, source=source.id,
+                  before=before, after=priority)  # fmt: skip
     db.session.commit()
     wake()
 
 
 def remove(source: BootSource, actor: str) -> None:
     """Delete a source, its selections and its catalogue (rule: source-removal-keeps-images)."""
+    steps.forget(source.id)
     events.record("source.removed", actor=actor, subject=source.url, source=source.id)
     db.session.execute(delete(BootSource).where(BootSource.id == source.id))
     db.session.commit()
+
+
+def _remember(source: BootSource, priority: int, is_enabled: bool, actor: str) -> None:
+    """Let a change of these two be undone."""
+    name = naming.title(source.name, source.url)
+    made, words = [], []
+    if source.priority != priority:
+        made.append(Step(PRIORITY, priority, source.priority, source.id))
+        words.append(f"priority {priority} to {source.priority}")
+    if source.is_enabled != is_enabled:
+        made.append(Step(ENABLED, is_enabled, source.is_enabled, source.id))
+        words.append("enabled" if source.is_enabled else "disabled")
+    steps.record(made, f"{name}: {', '.join(words)}", actor)
 
 
 def draft_of(source: BootSource) -> SourceDraft:

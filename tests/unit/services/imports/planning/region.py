@@ -85,9 +85,10 @@ def source(
     priority: int = 0,
     is_enabled: bool = True,
     is_fresh: bool = True,
+    name: str = "",
 ) -> SourceState:
     return SourceState(
-        id, f"http://{id}/", priority, is_enabled, is_fresh, tuple(offers), tuple(wanted)
+        id, f"http://{id}/", priority, is_enabled, is_fresh, tuple(offers), tuple(wanted), name
     )
 
 
