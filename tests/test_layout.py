@@ -76,6 +76,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "fetch": {"errors", "storage"},
     "streamclient": {"errors", "fetch", "streams", "trust"},
     "mirror": {"errors", "fetch", "storage", "streamclient", "streams", "trust"},
+    "bundle": {"errors", "fetch", "streams", "trust"},
     "vmware": {"errors", "numbers"},
     "inspection": set(),
     "conversion": {"inspection"},
@@ -88,7 +89,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "services.blobs": BASE | {"models", "publication", "storage"},
     "services.imports": BASE | {"fetch", "models", "storage", "streams"},
     "services.uploads": BASE | {"conversion", "fetch", "inspection", "models", "storage"},
-    "services.mirror": BASE | {"models", "streams", "trust"},
+    "services.mirror": BASE
+    | {"bundle", "fetch", "mirror", "models", "storage", "streams", "trust"},
     "services.overview": BASE | {"models"},
     "services.backups": BASE | {"database", "models", "storage"},
     # Edges: what the outside touches.
@@ -100,7 +102,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server": EDGE | {"", "api", "database", "logs", "rack", "web"},
     # Most commands speak to /api/v1, and so know no service.
     "cli": EDGE
-    | {"", "api", "database", "escaping", "fetch", "inspection", "mirror", "server", "vmware"},
+    | {"", "api", "bundle", "database", "escaping", "fetch", "inspection", "mirror", "server"}
+    | {"vmware"},
 }
 # Only these speak of the request that is being answered.
 KNOW_THE_REQUEST = {"web", "api", "rack", "middleware", "hx"}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from webapp.cli import output
+from webapp.cli.bundles import bundle_command, held_command, load_command
 from webapp.cli.client import Api, with_api
 from webapp.cli.groups import Group
 from webapp.errors import Problem
@@ -30,7 +31,12 @@ def mirror_group() -> None:
       slipway mirror status
       slipway mirror key > lab.asc
       slipway mirror publish on --image ubuntu/noble
+      slipway mirror bundle /media/usb/monday
     """
+
+
+for _command in (bundle_command, load_command, held_command):
+    mirror_group.add_command(_command)
 
 
 @mirror_group.command("status")

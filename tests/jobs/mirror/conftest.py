@@ -14,6 +14,11 @@ from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from tests.jobs.conftest import Lab
+from tests.jobs.mirror.bundles import ROOT, Other
+from tests.rack import images
+from tests.support.databases import Databases
+from webapp import create_app
+from webapp.config import Settings
 from webapp.extensions import db
 from webapp.services.mirror import publishing
 from webapp.trust.keyrings import Keyring, load_keyring
@@ -80,3 +85,29 @@ def key_file(url: str, folder: Path) -> Path:
     path = folder / "mirror.gpg"
     path.write_bytes(keyring_of(url).binary)
     return path
+
+
+@pytest.fixture
+def held(region: Flask) -> None:
+    """Two images, one of them with a file over several pieces."""
+    images.image({"boot-kernel": b"kernel", "boot-initrd": b"initrd", "squashfs": ROOT})
+    images.image({"squashfs": b"old root"}, name="ubuntu/jammy", release="jammy")
+
+
+@pytest.fixture
+def other(environ: dict[str, str], engine_databases: Databases, tmp_path: Path) -> Iterator[Other]:
+    """The site without a network: everything in its block happens there."""
+    values = {**environ, "SLIPWAY_DATA_DIR": str(tmp_path / "other")}
+    values["SLIPWAY_DATABASE_URL"] = engine_databases.migrated()
+    app = create_app(Settings.load(values), plane="none")
+
+    @contextmanager
+    def inside() -> Iterator[None]:
+        with app.app_context():
+            yield
+            db.session.remove()
+
+    yield inside
+    with app.app_context():
+        db.engine.dispose()
+    engine_databases.drop(values["SLIPWAY_DATABASE_URL"])

@@ -11,7 +11,7 @@ from pydantic import Field
 from webapp.api.v1.dispatch import Call, PlainCall, Routes
 from webapp.api.v1.schemas import Empty, MessageResponse, RequestModel, ResponseModel, StoredProblem
 from webapp.services.accounts.rights import Right
-from webapp.services.mirror import keys, options, status
+from webapp.services.mirror import keys, loading, options, status
 
 routes = Routes("mirror")
 
@@ -90,6 +90,19 @@ def change_mirror(call: Call[Empty, MirrorRequest]) -> MirrorResponse:
     images = None if body.chosen is None else tuple(body.chosen)
     options.change(call.actor, is_on=body.is_on, images=images, has_uploads=body.has_uploads)
     return MirrorResponse.model_validate(status.read())
+
+
+class HeldResponse(ResponseModel):
+    """The SHA-256 of every stored file. format: of this document."""
+
+    format: str
+    sha256: list[str]
+
+
+@routes("GET", "/mirror/held", Right.SEE)
+def read_held(call: PlainCall) -> HeldResponse:
+    """List what is stored, so that a bundle of another site can leave it out."""
+    return HeldResponse.model_validate(loading.held())
 
 
 @routes("GET", "/mirror/key", Right.SEE)
