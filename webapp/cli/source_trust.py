@@ -48,4 +48,39 @@ def change_key(source_id: int, keyring: Any, accept: str, api: Api, as_json: boo
     output.line("Accepted. The source is being checked." if found["is_accepted"] else way)
 
 
-COMMANDS = (change_key,)
+@click.command("accept")
+@click.argument("source_id", metavar="ID", type=int)
+@click.option("--state", default="", metavar="DIGEST", help="Accept this state, as it was shown.")
+@with_api
+def accept_state(source_id: int, state: str, api: Api, as_json: bool) -> None:
+    """Show or accept the state of a stream that went back in time.
+
+    Selections and stored images stay. Without --state, nothing is accepted.
+
+    \b
+    Examples:
+      slipway source accept 1
+      slipway source accept 1 --state DIGEST
+    """
+    found = api.call("POST", f"/sources/{source_id}/state", {"accept": state})
+    if as_json:
+        output.print_json(found)
+        return
+    output.print_fields(
+        [
+            ("Index known", output.time(found["updated_before"])),
+            ("Index offered", output.time(found["updated_after"])),
+            ("Signed by", found["fingerprint"] or "no one"),
+        ]
+    )
+    output.print_table(
+        ("Product", "Change", "Known", "Offered"),
+        [(c["product"], c["kind"], c["before"] or "-", c["after"] or "-")
+         for c in found["changes"]],
+        empty="No image differs.",
+    )  # fmt: skip
+    way = f"To accept it: slipway source accept {source_id} --state {found['digest']}"
+    output.line("Accepted. The next import follows it." if found["is_accepted"] else way)
+
+
+COMMANDS = (change_key, accept_state)

@@ -22,6 +22,7 @@ KEY_ENDS_SOON = timedelta(days=30)
 SHOWN_NAMES = 3
 _MIXED = "The index and a document it lists don't match."
 LATER = "The mirror is probably in the middle of an update; try again in a few minutes."
+ACCEPT = "review and accept this state on the boot source's page (`slipway source accept ID`)."
 _CONFIRM = (
     "Ask the publisher, or accept this state on the boot source's page "
     "(`slipway source change ID --confirm PRODUCT`) to use the rest."
@@ -62,7 +63,7 @@ def check_not_older(updated: datetime, *, known: datetime | None, where: str) ->
             expected=f"{_day(known)} or later",
             got=_day(updated),
             next_step="The mirror lags behind, or old files are being replayed. Try later or use "
-            "another mirror. If the publisher rolled back on purpose, add the source again.",
+            f"another mirror. If the publisher rolled back on purpose, {ACCEPT}",
         )
 
 
@@ -74,7 +75,7 @@ def changed_in_place(updated: datetime, *, where: str) -> DocumentProblem:
         where=where,
         expected=f"a date after {_day(updated)}, or the same content",
         got="different content with the same date",
-        next_step="Contact the publisher. If it was on purpose, add the source again.",
+        next_step=f"Contact the publisher. If it was on purpose, {ACCEPT}",
     )
 
 

@@ -28,6 +28,7 @@ def register(app: Flask) -> None:
         shell,
         source_changes,
         source_keys,
+        source_states,
         sources,
         storage,
         tokens,
@@ -59,6 +60,7 @@ def register(app: Flask) -> None:
     app.register_blueprint(sources.blueprint)
     app.register_blueprint(source_changes.blueprint)
     app.register_blueprint(source_keys.blueprint)
+    app.register_blueprint(source_states.blueprint)
     app.register_blueprint(imports.blueprint)
     app.register_blueprint(import_timing.blueprint)
     app.register_blueprint(storage.blueprint)

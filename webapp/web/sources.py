@@ -13,7 +13,7 @@ from webapp.models import BootSource
 from webapp.services.accounts.rights import Right, may
 from webapp.services.imports import moves
 from webapp.services.imports import offers as offering
-from webapp.services.sources import catalogue, refreshing, rekeying, sources, steps
+from webapp.services.sources import accepting, catalogue, refreshing, rekeying, sources, steps
 from webapp.services.sources.drafts import MAAS_IO_FINGERPRINT, MAX_CONFIRMED, SourceDraft, grouped
 from webapp.streams.errors import Disagreement
 from webapp.web import source_form, source_health
@@ -115,6 +115,7 @@ def show(source_id: int) -> ResponseReturnValue:
         keyring_problem=keyring_problem,
         maas_io_fingerprint=grouped(MAAS_IO_FINGERPRINT),
         is_key_due=rekeying.is_due(source),
+        is_state_due=accepting.is_due(source),
         route=sources.route_of(source) if may(me().role, Right.MANAGE) else "",
         is_managed=is_managed(),
         is_reading=row.health.is_checking,

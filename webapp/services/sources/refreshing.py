@@ -16,7 +16,7 @@ from typing import cast
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import undefer
 
-from webapp.errors import Problem
+from webapp.errors import Conflict, Problem
 from webapp.extensions import db, settings
 from webapp.fetch import FetchProblem, Stopped
 from webapp.models import BootSource, BootSourceCache, StreamDocument, utcnow
@@ -147,6 +147,22 @@ def problem_of(source: BootSource) -> Problem | None:
 # -- saving what was read
 
 
+def replace_known(source_id: int, stamp: datetime, snapshot: Snapshot) -> None:
+    """Make a state the known one, however old it is: a person accepted it.
+
+    stamp: the source's ``updated_at`` when it was read. Commits what the caller recorded too.
+    Raises Conflict when someone changed the source since.
+    """
+    source = db.session.get(BootSource, source_id, populate_existing=True, with_for_update=True)
+    if source is None or source.updated_at != stamp:
+        db.session.rollback()
+        raise Conflict(
+            "The boot source was changed since this state was shown. Nothing was accepted.",
+            next_step="Refresh it, and review its state again.",
+        )
+    _replace(source, snapshot)
+
+
 def _store_snapshot(
     source_id: int, stamp: datetime, seen: datetime | None, snapshot: Snapshot
 ) -> None:
@@ -163,7 +179,11 @@ def _store_snapshot(
     if source.refreshed_at != seen and _is_older(snapshot, source.index_updated_at):
         db.session.rollback()
         return
-    now = utcnow()
+    _replace(source, snapshot)
+
+
+def _replace(source: BootSource, snapshot: Snapshot) -> None:
+    source_id, now = source.id, utcnow()
     warnings = [one.as_dict() for one in snapshot.warnings if one.code not in SHOWN_ELSEWHERE]
     if snapshot.is_unchanged:
         warnings += [one for one in source.warnings if one["code"] not in GIVEN_AGAIN]
