@@ -21,6 +21,7 @@ from webapp.api.v1.dispatch import API, Endpoint
 from webapp.api.v1.table import ENDPOINTS
 from webapp.extensions import db
 from webapp.http import tus
+from webapp.models import utcnow
 
 NAMES = (
     "not_a_server_error",
@@ -42,7 +43,7 @@ def _bytes(context: Any, value: Any) -> bytes:
 def local(app: Flask) -> Callable[..., Iterable[bytes]]:
     """The app as the command line on this machine calls it, with one of each thing in it."""
     with app.app_context():
-        source = factories.boot_source()
+        source = factories.boot_source(checked_at=utcnow())
         factories.cache_entry(source, os="ubuntu", release="noble", arch="amd64")
         factories.selection(source)
         factories.boot_resource({"squashfs": b"x"}, release="jammy")

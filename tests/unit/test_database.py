@@ -147,7 +147,7 @@ def counts(engine: Engine) -> dict[str, int]:
 
 ADDED_LATER = (
     *("api_nonce", "api_token", "package_list", "published_document", "published_stream"),
-    *("signing_key", "upload", "image_binding", "source_change"),
+    *("signing_key", "upload", "image_binding", "source_change", "image_soak"),
 )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from webapp.cli import bin, output, source_changes, versions
+from webapp.cli import bin, output, soak, source_changes, versions
 from webapp.cli import image_lookup as lookup
 from webapp.cli.client import Api, with_api
 from webapp.cli.groups import Group, former
@@ -319,5 +319,5 @@ def _print_change(changed: dict[str, Any], as_json: bool) -> None:
     output.line(f"{verb}: {fetch} to download, {free} to free.")
 
 
-for command in (*versions.COMMANDS, *bin.COMMANDS, *source_changes.COMMANDS):
+for command in (*versions.COMMANDS, *bin.COMMANDS, *source_changes.COMMANDS, soak.image_soak):
     image_group.add_command(command)

@@ -42,7 +42,7 @@ def show_plan(everything: bool, api: Api, as_json: bool) -> None:
         (p["kind"], p["name"], p["architecture"], p["version"], output.size(p["size"]), p["why"])
         for p in found["fetch"]
     ]
-    groups = [("remove", found["retire"]), ("confirm", found["wait"])]
+    groups = [("remove", found["retire"]), ("confirm", found["wait"]), ("later", found["later"])]
     if everything:
         groups += [("keep", found["keep"]), ("out", found["out"])]
     rows += [

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from webapp.cli import output, source_changes, source_trust
+from webapp.cli import output, soak, source_changes, source_trust
 from webapp.cli.client import Api, with_api
 from webapp.cli.groups import Group, line_for_dash
 
@@ -158,13 +158,9 @@ def show_source(source_id: int, api: Api, as_json: bool) -> None:
             one["url"]: one["problem"] or f"{output.size(one['bytes_per_s'])}/s"
             for one in found["mirror_speeds"]
         }
-        output.print_table(
-            ("Mirror", "Speed"),
-            [
-                (url, speeds.get(url, "not measured yet"))
-                for url in (found["url"], *found["mirrors"])
-            ],
-        )
+        urls = (found["url"], *found["mirrors"])
+        rows = [(url, speeds.get(url, "not measured yet")) for url in urls]
+        output.print_table(("Mirror", "Speed"), rows)
     for warning in found["warnings"]:
         output.error(f"warning: {warning['what']} {warning['next_step']}".rstrip())
     for notice in found["notices"]:
@@ -357,5 +353,5 @@ def remove_source(source_id: int, dry_run: bool, yes: bool, api: Api, as_json: b
     output.result(found, as_json, f"Removed boot source {source_id}.")
 
 
-for more in (*source_trust.COMMANDS, source_changes.undo):
+for more in (*source_trust.COMMANDS, source_changes.undo, soak.source_soak):
     source_group.add_command(more)

@@ -38,6 +38,7 @@ from webapp.models.sources import (
     BootSourceCache,
     BootSourceSelection,
     ImageBinding,
+    ImageSoak,
     SourceChange,
     StreamDocument,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "Event",
     "FileTransfer",
     "ImageBinding",
+    "ImageSoak",
     "ImportFailure",
     "ImportRun",
     "LoginSession",

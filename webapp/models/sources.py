@@ -36,6 +36,7 @@ class BootSource(Base):
     # When imports read it, as services.system.schedules has it; "" with all the others.
     schedule: Mapped[str] = mapped_column(default="", server_default="")
     imported_at: Mapped[datetime | None]  # when an import last read it, or tried to
+    soak_days: Mapped[int | None]  # how old its versions must be; None: as the setting has it
     keyring_filename: Mapped[str] = mapped_column(default="")
     keyring_data: Mapped[bytes | None] = mapped_column(LargeBinary)
     is_unsigned: Mapped[bool] = mapped_column(default=False)
@@ -152,6 +153,20 @@ class BootSourceCache(Base):
     answers_to: Mapped[list[str]] = mapped_column(default=list)
     items: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
     package_list: Mapped[dict[str, Any]] = mapped_column(default=dict)  # an item too, if any
+    # The versions before the newest, as streams.offers.Build.as_dict; large, so lists leave it out.
+    older: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
+    # Every version, newest first, with when it was first seen here; "" where its name has a date.
+    versions: Mapped[dict[str, Any]] = mapped_column(default=dict)
+
+
+class ImageSoak(Base):
+    """How old versions of an image must be, whichever source they come from (rule: soak-time)."""
+
+    __tablename__ = "image_soak"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    arch: Mapped[str] = mapped_column(primary_key=True)
+    days: Mapped[int]
 
 
 class BootSourceSelection(Base):

@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from itertools import islice
 
-from webapp.streams import documents, gates, osnames
+from webapp.streams import documents, doubles, gates, osnames
 from webapp.streams.documents import LeftOut, Product, ProductsDocument, Version
-from webapp.streams.offers import Item, Mapped, Notification, Offer, Skipped
+from webapp.streams.offers import Build, Item, Mapped, Notification, Offer, Skipped, size_of
 
 __all__ = ["Item", "Mapped", "Notification", "Offer", "Skipped", "map_products"]
 
@@ -19,7 +19,7 @@ __all__ = ["Item", "Mapped", "Notification", "Offer", "Skipped", "map_products"]
 _ARCHIVES = frozenset({"archive.tar.xz", "bootloader"})
 _EXTRA_KEYS = ("kpackage", "kparams", "src_package", "src_release", "src_version")
 MAX_PACKAGE_LIST = 4 << 20  # bytes; published ones have about 30 KiB
-_FORMAT = re.compile(r":v(\d{1,3})\b", re.ASCII)
+MAX_OLDER = 9  # versions of a product besides its newest one
 
 
 def map_products(parsed: Iterable[ProductsDocument]) -> Mapped:
@@ -48,7 +48,7 @@ def map_products(parsed: Iterable[ProductsDocument]) -> Mapped:
         offer = _offer(product, skipped)
         if offer:
             offers.append(offer)
-    singles = _without_doubles(_without_bare_roots(offers, skipped), skipped)
+    singles = doubles.without_doubles(doubles.without_bare_roots(offers, skipped), skipped)
     return Mapped(
         offers=tuple(_settle_names(singles)),
         skipped=tuple(skipped),
@@ -80,13 +80,10 @@ def _offer(product: Product, skipped: list[Skipped]) -> Offer | None:
     passed_over: list[Skipped] = []
     chosen: Version | None = None
     items: tuple[Item, ...] = ()
-    is_bare = not gates.has_format(product.name)
-    for version in product.versions:
-        items, refusal = _stored_items(version)
-        if not refusal and is_bare and _is_ubuntu(version):
-            refusal = gates.ubuntu_refusal({item.ftype for item in items})
+    judged = _judged(product)
+    for version, found, refusal in judged:
         if not refusal:
-            chosen = version
+            chosen, items = version, found
             break
         passed_over.append(Skipped(product.name, refusal, version.serial))
     fields = _fields_of(chosen) if chosen else product.fields
@@ -96,7 +93,27 @@ def _offer(product: Product, skipped: list[Skipped]) -> Offer | None:
         return None
     skipped += passed_over
     built = _build(product.name, chosen.serial, fields, items)
-    return replace(built, package_list=_package_list(chosen))
+    older = islice(_older(judged, _names(fields)), MAX_OLDER)
+    return replace(built, package_list=_package_list(chosen), older=tuple(older))
+
+
+def _judged(product: Product) -> Iterator[tuple[Version, tuple[Item, ...], str]]:
+    """Each version with its files, or with why it can't be stored; newest first."""
+    is_bare = not gates.has_format(product.name)
+    for version in product.versions:
+        items, refusal = _stored_items(version)
+        if not refusal and is_bare and _is_ubuntu(version):
+            refusal = gates.ubuntu_refusal({item.ftype for item in items})
+        yield version, items, refusal
+
+
+def _older(
+    judged: Iterable[tuple[Version, tuple[Item, ...], str]], names: Mapping[str, str]
+) -> Iterator[Build]:
+    """Those that could be stored under the names of the newest."""
+    for version, items, refusal in judged:
+        if not refusal and _names(_fields_of(version)) == names:
+            yield Build(version.serial, items, _package_list(version))
 
 
 def _package_list(version: Version) -> Item | None:
@@ -239,7 +256,7 @@ def _build(product: str, serial: str, fields: Mapping[str, str], items: tuple[It
         kflavor=names["kflavor"],
         label=names["label"],
         version=serial,
-        size=sum({item.sha256: item.size for item in items}.values()),
+        size=size_of(items),
         title=_title(names, fields),
         release_title=fields.get("release_title", ""),
         release_codename=fields.get("release_codename", ""),
@@ -278,45 +295,6 @@ def _date(text: str) -> date | None:
 
 def _split(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part for part in map(str.strip, text.split(",")) if part))
-
-
-def _without_doubles(offers: Sequence[Offer], skipped: list[Skipped]) -> list[Offer]:
-    """One offer for each boot resource: the newest product format, else the first by name."""
-    taken: dict[tuple[str, ...], Offer] = {}
-    for offer in sorted(offers, key=lambda offer: -_format_number(offer.product)):
-        name = (offer.os, offer.release, offer.arch, offer.subarch, offer.label)
-        winner = taken.setdefault(name, offer)
-        if winner is not offer:
-            reason = f"{winner.product} is the same image: {'/'.join(name)}"
-            skipped.append(Skipped(offer.product, reason))
-    return sorted(taken.values(), key=lambda offer: offer.product)
-
-
-def _without_bare_roots(offers: Sequence[Offer], skipped: list[Skipped]) -> list[Offer]:
-    """Leave out an Ubuntu of a root tarball alone where its release comes with kernels.
-
-    It would answer to ``generic`` in place of the kernel that machines boot.
-    """
-    kernels = {
-        (one.release, one.arch): one.product
-        for one in offers
-        if one.os == "ubuntu" and any(item.ftype == "boot-kernel" for item in one.items)
-    }
-    kept = []
-    for offer in offers:
-        winner = kernels.get((offer.release, offer.arch), "")
-        has_kernel = any(item.ftype == "boot-kernel" for item in offer.items)
-        if offer.os != "ubuntu" or has_kernel or not winner:
-            kept.append(offer)
-        else:
-            reason = f"{winner} has a kernel for {offer.release}/{offer.arch}; select that one"
-            skipped.append(Skipped(offer.product, reason))
-    return kept
-
-
-def _format_number(product: str) -> int:
-    match = _FORMAT.search(product)
-    return int(match[1]) if match else 0
 
 
 def _settle_names(offers: Sequence[Offer]) -> list[Offer]:

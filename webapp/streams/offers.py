@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date
 from html.parser import HTMLParser
 from typing import Any
@@ -53,6 +53,38 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Build:
+    """An older version of a product, under the names that its newest one has."""
+
+    version: str
+    items: tuple[Item, ...]
+    package_list: Item | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes, each distinct file once."""
+        return size_of(self.items)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The build as JSON keeps it in the boot source cache."""
+        packages = self.package_list.as_dict() if self.package_list else None
+        items = [item.as_dict() for item in self.items]
+        return {"version": self.version, "items": items, "package_list": packages}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Build:
+        """The build that ``as_dict`` was made from."""
+        packages = data["package_list"]
+        items = tuple(Item.from_dict(item) for item in data["items"])
+        return cls(data["version"], items, Item.from_dict(packages) if packages else None)
+
+
+def size_of(items: Iterable[Item]) -> int:
+    """Bytes of some items, each distinct file once."""
+    return sum({item.sha256: item.size for item in items}.values())
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
     """One product of a source: its newest storable version with all its files.
 
@@ -60,7 +92,8 @@ class Offer:
     ``arch``/``subarch`` name the boot resource (rule: resource-names). ``subarches`` is
     what the stream claims; ``answers_to`` is what this product serves once all claims
     are settled, its own name first (rule: kernel-names). ``package_list`` names the
-    packages inside; it is read and never served.
+    packages inside; it is read and never served. ``older`` are the versions before the
+    newest, newest first; they're only loaded where a soak time may ask for them.
     """
 
     product: str
@@ -84,6 +117,24 @@ class Offer:
     answers_to: tuple[str, ...]
     items: tuple[Item, ...]
     package_list: Item | None = None
+    older: tuple[Build, ...] = ()
+
+    @property
+    def package_lists(self) -> list[tuple[str, Item]]:
+        """The lists of packages by version, as far as there are any."""
+        found = [(self.version, self.package_list)]
+        found += [(build.version, build.package_list) for build in self.older]
+        return [(version, item) for version, item in found if item is not None]
+
+    def of_build(self, build: Build) -> Offer:
+        """The same offer in an older version."""
+        return replace(
+            self,
+            version=build.version,
+            items=build.items,
+            package_list=build.package_list,
+            size=build.size,
+        )
 
     def as_columns(self) -> dict[str, Any]:
         """The offer as keyword arguments of a boot source cache row."""
@@ -92,6 +143,7 @@ class Offer:
         columns["answers_to"] = list(self.answers_to)
         columns["items"] = [item.as_dict() for item in self.items]
         columns["package_list"] = self.package_list.as_dict() if self.package_list else {}
+        columns["older"] = [build.as_dict() for build in self.older]
         return columns
 
     def describing_fields(self) -> dict[str, str]:

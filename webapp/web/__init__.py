@@ -26,6 +26,7 @@ def register(app: Flask) -> None:
         refusals,
         setup,
         shell,
+        soak,
         source_changes,
         source_keys,
         source_states,
@@ -49,6 +50,7 @@ def register(app: Flask) -> None:
     refusals.register(app)
     formatting.register(app)
     shell.register(app)
+    soak.register(app)
     # Also for parts that are rendered alone; read when the first page needs it, then kept.
     app.jinja_env.globals["ui"] = LocalProxy(
         lambda: app.jinja_env.get_template("_macros.html").module

@@ -16,7 +16,7 @@ from webapp.services.accounts.rights import Right
 from webapp.services.images import history, listing
 from webapp.services.images.listing import Image
 from webapp.services.imports import delete_preview, runs, selecting
-from webapp.services.sources import catalogue, changes, sources
+from webapp.services.sources import catalogue, changes, soaking, sources
 from webapp.services.sources.changes import Pending
 from webapp.services.sources.picture import Picture, parse_value
 from webapp.services.sources.selections import Pick
@@ -93,6 +93,8 @@ def show(os: str, release: str, arch: str) -> ResponseReturnValue:
         versions=[version_row(line, link, len(image.resource_ids)) for line in found.lines],
         change_url=url_for("versions.change", **link),
         keep_url=url_for("versions.keep", **link),
+        soak_url=url_for("soak.change_image", **link),
+        soak_days=soaking.of_image(image.name, arch),
         is_managed=is_managed(),
     )
 

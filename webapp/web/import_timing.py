@@ -18,6 +18,7 @@ from webapp.services.system.live_settings import (
     NIGHT_HOURS,
     NIGHT_RATE,
     SCHEDULE,
+    SOAK_DAYS,
     TIME_ZONE,
     WINDOWS,
 )
@@ -35,6 +36,7 @@ class TimingForm(FlaskForm):
     import_night_hours = StringField("Night", name=NIGHT_HOURS)
     import_schedule = StringField("Schedule", name=SCHEDULE)
     import_windows = StringField("Import windows", name=WINDOWS)
+    import_soak_days = StringField("Minimum age of versions in days", name=SOAK_DAYS)
     import_time_zone = StringField("Time zone", name=TIME_ZONE)
 
 

@@ -15,6 +15,8 @@ from webapp.services.imports import moves
 from webapp.services.imports import offers as offering
 from webapp.services.sources import accepting, catalogue, refreshing, rekeying, sources, steps
 from webapp.services.sources.drafts import MAAS_IO_FINGERPRINT, MAX_CONFIRMED, SourceDraft, grouped
+from webapp.services.system import live_settings
+from webapp.services.system.live_settings import SOAK_DAYS
 from webapp.streams.errors import Disagreement
 from webapp.web import source_form, source_health
 from webapp.web.access import me, requires
@@ -116,6 +118,7 @@ def show(source_id: int) -> ResponseReturnValue:
         maas_io_fingerprint=grouped(MAAS_IO_FINGERPRINT),
         is_key_due=rekeying.is_due(source),
         is_state_due=accepting.is_due(source),
+        soak_days=live_settings.read(SOAK_DAYS),
         route=sources.route_of(source) if may(me().role, Right.MANAGE) else "",
         is_managed=is_managed(),
         is_reading=row.health.is_checking,

@@ -127,6 +127,7 @@ class RunReasonItem(PartialModel):
     architecture: str = ""
     version: str = ""
     why: str = ""
+    due: str = ""
 
 
 class RunPlanItem(PartialModel):
@@ -140,6 +141,7 @@ class RunPlanItem(PartialModel):
     retire: list[RunReasonItem] = Field(default_factory=list)
     wait: list[RunReasonItem] = Field(default_factory=list)
     keep: list[RunReasonItem] = Field(default_factory=list)
+    later: list[RunReasonItem] = Field(default_factory=list)
     bytes_to_fetch: int = 0
     bytes_held: int = 0
     used: int = 0

@@ -119,6 +119,7 @@ class PlanReasonResponse(ResponseModel):
     """An image that will be removed, stays as it is or isn't wanted, and why.
 
     source: of one that isn't wanted. version: the stored one, or else the offered one.
+    due: the day on which a version is old enough to be imported, empty where none waits.
     """
 
     name: str
@@ -126,6 +127,7 @@ class PlanReasonResponse(ResponseModel):
     version: str
     source: str
     why: str
+    due: str
 
 
 class PlanFilter(RequestModel):
@@ -138,8 +140,9 @@ class PlanResponse(ResponseModel):
     """What the next import will do, and why, unless its sources change first.
 
     digest: start exactly this plan with it (`POST /imports`). wait: images that only go
-    when the plan is started that way. bytes_used, bytes_peak, bytes_final: use of the
-    disk now, at most, and once the bin has let go; bytes_free: null where that's unknown.
+    when the plan is started that way. later: images without a version that is old enough.
+    bytes_used, bytes_peak, bytes_final: use of the disk now, at most, and once the bin has
+    let go; bytes_free: null where that's unknown.
     """
 
     digest: str
@@ -154,6 +157,7 @@ class PlanResponse(ResponseModel):
     retire: list[PlanReasonResponse]
     wait: list[PlanReasonResponse]
     keep: list[PlanReasonResponse]
+    later: list[PlanReasonResponse]
     out: list[PlanReasonResponse]
     refuse: list[ProblemItem]
 
@@ -291,6 +295,7 @@ def plan(call: Call[PlanFilter, None]) -> PlanResponse:
         retire=[_reason(one) for one in found.retire],
         wait=[_reason(one) for one in found.wait],
         keep=[_reason(one) for one in found.keep],
+        later=[_reason(one) for one in found.later],
         out=[_reason(one) for one in found.out] if call.query.has_unwanted else [],
         refuse=[ProblemItem(**one) for one in found.refuse],
     )
@@ -346,4 +351,5 @@ def _reason(one: Reason) -> PlanReasonResponse:
         version=one.version,
         source=one.source,
         why=one.why,
+        due=one.due,
     )

@@ -33,6 +33,7 @@ from webapp.models import (
 from webapp.services.images import locks
 from webapp.services.images import status as image_status
 from webapp.services.images.status import Status, Verdict
+from webapp.services.sources import soaking
 from webapp.services.sources.picture import Box, Picture, arch_order
 from webapp.services.system import live_settings
 from webapp.streams.documents import version_key
@@ -47,8 +48,6 @@ _LISTED = (
     BootResource.title,
     BootResource.base_image,
 )
-
-
 _COLUMNS = (
     BootResource.rtype,
     BootResource.name,
@@ -207,6 +206,7 @@ def listed(picture: Picture) -> list[Image]:
     run = image_status.newest_run()
     sources = {source.id: source for source in db.session.scalars(select(BootSource))}
     boxes = {_key(box): box for box in picture.boxes}
+    holds = soaking.holds()
     installers = {arch for name, arch in groups if name.startswith("ubuntu/")}
     damaged, locked = _damaged_resources(), locks.of()
     made = []
@@ -222,6 +222,7 @@ def listed(picture: Picture) -> list[Image]:
             is_damaged=any(resource.id in damaged for resource in group),
             lock=next((locked[r.id].words for r in group if r.id in locked), ""),
             update=_update(group, box),
+            holds=holds.get((group[0].source_id or 0, *key), ()),
         )
         image = _stored_image(group, picture, sources, verdict)
         is_locked = any(r.id in locked and not locked[r.id].version for r in group)
@@ -235,6 +236,7 @@ def listed(picture: Picture) -> list[Image]:
                 sources.get(box.pick.source_id),
                 is_importing=run.is_active,
                 is_automatic=is_automatic,
+                holds=holds.get((box.pick.source_id, *key), ()),
             )
             made.append(_selected_image(box, verdict))
     return _ordered(made, picture)

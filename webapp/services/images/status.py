@@ -19,9 +19,10 @@ from webapp.models import (
     ResourceType,
     TransferState,
 )
-from webapp.services.sources import health
+from webapp.services.sources import health, soaking
 from webapp.services.sources.health import SourceState
 from webapp.services.sources.picture import Box
+from webapp.services.sources.soaking import Hold
 
 OPEN_STATES = (TransferState.WAITING, TransferState.DOWNLOADING, TransferState.VERIFYING)
 _NO_ANSWER = {SourceState.OFF: "is off", SourceState.UNREADABLE: "can't be read"}
@@ -119,12 +120,13 @@ def of_stored(
     has_installer: bool = True,
     lock: str = "",
     update: str = "",
+    holds: Sequence[Hold | None] = (),
 ) -> Verdict:
     """Judge an image that machines can get now. resources: all its kernels; source: its own.
 
     has_installer: an Ubuntu image of the architecture is stored; its ephemeral system
     writes uploaded images to disk (rule: upload-before-images). lock: why it can't be
-    removed. update: the version that a pin keeps away.
+    removed. update: the version that a pin keeps away; holds: those that a soak time does.
     """
     first = resources[0]
     if is_damaged:
@@ -154,6 +156,9 @@ def of_stored(
     if update:
         cause = f"Update available, pinned: {update}."
         return Verdict(Status.SYNCED, cause, "Unpin it, and the next import updates it.")
+    hold = soaking.newest(holds, [r.current_set.version for r in resources if r.current_set])
+    if hold is not None:
+        return Verdict(Status.SYNCED, f"Update available from {hold.until}: {hold.version}.")
     return Verdict(Status.SYNCED)
 
 
@@ -186,8 +191,12 @@ def of_selected(
     *,
     is_importing: bool,
     is_automatic: bool,
+    holds: Sequence[Hold | None] = (),
 ) -> Verdict:
-    """Judge an image that is selected and not stored. source: the one it is selected from."""
+    """Judge an image that is selected and not stored. source: the one it is selected from.
+
+    holds: what a soak time keeps back, product by product.
+    """
     if progress.is_active:
         return _on_its_way(progress, "")
     if progress.failure is not None:
@@ -195,6 +204,11 @@ def of_selected(
     trouble = _trouble(box, source)
     if trouble is not None:
         return trouble
+    waiting = [hold for hold in holds if hold and hold.is_first]
+    if waiting and len(waiting) == len(holds):
+        first = min(waiting, key=lambda hold: hold.until)
+        words = "Wait, or change the soak time of the image or of its source."
+        return Verdict(Status.SELECTED, f"{first.words[0].upper()}{first.words[1:]}.", words)
     if is_importing:
         return Verdict(Status.QUEUED)
     next_step = (

@@ -9,11 +9,13 @@ import json
 from sqlalchemy import select
 
 from webapp.extensions import db
-from webapp.models import BootSource, BootSourceSelection, ImageBinding
+from webapp.models import BootSource, BootSourceSelection, ImageBinding, ImageSoak
+from webapp.services.system import live_settings
+from webapp.services.system.live_settings import SOAK_DAYS
 
 
 def intent() -> str:
-    """A digest of everything that decides what a run does: sources, selections, bindings."""
+    """A digest of what decides what a run does: sources, selections, bindings, soak times."""
     source_rows = db.session.execute(
         select(
             BootSource.id,
@@ -32,6 +34,7 @@ def intent() -> str:
             BootSource.auth_username,
             BootSource.auth_secret,
             BootSource.auth_in_clear,
+            BootSource.soak_days,
         ).order_by(BootSource.id)
     ).all()
     selection_rows = db.session.execute(
@@ -49,7 +52,13 @@ def intent() -> str:
             ImageBinding.os, ImageBinding.release, ImageBinding.arch, ImageBinding.source_id
         ).order_by(ImageBinding.id)
     ).all()
-    found = (source_rows, selection_rows, binding_rows)
+    soak_rows = db.session.execute(
+        select(ImageSoak.name, ImageSoak.arch, ImageSoak.days).order_by(
+            *ImageSoak.__table__.columns
+        )
+    ).all()
+    soak = [(live_settings.read(SOAK_DAYS),)]
+    found = (source_rows, selection_rows, binding_rows, soak_rows, soak)
     everything = [[list(row) for row in rows] for rows in found]
     text = json.dumps(everything, default=bytes.hex)  # keyrings and secrets are bytes
     return hashlib.sha256(text.encode()).hexdigest()

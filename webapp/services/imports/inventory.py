@@ -34,19 +34,22 @@ from webapp.services.imports.plans import (
     StoredResource,
     StoredSet,
 )
-from webapp.services.sources import naming, steps
+from webapp.services.sources import naming, soaking, steps
 from webapp.services.sources.selections import offer_of, wanted_of
 from webapp.storage.base import BlobStore
 from webapp.streams.mapping import Offer
 
-_OFFER = [getattr(BootSourceCache, name) for name in Offer.__dataclass_fields__]
+_NAMES = [name for name in Offer.__dataclass_fields__ if name != "older"]  # large, rarely needed
+_OFFER = [getattr(BootSourceCache, name) for name in _NAMES]
 
 
 def sources(fresh: Collection[int]) -> list[SourceState]:
     """Every source with its catalogue; ``fresh`` are the ids of those that could be read."""
     offers: dict[int, list[Offer]] = defaultdict(list)
+    soaks = soaking.of_sources()
+    older = [BootSourceCache.older] if any(soaks.values()) else []
     rows: Iterable[Any] = db.session.execute(
-        select(BootSourceCache.source_id, *_OFFER).order_by(BootSourceCache.id)
+        select(BootSourceCache.source_id, *older, *_OFFER).order_by(BootSourceCache.id)
     )
     for row in rows:
         offers[row.source_id].append(offer_of(row))
@@ -67,6 +70,7 @@ def sources(fresh: Collection[int]) -> list[SourceState]:
             offers=tuple(offers[row.id]),
             wanted=tuple(wanted[row.id]),
             name=names[row.id],
+            soak=soaks[row.id],
         )
         for row in found
     ]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from webapp.extensions import store
 from webapp.services.images.keys import Key, key_of
-from webapp.services.imports import bound, inventory
-from webapp.services.imports.planning import Claim, claims_of, winner_of
+from webapp.services.imports import bound, claims, inventory
+from webapp.services.imports.claims import Claim
 from webapp.services.imports.plans import Inventory, SourceState, StoredResource
 from webapp.services.imports.preview import fresh_sources
 from webapp.services.sources.steps import Binding, Line
@@ -117,14 +117,14 @@ def bound_images(sources: Sequence[SourceState], known: Inventory) -> list[Bound
 def contests(sources: Iterable[SourceState], known: Inventory) -> list[Contest]:
     """Every image that a source offers, by name."""
     ordered = sorted(sources, key=lambda source: (-source.priority, source.id))
-    claims = claims_of([source for source in ordered if source.is_enabled])
+    wanted = claims.of([source for source in ordered if source.is_enabled])
     stored = {resource.key: resource for resource in known.resources}
     offered: dict[Key, list[Claim]] = {}
     for source in ordered:
         for key, offer in _newest(source).items():
             offered.setdefault(key, []).append(Claim(source, offer))
     return [
-        _contest(key, offered[key], claims.get(key, []), stored.get(key), known, ordered)
+        _contest(key, offered[key], wanted.get(key, []), stored.get(key), known, ordered)
         for key in sorted(offered)
     ]
 
@@ -132,22 +132,22 @@ def contests(sources: Iterable[SourceState], known: Inventory) -> list[Contest]:
 def _contest(
     key: Key,
     offered: Sequence[Claim],
-    claims: Sequence[Claim],
+    rivals: Sequence[Claim],
     resource: StoredResource | None,
     known: Inventory,
     sources: Sequence[SourceState],
 ) -> Contest:
     offer = offered[0].offer
     binding = bound.binding_of(offer, known.bindings)
-    allowed = [one for one in claims if bound.is_allowed(one.source, binding)]
-    winner = winner_of(allowed, resource) if allowed else None
+    allowed = [one for one in rivals if bound.is_allowed(one.source, binding)]
+    winner = claims.winner(allowed, resource) if allowed else None
     source = bound.find(binding, sources) if binding else None
     return Contest(
         key=key,
         line=(offer.os, offer.release, offer.arch),
         title=offer.title,
         stored_version=resource.current.version if resource else "",
-        contenders=tuple(_contender(one, claims, winner, binding) for one in offered),
+        contenders=tuple(_contender(one, rivals, winner, binding) for one in offered),
         bound_to=(source.title if source else binding.source_name) if binding else "",
     )
 
@@ -166,6 +166,7 @@ def _contender(
 ) -> Contender:
     own = next((claim for claim in rivals if claim.source.id == one.source.id), None)
     offer = own.offer if own else one.offer
+    held = f"; {own.hold.words}" if own is not None and own.hold else ""
     return Contender(
         source_id=one.source.id,
         source_url=one.source.url,
@@ -176,7 +177,7 @@ def _contender(
         size=offer.size,
         is_selected=own is not None,
         is_winner=own is not None and own is winner,
-        why=_why(one.source, own, rivals, winner, binding),
+        why=_why(one.source, own, rivals, winner, binding) + held,
     )
 
 

@@ -63,11 +63,11 @@ def collect(states: Iterable[SourceState], is_stopped: Callable[[], bool]) -> in
 def _wishes(states: Iterable[SourceState]) -> list[_Wish]:
     """Stored versions without a list that their source has; one wish a list."""
     offered: dict[tuple[int | str | None, ...], Item] = {
-        (state.id, *key_of(offer), offer.version, offer.label): offer.package_list
+        (state.id, *key_of(offer), version, offer.label): item
         for state in states
         if state.is_judged
         for offer in state.offers
-        if offer.package_list is not None
+        for version, item in offer.package_lists
     }
     columns = (BootResource.source_id, BootResource.name, BootResource.architecture)
     rows = db.session.execute(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 
 from webapp.services.images.keys import PlannedSet
 from webapp.services.imports.plans import Damaged, Location, PlannedBlob, SourceState, StoredBlob
@@ -77,7 +78,7 @@ def _places(
     for source in enabled if needed else ():
         if source.is_judged:
             for offer in source.offers:
-                for item in offer.items:
+                for item in chain(offer.items, *(build.items for build in offer.older)):
                     if item.sha256 in needed:
                         places[item.sha256, item.size].append(Location(source.id, item.path))
     return places

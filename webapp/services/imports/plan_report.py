@@ -9,12 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from webapp.errors import Problem
 from webapp.services.images.keys import Key, PlannedSet, key_of
-from webapp.services.imports.plans import ImportPlan, Inventory, SourceState, StoredResource
+from webapp.services.imports.plans import (
+    ImportPlan,
+    Inventory,
+    SourceState,
+    StoredResource,
+    Untouched,
+)
 from webapp.streams.filters import is_wanted, why
 from webapp.streams.mapping import Offer
 
@@ -46,13 +52,17 @@ class Action:
 
 @dataclass(frozen=True)
 class Reason:
-    """An image that goes, stays or isn't wanted, and why. source: "" when it has none."""
+    """An image that goes, stays or isn't wanted, and why. source: "" when it has none.
+
+    due: the day on which a version is old enough to be imported, "" where none waits.
+    """
 
     name: str
     architecture: str
     version: str
     why: str
     source: str = ""
+    due: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,8 @@ class PlanReport:
     """What a run does. Sizes in bytes; free: None where the store can't tell.
 
     retire: images that go to the bin. wait: those that only go once this plan is
-    approved. out: what sources offer and no run fetches. peak: use of the disk at most;
+    approved. later: wanted images without a version that is old enough. out: what sources
+    offer and no run fetches. peak: use of the disk at most;
     final: once the bin has let go of what it got.
     """
 
@@ -76,6 +87,7 @@ class PlanReport:
     peak: int
     final: int
     free: int | None
+    later: tuple[Reason, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -121,7 +133,8 @@ def report(
         actions=tuple(_action(one, stored, urls, missing) for one in plan.sets),
         retire=tuple(_reason(one.key, one.why, stored) for one in plan.retire),
         wait=tuple(_reason(one.key, one.why, stored) for one in plan.waiting),
-        keep=tuple(_reason(one.key, one.why, stored) for one in plan.untouched),
+        keep=tuple(_kept(one, stored) for one in plan.untouched if not _is_later(one)),
+        later=tuple(_kept(one, stored) for one in plan.untouched if _is_later(one)),
         out=tuple(_out(sources, stored, left_out)),
         refuse=tuple(one.problem.as_dict() for one in plan.refusals),
         bytes_to_fetch=to_fetch,
@@ -213,6 +226,15 @@ def _action(
 def _reason(key: Key, why: str, stored: Mapping[Key, StoredResource]) -> Reason:
     resource = stored.get(key)
     return Reason(key.name, key.architecture, resource.current.version if resource else "", why)
+
+
+def _kept(one: Untouched, stored: Mapping[Key, StoredResource]) -> Reason:
+    due = str(one.hold.until) if one.hold else ""
+    return replace(_reason(one.key, one.why, stored), due=due)
+
+
+def _is_later(one: Untouched) -> bool:
+    return one.hold is not None and one.resource_id is None
 
 
 def _out(

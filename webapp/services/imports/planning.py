@@ -19,13 +19,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import cast
 
 from webapp.errors import Problem
 from webapp.services.images.keys import Key, PlannedSet, key_of
-from webapp.services.imports import bound, guarding, placing
+from webapp.services.imports import bound, claims, guarding, placing
+from webapp.services.imports.claims import Claim
 from webapp.services.imports.placing import is_ready
 from webapp.services.imports.plans import (
     ImportPlan,
@@ -37,19 +38,11 @@ from webapp.services.imports.plans import (
     StoredResource,
     Untouched,
 )
-from webapp.streams.documents import version_key
+from webapp.services.sources.soaking import Hold
 from webapp.streams.filters import is_wanted, why
 from webapp.streams.mapping import Offer
 
 NOT_SELECTED = "no longer selected"
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """One source's wanted offer of one image."""
-
-    source: SourceState
-    offer: Offer
 
 
 def plan(
@@ -74,21 +67,25 @@ def plan(
         for source in enabled
         if guarding.is_suspicious(source, inventory)
     ]
-    claims = claims_of(enabled)
-    for key in sorted(claims, key=lambda key: _order(claims[key][0].offer)):
+    wanted = claims.of(enabled)
+    for key in sorted(wanted, key=lambda key: _order(wanted[key][0].offer)):
         resource = stored.get(key)
-        binding = bound.binding_of(claims[key][0].offer, inventory.bindings)
-        allowed = [one for one in claims[key] if bound.is_allowed(one.source, binding)]
+        binding = bound.binding_of(wanted[key][0].offer, inventory.bindings)
+        allowed = [one for one in wanted[key] if bound.is_allowed(one.source, binding)]
         if binding is not None and not allowed:
             untouched.append(_left_alone(key, resource, bound.lacking(binding, sources)))
             continue
-        claim = winner_of(allowed, resource)
+        claim = claims.winner(allowed, resource)
         if claim is None:
             reason = bound.trouble(binding, sources) if binding else "its source can't be read"
             untouched.append(_left_alone(key, resource, reason))
             continue
+        claim = claims.soaked(claim, resource)
         if resource is not None and _is_held(claim.offer, resource):
             untouched.append(_pinned(claim.offer, resource))
+            continue
+        if claims.must_wait(claim, resource):
+            untouched.append(_waiting(claim, resource))
             continue
         problem = _conflict(claim, resource, inventory.blobs, sizes)
         if problem is not None:
@@ -96,16 +93,18 @@ def plan(
             continue
         sizes |= {item.sha256: item.size for item in claim.offer.items}
         reason = _reason(claim, resource, inventory.blobs)
+        later = f"; {claim.hold.words}" if claim.hold else ""
         if reason:
             reason = bound.noted(reason, binding, claim.source)
-            sets.append(PlannedSet(claim.source.id, claim.offer, reason))
+            sets.append(PlannedSet(claim.source.id, claim.offer, reason + later))
         else:
             reason = bound.noted(f"up to date with {claim.source.url}", binding, claim.source)
-            untouched.append(_left_alone(key, resource, reason))
+            one = _left_alone(key, resource, reason + later)
+            untouched.append(replace(one, hold=claim.hold))
     judged = [
         _judge_held(r, _judge(r, sources, sets, inventory.bindings))
         for r in inventory.resources
-        if r.key not in claims
+        if r.key not in wanted
     ]
     retire = [verdict for verdict in judged if isinstance(verdict, Retirement)]
     untouched += [verdict for verdict in judged if isinstance(verdict, Untouched)]
@@ -132,7 +131,7 @@ def plan(
         untouched=tuple(untouched),
         refusals=tuple(refusals),
         newly_gone=_newly_gone(untouched, inventory),
-        wanted=len(claims),
+        wanted=len(wanted),
         is_emptied=is_emptied,
     )
 
@@ -151,28 +150,7 @@ def nothing_left(count: int) -> Problem:
     )
 
 
-# -- who provides an image
-
-
-def claims_of(enabled: Sequence[SourceState]) -> dict[Key, list[Claim]]:
-    """Each wanted image with the sources that offer it, the best one first."""
-    claims: dict[Key, list[Claim]] = defaultdict(list)
-    for source in enabled:
-        newest: dict[Key, Offer] = {}
-        for offer in source.offers:
-            key = key_of(offer)
-            if (key not in newest or _age(newest[key]) < _age(offer)) and is_wanted(
-                offer, source.wanted
-            ):
-                newest[key] = offer
-        for key, offer in newest.items():
-            claims[key].append(Claim(source, offer))
-    return claims
-
-
-def _age(offer: Offer) -> tuple[object, str]:
-    # Machines get one version of an image whatever its label, as in MAAS.
-    return version_key(offer.version), offer.label
+# -- pieces
 
 
 def _order(offer: Offer) -> tuple[bool, str, str, str, str]:
@@ -180,20 +158,13 @@ def _order(offer: Offer) -> tuple[bool, str, str, str, str]:
     return (not offer.bootloader_type, offer.os, offer.release, offer.arch, offer.subarch)
 
 
-def winner_of(claims: Sequence[Claim], resource: StoredResource | None) -> Claim | None:
-    """Whose offer counts; None to leave the image as it is.
-
-    While the best source cannot be read, an image stays with the source that it
-    has, so that it does not move to and fro; one that is not stored at all is
-    taken from the next source.
-    """
-    best, *others = claims
-    if best.source.is_judged:
-        return best
-    readable = [claim for claim in others if claim.source.is_judged]
-    if resource is None:
-        return readable[0] if readable else None
-    return next((claim for claim in readable if claim.source.id == resource.source_id), None)
+def _waiting(claim: Claim, resource: StoredResource | None) -> Untouched:
+    hold, stays = cast(Hold, claim.hold), ""
+    if resource is not None:
+        stays = f"{resource.current.version} stays: "
+    return Untouched(
+        key_of(claim.offer), stays + hold.words, resource.id if resource else None, hold=hold
+    )
 
 
 def _conflict(

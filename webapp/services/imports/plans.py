@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from webapp.errors import Problem
 from webapp.services.images.keys import Key, PlannedSet
+from webapp.services.sources.soaking import Hold, Soak
 from webapp.services.sources.steps import Binding, Line
 from webapp.streams.filters import Wanted
 from webapp.streams.mapping import Offer
@@ -32,6 +33,7 @@ class SourceState:
     offers: tuple[Offer, ...]
     wanted: tuple[Wanted, ...]
     name: str = ""
+    soak: Soak = field(default_factory=Soak)
 
     @property
     def title(self) -> str:
@@ -169,6 +171,7 @@ class Untouched:
     """An image that stays as it is. is_gone: its source stopped offering it.
 
     update: the version that its source offers and a pin keeps away, "" if there's none.
+    hold: the one that waits until it's old enough.
     """
 
     key: Key
@@ -176,6 +179,7 @@ class Untouched:
     resource_id: int | None = None
     is_gone: bool = False
     update: str = ""
+    hold: Hold | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import cast
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import undefer
 
 from webapp.errors import Conflict, Problem
 from webapp.extensions import db, settings
 from webapp.fetch import FetchProblem, Stopped
 from webapp.models import BootSource, BootSourceCache, StreamDocument, utcnow
-from webapp.services.sources import mirrors
+from webapp.services.sources import mirrors, soaking
 from webapp.services.sources.drafts import MAX_CONFIRMED
 from webapp.services.sources.selections import offer_of
 from webapp.services.sources.sources import all_sources, keyring_of
@@ -78,7 +78,7 @@ def _read(
     A mirror stands in only while the source itself can't be reached.
     """
     home, confirmed = normalise(source.url), frozenset(source.confirmed_products)
-    known = _known_documents(source.id)
+    known, is_partial = _known_documents(source.id), _lacks_versions(source.id)
     first: FetchProblem | None = None
     for root, fetcher in mirrors.routes(source, is_stopped):
         try:
@@ -87,6 +87,7 @@ def _read(
                 fetcher,
                 known,
                 stale_days=settings().stale_days,
+                wants_all=is_partial,
             )
         except Stopped:
             raise
@@ -189,8 +190,9 @@ def _replace(source: BootSource, snapshot: Snapshot) -> None:
         warnings += [one for one in source.warnings if one["code"] not in GIVEN_AGAIN]
     health = {"checked_at": now, "refreshed_at": now, "differences": [],
               "warnings": warnings, **_cleared_error()}  # fmt: skip
-    if not snapshot.is_unchanged:
+    if snapshot.documents:
         offers = [*snapshot.offers, *_still_offered(source_id, snapshot)]
+        sightings = _sightings(source_id)
         db.session.execute(delete(StreamDocument).where(StreamDocument.source_id == source_id))
         db.session.execute(delete(BootSourceCache).where(BootSourceCache.source_id == source_id))
         db.session.add_all(
@@ -209,8 +211,16 @@ def _replace(source: BootSource, snapshot: Snapshot) -> None:
             )
             for document in snapshot.documents
         )
-        db.session.add_all(
-            BootSourceCache(source_id=source_id, **offer.as_columns()) for offer in offers
+        db.session.execute(
+            insert(BootSourceCache),
+            [
+                {
+                    "source_id": source_id,
+                    "versions": soaking.sightings(offer, sightings.get(offer.product, {}), now),
+                    **offer.as_columns(),
+                }
+                for offer in offers
+            ],
         )
         health |= {
             "index_updated_at": snapshot.index_updated_at,
@@ -226,6 +236,20 @@ def _replace(source: BootSource, snapshot: Snapshot) -> None:
 def _is_older(snapshot: Snapshot, stored: datetime | None) -> bool:
     dated = snapshot.index_updated_at
     return dated is not None and stored is not None and dated < stored
+
+
+def _sightings(source_id: int) -> dict[str, soaking.Sightings]:
+    """When versions were first seen, by product."""
+    columns = (BootSourceCache.product, BootSourceCache.versions)
+    rows = db.session.execute(select(*columns).where(BootSourceCache.source_id == source_id))
+    return {row.product: row.versions for row in rows}
+
+
+def _lacks_versions(source_id: int) -> bool:
+    """Whether the catalogue was stored by a Slipway that kept the newest versions alone."""
+    newest = select(BootSourceCache.version, BootSourceCache.versions)
+    row = db.session.execute(newest.where(BootSourceCache.source_id == source_id).limit(1)).first()
+    return row is not None and row.version not in row.versions
 
 
 def _still_offered(source_id: int, snapshot: Snapshot) -> list[Offer]:

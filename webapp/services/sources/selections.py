@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import delete, func, select, update
 
@@ -14,7 +15,7 @@ from webapp.extensions import db
 from webapp.models import BootSource, BootSourceCache, BootSourceSelection
 from webapp.services.system import events, statements
 from webapp.streams.filters import Wanted, check_selection
-from webapp.streams.mapping import Item, Offer
+from webapp.streams.offers import Build, Item, Offer
 
 ANY = ["*"]
 Line = tuple[int, str, str]  # source, os, release: one selection
@@ -175,12 +176,13 @@ def offers_of(source_id: int) -> list[Offer]:
 
 
 def offer_of(row: BootSourceCache) -> Offer:
-    """A row of the catalogue as an offer."""
-    values = {name: getattr(row, name) for name in Offer.__dataclass_fields__}
+    """A row of the catalogue as an offer; its older versions if they were loaded."""
+    values: dict[str, Any] = {name: getattr(row, name, ()) for name in Offer.__dataclass_fields__}
     values["items"] = tuple(Item.from_dict(item) for item in row.items)
     values["package_list"] = Item.from_dict(row.package_list) if row.package_list else None
     values["subarches"] = tuple(row.subarches)
     values["answers_to"] = tuple(row.answers_to)
+    values["older"] = tuple(Build.from_dict(build) for build in values["older"])
     return Offer(**values)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from webapp import numbers
 from webapp.errors import InvalidFields
 from webapp.extensions import db
 from webapp.models import Setting
@@ -33,6 +34,7 @@ PROXY_LOGIN = "http_proxy_login"  # encrypted; http_proxy itself is kept without
 DAY_RATE, NIGHT_RATE, NIGHT_HOURS = "import_rate", "import_night_rate", "import_night_hours"
 TIME_ZONE, WINDOWS = "import_time_zone", "import_windows"
 SCHEDULE = "import_schedule"
+SOAK_DAYS, MAX_SOAK_DAYS = "import_soak_days", 365
 
 _WORD = re.compile(r"[A-Za-z0-9._+-]{0,100}", re.ASCII)
 _WORDS = {"true": True, "yes": True, "on": True, "1": True}
@@ -73,6 +75,13 @@ def _text(parse: Callable[[str], object]) -> Callable[[str], str]:
     return check
 
 
+def _days(value: str) -> str:
+    days = numbers.whole(value.strip())
+    if days is None or days > MAX_SOAK_DAYS:
+        raise InvalidFields({"value": [f"Enter a whole number from 0 to {MAX_SOAK_DAYS}."]})
+    return str(days)
+
+
 def _zone(value: str) -> str:
     return _text(windows.parse_zone)(value.strip() or "UTC")
 
@@ -108,6 +117,7 @@ KNOWN: dict[str, Known] = MAAS | {
     WINDOWS: Known(
         "When automatic imports may run, e.g. 22:00-06:00; empty: always", "", _text(windows.parse)
     ),
+    SOAK_DAYS: Known("Import only versions at least this many days old; 0: at once", "0", _days),
     TIME_ZONE: Known("Time zone of hours and schedules, e.g. Europe/Berlin", "UTC", _zone),
 }
 

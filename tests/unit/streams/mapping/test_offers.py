@@ -14,7 +14,7 @@ from tests.unit.streams.mapping.products import GA_NOBLE, NOBLE, STREAM, by_answ
 from tests.unit.streams.shapes import Tree, changed, item, mapped, offer
 from webapp.models import BootSourceCache
 from webapp.streams.mapping import map_products
-from webapp.streams.offers import Item, Mapped, Notification, Offer
+from webapp.streams.offers import Build, Item, Mapped, Notification, Offer
 
 # -- the whole catalogue
 
@@ -83,12 +83,13 @@ def test_boot_resources_have_distinct_names(catalogue: Mapped) -> None:
 
 def test_an_offer_is_a_row_of_the_boot_source_cache(catalogue: Mapped) -> None:
     columns = [column.name for column in BootSourceCache.__table__.columns]
-    assert list(Offer.__dataclass_fields__) == columns[columns.index("product") :]
+    assert [*Offer.__dataclass_fields__, "versions"] == columns[columns.index("product") :]
     for one in catalogue.offers[:3]:
         row = BootSourceCache(source_id=1, **one.as_columns())
         assert row.answers_to == list(one.answers_to)
         assert tuple(Item.from_dict(data) for data in row.items) == one.items
         assert one.package_list is None or Item.from_dict(row.package_list) == one.package_list
+        assert tuple(Build.from_dict(data) for data in row.older) == one.older
 
 
 def manifest(path: str) -> Item:
@@ -131,7 +132,12 @@ def test_ubuntu_kernel_in_full() -> None:
             )
         ),
         package_list=manifest(f"{path}/squashfs.manifest"),
+        older=found.older,
     )
+    [before] = found.older
+    assert (before.version, before.size) == ("20250710", sum(one.size for one in before.items))
+    assert [one.filename for one in before.items] == [one.filename for one in found.items]
+    assert before.package_list == manifest("noble/amd64/20250710/squashfs.manifest")
 
 
 @pytest.mark.parametrize(
