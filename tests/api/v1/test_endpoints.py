@@ -58,18 +58,14 @@ def test_a_source_is_added_changed_and_removed(
 def test_selections_of_a_source_are_kept_by_it(app: Flask, program: Typed) -> None:
     with app.app_context():
         source = factories.boot_source(checked_at=utcnow())
-        source_id = factories.cache_entry(source, release="noble", arch="amd64").source_id
+        source_id = factories.cache_entry(source).source_id
         db.session.remove()
-    path = f"sources/{source_id}/selections"
-    made = program.call("POST", path, {"os": "ubuntu", "release": "noble"})
+    path, noble = f"sources/{source_id}/selections", {"os": "ubuntu", "release": "noble"}
+    made = program.call("POST", path, noble)
     assert made.status_code == 201, made.text
     one = f"{path}/{made.json['id']}"
-    changed = program.call(
-        "PUT",
-        one,
-        {"os": "ubuntu", "release": "noble", "arches": ["amd64"]},
-        If_Match=made.headers["ETag"],
-    )
+    named = {**noble, "arches": ["amd64"]}
+    changed = program.call("PUT", one, named, If_Match=made.headers["ETag"])
     assert changed.json["arches"] == ["amd64"]
     wrong = program.call("PUT", one, {"os": "ubuntu", "release": "noble", "arches": ["vax"]})
     assert list(wrong.json["errors"]) == ["arches"]
