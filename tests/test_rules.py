@@ -21,7 +21,7 @@ SUFFIXES = {".py", ".html", ".js", ".css", ".md", ".sh", ".conf", ".yaml", ".yml
 
 NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
 HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
-CITATION = re.compile(r"\(rules?:([^)]*)\)")
+CITATION = re.compile(r"\(rules?:(?! Rule\b)([^)]*)\)")  # a parameter of that type isn't one
 KEPT_IN = re.compile(r"\*\*Kept in:\*\*(.+?)(?:\n\n|\Z)", re.DOTALL)
 PATH = re.compile(r"`([^`]+)`")
 # Sections and cases of documents that a reader doesn't have.

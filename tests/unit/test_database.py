@@ -35,6 +35,7 @@ from webapp.models import (
     Event,
     FileTransfer,
     ImageBinding,
+    ImageSoak,
     ImportFailure,
     ImportRun,
     LoginSession,
@@ -46,6 +47,7 @@ from webapp.models import (
     ResourceFile,
     ResourceSet,
     RunState,
+    SelectionRule,
     Setting,
     SigningKey,
     SourceChange,
@@ -135,6 +137,8 @@ def fill(engine: Engine) -> dict[str, int]:
         line = {"os": "ubuntu", "release": "noble", "arch": "amd64"}
         binding = ImageBinding(**line, source_id=source.id, source_name="mirror")
         session.add_all([binding, SourceChange(summary="bound", steps=[])])
+        soak = ImageSoak(name="ubuntu/noble", arch="amd64", days=7)
+        session.add_all([SelectionRule(kind="every", os="ubuntu"), soak])
         session.commit()
     return counts(engine)
 
@@ -147,7 +151,7 @@ def counts(engine: Engine) -> dict[str, int]:
 
 ADDED_LATER = (
     *("api_nonce", "api_token", "package_list", "published_document", "published_stream"),
-    *("signing_key", "upload", "image_binding", "source_change", "image_soak"),
+    *("signing_key", "upload", "image_binding", "image_soak", "selection_rule", "source_change"),
 )
 
 

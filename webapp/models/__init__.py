@@ -39,6 +39,7 @@ from webapp.models.sources import (
     BootSourceSelection,
     ImageBinding,
     ImageSoak,
+    SelectionRule,
     SourceChange,
     StreamDocument,
 )
@@ -77,6 +78,7 @@ __all__ = [
     "ResourceType",
     "Role",
     "RunState",
+    "SelectionRule",
     "Setting",
     "SigningKey",
     "SourceChange",

@@ -224,3 +224,27 @@ class SourceChange(Base):
     steps: Mapped[list[dict[str, Any]]]
     changed_by: Mapped[str] = mapped_column(default="")
     changed_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class SelectionRule(Base):
+    """A rule that selects images at each refresh, as ``services.sources.ruling.Rule``.
+
+    ``found`` is what its last evaluation gave, as ``services.sources.ruling.Match.as_dict``.
+    """
+
+    __tablename__ = "selection_rule"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    os: Mapped[str] = mapped_column(default="")
+    count: Mapped[int] = mapped_column(default=0)
+    pattern: Mapped[str] = mapped_column(default="")
+    arches: Mapped[list[str]] = mapped_column(default=lambda: ["*"])
+    kernels: Mapped[list[str]] = mapped_column(default=lambda: ["*"])
+    source_id: Mapped[int | None] = mapped_column(  # None: all sources
+        ForeignKey("boot_source.id", ondelete="CASCADE"), index=True
+    )
+    found: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
+    evaluated_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    updated_at: Mapped[datetime] = mapped_column(default=utcnow, onupdate=utcnow)

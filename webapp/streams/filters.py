@@ -51,7 +51,8 @@ class Offered(Protocol):
 class Wanted:
     """A selection. In the three lists ``*`` means any, and an empty list none at all.
 
-    os and release: ``*``, and a blank os, as older rows have them, mean any.
+    os and release: ``*``, and a blank os, as older rows have them, mean any. rule: the title
+    of the rule that made it, "" for a person's.
     """
 
     os: str
@@ -59,6 +60,14 @@ class Wanted:
     arches: tuple[str, ...] = (ANY,)
     subarches: tuple[str, ...] = (ANY,)
     labels: tuple[str, ...] = (ANY,)
+    rule: str = ""
+
+    @property
+    def title(self) -> str:
+        """What it is called in a reason."""
+        if self.rule:
+            return f'the rule "{self.rule}"'
+        return f"the selection {self.os or ANY}/{self.release}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +100,9 @@ def why(offer: Offered, wanted: Iterable[Wanted]) -> Verdict:
     for one in wanted:
         flaw = _flaw(offer, one)
         if not flaw:
-            return Verdict(True, f"the selection {one.os or ANY}/{one.release} asks for it")
+            return Verdict(True, f"{one.title} asks for it")
         if _is_about(offer, one):
-            flaws.append(f"the selection {one.os or ANY}/{one.release} leaves it out: {flaw}")
+            flaws.append(f"{one.title} leaves it out: {flaw}")
     return Verdict(False, "; ".join(flaws) or f"no selection asks for {offer.os}/{offer.release}")
 
 

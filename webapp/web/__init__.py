@@ -24,6 +24,7 @@ def register(app: Flask) -> None:
         kernels,
         mirror,
         refusals,
+        rules,
         setup,
         shell,
         soak,
@@ -57,6 +58,7 @@ def register(app: Flask) -> None:
     )
     app.register_blueprint(images.blueprint)
     app.register_blueprint(kernels.blueprint)
+    app.register_blueprint(rules.blueprint)
     app.register_blueprint(versions.blueprint)
     app.register_blueprint(bin.blueprint)
     app.register_blueprint(sources.blueprint)

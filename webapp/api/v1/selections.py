@@ -41,6 +41,7 @@ class CatalogueImageResponse(ResponseModel):
     size: int
     new_size: int
     is_selected: bool
+    rules: list[str] = Field(description="Titles of the rules that select it")
     is_stored: bool
     is_offered: bool
     source_id: int
@@ -330,6 +331,7 @@ def _image(box: Box, release: Release | None) -> CatalogueImageResponse:
         size=box.size,
         new_size=box.new_size,
         is_selected=box.is_selected,
+        rules=list(box.rules),
         is_stored=box.is_stored,
         is_offered=release is not None,
         source_id=box.pick.source_id,

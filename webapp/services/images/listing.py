@@ -209,6 +209,7 @@ def listed(picture: Picture) -> list[Image]:
     holds = soaking.holds()
     installers = {arch for name, arch in groups if name.startswith("ubuntu/")}
     damaged, locked = _damaged_resources(), locks.of()
+    ruled = {(f"{os}/{release}", arch) for os, release, arch in picture.ruled}
     made = []
     for key, group in groups.items():
         box = boxes.get(key)
@@ -216,7 +217,7 @@ def listed(picture: Picture) -> list[Image]:
             group,
             run.of(*key),
             sources.get(group[0].source_id or 0),
-            is_wanted=box is not None and box.is_selected,
+            is_wanted=key in ruled or (box is not None and box.is_selected),
             is_offered=box is not None and bool(box.digests),
             has_installer=key[1] in installers,
             is_damaged=any(resource.id in damaged for resource in group),
@@ -229,7 +230,7 @@ def listed(picture: Picture) -> list[Image]:
         made.append(replace(image, is_locked=is_locked, update=_update(group, box)))
     is_automatic = live_settings.is_auto_import()
     for key, box in boxes.items():
-        if box.is_selected and key not in groups:
+        if box.is_wanted and key not in groups:
             verdict = image_status.of_selected(
                 box,
                 run.of(*key),

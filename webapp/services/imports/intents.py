@@ -9,13 +9,13 @@ import json
 from sqlalchemy import select
 
 from webapp.extensions import db
-from webapp.models import BootSource, BootSourceSelection, ImageBinding, ImageSoak
+from webapp.models import BootSource, BootSourceSelection, ImageBinding, ImageSoak, SelectionRule
 from webapp.services.system import live_settings
 from webapp.services.system.live_settings import SOAK_DAYS
 
 
 def intent() -> str:
-    """A digest of what decides what a run does: sources, selections, bindings, soak times."""
+    """A digest of what decides what a run does: sources, what's selected of them, and how."""
     source_rows = db.session.execute(
         select(
             BootSource.id,
@@ -58,7 +58,19 @@ def intent() -> str:
         )
     ).all()
     soak = [(live_settings.read(SOAK_DAYS),)]
-    found = (source_rows, selection_rows, binding_rows, soak_rows, soak)
+    rule_rows = db.session.execute(
+        select(
+            SelectionRule.id,
+            SelectionRule.kind,
+            SelectionRule.os,
+            SelectionRule.count,
+            SelectionRule.pattern,
+            SelectionRule.arches,
+            SelectionRule.kernels,
+            SelectionRule.source_id,
+        ).order_by(SelectionRule.id)
+    ).all()
+    found = (source_rows, selection_rows, binding_rows, soak_rows, soak, rule_rows)
     everything = [[list(row) for row in rows] for rows in found]
     text = json.dumps(everything, default=bytes.hex)  # keyrings and secrets are bytes
     return hashlib.sha256(text.encode()).hexdigest()

@@ -34,7 +34,8 @@ from webapp.services.imports.plans import (
     StoredResource,
     StoredSet,
 )
-from webapp.services.sources import naming, soaking, steps
+from webapp.services.sources import naming, rules, soaking, steps
+from webapp.services.sources.rules import Effect
 from webapp.services.sources.selections import offer_of, wanted_of
 from webapp.storage.base import BlobStore
 from webapp.streams.mapping import Offer
@@ -43,8 +44,12 @@ _NAMES = [name for name in Offer.__dataclass_fields__ if name != "older"]  # lar
 _OFFER = [getattr(BootSourceCache, name) for name in _NAMES]
 
 
-def sources(fresh: Collection[int]) -> list[SourceState]:
-    """Every source with its catalogue; ``fresh`` are the ids of those that could be read."""
+def sources(fresh: Collection[int], ruled: Effect | None = None) -> list[SourceState]:
+    """Every source with its catalogue; ``fresh`` are the ids of those that could be read.
+
+    ruled: what rules ask for, as they are saved by default.
+    """
+    ruled = ruled if ruled is not None else rules.current()
     offers: dict[int, list[Offer]] = defaultdict(list)
     soaks = soaking.of_sources()
     older = [BootSourceCache.older] if any(soaks.values()) else []
@@ -68,9 +73,10 @@ def sources(fresh: Collection[int]) -> list[SourceState]:
             is_enabled=row.is_enabled,
             is_fresh=row.id in fresh,
             offers=tuple(offers[row.id]),
-            wanted=tuple(wanted[row.id]),
             name=names[row.id],
             soak=soaks[row.id],
+            wanted=(*wanted[row.id], *ruled.wanted.get(row.id, ())),
+            dropped=ruled.dropped.get(row.id, frozenset()),
         )
         for row in found
     ]

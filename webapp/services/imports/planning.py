@@ -43,6 +43,7 @@ from webapp.streams.filters import is_wanted, why
 from webapp.streams.mapping import Offer
 
 NOT_SELECTED = "no longer selected"
+DROPPED_BY_RULE = "a rule no longer selects it"
 
 
 def plan(
@@ -266,6 +267,8 @@ def _judge(
         return _left_alone(resource.key, resource, "its source can't be read, or is empty")
     wanting = _wanting(resource, own, sources)
     if not wanting:
+        if own is not None and (resource.os, resource.release, resource.arch) in own.dropped:
+            return Retirement(resource.id, resource.key, DROPPED_BY_RULE)
         # Nobody deselected what lost its source; and a loader goes with its source alone.
         return Retirement(resource.id, resource.key, NOT_SELECTED, is_own=own is not None)
     if not all(source.is_judged for source in wanting):

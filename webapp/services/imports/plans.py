@@ -23,6 +23,7 @@ class SourceState:
     is_fresh: it was read without a problem in this run. What an unread source
     offers and lacks proves nothing, so nothing is fetched or removed because of it.
     name: "" for one without.
+    dropped: images that a rule stopped selecting, which no person decided.
     """
 
     id: int
@@ -34,6 +35,7 @@ class SourceState:
     wanted: tuple[Wanted, ...]
     name: str = ""
     soak: Soak = field(default_factory=Soak)
+    dropped: frozenset[tuple[str, str, str]] = frozenset()
 
     @property
     def title(self) -> str:

@@ -17,7 +17,7 @@ from webapp.services.blobs import scrubbing
 from webapp.services.imports import inventory, runs
 from webapp.services.mirror import status as mirror_status
 from webapp.services.sources import health as source_health
-from webapp.services.sources import sources
+from webapp.services.sources import rules, sources
 from webapp.services.sources.health import SourceHealth
 from webapp.severity import Severity
 
@@ -148,6 +148,16 @@ def _source(row: BootSource, health: SourceHealth) -> Check:
     return Check(f"boot source {row.id}", health.severity, text, health.next_step)
 
 
+def _rules() -> list[Check]:
+    rows = rules.all_rules()
+    step = "Change or remove it: slipway rule list."
+    empty = [row for row in rows if rules.warning_of(rules.found_of(row))]
+    return [
+        Check(f"rule {row.id}", Severity.WARN, f"{rules.rule_of(row).title}: matches nothing", step)
+        for row in empty
+    ] or [Check("rules", Severity.OK, f"{len(rows)}, and each matches something")] * bool(rows)
+
+
 def _imports() -> list[Check]:
     last = runs.last_ended()
     if last is None:
@@ -177,4 +187,4 @@ def _mirror() -> list[Check]:
     return [Check("local mirror", Severity.OK, f"published: {found.images} images")]
 
 
-_STEPS = (_database, _store, _damage, _worker, _gpg, _sources, _imports, _mirror)
+_STEPS = (_database, _store, _damage, _worker, _gpg, _sources, _rules, _imports, _mirror)

@@ -22,7 +22,7 @@ from webapp.models import (
     ResourceFile,
     ResourceSet,
 )
-from webapp.services.sources import selections
+from webapp.services.sources import rules, selections
 from webapp.services.sources.picture import Image, Picture, Row, arch_order, picture
 from webapp.streams.mapping import Offer
 from webapp.streams.osnames import order_key
@@ -38,7 +38,7 @@ class OfferedRelease:
 
 
 def read(today: date | None = None) -> Picture:
-    """The picture of the whole catalogue, in six queries whatever its size.
+    """The picture of the whole catalogue, in seven queries whatever its size.
 
     today: decides what is past its end of support; the current date in UTC by default.
     """
@@ -64,6 +64,7 @@ def read(today: date | None = None) -> Picture:
         _stored(),
         today or datetime.now(UTC).date(),
         chosen,
+        rules.current(),
     )
     return replace(found, locked=_locked())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from webapp.services.sources import kernels
 from webapp.services.sources.kernels import KernelChange
@@ -45,8 +45,9 @@ class Pending:
 
     @property
     def stored(self) -> tuple[Box, ...]:
-        """Those that are deleted: machines boot from them today, and no lock keeps them."""
-        return tuple(box for box in self.removed if box.is_stored and not box.is_locked)
+        """Those that are deleted: machines boot them today, and no lock and no rule keeps them."""
+        kept = (box for box in self.removed if not box.is_locked and not box.rules)
+        return tuple(box for box in kept if box.is_stored)
 
 
 def resolved(picture: Picture, picks: Iterable[Pick]) -> set[Pick]:
@@ -67,7 +68,7 @@ def spoken_for(picture: Picture, selected: Collection[Pick]) -> set[Pick]:
 
 def suggested(picture: Picture, release: str) -> set[Pick]:
     """What to begin with while nothing is selected or stored: that Ubuntu release for amd64."""
-    if any(box.is_selected or box.is_stored for box in picture.boxes):
+    if any(box.is_wanted or box.is_stored for box in picture.boxes):
         return set()
     found = (rel.boxes.get("amd64") for rel in picture.ubuntu if rel.release == release)
     return {box.pick for box in found if box}
@@ -78,18 +79,14 @@ def pending(
 ) -> Pending:
     """What would change if exactly these boxes were selected, with these choices of kernels."""
     boxes, chosen = picture.boxes, chosen or {}
-    after = {
-        box.pick: box.with_kernels(chosen[box.line], picture.ready) if box.line in chosen else box
-        for box in boxes
-        if box.pick in selected
-    }
+    after = {box.pick: _selected(box, picture, chosen) for box in boxes if box.pick in selected}
     added = tuple(after[b.pick] for b in boxes if b.pick in selected and not b.is_selected)
     removed = tuple(b for b in boxes if b.pick not in selected and b.is_selected)
     kept = [(box, after[box.pick]) for box in boxes if box.pick in selected and box.is_selected]
     fresh = {d: size for box in added for d, size in box.digests.items()}
     fresh |= {d: s for old, new in kept for d, s in new.digests.items() if d not in old.digests}
     needed = {digest for box in after.values() for digest in box.digests}
-    leaving = {_image(box) for box in removed if not box.is_locked}
+    leaving = {_image(box) for box in removed if not box.is_locked and not box.rules}
     dropped = {_image(old): old.digests.keys() - new.digests.keys() for old, new in kept}
     gone: dict[str, int] = {}
     staying: set[str] = set()
@@ -100,15 +97,24 @@ def pending(
             else:
                 staying.add(digest)
     lts = {box.pick for rel in picture.ubuntu if rel.is_lts for box in rel.boxes.values()}
+    ruled = {box.pick for box in boxes if box.rules}
     concerned = [box for box in boxes if box.pick in selected]
     return Pending(
         added=added,
         removed=removed,
         new_bytes=sum(size for d, size in fresh.items() if d not in picture.ready),
         freed_bytes=sum(size for d, size in gone.items() if d not in staying | needed),
-        loses_last_lts=bool(lts & picture.selected) and not lts & selected,
+        loses_last_lts=bool(lts & picture.selected) and not lts & (selected | ruled),
         kernels=tuple(kernels.changes(picture, concerned, chosen)),
     )
+
+
+def _selected(box: Box, picture: Picture, chosen: Mapping[Line, tuple[str, ...]]) -> Box:
+    """A box as it is once it's selected."""
+    if box.line not in chosen and (box.is_selected or not box.rules):
+        return box
+    made = replace(box, is_selected=True)
+    return made.with_kernels(chosen.get(box.line, box.chosen), picture.ready)
 
 
 def _image(box: Box) -> Image:

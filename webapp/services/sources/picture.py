@@ -10,6 +10,7 @@ from datetime import date
 from functools import cached_property
 
 from webapp import numbers
+from webapp.services.sources.rules import Effect
 from webapp.services.sources.selections import ANY, Line, Pick
 from webapp.streams import kernels
 from webapp.streams.documents import version_key
@@ -62,6 +63,7 @@ class Box:
     all. size: bytes of all distinct files of those; new_size: of what isn't stored yet.
     others: names of further sources that offer the same and lose by priority;
     other_picks: the same image from each of them. is_locked: no import removes it.
+    rules: titles of the rules that select it too, with these ruled_kernels of it.
     """
 
     pick: Pick
@@ -78,6 +80,13 @@ class Box:
     kernels: tuple[Kernel, ...] = ()
     chosen: tuple[str, ...] = tuple(ANY)
     is_locked: bool = False
+    rules: tuple[str, ...] = ()
+    ruled_kernels: tuple[str, ...] = ()
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a person or a rule selects it."""
+        return self.is_selected or bool(self.rules)
 
     @property
     def value(self) -> str:
@@ -91,8 +100,10 @@ class Box:
 
     @property
     def kept_kernels(self) -> tuple[Kernel, ...]:
-        """Those of its kernels that are chosen."""
-        return tuple(kernel for kernel in self.kernels if kernel.is_among(self.chosen))
+        """Those of its kernels that are chosen, and those that rules select."""
+        chosen = self.chosen if self.is_selected or not self.rules else ()
+        names = {*chosen, *self.ruled_kernels}
+        return tuple(kernel for kernel in self.kernels if kernel.is_among(names))
 
     def with_kernels(self, chosen: Iterable[str], ready: Collection[str]) -> Box:
         """The same box with a choice of kernels, and its bytes."""
@@ -124,7 +135,7 @@ class Release:
     @property
     def is_in_use(self) -> bool:
         """Whether some of it is selected or stored."""
-        return any(box.is_selected or box.is_stored for box in self.boxes.values())
+        return any(box.is_wanted or box.is_stored for box in self.boxes.values())
 
     @property
     def kernels(self) -> tuple[str, ...]:
@@ -152,6 +163,7 @@ class Picture:
 
     missing: what is selected though no source that is turned on offers it.
     stored: what machines get now, as digest and size of every file of an image.
+    ruled: the titles of the rules that select an image, offered or not.
     """
 
     arches: tuple[str, ...]  # columns of the Ubuntu grid
@@ -161,6 +173,7 @@ class Picture:
     stored: Mapping[Image, Mapping[str, int]]
     ready: frozenset[str]  # digests of all whole blobs
     locked: frozenset[Image] = frozenset()
+    ruled: Mapping[Image, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def releases(self) -> tuple[Release, ...]:
@@ -207,12 +220,15 @@ def picture(
     stored: Mapping[Image, Mapping[str, int]],
     today: date,
     chosen: Mapping[Line, tuple[str, ...]] | None = None,
+    ruled: Effect | None = None,
 ) -> Picture:
     """Arrange catalogue rows (best source first) into releases and boxes.
 
     The box of an image belongs to the source that is selected for it already,
     else to the first one that offers it. chosen: the kernels of each selection.
+    ruled: what rules select.
     """
+    ruled = ruled or Effect()
     groups: dict[tuple[str, str], dict[str, dict[int, list[Row]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
     )
@@ -222,7 +238,9 @@ def picture(
         offered.add(Pick(row.source_id, row.os, row.release, row.arch))
     samples = {key: next(iter(arches.values())) for key, arches in groups.items()}
     releases = [
-        _release(*key, groups[key], source_names, selected, ready, stored, today, chosen or {})
+        _release(
+            *key, groups[key], source_names, selected, ready, stored, today, chosen or {}, ruled
+        )
         for key in sorted(groups, key=lambda key: order_key(next(iter(samples[key].values()))[0]))
     ]
     ubuntu = [release for release in releases if release.os == "ubuntu"]
@@ -235,6 +253,7 @@ def picture(
         missing=tuple(_missing(pick, source_names, stored) for pick in sorted(selected - offered)),
         stored=stored,
         ready=ready,
+        ruled=ruled.titles,
     )
 
 
@@ -254,6 +273,7 @@ def _release(
     stored: Mapping[Image, Mapping[str, int]],
     today: date,
     kernels_of: Mapping[Line, tuple[str, ...]],
+    ruled: Effect,
 ) -> Release:
     boxes = {}
     sample = next(iter(next(iter(arches.values())).values()))[0]
@@ -276,6 +296,8 @@ def _release(
             others=tuple(source_names[s] for s in candidates if s != source_id),
             other_picks=tuple(Pick(s, os, release, arch) for s in candidates if s != source_id),
             kernels=_kernels(by_source[source_id]),
+            rules=ruled.titles.get((os, release, arch), ()),
+            ruled_kernels=ruled.kernels.get(pick, ()),
         )
         chosen = kernels_of.get((source_id, os, release), tuple(ANY))
         boxes[arch] = box.with_kernels(chosen, ready)

@@ -20,7 +20,7 @@ from webapp.errors import Conflict, Problem
 from webapp.extensions import db, settings
 from webapp.fetch import FetchProblem, Stopped
 from webapp.models import BootSource, BootSourceCache, StreamDocument, utcnow
-from webapp.services.sources import mirrors, soaking
+from webapp.services.sources import mirrors, rules, soaking
 from webapp.services.sources.drafts import MAX_CONFIRMED
 from webapp.services.sources.selections import offer_of
 from webapp.services.sources.sources import all_sources, keyring_of
@@ -230,6 +230,7 @@ def _replace(source: BootSource, snapshot: Snapshot) -> None:
             "left_out": [one.as_dict() for one in snapshot.skipped[:MAX_LEFT_OUT]],
         }
     _write_health(source_id, health)
+    rules.evaluate()
     db.session.commit()
 
 
