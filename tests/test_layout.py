@@ -77,8 +77,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "streamclient": {"errors", "fetch", "streams", "trust"},
     "mirror": {"errors", "fetch", "storage", "streamclient", "streams", "trust"},
     "bundle": {"errors", "fetch", "streams", "trust"},
-    "vmware": {"errors", "numbers"},
-    "inspection": set(),
+    "vmware": {"errors", "numbers", "severity"},
+    "inspection": {"severity"},
     "conversion": {"inspection"},
     # Use cases, by subject.
     "services": SERVICES,

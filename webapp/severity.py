@@ -22,5 +22,10 @@ class Severity(enum.StrEnum):
         """0 for the most serious, so that sorting by it puts what needs attention first."""
         return len(_ORDER) - 1 - _ORDER.index(self)
 
+    @property
+    def word(self) -> str:
+        """What a command writes before a finding: note, warning or error."""
+        return {"info": "note", "warn": "warning"}.get(self, self.value)
+
 
 _ORDER = tuple(Severity)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import date
 
 import pytest
-from sqlalchemy import Connection, Engine, MetaData, create_engine, select, text
+from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, select, text
 from sqlalchemy.orm import Session
 
 from webapp import database
@@ -81,6 +81,26 @@ def test_stored_images_get_the_names_that_their_stream_has_for_them(engine: Engi
         }
 
 
+def test_findings_of_stored_reports_get_a_severity_and_give_it_back(engine: Engine) -> None:
+    database.upgrade(engine, "0024")
+    grades = [{"grade": grade, "code": "c", "message": "m"} for grade in ("reject", "warn", "note")]
+    reports: list[dict[str, object]] = [{"verdict": "reject", "reasons": grades}, {}]
+    with engine.begin() as connection:
+        tables = MetaData()
+        tables.reflect(connection, only=["upload"])
+        for token, report in zip("tu", reports, strict=True):
+            insert_old_upload(connection, tables.tables["upload"], token, report=report)
+    database.upgrade(engine)
+    with Session(engine) as session:
+        first, empty = session.scalars(select(Upload.report).order_by(Upload.id))
+    assert [reason["severity"] for reason in first["reasons"]] == ["error", "warn", "info"]
+    assert first["reasons"][0] == {"severity": "error", "code": "c", "message": "m"}
+    assert empty == {}
+    database.downgrade(engine, "0024")
+    with Session(engine) as session:
+        assert session.scalars(select(Upload.report).order_by(Upload.id)).all() == reports
+
+
 def insert_old(connection: Connection, proxy: str, url: str) -> None:
     """Rows of a schema before 0010."""
     tables = MetaData()
@@ -89,10 +109,20 @@ def insert_old(connection: Connection, proxy: str, url: str) -> None:
     for name, address in (("a", proxy), ("b", "http://p:1")):
         insert_old_source(connection, tables, name, address)
     connection.execute(setting.insert().values(key="http_proxy", value=proxy))
+    insert_old_upload(connection, upload, "t", url)
+
+
+def insert_old_upload(
+    connection: Connection,
+    upload: Table,
+    token: str,
+    url: str = "",
+    report: dict[str, object] | None = None,
+) -> None:
     names = ("actor", "name", "architecture", "title", "ftype", "base_image", "sha256", "version")
-    row = dict.fromkeys((*names, "claimed_by"), "") | {"token": "t", "state": "done"}
+    row = dict.fromkeys((*names, "claimed_by"), "") | {"token": token, "state": "done"}
     row |= {"origin": "url", "place": url, "is_checked_first": True, "size": 1, "received": 1}
-    row |= {"report": {}, "problem": {}, "original": {}, "checked": 0}
+    row |= {"report": report or {}, "problem": {}, "original": {}, "checked": 0}
     row |= {"created_at": utcnow(), "touched_at": utcnow()}
     connection.execute(upload.insert().values(row))
 

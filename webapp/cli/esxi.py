@@ -69,7 +69,7 @@ def esxi_plan(config: BinaryIO, nics: tuple[str, ...], form: str) -> None:
         output.lines(draw(made).splitlines())
     elif form == "text":
         for finding in made.findings:
-            output.line(f"{finding.grade}: {finding.message} ({finding.place})")
+            output.line(f"{finding.severity.word}: {finding.message} ({finding.place})")
             for more in (finding.happens, finding.fix):
                 if more:
                     output.line(f"  {more}")
@@ -125,7 +125,7 @@ def esxi_storage(
         output.print_json(found.as_dict())
     else:
         for remark in found.remarks:
-            output.line(f"{remark.grade}: {remark.message}")
+            output.line(f"{remark.severity.word}: {remark.message}")
             if remark.fix:
                 output.line(f"  {remark.fix}")
         numbers = ", ".join(map(str, found.reserved))

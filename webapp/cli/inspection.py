@@ -53,10 +53,10 @@ def inspect_command(
     else:
         output.line(report.words[0].upper() + report.words[1:])
         for reason in report.reasons:
-            output.line(f"{reason.grade}: {reason.message}")
+            output.line(f"{reason.severity.word}: {reason.message}")
             if reason.next_step:
                 output.line(f"  Next: {reason.next_step}")
-        if not any(reason.grade == "reject" for reason in report.reasons):
+        if report.verdict != "reject":
             suggested = report.suggested.get("filetype")
             output.line("Ready to upload" + (f" as {suggested}." if suggested else "."))
     sys.exit(1 if report.verdict == "reject" else 0)

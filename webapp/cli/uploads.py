@@ -14,6 +14,7 @@ from webapp.cli import output, sending
 from webapp.cli.client import Api, Unreachable, with_api
 from webapp.cli.groups import Group, former
 from webapp.errors import Problem
+from webapp.severity import Severity
 
 _POLL_S = 0.5
 _ARCH = "amd64/generic"
@@ -110,13 +111,13 @@ def _ended(api: Api, upload_id: int, no_wait: bool) -> dict[str, Any]:
 
 def _detected(file: BinaryIO, name: str, architecture: str, filetype: str | None) -> dict[str, str]:
     """What the head of a file suggests; raises Problem if it contradicts the declaration."""
-    from webapp.inspection import HEAD, REJECT, WORDS, Declared, convertible, inspect_head
+    from webapp.inspection import HEAD, WORDS, Declared, convertible, inspect_head
 
     size = file.seek(0, 2)
     file.seek(0)
     report = inspect_head(file.read(HEAD), Declared.of(name, architecture, filetype or ""), size)
     report = convertible.announce(report, Declared(filetype or "").word)
-    if report.verdict == REJECT and (not filetype or Declared(filetype).word in WORDS):
+    if report.verdict == "reject" and (not filetype or Declared(filetype).word in WORDS):
         _print_report(report.as_dict())
         raise Problem("Nothing was sent.", code="upload-rejected")
     return report.suggested
@@ -285,7 +286,7 @@ def _print_report(report: dict[str, Any]) -> None:
     if report.get("words"):
         output.line(report["words"][0].upper() + report["words"][1:])
     for reason in report.get("reasons", []):
-        output.error(f"{reason['grade']}: {reason['message']}")
+        output.error(f"{Severity(reason['severity']).word}: {reason['message']}")
         if reason["next_step"]:
             output.line(f"  Next: {reason['next_step']}", err=True)
 

@@ -3,12 +3,11 @@
 
 from webapp.inspection.inspector import HEAD, inspect, inspect_head
 from webapp.inspection.judging import WORDS, Declared
-from webapp.inspection.report import MAX_DISK, REJECT, Reason, Report
+from webapp.inspection.report import MAX_DISK, Reason, Report
 
 __all__ = [
     "HEAD",
     "MAX_DISK",
-    "REJECT",
     "WORDS",
     "Declared",
     "Reason",

@@ -50,7 +50,7 @@ def announce(report: Report, wanted: str = "", *, has_qemu: bool = True) -> Repo
     else:
         made = "converted to a raw disk. How large that is shows only then."
     report.suggested["filetype"] = "tgz" if to_root else "ddraw"
-    report.reasons = [r for r in report.reasons if r.grade != REJECT or r.code not in codes]
+    report.reasons = [r for r in report.reasons if r.severity != REJECT or r.code not in codes]
     report.add(WARN, "convert", f"This is {report.words}. It will be {made}")
     return report
 

@@ -111,7 +111,7 @@ def judge(report: Report, declared: Declared, *, is_head: bool) -> None:
 
 def _is_certain(report: Report) -> bool:
     """Whether what a tarball holds is known; one that is refused half-way doesn't tell."""
-    is_refused = any(reason.grade == REJECT for reason in report.reasons)
+    is_refused = any(reason.severity == REJECT for reason in report.reasons)
     is_known = report.root is None or report.root.has_shell or bool(report.disk_in_tar)
     return is_known or not is_refused
 
@@ -150,7 +150,7 @@ def _refuse(report: Report, shape: str) -> None:
             "Compress it: gzip FILE, then choose tgz.",
         )  # fmt: skip
     elif shape in KINDS:
-        is_explained = any(reason.grade == REJECT for reason in report.reasons)
+        is_explained = any(reason.severity == REJECT for reason in report.reasons)
         if not is_explained or shape in ("iso", "ova") or KINDS[shape].qemu:
             inside = " in a tarball" if report.root is not None and KINDS[shape].qemu else ""
             report.add(

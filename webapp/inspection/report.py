@@ -8,20 +8,21 @@ from typing import Any
 
 from webapp.inspection.kinds import KINDS
 from webapp.inspection.unpacking import NAMED_ONLY
+from webapp.severity import Severity
 
 MAX_DISK = 256 << 30  # bytes; a larger disk image is a mistake
-REJECT, WARN, NOTE = "reject", "warn", "note"
+REJECT, WARN, NOTE = Severity.ERROR, Severity.WARN, Severity.INFO
 
 
 @dataclass(frozen=True)
 class Reason:
-    """A finding. grade: reject, warn or note.
+    """A finding. severity: REJECT, WARN or NOTE.
 
     fix: the declaration that would be right, field by field; {} when there is none.
     next_step: what a person can do about it.
     """
 
-    grade: str
+    severity: Severity
     code: str
     message: str
     fix: dict[str, str] = field(default_factory=dict)
@@ -170,8 +171,8 @@ class Report:
     @property
     def verdict(self) -> str:
         """ok, warn or reject: the worst of the reasons."""
-        grades = {reason.grade for reason in self.reasons}
-        return REJECT if REJECT in grades else WARN if WARN in grades else "ok"
+        found = {reason.severity for reason in self.reasons}
+        return "reject" if REJECT in found else "warn" if WARN in found else "ok"
 
     @property
     def is_windows(self) -> bool:
@@ -210,10 +211,12 @@ class Report:
                 shown["purpose"] = self.purpose(part)
         return values
 
-    def add(self, grade: str, code: str, message: str, next_step: str = "", **fix: str) -> None:
+    def add(
+        self, severity: Severity, code: str, message: str, next_step: str = "", **fix: str
+    ) -> None:
         """Add a reason; each code counts once."""
         if all(reason.code != code for reason in self.reasons):
-            self.reasons.append(Reason(grade, code, message, fix, next_step))
+            self.reasons.append(Reason(severity, code, message, fix, next_step))
 
 
 def human(size: int) -> str:

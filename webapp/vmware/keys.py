@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher, get_close_matches
 
+from webapp.severity import Severity
 from webapp.vmware.model import ERROR, NOTE, SKIPPED, Config, Fix, shown
 from webapp.vmware.reading import Place, Value
 
-USED = "used"
+USED = None  # instead of a severity: no finding is needed
 _CLOSE, _VERY_CLOSE = 0.75, 0.9
 _MAX_KEY_LENGTH = 40
 _MAX_NAMES_LENGTH = 400
@@ -35,14 +36,14 @@ _TAKES = {
 class Key:
     """One key in one kind of map.
 
-    takes: text, number, switch, map, devices or list. grade: used, or that of the finding.
+    takes: text, number, switch, map, devices or list. severity: of its finding, or USED.
     esxi: what ESXi makes of it. unless: values that need no finding, since ESXi does just
     that. message: the finding's message, with {name} and {value}.
     """
 
     name: str
     takes: str
-    grade: str
+    severity: Severity | None
     esxi: str
     unless: tuple[str, ...] = ()
     message: str = ""
@@ -95,20 +96,21 @@ def take(
             unknown(config, known, kind, raw, entry, place, name)
         elif _is_empty(entry, key):
             config.find(NOTE, "empty", f"{raw[:60]} is empty.", place)
-        elif key.grade == USED and not _fits(entry, key):
+        elif key.severity is USED and not _fits(entry, key):
             message = f"{raw[:60]} is {shown(entry)}; it takes {_TAKES[key.takes]}."
             fix = key.fix or f"Give {_TAKES[key.takes]}."
             config.find(ERROR, key.code or "wrong-type", message, place, _UNREAD, fix)
         elif name in entries:
             message = f"{raw[:60]} is given twice, in two spellings."
             config.find(ERROR, "already", message, place, "", "Remove one of the two.")
-        elif key.grade == USED:
+        elif key.severity is USED:
             entries[name] = entry
             continue
         elif _as_text(entry) in key.unless:
             continue
         else:
-            _name(config, key, raw, entry, place, (fixes or {}).get(name, ()))
+            steps = (fixes or {}).get(name, ())
+            _name(config, key, key.severity, raw, entry, place, steps)
         named.add(name)
     return Taken(entries, frozenset(named))
 
@@ -136,12 +138,12 @@ def unknown(
     spelt: the key in the spelling of the table, where that differs.
     """
     near = _near(config, spelt or name, known[kind], _CLOSE)
-    used = {n: key for keys in known.values() for n, key in keys.items() if key.grade == USED}
+    used = {n: key for keys in known.values() for n, key in keys.items() if key.severity is USED}
     other = used.get(name) or (_near(config, name, used, _VERY_CLOSE) if near is None else None)
     if near is not None:
-        grade = ERROR if near.grade in (USED, ERROR) else NOTE
+        severity = ERROR if near.severity in (USED, ERROR) else NOTE
         message = f"{name[:60]!r} isn't a known key. Did you mean {near.name}?"
-        config.find(grade, "misspelt", message, place, _UNREAD, f"Write {near.name}.")
+        config.find(severity, "misspelt", message, place, _UNREAD, f"Write {near.name}.")
     elif other is not None:
         kinds = [k for k, keys in known.items() if other.name in keys]
         homes = "a device" if "a device" in kinds else " or ".join(sorted(kinds))
@@ -150,10 +152,10 @@ def unknown(
         config.find(ERROR, "misplaced", message, place, _UNREAD, "Check the indentation.")
     else:
         # Next to the sections, an unknown map may be devices that would be lost.
-        grade = ERROR if kind == "network" and value.kind != "scalar" else NOTE
+        severity = ERROR if kind == "network" and value.kind != "scalar" else NOTE
         message = f"{name[:60]!r} isn't a known key; it is ignored."
-        fix = "Remove it." if grade == ERROR else ""
-        config.find(grade, "unknown-key", message, place, _UNREAD, fix)
+        fix = "Remove it." if severity == ERROR else ""
+        config.find(severity, "unknown-key", message, place, _UNREAD, fix)
 
 
 def _near(config: Config, name: str, keys: Mapping[str, Key], cutoff: float) -> Key | None:
@@ -171,9 +173,15 @@ def _closeness(name: str, other: str) -> float:
 
 
 def _name(
-    config: Config, key: Key, raw: str, entry: Value, place: Place, fixes: tuple[Fix, ...]
+    config: Config,
+    key: Key,
+    severity: Severity,
+    raw: str,
+    entry: Value,
+    place: Place,
+    fixes: tuple[Fix, ...],
 ) -> None:
-    if key.grade == ERROR:
+    if severity == ERROR:
         default, code = "isn't possible on ESXi.", "type"
     else:
         default, code = "is ignored on ESXi.", "ignored"
@@ -182,8 +190,8 @@ def _name(
         message = key.message.format(name=raw, value=inside or _as_text(entry)[:60])
     else:
         message = f"{raw}{f' ({inside})' if inside else ''} {default}"
-    fix = key.fix or ("Remove it." if key.grade == ERROR else "")
-    config.find(key.grade, key.code or code, message, place, key.esxi, fix, fixes)
+    fix = key.fix or ("Remove it." if severity == ERROR else "")
+    config.find(severity, key.code or code, message, place, key.esxi, fix, fixes)
 
 
 def _as_text(value: Value) -> str:

@@ -7,12 +7,13 @@ import ipaddress
 from dataclasses import dataclass, field
 from typing import Any
 
+from webapp.severity import Severity
 from webapp.vmware.reading import Place, Value
 
 Address = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-ERROR, WARNING, NOTE = "error", "warning", "note"
+ERROR, WARNING, NOTE = Severity.ERROR, Severity.WARN, Severity.INFO
 MAX_FINDINGS = 1000
 # The deployment script wipes the host's network before it applies anything.
 STOPS = "The host's script stops after it has wiped the network."
@@ -33,12 +34,11 @@ class Fix:
 class Finding:
     """Something to know before a host is deployed.
 
-    grade: ``error`` (there are no commands), ``warning`` (it works, but not as
-    asked), ``note``. happens: what the host would do. fix: the next step;
-    fixes: steps that Slipway can take.
+    severity: ERROR (there are no commands), WARNING (it works, but not as asked) or NOTE.
+    happens: what the host would do. fix: the next step; fixes: steps that Slipway can take.
     """
 
-    grade: str
+    severity: Severity
     code: str
     message: str
     place: Place
@@ -50,7 +50,7 @@ class Finding:
         """All fields, for JSON."""
         place = {"line": self.place.line, "column": self.place.column, "path": self.place.path}
         return {
-            "grade": self.grade,
+            "severity": self.severity,
             "code": self.code,
             "message": self.message,
             "place": place,
@@ -134,7 +134,7 @@ class Config:
 
     def find(
         self,
-        grade: str,
+        severity: Severity,
         code: str,
         message: str,
         place: Place,
@@ -144,7 +144,7 @@ class Config:
     ) -> None:
         """Add a finding; the one after the last that fits says that there are more."""
         if len(self.findings) < MAX_FINDINGS:
-            self.findings.append(Finding(grade, code, message, place, happens, fix, fixes))
+            self.findings.append(Finding(severity, code, message, place, happens, fix, fixes))
         elif len(self.findings) == MAX_FINDINGS:
             message = f"There are more than {MAX_FINDINGS} findings; the rest aren't shown."
             self.findings.append(Finding(ERROR, "limit", message, place))

@@ -40,7 +40,7 @@ class HostPlan:
     @property
     def is_promise(self) -> bool:
         """Whether the host takes every command and can be reached."""
-        return not any(finding.grade == ERROR for finding in self.findings)
+        return not any(finding.severity == ERROR for finding in self.findings)
 
     @property
     def commands(self) -> list[str]:

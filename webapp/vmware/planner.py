@@ -293,10 +293,10 @@ class Planner:
     def _add_subnets(self, link: Link, switch: VSwitch, vlan: int) -> None:
         mtu, most = link.mtu, switch.mtu or DEFAULT_MTU
         if link.subnets and (mtu or DEFAULT_MTU) > most:  # the host refuses it (rule: esxi-mtu)
-            grade = NOTE if mtu is None else WARNING
+            severity = NOTE if mtu is None else WARNING
             mtu = most
             message = f"The MTU of {link.name} is above that of its vSwitch; it gets {mtu}."
-            self._find(grade, "mtu", message, link.place)
+            self._find(severity, "mtu", message, link.place)
         for number, subnet in enumerate(link.subnets):
             if len(self._plan.vmks) > MAX_VMKS:
                 return  # an error already

@@ -129,8 +129,8 @@ def place_routes(
             f"The same route to {lost.network}" if is_same else f"A second route to {lost.network}"
         )
         message = f"{what} is left out; the one by {kept.gateway} stays."
-        grade = NOTE if is_same else WARNING
-        config.find(grade, "second-route", message, lost.place)
+        severity = NOTE if is_same else WARNING
+        config.find(severity, "second-route", message, lost.place)
     for key in order:
         route, holder = added[key]
         report(holder, route)

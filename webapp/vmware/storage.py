@@ -7,6 +7,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from webapp.severity import Severity
+from webapp.vmware.model import ERROR, WARNING
+
 GIB = 1 << 30
 VERSIONS = ("6.7", "7", "8", "9")
 LAYOUTS = ("default", "vmfs6", "vmfs7", "linux")
@@ -31,9 +34,9 @@ class Target:
 
 @dataclass(frozen=True)
 class Remark:
-    """One finding. grade: error, warning or note."""
+    """One finding. severity: ERROR, WARNING or NOTE."""
 
-    grade: str
+    severity: Severity
     code: str
     message: str
     fix: str = ""
@@ -52,7 +55,7 @@ class StorageCheck:
     @property
     def is_fine(self) -> bool:
         """Whether there are no errors."""
-        return all(remark.grade != "error" for remark in self.remarks)
+        return all(remark.severity != ERROR for remark in self.remarks)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -76,44 +79,44 @@ def check(target: Target) -> StorageCheck:
     remarks: list[Remark] = []
     if major not in (6, 7, 8, 9):
         remarks.append(
-            Remark("error", "version", f"ESXi {target.version[:20]} isn't supported.",
+            Remark(ERROR, "version", f"ESXi {target.version[:20]} isn't supported.",
                    "Choose 6.7, 7, 8 or 9.")
         )  # fmt: skip
     if target.version.startswith("6.5"):
         remarks.append(
-            Remark("error", "version", "ESXi 6.5 keeps the MAC address of the build machine.",
+            Remark(ERROR, "version", "ESXi 6.5 keeps the MAC address of the build machine.",
                    "Use 6.7 or later.")
         )  # fmt: skip
     if target.disk < minimum:
         remarks.append(
-            Remark("error", "size", f"The boot disk is {target.disk / GIB:.0f} GiB; ESXi "
+            Remark(ERROR, "size", f"The boot disk is {target.disk / GIB:.0f} GiB; ESXi "
                    f"{target.version} needs {minimum // GIB} GiB.", "Use a larger disk.")
         )  # fmt: skip
     remarks += _layout(target, is_old=is_old)
     for number in target.partitions_changed:
         if number in reserved:
             remarks.append(
-                Remark("error", "reserved", f"Partition {number} is reserved by ESXi; only "
+                Remark(ERROR, "reserved", f"Partition {number} is reserved by ESXi; only "
                        f"partition {changeable} can be changed.", f"Leave {number} alone.")
             )  # fmt: skip
     if target.datastores == 0 and target.layout in ("vmfs6", "vmfs7"):
         remarks.append(
-            Remark("error", "datastore", "A datastore must be defined when deploying VMware ESXi.",
+            Remark(ERROR, "datastore", "A datastore must be defined when deploying VMware ESXi.",
                    f"Define one, e.g. datastore1 on partition {changeable}.")
         )  # fmt: skip
     if not target.has_serial:
         remarks.append(
-            Remark("error", "serial", "The disk has no serial number. Hosts find disks by it, so "
+            Remark(ERROR, "serial", "The disk has no serial number. Hosts find disks by it, so "
                    "the datastore would be missing.", "Give the disk a serial number.")
         )  # fmt: skip
     if target.is_nvme:
         remarks.append(
-            Remark("warning", "nvme", "Hosts don't always find NVMe disks by their serial number.",
+            Remark(WARNING, "nvme", "Hosts don't always find NVMe disks by their serial number.",
                    "Check the datastores after the first deployment.")
         )  # fmt: skip
     if major >= 7:  # (rule: esxi-clones)
         remarks.append(
-            Remark("warning", "clone", "VMware doesn't support cloned boot disks since 7.0 U2: "
+            Remark(WARNING, "clone", "VMware doesn't support cloned boot disks since 7.0 U2: "
                    "all hosts share the same VMFS UUIDs.",
                    "Don't use it for hosts with shared storage.")
         )  # fmt: skip
@@ -124,15 +127,19 @@ def check(target: Target) -> StorageCheck:
 def _layout(target: Target, *, is_old: bool) -> list[Remark]:
     right = "vmfs6" if is_old else "vmfs7"
     if target.layout == "linux":
-        return [Remark("note", "linux", "A Linux layout is accepted: only datastore1 is enlarged.")]
+        return [
+            Remark(
+                Severity.INFO, "linux", "A Linux layout is accepted: only datastore1 is enlarged."
+            )
+        ]
     if target.layout in ("vmfs6", "vmfs7") and target.layout != right:
         return [
-            Remark("error", "layout", f"The layout {target.layout} doesn't fit ESXi "
+            Remark(ERROR, "layout", f"The layout {target.layout} doesn't fit ESXi "
                    f"{target.version}: its datastore is on another partition.", f"Use {right}.")
         ]  # fmt: skip
     if target.layout not in LAYOUTS:
         return [
-            Remark("error", "layout", f"{target.layout[:40]!r} isn't a layout that ESXi can have.",
+            Remark(ERROR, "layout", f"{target.layout[:40]!r} isn't a layout that ESXi can have.",
                    f"Use {right}.")
         ]  # fmt: skip
     return []

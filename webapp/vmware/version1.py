@@ -106,10 +106,10 @@ def _read_loopback(config: Config, entry: Value) -> None:
     subnets = entry.get("subnets")
     items = subnets.as_list() if subnets else ()
     has_address = any(item.get("address") is not None for item in items)
-    grade = WARNING if has_address else NOTE
+    severity = WARNING if has_address else NOTE
     happens = "The host doesn't get these addresses." if has_address else ""
     config.find(
-        grade, "loopback", f"ESXi has its own loopback{_named(entry)}.", entry.place, happens
+        severity, "loopback", f"ESXi has its own loopback{_named(entry)}.", entry.place, happens
     )
 
 

@@ -40,11 +40,11 @@ def read_version2(network: Value) -> Config:
 
 
 def _loopback(config: Config, device: Value) -> None:
-    grade = WARNING if device.get("addresses") is not None else NOTE
-    happens = "The host doesn't get these addresses." if grade == WARNING else ""
+    severity = WARNING if device.get("addresses") is not None else NOTE
+    happens = "The host doesn't get these addresses." if severity == WARNING else ""
     inside = names_in(device)
     message = f"ESXi has its own loopback{f' (lo: {inside})' if inside else ''}."
-    config.find(grade, "loopback", message, device.at, happens)
+    config.find(severity, "loopback", message, device.at, happens)
 
 
 def _link(config: Config, kind: str, name: str, device: Value) -> Link:
@@ -123,11 +123,11 @@ def _overrides(config: Config, key: str, value: Value, table: str) -> None:
     take(config, value, NETPLAN, table)
     found = config.findings[before:]
     if found:
-        grades = {finding.grade for finding in found}
-        grade = next(grade for grade in (ERROR, WARNING, NOTE) if grade in grades)
-        grade = WARNING if grade == ERROR else grade
+        severities = {finding.severity for finding in found}
+        severity = next(severity for severity in (ERROR, WARNING, NOTE) if severity in severities)
+        severity = WARNING if severity == ERROR else severity
         message = f"{key} has no effect on ESXi ({', '.join(value.entries)[:200]})."
-        config.find(grade, "ignored", message, value.at)
+        config.find(severity, "ignored", message, value.at)
 
 
 def _addresses(config: Config, link: Link, got: Taken) -> None:

@@ -10,7 +10,6 @@ from flask import Flask
 from markupsafe import Markup, escape
 
 from webapp.severity import Severity
-from webapp.web.states import severity_of
 
 SPANS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 UNITS = ("kB", "MB", "GB", "TB", "PB")
@@ -132,6 +131,5 @@ def register(app: Flask) -> None:
         browser_name,
         code_words,
         spoken,
-        severity_of,
     ):
         app.add_template_filter(function)

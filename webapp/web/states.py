@@ -20,18 +20,3 @@ ON = State(Severity.OK, "On")
 OFF = State(Severity.OFF, "Off")
 UNSIGNED = State(Severity.WARN, "Unsigned")
 CURRENT = State(Severity.OK, "Current")
-
-# What inspection and the ESXi checks call how serious a finding is.
-_GRADES = {
-    "ok": Severity.OK,
-    "note": Severity.INFO,
-    "warn": Severity.WARN,
-    "warning": Severity.WARN,
-    "error": Severity.ERROR,
-    "reject": Severity.ERROR,
-}
-
-
-def severity_of(grade: str) -> Severity:
-    """The severity of a finding of ``inspection`` or ``vmware``; INFO for one without."""
-    return _GRADES.get(grade, Severity.INFO)

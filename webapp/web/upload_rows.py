@@ -11,7 +11,7 @@ from flask import url_for
 
 from webapp.models import Upload, UploadState
 from webapp.severity import Severity
-from webapp.web.states import State, severity_of
+from webapp.web.states import State
 
 _STATES: Mapping[str, State] = {
     UploadState.RECEIVING: State(Severity.WAIT, "Incomplete"),
@@ -69,10 +69,11 @@ def upload_row(upload: Upload) -> UploadRow:
 def verdict(report: Mapping[str, Any], *, is_sent: bool) -> Verdict:
     """The notice above the findings. is_sent: the bytes are already here."""
     good = "Verified" if is_sent else "OK to upload"
-    titles = {"ok": good, "warn": f"{good}, with warnings", "reject": "Type mismatch"}
     contents = str(report["words"])
-    return Verdict(
-        severity=severity_of(str(report["verdict"])),
-        title=titles.get(str(report["verdict"]), contents),
-        contents=contents[:1].upper() + contents[1:],
-    )
+    notices = {
+        "ok": (Severity.OK, good),
+        "warn": (Severity.WARN, f"{good}, with warnings"),
+        "reject": (Severity.ERROR, "Type mismatch"),
+    }
+    severity, title = notices.get(str(report["verdict"]), (Severity.INFO, contents))
+    return Verdict(severity, title, contents[:1].upper() + contents[1:])

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from webapp.severity import Severity
 from webapp.vmware.model import Finding
 from webapp.vmware.planned import HostPlan
-from webapp.web.states import severity_of
 
 
 @dataclass(frozen=True)
@@ -24,8 +23,8 @@ class PlanOutcome:
 
 def plan_outcome(plan: HostPlan) -> PlanOutcome:
     """Sum up a plan: whether the host stays reachable, and what was changed."""
-    findings = tuple(sorted(plan.findings, key=lambda one: severity_of(one.grade).rank))
-    severities = [severity_of(one.grade) for one in findings]
+    findings = tuple(sorted(plan.findings, key=lambda one: one.severity.rank))
+    severities = [one.severity for one in findings]
     errors = severities.count(Severity.ERROR)
     if not plan.is_promise:
         return PlanOutcome(

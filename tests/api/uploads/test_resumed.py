@@ -93,7 +93,7 @@ def test_a_mix_up_is_stopped_and_fixed_by_one_call(program: Typed, app: Flask) -
     stopped = state(program, place)
     assert (stopped["state"], stopped["problem"]["code"]) == ("rejected", "upload-type")
     assert served(app, "custom/amd64/generic/web/uploaded/root.tgz") is None
-    (reason,) = [r for r in stopped["report"]["reasons"] if r["grade"] == "reject"]
+    (reason,) = [r for r in stopped["report"]["reasons"] if r["severity"] == "error"]
     path = f"uploads/{stopped['id']}"
     late = program.call("PATCH", path, {"filetype": "ddgz"}, If_Match='"x"')
     assert late.status_code == 412

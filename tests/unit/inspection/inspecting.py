@@ -27,8 +27,8 @@ def xz(data: bytes) -> bytes:
     return lzma.compress(data, preset=0)
 
 
-def codes(report: Report, grade: str = "reject") -> list[str]:
-    return [reason.code for reason in report.reasons if reason.grade == grade]
+def codes(report: Report, severity: str = "error") -> list[str]:
+    return [reason.code for reason in report.reasons if reason.severity == severity]
 
 
 def with_bytes(data: bytes, place: int, other: bytes) -> bytes:

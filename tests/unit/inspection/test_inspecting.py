@@ -95,7 +95,7 @@ def test_a_whole_esxi_disk_is_checked_to_its_end() -> None:
     assert report.verdict == "ok", report.reasons
     assert report.is_whole
     assert report.raw_size == GIB
-    assert {"licence", "password"} <= set(codes(report, "note"))
+    assert {"licence", "password"} <= set(codes(report, "info"))
 
 
 def test_an_unprepared_disk_is_named_as_such() -> None:
@@ -157,7 +157,7 @@ def test_every_mix_up_of_types_has_its_one_right_choice(kind: Kind, said: str) -
         if said == kind.word:
             assert codes(report) == []
         else:
-            (reason,) = [r for r in report.reasons if r.grade == "reject"]
+            (reason,) = [r for r in report.reasons if r.severity == "error"]
             assert (reason.code, reason.fix) == ("type", {"filetype": kind.word})
 
 
@@ -238,7 +238,7 @@ def test_a_root_tarball_is_linted() -> None:
     good = whole(gz(disks.root_tar()), "tgz", architecture="amd64/generic")
     assert (good.verdict, good.words) == ("ok", "gzip, root file system for amd64 in a tarball")
     arm = whole(gz(disks.root_tar(183)), "tgz", architecture="amd64/generic")
-    (reason,) = [r for r in arm.reasons if r.grade == "reject"]
+    (reason,) = [r for r in arm.reasons if r.severity == "error"]
     assert reason.fix == {"architecture": "arm64/generic"}
     bare = whole(gz(disks.tarball({"bin/dash": disks.elf(62)})), "tgz")
     assert codes(bare, "warn") == ["no-kernel", "no-initrd", "no-cloud-init"]
@@ -256,13 +256,13 @@ def test_machines_are_told_apart_by_their_shell() -> None:
 def test_windows_and_other_disks_are_told_by_their_table() -> None:
     report = whole(gz(disks.windows_disk()), "ddgz", os="windows")
     assert (report.verdict, report.words) == ("ok", "gzip, GPT disk of 8 MiB, Windows")
-    assert "licence" in codes(report, "note")
+    assert "licence" in codes(report, "info")
     assert "not-windows" in codes(whole(gz(disks.linux_disk()), "ddgz", os="windows"), "warn")
     for system in ("", "custom"):
         named = whole(gz(disks.windows_disk()), "ddgz", os=system, release="win2022")
         assert [r.fix for r in named.reasons if r.code == "name"] == [{"name": "windows/win2022"}]
     wrong = whole(gz(disks.linux_disk()), "ddgz", os="esxi")
-    assert [r.fix for r in wrong.reasons if r.grade == "reject"] == [{"name": "custom/image"}]
+    assert [r.fix for r in wrong.reasons if r.severity == "error"] == [{"name": "custom/image"}]
     root = whole(gz(disks.root_tar()), "tgz", os="esxi")
     assert "not-esxi" in codes(root)
 

@@ -158,7 +158,7 @@ def test_a_file_system_that_is_not_read_gives_no_warning(tmp_path: Path) -> None
     assert report.system.has_curtin is None
     assert report.verdict == "ok"
     assert report.words == "gzip, GPT disk of 27 MiB, Linux on btrfs"
-    assert codes(report, "note") == ["not-read"]
+    assert codes(report, "info") == ["not-read"]
 
 
 def test_what_cannot_be_seen_whole_gives_no_warning(tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ DAMAGED = {
 @pytest.mark.parametrize("what", DAMAGED)
 def test_a_wrong_checksum_is_told_with_what_was_expected(what: str) -> None:
     (reason,) = judged(DAMAGED[what]).reasons
-    assert (reason.grade, reason.code) == ("reject", "table")
+    assert (reason.severity, reason.code) == ("error", "table")
     assert "expected" in reason.message
 
 
@@ -211,7 +211,7 @@ NAMED = {
 def test_disks_of_virtual_machines_are_named(kind: str, is_packed: bool) -> None:
     data = NAMED[kind].ljust(MIB, b"\0")
     report = whole(gz(data) if is_packed else data, "ddraw")
-    (reason,) = [reason for reason in report.reasons if reason.grade == "reject"]
+    (reason,) = [reason for reason in report.reasons if reason.severity == "error"]
     assert (reason.code, report.container) == (kind, kind)
     assert kind in reason.message.lower()
     assert "qemu-img convert" in reason.next_step
@@ -241,7 +241,7 @@ PACKED = {
 def test_what_machines_cannot_unpack_is_named(what: str) -> None:
     report = whole(PACKED[what], "ddgz")
     (reason,) = report.reasons
-    assert (reason.grade, reason.code) == ("reject", "compression")
+    assert (reason.severity, reason.code) == ("error", "compression")
     assert what.split()[0] in reason.message
     assert reason.next_step == "Recompress it with gzip or xz."
 
@@ -271,10 +271,10 @@ def test_a_volume_that_is_not_read_is_named(name: str) -> None:
 def test_a_disk_declared_as_esxi_without_vmware_is_refused() -> None:
     for disk in (gpt(), mbr((0, 0x83, 2048, 2048)).ljust(2 * MIB, b"\0"), disks.linux_disk()):
         report = whole(gz(disk), "ddgz", os="esxi", release="8.0")
-        (reason,) = [reason for reason in report.reasons if reason.grade == "reject"]
+        (reason,) = [reason for reason in report.reasons if reason.severity == "error"]
         assert (reason.code, reason.fix) == ("not-esxi", {"name": "custom/8.0"})
     windows = whole(gz(disks.windows_disk()), "ddgz", os="esxi", release="2022")
-    assert [r.fix for r in windows.reasons if r.grade == "reject"] == [{"name": "windows/2022"}]
+    assert [r.fix for r in windows.reasons if r.severity == "error"] == [{"name": "windows/2022"}]
     part = disks.Part(1, disks.VMFS, 2048, 4095)
     odd = whole(gz(disks.gpt_disk(4 * MIB, [part])), "ddgz", os="esxi", release="5")
     assert (odd.verdict, codes(odd, "warn")) == ("warn", ["not-esxi"])

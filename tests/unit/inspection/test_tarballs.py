@@ -230,7 +230,7 @@ def test_a_disk_inside_a_root_leaves_it_a_root() -> None:
 )
 def test_a_virtual_disk_in_a_tarball_is_named(magic: bytes, kind: str) -> None:
     report = as_disk(member(b"lab.img", magic + bytes(65536)))
-    (reason,) = [reason for reason in report.reasons if reason.grade == "reject"]
+    (reason,) = [reason for reason in report.reasons if reason.severity == "error"]
     assert reason.code == kind
     assert "qemu-img convert" in reason.next_step
     assert "tgz" not in reason.next_step

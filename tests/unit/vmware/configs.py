@@ -114,7 +114,7 @@ def check(text: str, expected: list[str] | str) -> None:
     json.dumps(made.as_dict())
     if isinstance(expected, str):
         assert made.commands == []
-        assert expected in {f.code for f in made.findings if f.grade == "error"}, made.findings
+        assert expected in {f.code for f in made.findings if f.severity == "error"}, made.findings
         error = next(f for f in made.findings if f.code == expected)
         assert error.place.line >= 1
         assert error.fix or error.fixes
@@ -125,6 +125,6 @@ def check(text: str, expected: list[str] | str) -> None:
     run(made)
 
 
-def found(text: str, grade: str = "error", nics: dict[str, str] | None = NICS) -> set[str]:
-    """The codes of the findings of one grade."""
-    return {f.code for f in plan(text, nics).findings if f.grade == grade}
+def found(text: str, severity: str = "error", nics: dict[str, str] | None = NICS) -> set[str]:
+    """The codes of the findings of one severity."""
+    return {f.code for f in plan(text, nics).findings if f.severity.word == severity}

@@ -24,7 +24,7 @@ CASES = test_bonds.CASES | test_refusals.CASES | test_netplan.CASES
 )
 def test_every_step_repairs_its_error(name: str) -> None:
     text = CASES[name][0]
-    (error,) = [f for f in plan(text, NICS).findings if f.grade == "error"]
+    (error,) = [f for f in plan(text, NICS).findings if f.severity == "error"]
     assert error.fixes
     for fix in error.fixes:
         made = plan(apply_fix(text, fix), NICS)

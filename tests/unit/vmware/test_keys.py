@@ -93,14 +93,15 @@ def about(findings: list[Finding], name: str) -> list[Finding]:
     return [f for f in findings if word.search(f.message) or f.place.path.endswith(f".{name}")]
 
 
-def test_the_documentation_lists_the_same_keys_with_the_same_grades() -> None:
+def test_the_documentation_lists_the_same_keys_with_the_same_severities() -> None:
     rows = re.findall(r"^\| `([^`]+)` \| (.+?) \| (.+) \| ([^|]+) \|$", PAGE.read_text(), re.M)
     code = []
     for _, key in [*keys(NETPLAN), *keys(VERSION1)]:
         unless = " or ".join(f"`{value}`" for value in key.unless)
-        grade = f"{key.grade}, except {unless}" if unless else key.grade
-        code.append((key.name, key.esxi, grade))
-    assert [(name, esxi, grade) for name, _, esxi, grade in rows] == code
+        word = key.severity.word if key.severity else "used"
+        severity = f"{word}, except {unless}" if unless else word
+        code.append((key.name, key.esxi, severity))
+    assert [(name, esxi, severity) for name, _, esxi, severity in rows] == code
     assert all(len(meaning) > 1 for _, meaning, _, _ in rows)
 
 
@@ -110,12 +111,12 @@ def test_the_documentation_lists_the_same_keys_with_the_same_grades() -> None:
         pytest.param(made, kind, key, id=f"{made.__name__}-{kind}-{key.name}")
         for made, table in ((netplan, NETPLAN), (version1, VERSION1))
         for kind, key in keys(table)
-        if key.grade != USED
+        if key.severity is not USED
     ],
 )
-def test_a_key_that_is_not_used_is_named_with_its_grade(made: Any, kind: str, key: Key) -> None:
+def test_a_key_that_is_not_used_is_named_with_its_severity(made: Any, kind: str, key: Key) -> None:
     found = plan(made(kind, key.name, SAMPLES[key.takes]), NICS).findings
-    assert key.grade in {f.grade for f in about(found, key.name)}, found
+    assert key.severity in {f.severity for f in about(found, key.name)}, found
     for value in key.unless:
         wanted = {"key-management": value} if key.name == "auth" else value
         found = plan(made(kind, key.name, wanted), NICS).findings
@@ -128,14 +129,14 @@ def test_a_key_that_is_not_used_is_named_with_its_grade(made: Any, kind: str, ke
         pytest.param(made, kind, key, id=f"{made.__name__}-{kind}-{key.name}")
         for made, table in ((netplan, NETPLAN), (version1, VERSION1))
         for kind, key in keys(table)
-        if key.grade == USED and key.name not in ("version", "config")
+        if key.severity is USED and key.name not in ("version", "config")
     ],
 )
 def test_a_key_of_the_wrong_type_is_an_error_at_its_place(made: Any, kind: str, key: Key) -> None:
     wrong = {"map": "text", "devices": ["x"], "list": {"a": 1}}.get(key.takes, {"a": 1})
     made_plan = plan(made(kind, key.name, wrong), NICS)
     assert not made_plan.is_promise
-    assert any(f.grade == "error" and "it takes" in f.message for f in made_plan.findings)
+    assert any(f.severity == "error" and "it takes" in f.message for f in made_plan.findings)
 
 
 @pytest.mark.parametrize("made", [netplan, version1])
@@ -150,7 +151,7 @@ def test_a_misspelt_key_is_named_with_the_right_one(made: Any, wrong: str, right
 
 
 @pytest.mark.parametrize(
-    ("text", "name", "grade"),
+    ("text", "name", "severity"),
     [
         (netplan("ethernets", "gatway4", "10.0.0.1"), "gatway4", "error"),
         (netplan("ethernets", "adresses", ["10.0.0.6/24"]), "adresses", "error"),
@@ -173,8 +174,8 @@ def test_a_misspelt_key_is_named_with_the_right_one(made: Any, wrong: str, right
         (version1("physical", "x-rack", "7"), "x-rack", "note"),
     ],
 )
-def test_an_unknown_key_is_named(text: str, name: str, grade: str) -> None:
-    assert [f.grade for f in about(plan(text, NICS).findings, name)] == [grade]
+def test_an_unknown_key_is_named(text: str, name: str, severity: str) -> None:
+    assert [f.severity.word for f in about(plan(text, NICS).findings, name)] == [severity]
 
 
 @pytest.mark.parametrize(
@@ -202,14 +203,14 @@ def test_what_is_beside_the_network_section_is_named() -> None:
     inside = v1(p("e0", A, s("10.0.0.5/24")))
     curtin = f'{{"network": {inside}, "storage": {{}}, "stages": []}}'
     (note,) = about(plan(curtin, NICS).findings, "storage")
-    assert (note.grade, "stages" in note.message) == ("note", True)
+    assert (note.severity.word, "stages" in note.message) == ("note", True)
     lost = f'{{"network": {v2()[9:].strip() and "{version: 2}"}, "ethernets": {{"e0": {{}}}}}}'
-    assert "error" in {f.grade for f in about(plan(lost, NICS).findings, "ethernets")}
+    assert "error" in {f.severity.word for f in about(plan(lost, NICS).findings, "ethernets")}
 
 
 def test_the_same_key_in_two_spellings_is_an_error() -> None:
     text = version1("params", "bond_mode", "802.3ad")
-    assert [f.code for f in plan(text, NICS).findings if f.grade == "error"] == ["already"]
+    assert [f.code for f in plan(text, NICS).findings if f.severity == "error"] == ["already"]
 
 
 @pytest.mark.parametrize(
@@ -238,5 +239,5 @@ def test_an_item_of_the_wrong_type_is_named_by_type_and_place(
     key: str, value: Any, message: str, path: str
 ) -> None:
     found = plan(netplan("ethernets", key, value), NICS).findings
-    (error,) = [f for f in found if f.grade == "error" and f.code == "wrong-type"]
+    (error,) = [f for f in found if f.severity == "error" and f.code == "wrong-type"]
     assert (error.message, error.place.path.endswith(path)) == (message, True)

@@ -40,7 +40,7 @@ def lines(made: HostPlan) -> list[str]:
 
 def errors(made: HostPlan) -> set[str]:
     assert made.commands == []
-    return {finding.code for finding in made.findings if finding.grade == "error"}
+    return {finding.code for finding in made.findings if finding.severity == "error"}
 
 
 def test_a_nic_with_an_address_gets_a_switch_of_its_own() -> None:
@@ -97,7 +97,7 @@ def test_other_bond_modes_are_errors(mode: str) -> None:
 def test_lacp_settings_are_ignored_with_a_warning() -> None:
     params = {"bond-mode": "802.3ad", "bond-lacp-rate": "fast"}
     made = v1(*bond("802.3ad", params=params))
-    assert [f.code for f in made.findings if f.grade == "warning"] == ["lacp"]
+    assert [f.code for f in made.findings if f.severity.word == "warning"] == ["lacp"]
     assert made.is_promise
 
 

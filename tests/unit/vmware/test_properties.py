@@ -39,7 +39,7 @@ def some(table: Table, kind: str, **values: st.SearchStrategy[Any]) -> st.Search
     others = {
         key.name: st.just(plain[key.takes])
         for key in table[kind].values()
-        if key.grade != USED and key.takes in plain and key.name not in values
+        if key.severity is not USED and key.takes in plain and key.name not in values
     }
     few = st.lists(st.sampled_from(sorted(others) or [""]), max_size=2, unique=True)
     unneeded = few.map(lambda names: {n: plain[table[kind][n].takes] for n in names if n})
@@ -173,7 +173,9 @@ def places(value: Any, path: str = "") -> Iterator[tuple[list[Any], str]]:
 def answer(made: HostPlan) -> str:
     """Everything that a person sees, without the places of findings, which move."""
     told = made.as_dict()
-    told["findings"] = sorted((f.grade, f.code, f.message, f.happens) for f in made.findings)
+    told["findings"] = sorted(
+        (f.severity.word, f.code, f.message, f.happens) for f in made.findings
+    )
     return json.dumps(told)
 
 
@@ -184,7 +186,7 @@ def is_named(made: HostPlan, name: str, path: str) -> bool:
         if path == whole or (path.startswith(whole) and name in finding.message):
             return True
         is_part = path.startswith((f"{whole}.", f"{whole}["))
-        if is_part and (finding.grade == "error" or finding.code in LEFT_OUT):
+        if is_part and (finding.severity == "error" or finding.code in LEFT_OUT):
             return True
     return False
 

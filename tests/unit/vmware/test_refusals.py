@@ -148,11 +148,11 @@ def test_an_ipv6_netmask_is_a_prefix_length(mask: dict[str, object], expected: s
 )
 def test_a_nic_that_is_not_identified_is_named_once(match: dict[str, object]) -> None:
     made = plan(v2(ethernets={"e0": {"match": match, "dhcp4": True}}), NICS)
-    assert [f.grade for f in made.findings] == ["error"]
+    assert [f.severity.word for f in made.findings] == ["error"]
     function = plan(v2(ethernets={"e0": eth(A, dhcp4=True), "vf": {"link": "e0"}}), NICS)
-    assert [f.code for f in function.findings if f.grade != "note"] == ["type"]
+    assert [f.code for f in function.findings if f.severity.word != "note"] == ["type"]
     old = plan(v1(p("e0", "nonsense", ONE)), NICS)
-    assert [f.code for f in old.findings if f.grade != "note"] == ["mac"]
+    assert [f.code for f in old.findings if f.severity.word != "note"] == ["mac"]
 
 
 @pytest.mark.parametrize("network", ["{config: disabled}", "{version: 1, config: disabled}"])

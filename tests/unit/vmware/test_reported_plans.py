@@ -51,7 +51,7 @@ class Right(NamedTuple):
     """The right plan: nothing is an error but what ``error`` says.
 
     lines: commands, in this order. never: in no command. found: of each finding its least
-    grade, the end of its path and what its message or what happens names.
+    severity, the end of its path and what its message or what happens names.
     """
 
     lines: tuple[str, ...] = ()
@@ -332,9 +332,9 @@ PLANS: dict[str, tuple[str, Right]] = {
 
 
 def fits(finding: Finding, wanted: tuple[str, str, str]) -> bool:
-    grade, path, words = wanted
+    severity, path, words = wanted
     text = f"{finding.message} {finding.happens}"
-    return finding.grade == grade and finding.place.path.endswith(path) and words in text
+    return finding.severity.word == severity and finding.place.path.endswith(path) and words in text
 
 
 @pytest.mark.parametrize("name", PLANS)
@@ -344,8 +344,8 @@ def test_a_reported_plan(name: str, nics: dict[str, str] | None) -> None:
     made = plan(text, nics)
     for wanted in right.found:
         assert any(fits(finding, wanted) for finding in made.findings), made.findings
-    allowed = sum(grade == "error" for grade, _, _ in right.found)
-    assert sum(finding.grade == "error" for finding in made.findings) == allowed
+    allowed = sum(severity == "error" for severity, _, _ in right.found)
+    assert sum(finding.severity == "error" for finding in made.findings) == allowed
     assert "Nothing is" not in str(made.findings)
     lines = [line.removeprefix("esxcli network ") for line in made.commands]
     assert not right.never or right.never not in " ".join(lines)

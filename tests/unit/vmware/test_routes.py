@@ -155,7 +155,7 @@ def test_a_route_leaves_by_the_network_of_its_gateway(
 def test_a_route_that_a_host_cannot_have_is_an_error(text: str, code: str, words: str) -> None:
     made = plan(text, NICS)
     assert made.commands == []
-    errors = [f for f in made.findings if f.grade == "error"]
+    errors = [f for f in made.findings if f.severity == "error"]
     assert [f.code for f in errors][:1] == [code], made.findings
     assert words in errors[0].message
 
@@ -231,7 +231,7 @@ def test_a_route_to_where_nothing_is_forwarded_is_an_error(to: str) -> None:
     via = "10.0.0.1" if "." in to else "2001:db8::1"
     device = eth(A, addresses=["10.0.0.5/24", "2001:db8::5/64"], routes=[{"to": to, "via": via}])
     found = plan(v2(ethernets={"e0": device}), NICS).findings
-    assert [f.message for f in found if f.grade == "error"] == [
+    assert [f.message for f in found if f.severity == "error"] == [
         f"{to!r} isn't a network that a route can lead to."
     ]
 
@@ -241,5 +241,5 @@ def test_a_route_to_the_host_itself_is_left_out(to: str) -> None:
     via = "10.0.0.1" if "." in to else "2001:db8::1"
     device = eth(A, addresses=["10.0.0.5/24", "2001:db8::5/64"], routes=[{"to": to, "via": via}])
     made = plan(v2(ethernets={"e0": device}), NICS)
-    assert [f.grade for f in made.findings if "own address" in f.message] == ["warning"]
+    assert [f.severity.word for f in made.findings if "own address" in f.message] == ["warning"]
     assert not [line for line in made.commands if " route " in line]

@@ -33,6 +33,6 @@ from webapp.vmware import storage
 )
 def test_storage_is_held_against_the_version(target: storage.Target, errors: set[str]) -> None:
     found = storage.check(target)
-    assert {r.code for r in found.remarks if r.grade == "error"} == errors
+    assert {r.code for r in found.remarks if r.severity == "error"} == errors
     assert found.is_fine is not bool(errors)
     assert all(r.message.endswith(".") for r in found.remarks)

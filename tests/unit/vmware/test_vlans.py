@@ -104,5 +104,5 @@ def test_a_vlan_without_an_mtu_fits_its_vswitch(parent: str, mtu: int) -> None:
     made = plan(v1(below, *team, vlan("v7", parent, 7, s("10.7.0.5/24"))), NICS)
     run(made)
     assert made.vmks[-1].mtu == (mtu if mtu < 1500 else None)
-    notes = [f.grade for f in made.findings if f.code == "mtu" and "v7" in f.message]
+    notes = [f.severity.word for f in made.findings if f.code == "mtu" and "v7" in f.message]
     assert notes == (["note"] if mtu < 1500 else [])

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from webapp.api.v1.dispatch import Call, Routes
 from webapp.api.v1.schemas import Empty, RequestModel, ResponseModel
 from webapp.services.accounts.rights import Right
+from webapp.severity import Severity
 from webapp.vmware.fixes import apply_fix
 from webapp.vmware.model import Fix
 from webapp.vmware.picture import draw
@@ -49,7 +48,7 @@ class FixItem(ResponseModel):
 class FindingItem(ResponseModel):
     """Something to know before deploying. happens: what the host does. fix: what you can do."""
 
-    grade: Literal["error", "warning", "note"]
+    severity: Severity
     code: str
     message: str
     place: PlaceItem
@@ -147,7 +146,7 @@ class StorageRequest(RequestModel):
 class RemarkItem(ResponseModel):
     """A finding about a disk."""
 
-    grade: Literal["error", "warning", "note"]
+    severity: Severity
     code: str
     message: str
     fix: str

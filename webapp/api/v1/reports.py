@@ -6,12 +6,13 @@ from __future__ import annotations
 from pydantic import Field
 
 from webapp.api.v1.schemas import PartialModel
+from webapp.severity import Severity
 
 
 class ReasonItem(PartialModel):
-    """A finding. grade: reject, warn or note. fix: the details that would be right, by name."""
+    """A finding. severity: error, warn or info. fix: the details that would be right, by name."""
 
-    grade: str = ""
+    severity: Severity = Severity.INFO
     code: str = ""
     message: str = ""
     fix: dict[str, str] = Field(default_factory=dict)

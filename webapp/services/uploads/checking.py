@@ -21,6 +21,7 @@ from webapp.models import Upload, UploadState, utcnow
 from webapp.services.system import events, statements
 from webapp.services.system.wake import wake
 from webapp.services.uploads import converting, fields, uploads
+from webapp.severity import Severity
 from webapp.storage.base import BlobReader
 from webapp.storage.errors import BlobMissing
 
@@ -188,7 +189,7 @@ def release(upload_id: int, owner: str) -> None:
 
 def reject(upload_id: int, report: Report) -> None:
     """Record that a file is not what was declared; correcting the declaration may help."""
-    reason = next(reason for reason in report.reasons if reason.grade == "reject")
+    reason = next(reason for reason in report.reasons if reason.severity is Severity.ERROR)
     problem = Problem(reason.message, code=f"upload-{reason.code}", next_step=reason.next_step)
     reject_for(upload_id, problem, reason.code, report=report.as_dict())
 

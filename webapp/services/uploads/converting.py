@@ -30,6 +30,7 @@ from webapp.inspection.report import human
 from webapp.models import Upload, UploadState, utcnow
 from webapp.services.system import events, statements
 from webapp.services.uploads import names, uploads
+from webapp.severity import Severity
 from webapp.storage.base import BlobReader
 from webapp.storage.errors import StoreFull
 
@@ -124,7 +125,7 @@ def _image(source: Path, ftype: str, keep_alive: KeepAlive) -> tuple[Path, Repor
         kinds.append("tar" if kind == PACK else kind)
     if report.verdict == "reject" or "filetype" not in report.suggested:
         found = report.words.removeprefix("not compressed, ")
-        reason = next((r for r in report.reasons if r.grade == "reject"), None)
+        reason = next((r for r in report.reasons if r.severity is Severity.ERROR), None)
         raise NotConverted(
             f"There is no image inside this {' '.join(kinds)} file: it holds {found}.",
             got=reason.message if reason is not None else found,
