@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
+NOBLE = "os=ubuntu&release=noble&arch=amd64"
+
+
 class Stage:
     """A Slipway with something on every page, and a visitor of each role."""
 
@@ -93,6 +96,9 @@ def stage(
                 "api reference": "/help/api",
                 "changed source": f"/sources/{source.id}/edit",
                 "removed source": f"/sources/{source.id}/remove",
+                "changed priority": f"/sources/{source.id}/priority?priority=7",
+                "changed switch": f"/sources/{source.id}/switch?on=no",
+                "bound image": f"/sources/bind?{NOBLE}&source={source.id}",
                 "imports": "/imports/",
                 "import": f"/imports/{ended.id}",
                 "all imports": "/imports/history",

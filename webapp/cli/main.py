@@ -64,6 +64,8 @@ FIELDS = {
     "auth_username": "--username",
     "base_image": "--base-image",
     "ca_file": "--ca-file",
+    "client_certificate": "--client-cert",
+    "client_key": "--client-key",
     "filetype": "--filetype",
     "kernels": "--kernel",
     "keyring": "--keyring",

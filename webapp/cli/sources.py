@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import base64
-from pathlib import Path
 from typing import Any
 
 import click
 
 from webapp.cli import output, soak, source_changes, source_trust
 from webapp.cli.client import Api, with_api
-from webapp.cli.groups import Group, line_for_dash
+from webapp.cli.groups import Group
+from webapp.cli.source_options import body_of, source_options
 
 _EMPTY = "No boot sources yet. Next: slipway source add URL --keyring FILE"
 
@@ -19,81 +18,6 @@ _EMPTY = "No boot sources yet. Next: slipway source add URL --keyring FILE"
 @click.group("source", cls=Group)
 def source_group() -> None:
     """Manage boot sources."""
-
-
-def _source_options(command: Any) -> Any:
-    for option in reversed(
-        (
-            click.option("--name", help="Display name."),
-            click.option("--priority", type=int, help="Priority; the highest wins."),
-            click.option(
-                "--mirror",
-                "mirrors",
-                multiple=True,
-                metavar="URL",
-                help="Further address of the same stream; '' removes all.",
-            ),
-            click.option(
-                "--proxy",
-                callback=line_for_dash,
-                help="Proxy, http://HOST:PORT; - reads it from standard input.",
-            ),
-            click.option("--direct/--no-direct", default=None, help="Connect without any proxy."),
-            click.option("--ca-file", help="CA file on the server."),
-            click.option(
-                "--schedule", help='When to import it, e.g. "6 hours"; "": with the others.'
-            ),
-            click.option("--keyring", type=click.File("rb"), help="Local keyring file."),
-            click.option("--keyring-path", help="Keyring file on the server."),
-            click.option("--unsigned", is_flag=True, help="Accept an unsigned source."),
-            click.option("--username", help="User name for basic authentication."),
-            click.option(
-                "--secret-file",
-                type=click.Path(exists=True, dir_okay=False, path_type=Path),
-                help="File with the password; with the bearer token if there's no --username.",
-            ),
-            click.option(
-                "--secret-in-clear",
-                is_flag=True,
-                help="Send the password or token over http:// too, unencrypted.",
-            ),
-            click.option(
-                "--confirm",
-                "confirmed",
-                multiple=True,
-                metavar="PRODUCT",
-                help="Accept that the mirror's index and documents disagree on PRODUCT.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
-
-
-def _body(options: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """The options that were given, as fields of the API."""
-    body = {k: v for k, v in more.items() if v is not None}
-    names = {"proxy": "proxy_url", "direct": "is_direct"}
-    plain = ("name", "priority", "ca_file", "schedule", *names)
-    body |= {names.get(k, k): options[k] for k in plain if options[k] is not None}
-    if options["keyring"] is not None:
-        body["keyring"] = base64.b64encode(options["keyring"].read()).decode()
-    if options["keyring_path"]:
-        body["keyring_filename"] = options["keyring_path"]
-    if options["unsigned"]:
-        body["is_unsigned"] = True
-    if options["secret_file"] is not None:
-        body["auth_secret"] = options["secret_file"].read_text().strip()
-        body["auth_kind"] = "basic" if options["username"] else "bearer"
-    if options["username"]:
-        body["auth_username"] = options["username"]
-    if options["mirrors"]:
-        body["mirrors"] = [url for url in options["mirrors"] if url]
-    if options["confirmed"]:
-        body["confirmed_products"] = list(options["confirmed"])
-    if options["secret_in_clear"]:
-        body["can_auth_in_clear"] = True
-    return body
 
 
 @source_group.command("list")
@@ -151,6 +75,7 @@ def show_source(source_id: int, api: Api, as_json: bool) -> None:
             ("Last checked", output.time(found["refreshed_at"])),
             ("Schedule", found["schedule"]),
             ("Reached", found["route"]),
+            ("Client certificate", _client_cert(found["client_certificate"])),
         ]
     )
     if found["mirrors"]:
@@ -178,6 +103,10 @@ def show_source(source_id: int, api: Api, as_json: bool) -> None:
         ("Selected", "Architectures"),
         [(f"{s['os']}/{s['release']}", " ".join(s["arches"])) for s in found["selections"]],
     )
+
+
+def _client_cert(found: Any) -> str:
+    return f"{found['subject']}, expires {output.time(found['expires_at'])}" if found else ""
 
 
 def _print_left_out(found: Any) -> None:
@@ -216,7 +145,7 @@ def compare_offers(everything: bool, api: Api, as_json: bool) -> None:
 
 @source_group.command("preview")
 @click.argument("address", metavar="URL")
-@_source_options
+@source_options
 @with_api
 def preview_source(address: str, api: Api, as_json: bool, **options: Any) -> None:
     """Check URL and show who signed it and what it offers.
@@ -228,7 +157,7 @@ def preview_source(address: str, api: Api, as_json: bool, **options: Any) -> Non
       slipway source preview https://images.maas.io/ephemeral-v3/stable/ \\
         --keyring-path /usr/share/keyrings/ubuntu-cloudimage-keyring.gpg
     """
-    found = api.call("POST", "/sources/preview", _body(options, url=address))
+    found = api.call("POST", "/sources/preview", body_of(options, url=address))
     if as_json:
         output.print_json(found)
         return
@@ -251,7 +180,7 @@ def preview_source(address: str, api: Api, as_json: bool, **options: Any) -> Non
 
 @source_group.command("add")
 @click.argument("address", metavar="URL")
-@_source_options
+@source_options
 @with_api
 def add_source(address: str, api: Api, as_json: bool, **options: Any) -> None:
     """Add a boot source.
@@ -264,7 +193,7 @@ def add_source(address: str, api: Api, as_json: bool, **options: Any) -> None:
         --keyring-path /usr/share/keyrings/ubuntu-cloudimage-keyring.gpg
       slipway source add http://mirror.lab/ --keyring mirror.gpg --name lab
     """
-    made = api.call("POST", "/sources", _body(options, url=address))
+    made = api.call("POST", "/sources", body_of(options, url=address))
     output.result(made, as_json, f"Added boot source {made['id']}. Next: slipway image available")
 
 
@@ -272,7 +201,7 @@ def add_source(address: str, api: Api, as_json: bool, **options: Any) -> None:
 @click.argument("source_id", metavar="ID", type=int)
 @click.option("--new-url", "address", metavar="URL", help="New URL.")
 @click.option("--on/--off", "enabled", default=None, help="Enable or disable it.")
-@_source_options
+@source_options
 @source_changes.dry_run
 @source_changes.yes
 @with_api
@@ -295,7 +224,7 @@ def change_source(
       slipway source change 1 --priority 10 --dry-run
       slipway source change 2 --off
     """
-    body = _body(options, url=address, is_enabled=enabled)
+    body = body_of(options, url=address, is_enabled=enabled)
     if not body:
         raise click.UsageError("nothing to change; use at least one option")
     if "confirmed_products" in body:  # those of before stay confirmed, as on the page

@@ -7,6 +7,7 @@ Nothing of the process environment is used (proxies, .netrc, CA variables).
 from webapp.fetch.addresses import is_in_clear
 from webapp.fetch.client import Fetcher
 from webapp.fetch.folders import Folders, is_file_url
+from webapp.fetch.http import origin_of
 from webapp.fetch.model import (
     Fetched,
     FetchProblem,
@@ -32,5 +33,6 @@ __all__ = [
     "Stopped",
     "is_file_url",
     "is_in_clear",
+    "origin_of",
     "shown",
 ]

@@ -179,6 +179,12 @@ def _host(url: str) -> tuple[str, int]:
     return parts.hostname or "", parts.port or PORTS[parts.scheme]
 
 
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a URL, as a prefix of all its others: ``https://host:port/``."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/".lower()
+
+
 def _origin(url: str) -> tuple[str, str, int]:
     return (urlsplit(url).scheme, *_host(url))
 

@@ -10,16 +10,21 @@ from webapp.errors import Problem
 
 @dataclass(frozen=True)
 class Route:
-    """How to reach one source: proxy, trusted CA, credentials.
+    """How to reach one source: proxy, trusted CA, client certificate, credentials.
 
     proxy_url: ``http://[user:password@]host:port``; "" connects directly.
     ca_file: PEM file with the only CAs to trust; "" trusts the system's.
+    client_cert, client_key: PEM texts that are shown to ``client_origin`` alone,
+    ``https://host:port/``, e.g. not where a redirect leads; "" for none.
     auth_kind: ``none``, ``basic`` (username, secret) or ``bearer`` (secret).
     is_clear_fine: credentials may leave this machine over plain http.
     """
 
     proxy_url: str = field(default="", repr=False)
     ca_file: str = ""
+    client_cert: str = field(default="", repr=False)
+    client_key: str = field(default="", repr=False)
+    client_origin: str = ""
     auth_kind: str = "none"
     username: str = ""
     secret: str = field(default="", repr=False)

@@ -151,6 +151,30 @@ def short_problem(where: str, expected: int | None, got: int) -> FetchProblem:
     )
 
 
+def _client_problem(error: ssl.SSLError, where: str) -> FetchProblem | None:
+    """What a server says of a client certificate, if it's about that."""
+    reason = error.reason or ""
+    if "CERTIFICATE_REQUIRED" in reason:
+        return FetchProblem(
+            "The server asks for a client certificate.",
+            code="http-tls",
+            where=where,
+            expected="a client certificate that the server accepts",
+            got="none",
+            next_step="Add the certificate and key that the mirror's operator gave you.",
+        )
+    if "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason):
+        return FetchProblem(
+            "The server refused the client certificate.",
+            code="http-tls",
+            where=where,
+            expected="a client certificate that the server accepts",
+            got=reason.replace("_", " ").lower(),
+            next_step="Get a new certificate from the mirror's operator, and add it.",
+        )
+    return None
+
+
 def translate(error: BaseException, where: str) -> FetchProblem:
     """Give the problem that a library's error stands for."""
     chain = list(_causes(error))
@@ -170,6 +194,9 @@ def translate(error: BaseException, where: str) -> FetchProblem:
             )
     if any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in chain):
         return _proxy_problem(chain, where)
+    for cause in chain:
+        if isinstance(cause, ssl.SSLError) and (problem := _client_problem(cause, where)):
+            return problem
     for cause in chain:
         if isinstance(cause, ssl.SSLError):
             return FetchProblem(

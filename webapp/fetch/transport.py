@@ -72,8 +72,10 @@ _POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
 class _Adapter(HTTPAdapter):
     """Use our connections and one TLS context that nothing can weaken; None speaks no TLS."""
 
-    def __init__(self, context: ssl.SSLContext | None) -> None:
-        self._context = context
+    def __init__(
+        self, context: ssl.SSLContext | None, proxy_context: ssl.SSLContext | None = None
+    ) -> None:
+        self._context, self._proxy_context = context, proxy_context or context
         super().__init__(pool_maxsize=MAX_CONNECTIONS)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -82,7 +84,7 @@ class _Adapter(HTTPAdapter):
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(
-            proxy, ssl_context=self._context, proxy_ssl_context=self._context, **kwargs
+            proxy, ssl_context=self._context, proxy_ssl_context=self._proxy_context, **kwargs
         )
         manager.pool_classes_by_scheme = _POOLS
         return manager
@@ -113,6 +115,9 @@ class _Session(requests.Session):
         self.mount("http://", _Adapter(context))
         if context is not None:
             self.mount("https://", _Adapter(context))
+        if route.client_cert and route.client_origin.startswith("https://"):
+            # A proxy that is reached by TLS isn't shown the certificate.
+            self.mount(route.client_origin, _Adapter(_client_context(route), context))
 
     def get_adapter(self, url: str | bytes) -> Any:
         """See requests."""
@@ -144,8 +149,32 @@ def new_session(route: Route) -> requests.Session:
 
 
 def _context(ca_file: str) -> ssl.SSLContext:
-    if not ca_file:
-        return _default_context()
+    return _trusting(ca_file) if ca_file else _default_context()
+
+
+def _client_context(route: Route) -> ssl.SSLContext:
+    """A context that shows the client certificate of a route. Raises FetchProblem."""
+    context = _trusting(route.ca_file) if route.ca_file else _trusting_system()
+    # OpenSSL reads the pair from a file only: this one is in memory and has no name.
+    descriptor = os.memfd_create("client", os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(descriptor, "wb", closefd=False) as file:
+            file.write(f"{route.client_key}\n{route.client_cert}".encode())
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+    except OSError as error:  # ssl.SSLError is one
+        raise FetchProblem(
+            "The client certificate of this source can't be used.",
+            code="http-tls",
+            expected="a PEM certificate and its key",
+            got=error.strerror or type(error).__name__,
+            next_step="Enter both again on the source's page.",
+        ) from error
+    finally:
+        os.close(descriptor)
+    return context
+
+
+def _trusting(ca_file: str) -> ssl.SSLContext:
     context = _bare_context()
     try:
         context.load_verify_locations(cafile=ca_file)
@@ -163,6 +192,10 @@ def _context(ca_file: str) -> ssl.SSLContext:
 
 @functools.cache
 def _default_context() -> ssl.SSLContext:
+    return _trusting_system()
+
+
+def _trusting_system() -> ssl.SSLContext:
     """Trust the system's CAs, where an administrator adds his own, and certifi's.
 
     The paths are OpenSSL's built-in ones: SSL_CERT_FILE and its like are not read.

@@ -49,6 +49,9 @@ class BootSource(Base):
     proxy_login: Mapped[str] = mapped_column(default="")  # encrypted, see services.system.secrets
     is_direct: Mapped[bool] = mapped_column(default=False)  # without a proxy, even one for all
     ca_file: Mapped[str] = mapped_column(default="")
+    client_cert: Mapped[str] = mapped_column(default="", server_default="")  # PEM, with its chain
+    client_key: Mapped[str] = mapped_column(default="", server_default="")  # encrypted
+    client_cert_ends_at: Mapped[datetime | None]
     auth_kind: Mapped[str] = mapped_column(default="none")  # none, basic, bearer
     auth_username: Mapped[str] = mapped_column(default="")
     auth_secret: Mapped[str] = mapped_column(default="")  # encrypted too

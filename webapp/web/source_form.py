@@ -32,6 +32,7 @@ from wtforms.validators import Length, NumberRange, Optional
 
 from webapp.errors import InvalidFields, Problem
 from webapp.models import BootSource
+from webapp.services.sources.client_certs import MAX_PEM_BYTES
 from webapp.services.sources.drafts import MAX_PRIORITY, SourceDraft
 from webapp.services.system import proxies, secrets
 
@@ -87,6 +88,9 @@ class SourceForm(FlaskForm):
     is_direct = BooleanField("Connect without a proxy, even if the settings have one")
     proxy_url = StringField("Proxy", validators=[Optional(), Length(max=2000)])
     ca_file = StringField("CA file", validators=[Optional(), Length(max=4096)])
+    client_cert = FileField("Client certificate")
+    client_key = FileField("Key of the client certificate")
+    drops_client_cert = BooleanField("Remove the client certificate")
     auth_kind = RadioField(
         "Authentication",
         choices=[
@@ -101,6 +105,7 @@ class SourceForm(FlaskForm):
     accepts = BooleanField("Accept this state")
     auth_in_clear = BooleanField("Allow sending over plain http (can be intercepted)")
 
+    has_client_cert = False  # nor is a key
     has_keyring = False  # one that is not shown: it came as a binary file
     streams = STREAM_CHOICES
 
@@ -112,10 +117,17 @@ class SourceForm(FlaskForm):
         return "A public key or keyring from your computer, binary or armored."
 
     @property
+    def client_cert_help(self) -> str:
+        """What choosing one does."""
+        if self.has_client_cert:
+            return "One is stored. Choose a file only to replace it."
+        return "A PEM file, for a mirror that asks for one. It may hold the key as well."
+
+    @property
     def is_advanced(self) -> bool:
         """Whether the advanced options matter at once: one is set, or has an error."""
         fields = (self.is_unsigned, self.schedule, self.mirrors, self.is_direct, self.proxy_url,
-                  self.ca_file)  # fmt: skip
+                  self.ca_file, self.client_cert, self.client_key)  # fmt: skip
         checked = (*fields, self.auth_username, self.auth_secret, self.unsigned_host)
         has_errors = any(field.errors for field in (*checked, self.name, self.priority))
         return has_errors or self.auth_kind.data != "none" or any(field.data for field in fields)
@@ -137,6 +149,8 @@ class Kept:
     proxy: str = ""
     url: str = ""
     confirmed: tuple[str, ...] = ()
+    client_cert: str = ""
+    client_key: str = ""
 
 
 def form_of(given: SourceDraft | BootSource) -> SourceForm:
@@ -146,6 +160,8 @@ def form_of(given: SourceDraft | BootSource) -> SourceForm:
     form.proxy_url.data = proxies.shown(given.proxy_url)
     form.mirrors.data = "\n".join(given.mirrors)
     _show_keyring(form, given.keyring_data or b"")
+    form.has_client_cert = bool(given.client_cert)
+    form.client_cert.data = form.client_key.data = None
     return form
 
 
@@ -165,7 +181,10 @@ def carry(form: SourceForm, draft: SourceDraft, *, is_keyring_bad: bool = False)
         "proxy": draft.proxy_url,
         "url": draft.url,
         "confirmed": list(draft.confirmed_products),
+        "client_cert": draft.client_cert,
+        "client_key": draft.client_key,
     }
+    form.has_client_cert = bool(draft.client_cert)
     form.proxy_url.data = proxies.shown(draft.proxy_url)
     form.kept.data = secrets.seal(json.dumps({"kept": kept}))
     return form
@@ -194,6 +213,7 @@ def draft_from(form: SourceForm, source: BootSource | None) -> SourceDraft:
     if not data and not path:
         data = kept.keyring
     priority = form.priority.data
+    client_cert, client_key = _client_pair(form, kept)
     proxy_url = (form.proxy_url.data or "").strip()
     return SourceDraft(
         url=url,
@@ -207,6 +227,8 @@ def draft_from(form: SourceForm, source: BootSource | None) -> SourceDraft:
         mirrors=tuple((form.mirrors.data or "").split()),
         proxy_url=kept.proxy if proxy_url == proxies.shown(kept.proxy) else proxy_url,
         ca_file=form.ca_file.data or "",
+        client_cert=client_cert,
+        client_key=client_key,
         schedule=form.schedule.data or "",
         auth_kind=form.auth_kind.data or "none",
         auth_username=form.auth_username.data or "",
@@ -215,6 +237,15 @@ def draft_from(form: SourceForm, source: BootSource | None) -> SourceDraft:
         auth_in_clear=bool(form.auth_in_clear.data),
         confirmed_products=_confirmed(form, source, kept, url),
     )
+
+
+def _client_pair(form: SourceForm, kept: Kept) -> tuple[str, str]:
+    """Certificate and key as they were chosen, else those that are stored."""
+    chosen = [field.data.read(MAX_PEM_BYTES + 1).decode(errors="replace") if field.data else ""
+              for field in (form.client_cert, form.client_key)]  # fmt: skip
+    if any(chosen):
+        return chosen[0], chosen[1]
+    return ("", "") if form.drops_client_cert.data else (kept.client_cert, kept.client_key)
 
 
 def _confirmed(
@@ -274,12 +305,20 @@ def _kept(form: SourceForm, source: BootSource | None) -> Kept:
             values["proxy"],
             values.get("url", ""),
             tuple(values.get("confirmed", ())),
+            values.get("client_cert", ""),
+            values.get("client_key", ""),
         )
     if source is None:
         return Kept()
     is_same_kind = form.auth_kind.data == source.auth_kind and not form.auth_secret.data
     secret = secrets.unseal(source.auth_secret) if is_same_kind else ""
-    return Kept(source.keyring_data or b"", secret, _origin(source.url))
+    return Kept(
+        source.keyring_data or b"",
+        secret,
+        _origin(source.url),
+        client_cert=source.client_cert,
+        client_key=secrets.unseal(source.client_key),
+    )
 
 
 def _opened(sealed: str, kind: str) -> dict[str, Any]:

@@ -13,7 +13,15 @@ from webapp.models import BootSource
 from webapp.services.accounts.rights import Right, may
 from webapp.services.imports import moves
 from webapp.services.imports import offers as offering
-from webapp.services.sources import accepting, catalogue, refreshing, rekeying, sources, steps
+from webapp.services.sources import (
+    accepting,
+    catalogue,
+    client_certs,
+    refreshing,
+    rekeying,
+    sources,
+    steps,
+)
 from webapp.services.sources.drafts import MAAS_IO_FINGERPRINT, MAX_CONFIRMED, SourceDraft, grouped
 from webapp.services.system import live_settings
 from webapp.services.system.live_settings import SOAK_DAYS
@@ -120,6 +128,7 @@ def show(source_id: int) -> ResponseReturnValue:
         is_state_due=accepting.is_due(source),
         soak_days=live_settings.read(SOAK_DAYS),
         route=sources.route_of(source) if may(me().role, Right.MANAGE) else "",
+        client_cert=client_certs.subject_of(source.client_cert),
         is_managed=is_managed(),
         is_reading=row.health.is_checking,
     )

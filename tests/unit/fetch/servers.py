@@ -196,3 +196,29 @@ def server_context(folder: Path, *, host: str = "127.0.0.1", days: int = 30) -> 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
     return context
+
+
+def client_pair(subject: str = "lab client", *, days: int = 30) -> tuple[str, str]:
+    """A client's certificate by the same CA, and its key; both PEM. Negative days: expired."""
+    authority_key, authority = _authority()
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = _certificate(subject, key, authority_key, authority, days=days, names=())
+    return certificate.public_bytes(serialization.Encoding.PEM).decode(), pem_of(key)
+
+
+def pem_of(key: ec.EllipticCurvePrivateKey, passphrase: bytes = b"") -> str:
+    """A key as PEM text."""
+    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if passphrase:
+        encryption = serialization.BestAvailableEncryption(passphrase)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
+    ).decode()
+
+
+def asking_context(folder: Path) -> ssl.SSLContext:
+    """A server's TLS context that demands a client certificate of our CA."""
+    context = server_context(folder)
+    context.load_verify_locations(ca_file(folder))
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context

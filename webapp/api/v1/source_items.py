@@ -8,6 +8,8 @@ from datetime import datetime
 from pydantic import Field
 
 from webapp.api.v1.schemas import ResponseModel
+from webapp.models import BootSource
+from webapp.services.sources import client_certs
 
 
 class LeftOutItem(ResponseModel):
@@ -32,6 +34,21 @@ class MirrorSpeedItem(ResponseModel):
     bytes_per_s: int
     problem: str
     measured_at: datetime
+
+
+class ClientCertItem(ResponseModel):
+    """The client certificate of a source, without its key."""
+
+    subject: str
+    expires_at: datetime
+
+    @classmethod
+    def of(cls, source: BootSource) -> ClientCertItem | None:
+        """That of a source, None without one."""
+        ends = source.client_cert_ends_at
+        if ends is None:
+            return None
+        return cls(subject=client_certs.subject_of(source.client_cert), expires_at=ends)
 
 
 class NoticeItem(ResponseModel):

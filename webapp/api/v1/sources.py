@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/sources``: boot sources, their previews, and their selections."""
+"""``/sources``: boot sources and their previews."""
 
 from __future__ import annotations
 
@@ -22,19 +22,27 @@ from webapp.api.v1.schemas import (
     RequestModel,
     ResponseModel,
 )
-from webapp.api.v1.source_items import DifferenceItem, LeftOutItem, MirrorSpeedItem, NoticeItem
+from webapp.api.v1.source_items import (
+    ClientCertItem,
+    DifferenceItem,
+    LeftOutItem,
+    MirrorSpeedItem,
+    NoticeItem,
+)
 from webapp.errors import InvalidFields
-from webapp.models import BootSource, BootSourceSelection, Role
+from webapp.models import BootSource, Role
 from webapp.services.accounts.rights import Right
-from webapp.services.sources import catalogue, health, refreshing, selections, sources
+from webapp.services.sources import catalogue, health, refreshing, sources
+from webapp.services.sources.client_certs import MAX_PEM_BYTES
 from webapp.services.sources.drafts import MAX_PRIORITY, SourceDraft
 from webapp.services.sources.health import SourceState
-from webapp.streams.filters import Wanted
 
 routes = Routes("sources")
 ONE = "/sources/<int:id>"
-ONE_SELECTION = f"{ONE}/selections/<int:selection_id>"
-_DRAFT = {"can_auth_in_clear": "auth_in_clear"}  # other fields have the same name
+_DRAFT = {
+    "can_auth_in_clear": "auth_in_clear",
+    "client_certificate": "client_cert",
+}  # other fields have the same name
 
 
 class SourceChangeRequest(RequestModel):
@@ -57,6 +65,10 @@ class SourceChangeRequest(RequestModel):
     proxy_url: str | None = Field(None, max_length=2000)
     is_direct: bool | None = Field(None, description="Without a proxy, even one of the settings")
     ca_file: str | None = Field(None, max_length=4000)
+    client_certificate: str | None = Field(
+        None, max_length=MAX_PEM_BYTES, description="PEM; empty removes it, with its key"
+    )
+    client_key: str | None = Field(None, max_length=MAX_PEM_BYTES, description="PEM; never shown")
     auth_kind: str | None = Field(None, pattern="^(none|basic|bearer)$")
     auth_username: str | None = Field(None, max_length=200)
     auth_secret: str | None = Field(None, max_length=4000)
@@ -118,6 +130,7 @@ class SourceResponse(ResponseModel):
         description="How it's reached; for administrators who read this source alone"
     )
     ca_file: str
+    client_certificate: ClientCertItem | None
     auth_kind: str
     auth_username: str = Field(description="Empty unless you're an administrator")
     can_auth_in_clear: bool
@@ -160,28 +173,6 @@ class PreviewResponse(ResponseModel):
     skipped: int = Field(description="Number of products of unknown kinds")
     left_out: list[LeftOutItem] = Field(description="Those skipped, at most 200")
     warnings: list[ProblemItem]
-
-
-class SelectionRequest(RequestModel):
-    """What to import from a source; ``*`` means all."""
-
-    os: str = Field(max_length=200)
-    release: str = Field(max_length=200)
-    arches: list[str] = Field(["*"], min_length=1, max_length=100)
-    subarches: list[str] = Field(["*"], min_length=1, max_length=100)
-    labels: list[str] = Field(["*"], min_length=1, max_length=100)
-
-
-class SelectionResponse(ResponseModel):
-    """What is imported from a source."""
-
-    id: int
-    source_id: int
-    os: str
-    release: str
-    arches: list[str]
-    subarches: list[str]
-    labels: list[str]
 
 
 @routes("GET", "/sources", Right.SEE)
@@ -251,40 +242,6 @@ def refresh(call: PlainCall, id: int) -> MessageResponse:
     return MessageResponse(message="Refreshing the boot source.")
 
 
-@routes("GET", f"{ONE}/selections", Right.SEE)
-def read_selections(call: PlainCall, id: int) -> Page[SelectionResponse]:
-    """List the selections of a boot source."""
-    sources.get(id)
-    return Page[SelectionResponse](items=[_selection(row) for row in selections.of_source(id)])
-
-
-@routes("POST", f"{ONE}/selections", Right.SELECT, status=201)
-def select(call: Call[Empty, SelectionRequest], id: int) -> SelectionResponse:
-    """Add a selection; the next import downloads it."""
-    return _selection(selections.add(sources.get(id), _wanted(call.body), call.actor))
-
-
-@routes("GET", ONE_SELECTION, Right.SEE)
-def read_selection(call: PlainCall, id: int, selection_id: int) -> SelectionResponse:
-    """Read a selection."""
-    return _selection(selections.get(id, selection_id))
-
-
-@routes("PUT", ONE_SELECTION, Right.SELECT, state=read_selection)
-def change_selection(
-    call: Call[Empty, SelectionRequest], id: int, selection_id: int
-) -> SelectionResponse:
-    """Replace a selection."""
-    row = selections.get(id, selection_id)
-    return _selection(selections.change(row, _wanted(call.body), call.actor))
-
-
-@routes("DELETE", ONE_SELECTION, Right.SELECT, state=read_selection)
-def unselect(call: PlainCall, id: int, selection_id: int) -> None:
-    """Remove a selection; the next import deletes its images."""
-    selections.remove(selections.get(id, selection_id), call.actor)
-
-
 def response_of(row: BootSource, role: Role) -> SourceResponse:
     """A source without its secrets; how it is reached is for administrators."""
     is_whole = role == Role.ADMINISTRATOR
@@ -304,6 +261,7 @@ def response_of(row: BootSource, role: Role) -> SourceResponse:
         is_direct=row.is_direct,
         route="",
         ca_file=row.ca_file,
+        client_certificate=ClientCertItem.of(row),
         auth_kind=row.auth_kind,
         auth_username=row.auth_username if is_whole else "",
         can_auth_in_clear=row.auth_in_clear,
@@ -330,6 +288,10 @@ def draft_from(request: SourceChangeRequest, before: SourceDraft) -> SourceDraft
     sent = request.model_dump(exclude_unset=True, exclude_none=True)
     keyring = sent.pop("keyring", "")
     values: dict[str, Any] = {_DRAFT.get(name, name): value for name, value in sent.items()}
+    if values.get("client_cert") == "":
+        values["client_key"] = ""
+    elif "client_cert" in values:
+        values.setdefault("client_key", "")  # it may be in the same text
     if keyring:
         values["keyring_data"] = keys_of(keyring)
         values.setdefault("keyring_filename", "")
@@ -357,17 +319,3 @@ def keys_of(text: str) -> bytes:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
         raise InvalidFields({"keyring": ["Send the keys as armored text or base64."]}) from None
-
-
-def _wanted(request: SelectionRequest) -> Wanted:
-    return Wanted(
-        os=request.os,
-        release=request.release,
-        arches=tuple(request.arches),
-        subarches=tuple(request.subarches),
-        labels=tuple(request.labels),
-    )
-
-
-def _selection(row: BootSourceSelection) -> SelectionResponse:
-    return SelectionResponse.model_validate(row)

@@ -30,6 +30,7 @@ def intent() -> str:
             BootSource.is_direct,
             BootSource.proxy_login,
             BootSource.ca_file,
+            BootSource.client_cert,
             BootSource.auth_kind,
             BootSource.auth_username,
             BootSource.auth_secret,

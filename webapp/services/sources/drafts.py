@@ -12,7 +12,8 @@ from sqlalchemy import select
 from webapp.errors import InvalidFields, Problem
 from webapp.extensions import db, settings
 from webapp.fetch import is_file_url, is_in_clear
-from webapp.models import BootSource
+from webapp.models import BootSource, utcnow
+from webapp.services.sources import client_certs
 from webapp.services.system import fetching, proxies, schedules, secrets
 from webapp.streams.urls import StreamURL, normalise
 from webapp.trust.errors import KeyringProblem
@@ -43,6 +44,8 @@ class SourceDraft:
     proxy_url: str = field(default="", repr=False)
     is_direct: bool = False  # no proxy, not even the one of the settings
     ca_file: str = ""
+    client_cert: str = ""  # PEM; it may hold the key as well
+    client_key: str = field(default="", repr=False)
     auth_kind: str = "none"
     auth_username: str = ""
     auth_secret: str = field(default="", repr=False)
@@ -108,6 +111,7 @@ def check(draft: SourceDraft, source_id: int | None = None) -> tuple[SourceDraft
     except ValueError as error:
         problems["schedule"] = [f"{error}."]
     _check_route(draft, problems)
+    draft = _with_client_cert(draft, source_id, problems)
     if problems:
         raise InvalidFields(problems)
     return draft, keyring
@@ -202,6 +206,28 @@ def missing_keyring(path: str) -> KeyringProblem:
 def grouped(fingerprint: str) -> str:
     """A fingerprint in groups of four, for comparing it by eye."""
     return " ".join(fingerprint[i : i + 4] for i in range(0, len(fingerprint), 4))
+
+
+def _with_client_cert(
+    draft: SourceDraft, source_id: int | None, problems: dict[str, list[str]]
+) -> SourceDraft:
+    """The draft with certificate and key apart, once they belong together.
+
+    One that expired stays while other things of its source are changed.
+    """
+    if not (draft.client_cert or draft.client_key):
+        return draft
+    source = db.session.get(BootSource, source_id) if source_id is not None else None
+    is_kept = source is not None and source.client_cert == draft.client_cert
+    try:
+        now = None if is_kept else utcnow()
+        found = client_certs.checked(draft.client_cert, draft.client_key, now)
+    except client_certs.BadPair as problem:
+        problems[problem.field] = [str(problem)]
+        return draft
+    if all(is_in_clear(url) for url in (draft.url, *draft.mirrors)):
+        problems[client_certs.CERT] = ["A client certificate needs an https URL."]
+    return replace(draft, client_cert=found.certificate, client_key=found.key)
 
 
 def _check_route(draft: SourceDraft, problems: dict[str, list[str]]) -> None:

@@ -13,6 +13,8 @@ from webapp.models import BootSource, utcnow
 from webapp.services.sources import refreshing
 from webapp.severity import Severity
 
+CLIENT_CERT_ENDS_SOON = timedelta(days=30)
+
 
 class SourceState(enum.StrEnum):
     """The state of a source; part of ``/api/v1``."""
@@ -22,6 +24,7 @@ class SourceState(enum.StrEnum):
     CHECKING = "checking"  # new or changed, and not checked by the worker yet
     STALE = "stale"
     KEY_EXPIRES = "key-expires-soon"
+    CLIENT_CERT = "client-certificate-expires"
     UNREADABLE = "unreadable"
 
 
@@ -78,8 +81,24 @@ def judge(source: BootSource, now: datetime | None = None) -> SourceHealth:
         if one["code"] == SourceState.KEY_EXPIRES:
             detail = f"The key that signs it expires on {one['got']}."
             return SourceHealth(SourceState.KEY_EXPIRES, Severity.WARN, detail, one["next_step"])
+    if (expiry := _client_cert(source, now or utcnow())) is not None:
+        return expiry
     details = (_left_out(source), _announced(source))
     return SourceHealth(SourceState.OK, Severity.OK, " ".join(filter(None, details)))
+
+
+def _client_cert(source: BootSource, now: datetime) -> SourceHealth | None:
+    """Warn of a client certificate that expires within a month, or has."""
+    ends = source.client_cert_ends_at
+    if ends is None or ends - now > CLIENT_CERT_ENDS_SOON:
+        return None
+    word = "expires" if ends > now else "expired"
+    return SourceHealth(
+        SourceState.CLIENT_CERT,
+        Severity.WARN,
+        f"Its client certificate {word} on {ends:%Y-%m-%d %H:%M} UTC.",
+        "Get a new one from the mirror's operator, and add it on the source's page.",
+    )
 
 
 def _announced(source: BootSource) -> str:

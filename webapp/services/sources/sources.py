@@ -15,9 +15,9 @@ from sqlalchemy import delete, func, select, update
 
 from webapp.errors import Conflict, NotFound, Problem
 from webapp.extensions import db, settings
-from webapp.fetch import Fetcher, Route, is_file_url
+from webapp.fetch import Fetcher, Route, is_file_url, origin_of
 from webapp.models import BootSource, StreamDocument
-from webapp.services.sources import naming, steps
+from webapp.services.sources import client_certs, naming, steps
 from webapp.services.sources.drafts import MAX_CONFIRMED, SourceDraft, check, keyring_file
 from webapp.services.sources.steps import ENABLED, PRIORITY, Step
 from webapp.services.system import events, fetching, live_settings, proxies, secrets
@@ -210,11 +210,12 @@ def _remember(source: BootSource, priority: int, is_enabled: bool, actor: str) -
 
 def draft_of(source: BootSource) -> SourceDraft:
     """The source as a draft, e.g. to change a part of it."""
-    names = {f.name for f in fields(SourceDraft)} - {"auth_secret", "proxy_url"}
+    names = {f.name for f in fields(SourceDraft)} - {"auth_secret", "client_key", "proxy_url"}
     values = {name: getattr(source, name) for name in names}
     return SourceDraft(
         **values,
         auth_secret=secrets.unseal(source.auth_secret),
+        client_key=secrets.unseal(source.client_key),
         proxy_url=proxies.join(source.proxy_url, secrets.unseal(source.proxy_login)),
     )
 
@@ -240,6 +241,8 @@ def fetcher_for(source: BootSource, is_stopped: Callable[[], bool] | None = None
 def _apply(source: BootSource, draft: SourceDraft) -> None:
     values = asdict(draft)
     values["auth_secret"] = secrets.seal(draft.auth_secret)
+    values["client_key"] = secrets.seal(draft.client_key)
+    values["client_cert_ends_at"] = client_certs.ends_at(draft.client_cert)
     values["proxy_url"], login = proxies.split(draft.proxy_url)
     values["proxy_login"] = secrets.seal(login)
     values["keyring_data"] = draft.keyring_data or None
@@ -285,6 +288,9 @@ def fetcher_of(
         Route(
             proxy_url=proxy_of(draft),
             ca_file=draft.ca_file,
+            client_cert=draft.client_cert,
+            client_key=draft.client_key,
+            client_origin=origin_of(draft.url) if draft.client_cert else "",
             auth_kind=draft.auth_kind,
             username=draft.auth_username,
             secret=draft.auth_secret,
