@@ -162,6 +162,7 @@ KINDS = {
     "document-too-deep": Kind("Document nested too deeply"),
     "document-too-large": Kind("Document too large"),
     "document-too-many-values": Kind("Too many values in a document"),
+    "document-too-much-content": Kind("Too much content in a document"),
     "document-unreadable": Kind("Document can't be read"),
     "document-wrong-format": Kind("Unknown document format"),
     "document-wrong-type": Kind("Wrong type in a document"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from webapp.errors import Problem
@@ -52,7 +52,10 @@ class Documents:
         fetcher: Fetcher,
         known: Mapping[str, KnownDocument],
         now: datetime,
+        *,
+        keeps_content: bool = True,
     ) -> None:
+        self._keeps_content = keeps_content
         self._source = source
         self._fetcher = fetcher
         self._known = known
@@ -180,14 +183,24 @@ class Documents:
         if key not in self._verified:
             verified = self._verify(document, signature)
             self._verified[key] = Found(
-                document,
+                self._lean(document),
                 signature,
                 payload=verified.payload if verified else document.content,
                 fingerprint=verified.fingerprint if verified else "",
                 signed_at=verified.signed_at if verified else None,
             )
         found = self._verified[key]
-        return Found(document, signature, found.payload, found.fingerprint, found.signed_at)
+        return replace(found, document=self._lean(document), signature=signature)
+
+    def _lean(self, document: KnownDocument) -> KnownDocument:
+        """The document without its bytes, if nobody wants to store them."""
+        return document if self._keeps_content else replace(document, content=b"")
+
+    def forget(self, found: Found) -> None:
+        """Keep a document that was read no longer: all of a stream together are large."""
+        self._verified = {
+            key: one for key, one in self._verified.items() if one.payload is not found.payload
+        }
 
     def _verify(self, document: KnownDocument, signature: KnownDocument | None) -> Verified | None:
         keyring, limit = self._source.keyring, self._fetcher.limits.metadata_bytes

@@ -41,18 +41,21 @@ def read_stream(
     stale_days: int = STALE_DAYS,
     now: datetime | None = None,
     wants_all: bool = False,
+    keeps_content: bool = True,
 ) -> Snapshot:
     """Read the whole stream, or say that it is the known one.
 
     known: what the last good read gave, by path. It is verified again, since keys
     expire and are withdrawn. An unchanged index costs one request in all.
     wants_all: fill the snapshot from the known documents when it is unchanged.
+    keeps_content: False leaves out the bytes of the documents, which are large, where
+    nothing is stored.
     Raises FetchProblem, SignatureProblem and DocumentProblem; then nothing of the
     new state is to be used, and what is known stays good.
     """
     now = now or datetime.now(UTC)
     try:
-        documents = Documents(source, fetcher, known, now)
+        documents = Documents(source, fetcher, known, now, keeps_content=keeps_content)
         return _Reader(source, documents, now).read(stale_days, wants_all)
     except Problem as problem:
         _drop_frames(problem)
@@ -201,6 +204,7 @@ class _Reader:
                 raise  # it is a good document, but of another time
             files = self._files(found, entry.content_id, None)
             self._unusable.append(_Unusable(entry.content_id, flaw, files))
+            self._documents.forget(found)
             return None
         if not is_known:
             self._check_newer(path, found, document)
@@ -211,6 +215,7 @@ class _Reader:
                 is_signed=self._source.keyring is not None,
                 confirmed=self._source.confirmed,
             )
+        self._documents.forget(found)
         return document
 
     def _found(self, entry: IndexEntry, path: str) -> Found:

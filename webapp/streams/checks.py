@@ -18,6 +18,7 @@ from webapp.streams.urls import UNPRINTABLE
 TOO_LARGE = "document-too-large"  # the one flaw of an entry that refuses the document
 MAX_NAME = 512
 MAX_TEXT = 4_096
+MAX_FIELDS = 100  # text keys of one level; the published streams have up to 25
 
 # Keys that say what something is: without one of them it can't be used.
 _NAMING_KEYS = frozenset(
@@ -43,11 +44,15 @@ def text_fields(
 ) -> dict[str, str]:
     """The text values of one level; a number counts as text, ``null`` as a missing key.
 
+    Of many keys without a meaning, the first are kept.
+
     note: called for each key that is left out: a describing one, or one of ``optional``.
     Raises DocumentProblem for a key that identifies something.
     """
-    fields = {}
+    fields: dict[str, str] = {}
     for key, value in tree.items():
+        if len(fields) >= MAX_FIELDS and key not in _TEXT_KEYS:
+            continue
         if type(value) is str:
             if len(value) <= MAX_TEXT and (value.isprintable() or not UNPRINTABLE.search(value)):
                 fields[key] = value

@@ -17,6 +17,7 @@ from webapp.streams.errors import DocumentProblem
 from webapp.streams.model import (
     INDEX_FORMAT,
     PRODUCTS_FORMAT,
+    Fields,
     Index,
     IndexEntry,
     Item,
@@ -145,9 +146,10 @@ class _ProductsReader:
         products = checks.table(tree, "products", top, MAX_PRODUCTS)
         updated = checks.updated_at(tree, top, self.notes.about())
         found = []
-        for name, value in products.items():
+        for name in list(products):
             try:
-                found.append(self._product(name, value, shared))
+                # Let go of each product that was read: no document is in memory twice.
+                found.append(self._product(name, products.pop(name), shared))
             except DocumentProblem as flaw:
                 self.notes.add(flaw, name)
         return ProductsDocument(
@@ -161,7 +163,7 @@ class _ProductsReader:
     def _product(self, name: str, value: Any, shared: Mapping[str, str]) -> Product:
         at = (self.where, f"product {checks.name_of(name, 'product name', (self.where,))}")
         product = checks.mapping(value, "product", at)
-        fields = {**shared, **checks.text_fields(product, at, self.notes.about(name))}
+        fields = Fields(checks.text_fields(product, at, self.notes.about(name)), shared)
         versions = checks.table(product, "versions", at, MAX_VERSIONS, is_required=False)
         found = []
         for serial in sorted(versions, key=_order, reverse=True):
@@ -183,7 +185,7 @@ class _ProductsReader:
         at = (*above, f"version {serial}")
         version = checks.mapping(value, "version", at)
         note = self.notes.about(product, serial)
-        fields = {**inherited, **checks.text_fields(version, at, note)}
+        fields = Fields(checks.text_fields(version, at, note), inherited)
         items = checks.table(version, "items", at, MAX_ITEMS, is_required=False)
         self.item_count += len(items)
         if self.item_count > MAX_TOTAL_ITEMS:
@@ -221,7 +223,7 @@ class _ProductsReader:
         notification = None
         if ftype == "notifications" and "release_notification" in item:
             notification = _notification(item["release_notification"], at)
-        return Item(name, ftype, path, size, sha256, {**inherited, **own}, notification)
+        return Item(name, ftype, path, size, sha256, Fields(own, inherited), notification)
 
     def _file(self, item: dict[str, Any], ftype: str, at: tuple[str, ...]) -> tuple[str, int, str]:
         if "path" not in item and ftype not in STORED_FTYPES:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,6 +11,28 @@ INDEX_FORMAT = "index:1.0"
 PRODUCTS_FORMAT = "products:1.0"
 IMAGES = "image-downloads"  # the datatype of documents whose items are image files
 INDEX_PATH = "streams/v1/index.sjson"
+
+
+class Fields(Mapping[str, str]):
+    """The text keys of one level, before those of the levels above it.
+
+    What is above isn't copied: thousands of items may share thousands of keys.
+    """
+
+    __slots__ = ("_above", "_own")
+
+    def __init__(self, own: dict[str, str], above: Mapping[str, str]) -> None:
+        self._own = own
+        self._above = above
+
+    def __getitem__(self, key: str) -> str:
+        return self._own[key] if key in self._own else self._above[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._above, **self._own})
+
+    def __len__(self) -> int:
+        return len({**self._above, **self._own})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parse JSON as I-JSON (RFC 7493) asks for, with limits, so that it means one thing only."""
+"""Parse JSON as I-JSON (RFC 7493) asks for, with limits, so that it means one thing only.
+
+The standard library checks for none of this, and parses a str: one odd character makes that
+four times as large as the document. Here a token is decoded at a time, and what the result
+takes in memory is counted while it grows.
+"""
 
 from __future__ import annotations
 
-import json
+import codecs
 import math
 import re
+import sys
 from dataclasses import dataclass
+from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any, NoReturn
 
 from webapp.streams.errors import DocumentProblem
@@ -14,17 +21,38 @@ from webapp.trust import sniff
 
 MAX_DEPTH = 32
 MAX_VALUES = 400_000  # the full published catalogue holds some 13,000
+MAX_OBJECT_BYTES = 40 << 20  # of memory for all of them; that catalogue takes less than 2 MiB
+MAX_PIECES = 200_000  # of a text: what stands between escapes, and the escapes
+MAX_NESTED = 200  # levels, of parts that aren't kept as well
 # The bounds of a BIGINT column; the largest size a stream names is far below.
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _BAD_TEXT = "U+0000 or half of a surrogate pair"
 _MAX_INTEGER_DIGITS = len(str(MIN_INTEGER))
+_PIECE_BYTES = 1 << 20  # that are decoded at a time
+_NUMBER_BYTES = 100
+_MAX_SHARED_BYTES, _MAX_SHARED = 32, 10_000
+_CONSTANTS = {b"true": True, b"false": False, b"null": None}
+
+# Possessive, so that no text makes them slow or take memory.
+_SPACE = rb"[ \t\n\r]*+"
+_TEXT = rb'("(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})){0,%d}+")' % MAX_PIECES
+_VALUE = re.compile(
+    _SPACE + rb"(?:" + _TEXT + rb"|(-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][-+]?[0-9]++)?+)"
+    rb"|(true|false|null|NaN|-?Infinity)|([{\[]))"
+)
+_IS_TEXT, _IS_NUMBER, _IS_WORD = 1, 2, 3  # else it opens an object or a list
+_NAME = re.compile(_SPACE + _TEXT + _SPACE + rb":")
+_MARK = re.compile(_SPACE + rb"([,\]}])")
+_NO_SPACE = re.compile(rb"[^ \t\n\r]")
+_READABLE = (sniff.JSON, sniff.TEXT)
 _WORDS = {
     "not-json": "The document isn't JSON.",
     "not-utf8": "The document isn't plain UTF-8.",
     "duplicate-key": "The document names a key twice, so it could be read in two ways.",
     "too-deep": "The document is nested too deeply.",
     "too-many-values": "The document holds too many values.",
+    "too-much-content": "The document holds more than can be kept in memory.",
     "bad-number": "The document holds a number that can't be used.",
     "bad-text": "The document holds text that can't be stored.",
 }
@@ -65,90 +93,157 @@ def loads(
     Beyond what JSON's grammar refuses: bytes that are not UTF-8, a byte order
     mark, a key twice in one object, NaN and Infinity (also as 1e999), integers
     beyond 64 bits, text that no database or terminal can hold (U+0000 and lone
-    surrogates), nesting deeper than max_depth and more than MAX_VALUES values.
+    surrogates), nesting deeper than max_depth, more than MAX_VALUES values, and values
+    that take more than MAX_OBJECT_BYTES of memory.
     keeps_unusable: a value like that, and an object with a key twice, becomes Unusable
     instead of refusing the whole text.
     Raises DocumentProblem and nothing else.
     """
-    parser = _Parser(what, keeps_unusable)
-    value = parser.parse(payload)
+    value = _Parser(payload, what, max_depth, keeps_unusable).parse()
     if isinstance(value, Unusable):  # all of it: say why
         return loads(payload, what=what, max_depth=max_depth)
-    parser.check_tree(value, max_depth, has_escapes=b"\\u" in payload)
     return value
 
 
 class _Parser:
-    """The hooks of one parse; they only add the document's name to each refusal."""
+    """One parse of one text."""
 
-    def __init__(self, what: str, keeps_unusable: bool) -> None:
+    def __init__(self, payload: bytes, what: str, max_depth: int, keeps_unusable: bool) -> None:
+        self._payload = payload
         self._what = what
+        self._max_depth = max_depth
         self._keeps_unusable = keeps_unusable
+        self._at = 0  # where the next token starts
+        self._values = 0
+        self._bytes = 0
+        self._shared: dict[bytes, str] = {}  # short texts that are repeated, as names are
 
-    def parse(self, payload: bytes) -> Any:
-        # A value starts after one of these, so this bounds the memory of the
-        # result before any of it is built. Those inside strings count, too.
-        values = payload.count(b",") + payload.count(b"[") + payload.count(b"{")
-        if values > MAX_VALUES:
-            self._refuse("too-many-values", f"at most {MAX_VALUES} values", f"up to {values}")
-        if payload.startswith(b"\xef\xbb\xbf"):
+    def parse(self) -> Any:
+        self._check_encoding()
+        value = self._value(0)
+        if _NO_SPACE.search(self._payload, self._at):
+            self._refuse_syntax("the end")
+        return value
+
+    def _check_encoding(self) -> None:
+        if self._payload.startswith(codecs.BOM_UTF8):
             self._refuse("not-utf8", "UTF-8 without a byte order mark", "a byte order mark")
-        try:
-            text = payload.decode("utf-8")
-        except UnicodeDecodeError as error:
-            self._refuse("not-utf8", "UTF-8", f"another byte at offset {error.start}")
-        try:
-            return json.loads(
-                text,
-                object_pairs_hook=self._object,
-                parse_int=self._integer,
-                parse_float=self._float,
-                parse_constant=self._constant,
-            )
-        except json.JSONDecodeError as error:
-            kind = sniff.describe(payload)
-            place = f"{error.msg} at line {error.lineno} column {error.colno}"
-            got = place if kind in (sniff.JSON, sniff.TEXT) else kind
-            self._refuse("not-json", "one JSON document", got)
-        except RecursionError:
-            self._refuse("too-deep", "a flat document", "thousands of levels")
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        view = memoryview(self._payload)
+        for start in range(0, max(len(view), 1), _PIECE_BYTES):
+            before = len(decoder.getstate()[0])
+            end = start + _PIECE_BYTES
+            try:
+                decoder.decode(view[start:end], final=end >= len(view))
+            except UnicodeDecodeError as error:
+                at = start - before + error.start
+                self._refuse("not-utf8", "UTF-8", f"another byte at offset {at}")
 
-    def check_tree(self, root: Any, max_depth: int, *, has_escapes: bool) -> None:
-        """Walk the tree level by level: its depth, and text that only an escape can smuggle in."""
-        if max_depth == 0 and isinstance(root, dict | list):
-            self._refuse("too-deep", "no levels", "more")
-        if has_escapes and isinstance(root, str) and _is_bad(root):
-            self._refuse("bad-text", "Unicode text", _BAD_TEXT)
-        level = [root]
-        depth = 0
-        while level:
-            below: list[Any] = []
-            for node in level:
-                if not isinstance(node, dict | list):
-                    continue
-                if has_escapes and isinstance(node, dict) and any(map(_is_bad, node)):
-                    self._refuse("bad-text", "Unicode text", _BAD_TEXT)
-                for at, child in node.items() if isinstance(node, dict) else enumerate(node):
-                    if isinstance(child, dict | list):
-                        if depth + 1 == max_depth:
-                            found = self._odd("too-deep", f"at most {max_depth} levels", "more")
-                            node[at] = found
-                        else:
-                            below.append(child)
-                    elif has_escapes and isinstance(child, str) and _is_bad(child):
-                        node[at] = self._odd("bad-text", "Unicode text", _BAD_TEXT)
-            level = below
-            depth += 1
+    def _value(self, depth: int) -> Any:
+        """The value that comes next, inside depth levels."""
+        token = _VALUE.match(self._payload, self._at)
+        if token is None:
+            self._refuse_syntax("a value")
+        self._at = token.end()
+        self._values += 1
+        if self._values > MAX_VALUES:
+            self._refuse("too-many-values", f"at most {MAX_VALUES} values", "more")
+        if token.lastindex == _IS_TEXT:
+            text = self._text(token[_IS_TEXT])
+            if b"\\" in token[_IS_TEXT] and _is_bad(text):
+                return self._odd("bad-text", "Unicode text", _BAD_TEXT)
+            return text
+        if token.lastindex == _IS_NUMBER:
+            self._count(_NUMBER_BYTES)
+            digits = token[_IS_NUMBER].decode()
+            is_float = any(sign in digits for sign in ".eE")
+            return self._float(digits) if is_float else self._integer(digits)
+        if token.lastindex == _IS_WORD:
+            word = token[_IS_WORD]
+            return _CONSTANTS[word] if word in _CONSTANTS else self._constant(word.decode())
+        if depth == MAX_NESTED:
+            self._refuse("too-deep", "a flat document", "hundreds of levels")
+        flaw = None
+        if depth == self._max_depth:
+            flaw = self._odd("too-deep", f"at most {depth} levels", "more")
+        inside = self._object(depth + 1) if token[0].endswith(b"{") else self._list(depth + 1)
+        return flaw or inside
 
-    def _object(self, pairs: list[tuple[str, Any]]) -> Any:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            seen: set[str] = set()
-            for name, _ in pairs:
-                if name in seen:
-                    return self._odd("duplicate-key", "each key once", f"{_shown(name)} twice")
-                seen.add(name)
+    def _list(self, depth: int) -> list[Any]:
+        found: list[Any] = []
+        if not self._is_closed(b"]"):
+            found.append(self._value(depth))
+            while self._mark(b"]") == b",":
+                found.append(self._value(depth))
+        self._count(sys.getsizeof(found))
         return found
+
+    def _object(self, depth: int) -> dict[str, Any] | Unusable:
+        found: dict[str, Any] = {}
+        flaw = None
+        mark = b"}" if self._is_closed(b"}") else b","
+        while mark == b",":
+            name = self._name()
+            if name in found and flaw is None:
+                flaw = self._odd("duplicate-key", "each key once", f"{_shown(name)} twice")
+            found[name] = self._value(depth)
+            mark = self._mark(b"}")
+        self._count(sys.getsizeof(found))
+        return flaw or found
+
+    def _name(self) -> str:
+        token = _NAME.match(self._payload, self._at)
+        if token is None:
+            self._refuse_syntax("a key in double quotes and a colon")
+        self._at = token.end()
+        name = self._text(token[1])
+        if b"\\" in token[1] and _is_bad(name):
+            self._refuse("bad-text", "Unicode text", _BAD_TEXT)
+        return name
+
+    def _text(self, token: bytes) -> str:
+        """The text between these quotes, the same object for short ones that are alike."""
+        if token in self._shared:
+            return self._shared[token]
+        text = token[1:-1].decode()
+        if b"\\" in token:
+            text = scanstring(text + '"', 0)[0]
+        self._count(sys.getsizeof(text))
+        if len(token) <= _MAX_SHARED_BYTES and len(self._shared) < _MAX_SHARED:
+            self._shared[token] = text
+        return text
+
+    def _mark(self, closing: bytes) -> bytes:
+        """What follows a value: a comma, or what closes its object or list."""
+        token = _MARK.match(self._payload, self._at)
+        if token is None or token[1] not in (b",", closing):
+            self._refuse_syntax(f"a comma or {closing.decode()}")
+        self._at = token.end()
+        return token[1]
+
+    def _is_closed(self, closing: bytes) -> bool:
+        """Whether what was just opened is empty."""
+        token = _MARK.match(self._payload, self._at)
+        if token is None or token[1] != closing:
+            return False
+        self._at = token.end()
+        return True
+
+    def _count(self, size: int) -> None:
+        """Count the memory of one more object, in bytes."""
+        self._bytes += size
+        if self._bytes > MAX_OBJECT_BYTES:
+            most = f"values that take at most {MAX_OBJECT_BYTES >> 20} MiB of memory"
+            self._refuse("too-much-content", most, "more")
+
+    def _refuse_syntax(self, expected: str) -> NoReturn:
+        found = _NO_SPACE.search(self._payload, self._at)
+        at = found.start() if found else len(self._payload)
+        line = self._payload.count(b"\n", 0, at) + 1
+        column = at - self._payload.rfind(b"\n", 0, at)
+        place = f"something other than {expected} at line {line} column {column}"
+        kind = sniff.describe(self._payload)
+        self._refuse("not-json", "one JSON document", place if kind in _READABLE else kind)
 
     def _integer(self, digits: str) -> Any:
         if len(digits) <= _MAX_INTEGER_DIGITS and MIN_INTEGER <= int(digits) <= MAX_INTEGER:

@@ -126,10 +126,44 @@ def test_bottomless_nesting_is_refused_without_harm(payload: bytes) -> None:
 
 
 def test_number_of_values_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strictjson, "MAX_VALUES", 3)
+    monkeypatch.setattr(strictjson, "MAX_VALUES", 4)
 
     assert strictjson.loads(b"[1, 2, 3]", what="x") == [1, 2, 3]
     assert refusal(b"[1, 2, 3, 4]").code == "document-too-many-values"
+
+
+def test_memory_of_the_result_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strictjson, "MAX_OBJECT_BYTES", 100_000)
+
+    assert strictjson.loads(b'["%s"]' % (b"x" * 90_000), what="x")
+    for payload in (
+        b'["%s"]' % (b"x" * 100_000),
+        b'["%s"]' % ("\N{ROCKET}" + "x" * 30_000).encode(),  # four bytes for each
+        b"[%s]" % b",".join([b"[]"] * 2_000),
+        b"[%s]" % b",".join([b"1"] * 2_000),
+        b"{%s}" % b",".join(b'"%040d":null' % n for n in range(1_500)),
+    ):
+        assert refusal(payload).code == "document-too-much-content"
+
+
+def test_a_document_is_read_alike_whatever_its_encoding_meets_at_a_boundary(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(strictjson, "_PIECE_BYTES", 3)
+    payload = '["é€\N{ROCKET}", "é"]'.encode()
+
+    assert strictjson.loads(payload, what="x") == json.loads(payload)
+    assert refusal(payload[:12] + b"\xff" + payload[12:]).got == "another byte at offset 12"
+    assert refusal(payload.replace(b'"', b"")[:-2]).code == "document-not-utf8"
+
+
+def test_levels_that_are_too_deep_can_be_left_out() -> None:
+    nested = b'{"a": [1], "b": ' + b"[" * 5 + b"]" * 5 + b"}"
+    found = strictjson.loads(nested, what="x", max_depth=4, keeps_unusable=True)
+
+    assert found == {"a": [1], "b": [[[strictjson.Unusable("more")]]]}
+    with pytest.raises(DocumentProblem, match="too deeply"):
+        strictjson.loads(b"[" * 201 + b"]" * 201, what="x", keeps_unusable=True)
 
 
 def test_bounds_of_integers_are_those_of_a_bigint() -> None:

@@ -74,7 +74,9 @@ def connect(draft: SourceDraft, source_id: int | None = None) -> Preview:
     confirmed = frozenset(draft.confirmed_products)
     source = StreamSource(normalise(draft.url), keyring, confirmed)
     fetcher = fetcher_of(draft)
-    snapshot = read_stream(source, fetcher, {}, stale_days=settings().stale_days)
+    snapshot = read_stream(
+        source, fetcher, {}, stale_days=settings().stale_days, keeps_content=False
+    )
     # The index alone doesn't show which files are missing (rule: filtered-mirrors).
     missing = check_items(source, snapshot.offers, fetcher).problem
     return Preview(

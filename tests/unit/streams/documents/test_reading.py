@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.unit.streams import shapes
 from tests.unit.streams.documents.noble import NAME, at, item_of, noble, parse, product_of
 from tests.unit.streams.shapes import Tree
-from webapp.streams.checks import parse_time
+from webapp.streams.checks import MAX_FIELDS, parse_time
 from webapp.streams.documents import (
     IndexEntry,
     parse_index,
@@ -44,6 +44,19 @@ def test_index_entry_needs_no_more_than_a_path() -> None:
     tree = {"format": "index:1.0", "index": {"x": {"path": "a/b.json"}}, "updated": "2025-07-24"}
     (entry,) = parse_index(shapes.dump(tree), where="index").entries
     assert entry == IndexEntry("x", "a/b.json", "", "", (), None)
+
+
+def test_of_many_keys_without_a_meaning_the_first_are_kept() -> None:
+    tree = noble()
+    product = product_of(tree)
+    label = product.pop("label")
+    tree |= {f"key {number}": "x" for number in range(5_000)}
+    product |= {f"other {number}": "x" for number in range(5_000)} | {"label": label}
+    (found,) = parse(tree).products
+    items = [item for version in found.versions for item in version.items]
+    assert all(item.fields["label"] == label for item in items)
+    assert all(item.fields["key 0"] == item.fields["other 0"] == "x" for item in items)
+    assert max(len(item.fields) for item in items) < 4 * MAX_FIELDS + 50
 
 
 def test_a_digest_in_capitals_is_the_same_digest() -> None:
