@@ -32,8 +32,7 @@ def create_app(settings: Settings | None = None, plane: Plane = "web") -> Flask:
     from webapp.storage.opening import open_store
 
     settings = settings or Settings.load(os.environ)
-    database.refuse_unfinished(settings.data_dir)
-    settings = settings.prepared()
+    settings = database.prepared(settings)
     logs.configure(settings)
     app = Flask(
         "webapp",

@@ -15,8 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     JSON,
+    Column,
     Connection,
     Engine,
+    MetaData,
+    String,
+    Table,
     column,
     delete,
     event,
@@ -40,6 +44,13 @@ if TYPE_CHECKING:
 BUSY_TIMEOUT_MS = 15_000
 CONNECT_TIMEOUT_S = 10
 UNFINISHED = "restore.unfinished"  # in a data folder while a restore writes into it
+# In a PostgreSQL database while a restore writes into it: which one.
+RESTORING = Table("restore_unfinished", MetaData(), Column("number", String(32)))
+
+_REPEAT = (
+    "If no restore is running, repeat it with the same backup: it removes what is there and "
+    "starts again."
+)
 
 _MIGRATED_BY = "database_migrated_by"  # setting: {"revision": …, "version": of Slipway}
 _revision = table("alembic_version", column("version_num"))
@@ -172,14 +183,18 @@ def program_version() -> str:
         return "unknown"
 
 
-def upgrade(engine: Engine, revision: str = "head", *, key: str = "") -> None:
+def upgrade(
+    engine: Engine, revision: str = "head", *, key: str = "", is_restoring: bool = False
+) -> None:
     """Run the migrations up to a revision; key: the secret key, see alembic_config.
 
     Notes which version of Slipway needed the latest one. Raises DatabaseProblem when the
-    database is newer than this program.
+    database is newer than this program, or a restore into it was interrupted.
     """
     from alembic import command
 
+    if not is_restoring:
+        _refuse_half_restored(engine)
     refuse_newer(engine)
     command.upgrade(alembic_config(engine, key), revision)
     if revision == "head":
@@ -217,6 +232,7 @@ def check_revision(engine: Engine) -> None:
 
     Raises DatabaseProblem that names the command, or the version of Slipway, to fix it.
     """
+    _refuse_half_restored(engine)
     refuse_newer(engine)
     head = revisions()[-1]
     with engine.connect() as connection:
@@ -252,6 +268,16 @@ def refuse_newer(engine: Engine) -> None:
     )
 
 
+def prepared(settings: Settings) -> Settings:
+    """Settings whose data folder and secret key are there.
+
+    Raises SettingsProblem, and DatabaseProblem when a restore into the folder is unfinished:
+    then nothing is written.
+    """
+    refuse_unfinished(settings.data_dir)
+    return settings.prepared()
+
+
 def refuse_unfinished(data_dir: Path) -> None:
     """Raise DatabaseProblem when a restore into a data folder was interrupted."""
     if (data_dir / UNFINISHED).exists():
@@ -259,8 +285,20 @@ def refuse_unfinished(data_dir: Path) -> None:
             "A restore into this data folder is running or was interrupted.",
             code="restore-unfinished",
             where=str(data_dir),
-            next_step="If no restore is running, delete everything in the folder (and in the "
-            "PostgreSQL database, if you use one) and run `slipway restore` again.",
+            next_step=_REPEAT,
+        )
+
+
+def _refuse_half_restored(engine: Engine) -> None:
+    """The same for a database, which another data folder may name as well."""
+    with engine.connect() as connection:
+        is_marked = inspect(connection).has_table(RESTORING.name)
+    if is_marked:
+        raise DatabaseProblem(
+            "A restore into this database is running or was interrupted.",
+            code="restore-unfinished",
+            where=engine.url.render_as_string(hide_password=True),
+            next_step=_REPEAT,
         )
 
 

@@ -41,7 +41,7 @@ def failed(slipway: LiveSlipway, *args: str, **env: str) -> str:
     return words
 
 
-def test_a_killed_backup_is_none_and_a_killed_restore_starts_nothing(
+def test_a_killed_backup_is_none_and_a_killed_restore_is_repeated(
     make_live: Callable[..., LiveSlipway],
     engine_databases: Databases,
     tmp_path: Path,
@@ -74,14 +74,28 @@ def test_a_killed_backup_is_none_and_a_killed_restore_starts_nothing(
     if databases.default_engine() == "postgres":
         moved["SLIPWAY_DATABASE_URL"] = engine_databases.empty()
     unfinished = there / "restore.unfinished"
-    killed_when(slipway, ["restore", str(backup)], unfinished, moved)
-    for command in (["run"], ["db", "upgrade"], ["web"], ["restore", str(backup)]):
-        assert "restore into this data folder" in failed(slipway, *command, **moved)
-    moved["SLIPWAY_DATA_DIR"] = str(tmp_path / "fresh")
-    if "SLIPWAY_DATABASE_URL" in moved:
-        moved["SLIPWAY_DATABASE_URL"] = engine_databases.empty()
+    loaded = "slipway.db" if is_sqlite else "restore.unfinished/database"
+    for moment in ("restore.unfinished", "restore.unfinished/begun", loaded, "store"):
+        killed_when(slipway, ["restore", str(backup)], there / moment, moved)
+        for command in (["run"], ["db", "upgrade"], ["web"]):
+            before = sorted(there.iterdir())
+            assert "restore into this data folder" in failed(slipway, *command, **moved)
+            assert sorted(there.iterdir()) == before
+    other = tmp_path / "other.tar"
+    slipway.cli("backup", str(other))
+    assert "another backup, was interrupted" in failed(slipway, "restore", str(other), **moved)
+    (there / "mine").write_text("mine")
+    assert "isn't empty" in failed(slipway, "restore", str(backup), **moved)
+    (there / "mine").unlink()
+    if not is_sqlite:
+        elsewhere = {**moved, "SLIPWAY_DATA_DIR": str(tmp_path / "another")}
+        elsewhere["SLIPWAY_STORE_DIR"] = str(there / "store")
+        assert "into this database" in failed(slipway, "db", "upgrade", **elsewhere)
+        elsewhere = {**moved, "SLIPWAY_DATABASE_URL": engine_databases.empty()}
+        assert "another database" in failed(slipway, "restore", str(backup), **elsewhere)
     slipway.env.update(moved)
     assert "Restored" in slipway.cli("restore", str(backup))
+    assert not unfinished.exists()
     slipway.start()
     with urllib.request.urlopen(slipway.rack_url + NAME, timeout=60) as answer:
         assert hashlib.file_digest(answer, "sha256").hexdigest() == digest

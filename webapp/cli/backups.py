@@ -131,7 +131,7 @@ def backup_verify(context: click.Context, backup: Path, as_json: bool) -> None:
 @click.argument("backup", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def restore_command(backup: Path, as_json: bool) -> None:
-    """Restore BACKUP into an empty data folder.
+    """Restore BACKUP into an empty data folder. Run it again if it was killed.
 
     SLIPWAY_DATA_DIR names the folder. With PostgreSQL, SLIPWAY_DATABASE_URL must name an
     empty database. Start Slipway afterwards: the next import downloads the image files

@@ -49,10 +49,10 @@ def rack() -> None:
 @click.command()
 def worker() -> None:
     """Run only the worker, which imports and cleans up."""
-    from webapp import create_app
+    from webapp import create_app, database
     from webapp.server import planes
     from webapp.server import worker as jobs
 
-    settings = loaded_settings().prepared()
+    settings = database.prepared(loaded_settings())
     planes.check(settings)
     sys.exit(jobs.run_worker(create_app(settings, plane="none")))

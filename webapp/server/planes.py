@@ -46,7 +46,7 @@ def run_plane(plane: Plane, settings: Settings, listener: socket.socket | None =
     listener: a listening socket that outlives restarts; made when absent.
     Raises a Problem when the plane cannot start.
     """
-    settings = settings.prepared()
+    settings = database.prepared(settings)
     logs.configure(settings)
     if listener is None:
         listener = listen(plane, settings)

@@ -57,7 +57,7 @@ def supervise(settings: Settings) -> int:
     from webapp.server import planes as serve
     from webapp.server import worker
 
-    settings = settings.prepared()
+    settings = database.prepared(settings)
     logs.configure(settings)
     held = lock_data_dir(settings.data_dir)
     planes: tuple[Plane, ...] = ("web", "rack")

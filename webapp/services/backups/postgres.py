@@ -6,16 +6,18 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 from psycopg.conninfo import make_conninfo
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from webapp import numbers
 from webapp.config import MASK
 from webapp.errors import Problem
 
 _INSTALLED = Path("/usr/lib/postgresql")
+_ENDS_WITHIN_S = 60.0
 
 
 def dump(engine: Engine, file: Path, snapshot: str, without: tuple[str, ...]) -> None:
@@ -28,10 +30,36 @@ def dump(engine: Engine, file: Path, snapshot: str, without: tuple[str, ...]) ->
     _run("pg_dump", engine, *args, f"--file={file}")
 
 
-def load(engine: Engine, file: Path) -> None:
-    """Load a dump into an empty database, completely or not at all. Raises Problem."""
+def load(engine: Engine, file: Path, number: str) -> None:
+    """Load a dump into an empty database, completely or not at all. Raises Problem.
+
+    number: of this restore, for ``end_load``.
+    """
     args = ["--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction"]
-    _run("pg_restore", engine, *args, str(file))
+    _run("pg_restore", engine, *args, str(file), session=_session_of(number))
+
+
+def end_load(engine: Engine, number: str) -> None:
+    """End a load that outlived the restore which started it. Raises Problem."""
+    ours = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND application_name = :name"
+    )
+    deadline = time.monotonic() + _ENDS_WITHIN_S
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        while connection.execute(ours, {"name": _session_of(number)}).all():
+            if time.monotonic() > deadline:
+                raise Problem(
+                    "The load of an interrupted restore is still running in the database.",
+                    code="backup",
+                    where=engine.url.render_as_string(hide_password=True),
+                    next_step="Wait until pg_restore has ended, and try again.",
+                )
+            time.sleep(0.1)
+
+
+def _session_of(number: str) -> str:
+    return f"slipway restore {number}"
 
 
 def program(name: str) -> str:
@@ -54,13 +82,18 @@ def program(name: str) -> str:
     )
 
 
-def _run(name: str, engine: Engine, *args: str) -> None:
+def _run(name: str, engine: Engine, *args: str, session: str = "slipway backup") -> None:
     options = engine.url.translate_connect_args(username="user", database="dbname")
     options |= {key: ",".join(parts) for key, parts in engine.url.normalized_query.items()}
     options.pop("sslpassword", "")  # libpq takes it from nowhere but an argument
     password = str(options.pop("password", ""))
-    environ = {**os.environ, **({"PGPASSWORD": password} if password else {})}
-    command = [program(name), *args, "--no-password", f"--dbname={make_conninfo(**options)}"]
+    environ = {**os.environ, **({"PGPASSWORD": password} if password else {}), "PGAPPNAME": session}
+    command = [
+        program(name),
+        *args,
+        "--no-password",
+        f"--dbname={make_conninfo(**options)}",
+    ]
     done = subprocess.run(
         command,
         env=environ,

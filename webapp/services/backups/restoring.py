@@ -1,32 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """Restore a backup into an empty data folder.
 
-A folder named ``restore.unfinished`` is made first and removed last. While it's there no
-process of Slipway starts with the data folder. What fails is taken back; what is killed
-stays marked.
+What fails is taken back; what is killed stays marked and can be repeated.
 """
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from sqlalchemy import Engine, MetaData, create_engine, inspect
+from sqlalchemy import Engine, create_engine
 
 from webapp import config, database
 from webapp.config import Settings
-from webapp.errors import Problem
-from webapp.services.backups import manifest, postgres, reading, settling
+from webapp.services.backups import manifest, postgres, reading, settling, unfinished
 from webapp.services.backups.manifest import Manifest
 from webapp.services.backups.reading import Backup
+from webapp.services.backups.unfinished import Attempt
 from webapp.services.mirror import keys
 from webapp.storage.base import BlobStore
 from webapp.storage.errors import problem_of
@@ -34,7 +31,8 @@ from webapp.storage.files import fsync_folder
 from webapp.storage.opening import open_store
 
 _THREADS = 2
-_IGNORED = {"lost+found"}  # in the root of a file system
+# In the data folder, besides the store and an SQLite database.
+_MADE = frozenset({"authorities", "secret.key", keys.FOLDER})
 # Settings that a restore is meant to change.
 _PLACES = {
     f"SLIPWAY_{name}"
@@ -62,7 +60,7 @@ def restore(path: Path, settings: Settings, advance: Callable[[int], object]) ->
     """Bring a backup back to where ``settings`` points.
 
     advance: called with the bytes restored so far. Raises BackupDamaged, Problem,
-    StoreProblem; then the data folder is as empty as before.
+    StoreProblem; then data folder and database are as empty as before.
     """
     with reading.opened(path) as backup:
         _refuse_unsuitable(backup.manifest, settings)
@@ -71,13 +69,15 @@ def restore(path: Path, settings: Settings, advance: Callable[[int], object]) ->
         engine = create_engine(settings.database_url, **database.engine_options(settings, _THREADS))
         database.prepare_engine(engine)
         try:
-            with _unfinished(settings.data_dir) as work:
-                _refuse_used(engine)
-                try:
-                    return _bring_back(backup, settings, engine, work, key, advance)
-                except BaseException:
-                    _take_back(engine)
-                    raise
+            digest = hashlib.sha256(manifest.render(backup.manifest)).hexdigest()
+            makes = _MADE | {settings.store_dir.name}
+            with unfinished.attempt(settings.data_dir, engine, digest, makes) as attempt:
+                if attempt.done:
+                    return Restored(**attempt.done)
+                found = _bring_back(backup, settings, engine, attempt, key, advance)
+                _flush(settings.data_dir)
+                attempt.complete(asdict(found))
+                return found
         except OSError as error:
             raise problem_of(error, settings.data_dir) from error
         finally:
@@ -88,7 +88,7 @@ def _bring_back(
     backup: Backup,
     settings: Settings,
     engine: Engine,
-    work: Path,
+    attempt: Attempt,
     key: str,
     advance: Callable[[int], object],
 ) -> Restored:
@@ -100,8 +100,8 @@ def _bring_back(
         if member.name.startswith(manifest.SIGNING):
             fingerprint = member.name.removeprefix(manifest.SIGNING)
             keys.keep_secret(settings.data_dir, fingerprint, backup.content(member))
-    _load(backup, engine, work)
-    database.upgrade(engine, key=key)
+    _load(backup, engine, attempt)
+    database.upgrade(engine, key=key, is_restoring=True)
     store = open_store(settings.store, settings.store_dir, engine)
     restored = _restore_bytes(backup, store, advance)
     files = settling.Files(
@@ -133,20 +133,20 @@ def _keep_authorities(folder: Path, source_id: int, content: bytes) -> str:
     return str(path)
 
 
-def _load(backup: Backup, engine: Engine, work: Path) -> None:
+def _load(backup: Backup, engine: Engine, attempt: Attempt) -> None:
     """Put the database in its place."""
-    dump = work / "database"
+    dump = attempt.work / "database"
     _write(dump, backup.chunks(backup.manifest.member(manifest.DATABASE)))
     if engine.dialect.name == "sqlite":
         target = Path(str(engine.url.database))
-        if target.parent.samefile(work.parent):
+        if target.parent.samefile(attempt.work.parent):
             os.rename(dump, target)
         else:  # perhaps on another file system
             with dump.open("rb") as file:
                 _write(target, _pieces(file))
         fsync_folder(target.parent)
     else:
-        postgres.load(engine, dump)
+        postgres.load(engine, dump, attempt.number)
 
 
 def _restore_bytes(
@@ -175,7 +175,7 @@ def _restore_bytes(
 def _refuse_unsuitable(described: Manifest, settings: Settings) -> None:
     engine = "sqlite" if settings.database_url.startswith("sqlite") else "postgresql"
     if described.engine != engine:
-        raise _refused(
+        raise unfinished.refused(
             "The backup is of another kind of database.",
             where="SLIPWAY_DATABASE_URL",
             expected=described.engine,
@@ -183,7 +183,7 @@ def _refuse_unsuitable(described: Manifest, settings: Settings) -> None:
             next_step=f"Set SLIPWAY_DATABASE_URL to an empty {described.engine} database.",
         )
     if not database.knows(described.revision):
-        raise _refused(
+        raise unfinished.refused(
             "The backup was made by a newer version of Slipway.",
             expected=f"a database that Slipway {database.program_version()} knows",
             got=f"revision {described.revision[:40]} of Slipway {described.version[:40]}",
@@ -193,72 +193,11 @@ def _refuse_unsuitable(described: Manifest, settings: Settings) -> None:
 
 def _refuse_other_key(key: str, settings: Settings) -> None:
     if settings.secret_key and not hmac.compare_digest(settings.secret_key.encode(), key.encode()):
-        raise _refused(
+        raise unfinished.refused(
             "SLIPWAY_SECRET_KEY isn't the key of the backup, which decrypts its passwords.",
             where="SLIPWAY_SECRET_KEY",
             next_step="Unset SLIPWAY_SECRET_KEY, or set it to the key of the backed-up Slipway.",
         )
-
-
-def _refuse_used(engine: Engine) -> None:
-    """Refuse a database that holds anything."""
-    if engine.dialect.name == "sqlite":
-        path = Path(str(engine.url.database))
-        is_used = path.exists()
-    else:
-        with engine.connect() as connection:
-            is_used = bool(inspect(connection).get_table_names())
-    if is_used:
-        raise _refused(
-            "The database isn't empty.",
-            where=engine.url.render_as_string(hide_password=True),
-            expected="an empty PostgreSQL database, or no SQLite file",
-            next_step="Create another database, or remove this one if you don't need it.",
-        )
-
-
-@contextmanager
-def _unfinished(folder: Path) -> Iterator[Path]:
-    """Mark an empty folder as being restored into; what fails empties it again."""
-    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-    work = folder / database.UNFINISHED
-    try:
-        work.mkdir(mode=0o700)
-    except FileExistsError:
-        database.refuse_unfinished(folder)
-    others = {entry.name for entry in folder.iterdir()} - _IGNORED - {work.name}
-    if others:
-        work.rmdir()
-        raise _refused(
-            "The data folder isn't empty.",
-            where=str(folder),
-            expected="an empty folder",
-            got=", ".join(sorted(others)[:5]),
-            next_step="Set SLIPWAY_DATA_DIR to an empty folder, or move these files away.",
-        )
-    fsync_folder(folder)
-    try:
-        yield work
-        _flush(folder)
-    except BaseException:
-        _empty(folder)
-        raise
-    shutil.rmtree(work)
-    fsync_folder(folder)
-
-
-def _take_back(engine: Engine) -> None:
-    """Remove what a failed restore put into the database, which was empty."""
-    with suppress(Exception):  # what went wrong first is what counts
-        if engine.dialect.name == "sqlite":
-            engine.dispose()
-            path = Path(str(engine.url.database))
-            for file in (path, *path.parent.glob(path.name + "-*")):
-                file.unlink(missing_ok=True)
-        else:
-            found = MetaData()
-            found.reflect(engine)
-            found.drop_all(engine)
 
 
 def _other_settings(backup: Backup, settings: Settings) -> tuple[str, ...]:
@@ -296,24 +235,3 @@ def _flush(folder: Path) -> None:
             finally:
                 os.close(fd)
     fsync_folder(folder)
-
-
-def _empty(folder: Path) -> None:
-    """Remove everything that a failed restore made; the mark goes last."""
-    entries = sorted(folder.iterdir(), key=lambda entry: entry.name == database.UNFINISHED)
-    for entry in entries:
-        if entry.name in _IGNORED:
-            continue
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            with suppress(OSError):
-                entry.unlink()
-
-
-def _refused(
-    what: str, *, where: str = "", expected: str = "", got: str = "", next_step: str
-) -> Problem:
-    return Problem(
-        what, code="restore", where=where, expected=expected, got=got, next_step=next_step
-    )

@@ -5,10 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,21 +12,18 @@ from flask import Flask
 from sqlalchemy import create_engine, func, select, update
 
 from tests.jobs import rotten
+from tests.jobs.backup.regions import PAYLOADS, Elsewhere, quiet, running, served, uploaded
 from tests.jobs.conftest import Lab, check_region, files, images
-from tests.support.databases import Databases
 from tests.support.full_disk import MIB, fill, small_disk
-from webapp import create_app
 from webapp.config import Settings
 from webapp.errors import Problem
 from webapp.extensions import db, store
-from webapp.models import Blob, BlobState, BootResource, BootSource, Upload, User
+from webapp.models import Blob, BlobState, BootSource, Upload, User
 from webapp.services.backups import making, reading, restoring, snapshots
 from webapp.services.backups.making import Keep
 from webapp.services.blobs import checking
 from webapp.services.sources import sources
 from webapp.services.uploads import finishing, uploads
-from webapp.services.uploads.fields import Declared
-from webapp.storage.errors import SPARE, StoreFull
 
 pytestmark = pytest.mark.both_databases
 STORES = [
@@ -39,70 +32,6 @@ STORES = [
 ]
 NOBLE = "ubuntu/noble amd64/ga-24.04"
 KERNEL = "/images/ubuntu/amd64/ga-24.04/noble/stable/boot-kernel"
-PAYLOADS = [random.Random(seed).randbytes(3 << 20 | seed) for seed in (1, 2)]
-Elsewhere = Callable[..., Settings]
-
-
-@pytest.fixture
-def elsewhere(
-    settings: Settings, tmp_path: Path, engine_databases: Databases
-) -> Iterator[Elsewhere]:
-    """Settings of another machine: an empty folder and an empty database."""
-    urls = []
-
-    def make(**values: object) -> Settings:
-        urls.append(engine_databases.empty())
-        folder = tmp_path / f"elsewhere{len(urls)}"
-        given = {
-            "data_dir": folder,
-            "store_dir": folder / "store",
-            "database_url": urls[-1],
-            "queue_url": f"sqlite:///{folder}/queue.db",
-            "secret_key": "",
-            **values,
-        }
-        return replace(settings, **given)  # type: ignore[arg-type]
-
-    yield make
-    for url in urls:
-        engine_databases.drop(url)
-
-
-@contextmanager
-def running(settings: Settings, plane: str = "none") -> Iterator[Flask]:
-    """An app on restored settings."""
-    app = create_app(settings, plane=plane)  # type: ignore[arg-type]
-    with app.app_context():
-        try:
-            yield app
-        finally:
-            db.session.remove()
-            db.engine.dispose()
-
-
-def uploaded(data: bytes, name: str, count: int | None = None) -> Upload:
-    """An upload of which some bytes came; published when all did."""
-    upload = uploads.create(
-        Declared(name, "amd64/generic", len(data), filetype="tgz", is_checked_first=False), "ann"
-    )
-    uploads.append(upload, [data[:count]])
-    if count is None:
-        finishing.finish(upload)
-    return upload
-
-
-def served(settings: Settings, path: str) -> tuple[int, str]:
-    """What a machine gets from a rack: status and digest."""
-    with running(settings, "rack") as app:
-        try:
-            with app.test_client().get(path, buffered=True) as answer:
-                return answer.status_code, hashlib.sha256(answer.data).hexdigest()
-        finally:
-            app.extensions["slipway.rack"].close()
-
-
-def quiet(*_progress: int) -> None:
-    """Nobody watches."""
 
 
 @pytest.mark.parametrize("kind_of_store", STORES)
@@ -278,95 +207,3 @@ def test_a_damaged_database_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(Problem, match="can't be copied") as caught:
         snapshots.copied(create_engine(f"sqlite:///{source}"), tmp_path / "copy").__enter__()
     assert str(source) in caught.value.where
-
-
-# -- what a restore refuses, and what it leaves behind
-
-
-@pytest.fixture
-def backup(region: Flask, tmp_path: Path) -> Path:
-    """A small backup with one upload."""
-    uploaded(PAYLOADS[0], "mine")
-    making.make(tmp_path / "backup", Keep.UPLOADS, quiet)
-    return tmp_path / "backup"
-
-
-def test_a_folder_that_isnt_empty_is_refused_and_left_alone(
-    backup: Path, elsewhere: Elsewhere
-) -> None:
-    there = elsewhere()
-    there.data_dir.mkdir()
-    (there.data_dir / "mine").write_text("mine")
-    with pytest.raises(Problem, match="isn't empty") as caught:
-        restoring.restore(backup, there, quiet)
-    assert "mine" in caught.value.got
-    assert [path.name for path in there.data_dir.iterdir()] == ["mine"]
-
-
-def test_a_database_that_isnt_empty_is_refused_and_left_alone(
-    backup: Path, elsewhere: Elsewhere, settings: Settings
-) -> None:
-    there = elsewhere(database_url=settings.database_url)
-    with pytest.raises(Problem, match="database isn't empty"):
-        restoring.restore(backup, there, quiet)
-    assert list(there.data_dir.iterdir()) == []
-    assert db.session.scalar(select(func.count(BootResource.id))) == 1
-
-
-def test_another_key_is_refused_before_anything_is_written(
-    backup: Path, elsewhere: Elsewhere
-) -> None:
-    there = elsewhere(secret_key="another")
-    with pytest.raises(Problem, match="SLIPWAY_SECRET_KEY"):
-        restoring.restore(backup, there, quiet)
-    assert not there.data_dir.exists()
-
-
-def test_a_damaged_member_takes_everything_back(backup: Path, elsewhere: Elsewhere) -> None:
-    there = elsewhere()
-    (member,) = (backup / "blobs").iterdir()
-    data = bytearray(member.read_bytes())
-    data[-1] ^= 1
-    member.write_bytes(data)
-    with pytest.raises(Problem, match="damaged"):
-        restoring.restore(backup, there, quiet)
-    assert list(there.data_dir.iterdir()) == []
-    data[-1] ^= 1
-    member.write_bytes(data)
-    assert restoring.restore(backup, there, quiet).files == 1
-
-
-def test_a_full_disk_takes_everything_back(backup: Path, elsewhere: Elsewhere) -> None:
-    with small_disk(SPARE + 2 * MIB) as disk:
-        there = elsewhere(data_dir=disk / "there", store_dir=disk / "there" / "store")
-        with pytest.raises(StoreFull):  # room for the database, but not for the upload
-            restoring.restore(backup, there, quiet)
-        assert list(there.data_dir.iterdir()) == []
-        filling = fill(disk)
-        with pytest.raises(StoreFull):
-            restoring.restore(backup, there, quiet)
-        assert list(there.data_dir.iterdir()) == []
-        filling.unlink()
-    again = replace(there, data_dir=backup.with_name("there"), store_dir=backup.with_name("store"))
-    if again.database_url.startswith("sqlite"):
-        assert not Path(again.database_url.removeprefix("sqlite:///")).exists()
-    assert restoring.restore(backup, again, quiet).files == 1
-
-
-def test_a_restore_that_was_killed_starts_nothing(backup: Path, elsewhere: Elsewhere) -> None:
-    there = elsewhere()
-
-    class Killed(BaseException):
-        pass
-
-    def check(_done: int) -> None:
-        with pytest.raises(Problem, match="restore into this data folder"):
-            create_app(there, plane="none")
-        raise Killed
-
-    with pytest.raises(Killed):
-        restoring.restore(backup, there, check)
-    (there.data_dir / "restore.unfinished").mkdir()
-    with pytest.raises(Problem, match="restore into this data folder") as caught:
-        restoring.restore(backup, there, quiet)
-    assert "slipway restore" in caught.value.next_step
