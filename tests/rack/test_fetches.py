@@ -19,7 +19,7 @@ from tests.support.databases import Queries
 from webapp.extensions import db, settings
 from webapp.models import BootResource, ResourceSet, utcnow
 from webapp.services.blobs import retention
-from webapp.services.images import steering
+from webapp.services.images import fetching, steering
 from webapp.services.images.fetching import UPDATE_S, Fetches
 
 OLD, NEW = "20260105", "20260106"
@@ -109,6 +109,20 @@ def test_what_is_noted_lately_is_not_written_again(
         fetches.flush()
         fetches.flush()
     assert len(queries) == 1
+
+
+def test_what_was_noted_long_ago_takes_no_memory(
+    rack: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetches = Fetches(db.engine, is_threaded=False)
+    clock = [1_000.0]
+    monkeypatch.setattr(fetching.time, "monotonic", lambda: clock[0])
+    for set_id in range(1, 200):
+        fetches.begin(set_id)
+        fetches.end(set_id)
+        fetches.flush(UPDATE_S)
+        clock[0] += 1.0
+    assert len(fetches._written) <= UPDATE_S
 
 
 def test_a_database_that_is_away_is_told_later(

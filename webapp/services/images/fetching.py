@@ -75,7 +75,8 @@ class Fetches:
                 self._seen |= due
             return
         with self._lock:
-            self._written |= dict.fromkeys(due, now)
+            recent = {one: at for one, at in self._written.items() if now - at < UPDATE_S}
+            self._written = recent | dict.fromkeys(due, now)
 
     def close(self) -> None:
         """Write what is left and end the thread."""

@@ -9,7 +9,14 @@ import json
 from sqlalchemy import select
 
 from webapp.extensions import db
-from webapp.models import BootSource, BootSourceSelection, ImageBinding, ImageSoak, SelectionRule
+from webapp.models import (
+    BootSource,
+    BootSourceSelection,
+    ImageBinding,
+    ImageSoak,
+    SelectionRule,
+    Setting,
+)
 from webapp.services.system import live_settings
 from webapp.services.system.live_settings import SOAK_DAYS
 
@@ -26,6 +33,7 @@ def intent() -> str:
             BootSource.keyring_filename,
             BootSource.keyring_data,
             BootSource.mirrors,
+            BootSource.confirmed_products,
             BootSource.proxy_url,
             BootSource.is_direct,
             BootSource.proxy_login,
@@ -58,7 +66,11 @@ def intent() -> str:
             *ImageSoak.__table__.columns
         )
     ).all()
-    soak = [(live_settings.read(SOAK_DAYS),)]
+    setting_rows = db.session.execute(
+        select(Setting.key, Setting.value)
+        .where(Setting.key.in_((*live_settings.OF_THE_PROXY, SOAK_DAYS)))
+        .order_by(Setting.key)
+    ).all()
     rule_rows = db.session.execute(
         select(
             SelectionRule.id,
@@ -71,7 +83,7 @@ def intent() -> str:
             SelectionRule.source_id,
         ).order_by(SelectionRule.id)
     ).all()
-    found = (source_rows, selection_rows, binding_rows, soak_rows, soak, rule_rows)
+    found = (source_rows, selection_rows, binding_rows, soak_rows, setting_rows, rule_rows)
     everything = [[list(row) for row in rows] for rows in found]
     text = json.dumps(everything, default=bytes.hex)  # keyrings and secrets are bytes
     return hashlib.sha256(text.encode()).hexdigest()

@@ -31,6 +31,7 @@ DISTRO_DEFAULTS = {
 EXEMPT_HOSTS = "import_no_proxy"
 HTTP_PROXY, USES_PROXY, NO_PROXY = "http_proxy", "enable_http_proxy", "boot_images_no_proxy"
 PROXY_LOGIN = "http_proxy_login"  # encrypted; http_proxy itself is kept without its password
+OF_THE_PROXY = (HTTP_PROXY, USES_PROXY, NO_PROXY, PROXY_LOGIN, EXEMPT_HOSTS)
 DAY_RATE, NIGHT_RATE, NIGHT_HOURS = "import_rate", "import_night_rate", "import_night_hours"
 TIME_ZONE, WINDOWS = "import_time_zone", "import_windows"
 SCHEDULE = "import_schedule"

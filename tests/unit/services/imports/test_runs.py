@@ -16,6 +16,7 @@ from tests.support import factories
 from webapp.extensions import db
 from webapp.models import (
     Blob,
+    BootSource,
     BootSourceSelection,
     Event,
     FileTransfer,
@@ -25,6 +26,7 @@ from webapp.models import (
     utcnow,
 )
 from webapp.services.imports import intents, runs
+from webapp.services.system import live_settings
 from webapp.storage.leases import new_owner
 
 pytestmark = pytest.mark.usefixtures("region")
@@ -253,6 +255,27 @@ def test_the_end_queues_another_run_when_selections_changed_meanwhile() -> None:
     again = runs.current()
     assert again is not None
     assert (again.state, again.trigger) == ("queued", "change")
+
+
+def confirm_products(source: BootSource) -> None:
+    source.confirmed_products = ["it:v3:noble"]
+    db.session.commit()
+
+
+def replace_proxy(_source: BootSource) -> None:
+    live_settings.change(live_settings.HTTP_PROXY, "http://proxy.example.test:3128", "ann")
+
+
+@pytest.mark.parametrize("change", [confirm_products, replace_proxy])
+def test_whatever_a_run_goes_by_counts_as_a_change(change: Callable[[BootSource], None]) -> None:
+    source = factories.boot_source()
+    run = runs.queue("manual", "ann")
+    owner = new_owner()
+    runs.claim(owner)
+    intent = intents.intent()
+    change(source)
+    runs.finish(run.id, owner, runs.Ending(RunState.FAILED, "", NOTHING, intent))
+    assert runs.current() is not None
 
 
 def test_the_end_queues_nothing_when_nothing_changed_or_it_was_stopped() -> None:
