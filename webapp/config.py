@@ -140,6 +140,9 @@ class Settings:
         to.text,
         secret=True,
     )
+    imgverify_key: str = _set(
+        "", "PEM file with your own code signing key and certificates, for iPXE", to.text
+    )
     scrub_days: int = _set(
         "30", "Days within which every stored file is re-checked; 0: never", to.number(0, 3650)
     )

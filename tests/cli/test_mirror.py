@@ -29,6 +29,11 @@ def test_the_mirror_on_the_command_line(region: Flask, slipway: Shell) -> None:
         "Offered: ubuntu/noble, without uploads"
         in slipway("mirror", "publish", "--image", "ubuntu/noble", "--no-uploads").stdout
     )
+    moved = slipway("mirror", "publish", "--prefix", "maas/images").stdout
+    assert moved.rstrip().endswith("/maas/images/")
+    assert "--prefix: Slipway itself uses" in slipway("mirror", "publish", "--prefix", "api").stderr
+    wait_until(lambda: slipway("mirror", "key", "--imgverify").returncode == 0, "it's made")
+    assert "BEGIN CERTIFICATE" in slipway("mirror", "key", "--imgverify").stdout
     assert slipway("mirror", "publish", "off").stdout.startswith("Off.")
     assert slipway("mirror", "publish", "on", "--all").returncode == 0
     wait_until(lambda: "Up to date" in slipway("mirror", "status").stdout, "it's back")
@@ -37,4 +42,6 @@ def test_the_mirror_on_the_command_line(region: Flask, slipway: Shell) -> None:
 
 def test_options_that_exclude_each_other(slipway: Shell) -> None:
     assert slipway("mirror", "key", "--now").returncode == 2
+    assert slipway("mirror", "key", "--rotate", "--imgverify").returncode == 2
+    assert slipway("mirror", "bundle", "out", "--split", "much").returncode == 2
     assert slipway("mirror", "publish", "--all", "--image", "x").returncode == 2

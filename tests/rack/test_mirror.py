@@ -18,6 +18,7 @@ from sqlalchemy import select, text, update
 
 from tests.rack import images
 from tests.rack.conftest import BASE
+from webapp.errors import InvalidFields
 from webapp.extensions import db
 from webapp.models import Event, PublishedStream
 from webapp.services.mirror import options, publishing, tree
@@ -169,3 +170,32 @@ def test_images_have_checksum_files_too(rack: Flask) -> None:
 def test_a_file_of_that_name_comes_first(rack: Flask) -> None:
     images.image({"squashfs": b"root", "squashfs.sha256": b"its own"})
     assert rack.test_client().get(f"{BASE}/squashfs.sha256").data == b"its own"
+
+
+def test_another_prefix_is_served_and_the_old_one_is_not(reader: FlaskClient) -> None:
+    assert options.prefix() == "mirror/"
+    options.change("ada", prefix=" /maas/images ")
+    assert options.prefix() == "maas/images/"
+    for path in (INDEX, ITEM, f"{ITEM}.sha256", "/mirror/gpg.key"):
+        assert reader.get(path).status_code == 404
+        moved = path.replace("/mirror/", "/maas/images/")
+        assert reader.get(moved, buffered=True).status_code == 200
+    assert reader.get("/maas/streams/v1/index.sjson").status_code == 404
+    options.change("ada", prefix="mirror")
+    assert reader.get(INDEX).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["", "/", "..", "a/../b", "a//b", "a b", "ä", "%2e", ".hidden", "images", "MAAS/x", "api",
+     "local-mirror", "streams/v1", "a/streams", "a/b/c/d/e", "x" * 64, "a\0", "a?b", "-x"],
+)  # fmt: skip
+def test_prefixes_that_cant_be_served_are_refused(region: Flask, prefix: str) -> None:
+    with pytest.raises(InvalidFields):
+        options.change("ada", prefix=prefix)
+    assert options.prefix() == "mirror/"
+
+
+def test_no_page_is_hidden_by_a_prefix(app: Flask) -> None:
+    known = {rule.rule.split("/")[1] for rule in app.url_map.iter_rules()}
+    assert known - {""} <= options.RESERVED

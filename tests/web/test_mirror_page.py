@@ -9,7 +9,7 @@ from tests.rack import images
 from tests.web.visitors import Visitor
 from webapp.extensions import db
 from webapp.models import Event, PublishedStream, ResourceType, Setting
-from webapp.services.mirror import keys, options, publishing
+from webapp.services.mirror import codesigning, keys, options, publishing, signatures
 from webapp.services.mirror.options import Options
 
 PAGE = "/local-mirror/"
@@ -35,7 +35,7 @@ def test_a_viewer_sees_the_address_the_key_and_what_to_type(viewer: Visitor) -> 
     assert "2 images, 3 files" in page
     assert 'aria-current="page">Local mirror' in page
     assert "Turn off" not in page
-    for action in ("switch", "offer", "rotate"):
+    for action in ("switch", "offer", "rotate", "address"):
         assert viewer.post(f"{PAGE}{action}").status_code == 403
     assert viewer.get("/mirror/gpg.key").data == signer.public
 
@@ -97,3 +97,32 @@ def test_why_nothing_is_signed_is_shown_with_what_to_do(viewer: Visitor, region:
     assert "slipway mirror key --rotate --now" in page
     assert "Waiting for the worker" in page
     assert db.session.scalars(select(Event).where(Event.kind == "mirror.failed")).one()
+
+
+def test_an_administrator_chooses_the_path(administrator: Visitor) -> None:
+    wrong = administrator.post(f"{PAGE}address", {"prefix": "images/"})
+    assert wrong.status_code == 422
+    assert "Slipway itself uses /images/" in wrong.text
+    assert 'aria-invalid="true"' in wrong.text
+    done = administrator.post(f"{PAGE}address", {"prefix": "maas/images"})
+    assert done.status_code == 303
+    page = administrator.get(PAGE).text
+    assert "slipway source add http://localhost:5248/maas/images/" in page
+    assert 'href="/maas/images/gpg.key"' in page
+
+
+def test_the_certificate_for_ipxe_is_given_out(viewer: Visitor) -> None:
+    assert viewer.get(f"{PAGE}slipway-ca.crt").status_code == 404
+    codesigning.reconcile()
+    page = viewer.get(PAGE).text
+    fingerprint, root = signatures.certificate()
+    assert fingerprint in page
+    assert "imgverify boot-kernel ${base}/boot-kernel.sig" in page
+    assert "http://localhost:5248/images/ubuntu/amd64/ga-24.04/noble/stable" in page
+    assert viewer.get(f"{PAGE}slipway-ca.crt").data == root
+
+
+def test_it_says_how_images_get_to_a_site_without_a_network(viewer: Visitor) -> None:
+    page = viewer.get(PAGE).text
+    for words in ("slipway mirror bundle", "slipway mirror load", "--since"):
+        assert words in page

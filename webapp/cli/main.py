@@ -76,6 +76,7 @@ FIELDS = {
     "count": "--count",
     "source_id": "--source",
     "password": "Password",
+    "prefix": "--prefix",
     "priority": "--priority",
     "proxy_url": "--proxy",
     "release": "Release",

@@ -65,8 +65,9 @@ def status_command(api: Api, as_json: bool) -> None:
             for one in found["readers"]
         ),
     )
-    if found["problem"]:
-        output.line(f"! {found['problem']['what']} {found['problem']['next_step']}", color="red")
+    for problem in (found["problem"], found["imgverify_problem"]):
+        if problem:
+            output.line(f"! {problem['what']} {problem['next_step']}", color="red")
 
 
 @mirror_group.command("publish")
@@ -74,24 +75,28 @@ def status_command(api: Api, as_json: bool) -> None:
 @click.option("--image", "images", multiple=True, metavar="NAME", help="Offer these images only.")
 @click.option("--all", "is_all", is_flag=True, help="Offer all images.")
 @click.option("--uploads/--no-uploads", "uploads", default=None, help="Offer uploaded images too.")
+@click.option("--prefix", metavar="PATH", help="Path of the mirror's address, e.g. maas/images/.")
 @with_api
 def publish_command(
     switch: str | None,
     images: tuple[str, ...],
     is_all: bool,
     uploads: bool | None,
+    prefix: str | None,
     api: Api,
     as_json: bool,
 ) -> None:
     """Turn the local mirror on or off, and choose what it offers.
 
-    Boot loaders are always included. Turned off, the mirror is gone at once.
+    Boot loaders are always included. Turned off, the mirror is gone at once. With another
+    prefix, nothing is at the old address.
 
     \b
     Examples:
       slipway mirror publish off
       slipway mirror publish --image ubuntu/noble --image ubuntu/jammy --no-uploads
       slipway mirror publish on --all
+      slipway mirror publish --prefix maas/images/
     """
     if images and is_all:
         raise click.UsageError("Give --image or --all, not both.")
@@ -102,15 +107,19 @@ def publish_command(
         body["chosen"] = list(images)
     if uploads is not None:
         body["has_uploads"] = uploads
+    if prefix is not None:
+        body["prefix"] = prefix
     found = api.call("PATCH", "/mirror", body) if body else api.get("/mirror")
-    output.result(found, as_json, f"{_state_words(found)}. Offered: {_offer_words(found)}")
+    place = f", at {found['url']}" if prefix is not None else ""
+    output.result(found, as_json, f"{_state_words(found)}. Offered: {_offer_words(found)}{place}")
 
 
 @mirror_group.command("key")
 @click.option("--rotate", is_flag=True, help="Create the next key; it signs in two weeks.")
 @click.option("--now", is_flag=True, help="With --rotate: it signs at once.")
+@click.option("--imgverify", is_flag=True, help="Print the certificate for iPXE's imgverify.")
 @with_api
-def key_command(rotate: bool, now: bool, api: Api, as_json: bool) -> None:
+def key_command(rotate: bool, now: bool, imgverify: bool, api: Api, as_json: bool) -> None:
     """Print the public keys of the local mirror, armored.
 
     A new key is published at once, so that readers can get it before it's used. With
@@ -120,15 +129,19 @@ def key_command(rotate: bool, now: bool, api: Api, as_json: bool) -> None:
     Examples:
       slipway mirror key > lab.asc
       slipway mirror key --rotate
+      slipway mirror key --imgverify > slipway-ca.crt
     """
     if now and not rotate:
         raise click.UsageError("--now needs --rotate.")
+    if imgverify and rotate:
+        raise click.UsageError("Give --imgverify or --rotate, not both.")
     if rotate:
         made = api.call("POST", "/mirror/key/rotation", {"is_immediate": now})
         output.result(made, as_json, made["message"])
         return
-    found = api.get("/mirror/key")
-    if not found["public_key"]:
+    found = api.get("/mirror/certificate" if imgverify else "/mirror/key")
+    text = found["certificate" if imgverify else "public_key"]
+    if not text:
         raise Problem(
             "There is no signing key yet.",
             next_step="Start the worker, which creates it: slipway run",
@@ -136,7 +149,7 @@ def key_command(rotate: bool, now: bool, api: Api, as_json: bool) -> None:
     if as_json:
         output.print_json(found)
     else:
-        output.lines(found["public_key"].splitlines())
+        output.lines(text.splitlines())
 
 
 def _status_fields(found: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,13 @@ from webapp.models.accounts import (
 )
 from webapp.models.base import Base, utcnow
 from webapp.models.events import Event, Publication, Setting
-from webapp.models.mirror import PublishedDocument, PublishedStream, SigningKey
+from webapp.models.mirror import (
+    CodeCertificate,
+    CodeSignature,
+    PublishedDocument,
+    PublishedStream,
+    SigningKey,
+)
 from webapp.models.resources import (
     Blob,
     BlobFault,
@@ -61,6 +67,8 @@ __all__ = [
     "BootSource",
     "BootSourceCache",
     "BootSourceSelection",
+    "CodeCertificate",
+    "CodeSignature",
     "Event",
     "FileTransfer",
     "ImageBinding",

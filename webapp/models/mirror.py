@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, LargeBinary
+from sqlalchemy import BigInteger, ForeignKey, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.models.base import Base, utcnow
@@ -31,7 +31,8 @@ class PublishedStream(Base):
     """The one row about the stream that is served.
 
     revision rises with every change of the documents. serial: the publication that they
-    list. state: SHA-256 of all that they were made of. updated_at is the stream's own
+    list. prefix: where they are served, with a slash at its end and none before it.
+    state: SHA-256 of all that they were made of. updated_at is the stream's own
     date and never falls. problem: why the last attempt to sign failed, as errors.Problem.
     """
 
@@ -40,6 +41,7 @@ class PublishedStream(Base):
     id: Mapped[int] = mapped_column(primary_key=True)  # always 1
     revision: Mapped[int] = mapped_column(default=0)
     serial: Mapped[int] = mapped_column(default=-1)
+    prefix: Mapped[str] = mapped_column(default="mirror/", server_default="mirror/")
     state: Mapped[str] = mapped_column(default="")
     updated_at: Mapped[datetime | None]
     fingerprint: Mapped[str] = mapped_column(default="")
@@ -59,3 +61,30 @@ class PublishedDocument(Base):
     sha256: Mapped[str]
     published_at: Mapped[datetime] = mapped_column(default=utcnow)
     replaced_at: Mapped[datetime | None]
+
+
+class CodeCertificate(Base):
+    """A certificate that signs files for iPXE; the one that came last does.
+
+    chain: it and those above it, in PEM. is_own: Slipway made it, and its secret half is a
+    file in the data folder.
+    """
+
+    __tablename__ = "code_certificate"
+
+    fingerprint: Mapped[str] = mapped_column(primary_key=True)
+    chain: Mapped[bytes] = mapped_column(LargeBinary)
+    is_own: Mapped[bool]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class CodeSignature(Base):
+    """The detached signature of a file, in DER."""
+
+    __tablename__ = "code_signature"
+
+    blob_id: Mapped[int] = mapped_column(
+        ForeignKey("blob.id", ondelete="CASCADE"), primary_key=True
+    )
+    fingerprint: Mapped[str]
+    content: Mapped[bytes] = mapped_column(LargeBinary)

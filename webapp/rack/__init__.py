@@ -12,9 +12,9 @@ from flask import Flask
 from webapp.extensions import db, settings, store
 from webapp.rack.files import Files
 from webapp.rack.proofs import Proofs
-from webapp.rack.requests import MIRROR
 from webapp.services.images.fetching import Fetches
 from webapp.services.images.serving import PublishedMap
+from webapp.services.mirror.signatures import CodeSignatures
 from webapp.services.mirror.tree import SignedTree
 from webapp.services.system import recorder
 
@@ -28,11 +28,11 @@ def register(app: Flask) -> None:
 
 
 def register_mirror(app: Flask) -> None:
-    """Make another app answer below ``/mirror/`` as well."""
+    """Make another app answer below the local mirror's prefix as well."""
     files, inner = _files(app), app.wsgi_app
 
     def choose(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ.get("PATH_INFO", "").startswith(MIRROR):
+        if files.mirror_of(environ.get("PATH_INFO", "")):
             return files(environ, start_response)
         return inner(environ, start_response)
 
@@ -49,6 +49,7 @@ def _files(app: Flask) -> Files:
             Proofs(store(), db.engine),
             Fetches(db.engine),
             SignedTree(db.engine),
+            CodeSignatures(db.engine),
             accel_prefix=known.accel_prefix,
             trusted_proxies=known.trusted_proxies,
         )

@@ -18,10 +18,11 @@ from urllib.parse import quote
 from webapp.rack.bodies import FileBody, StreamBody, fit_buffer
 from webapp.rack.conditions import Decision, Facts, decide
 from webapp.rack.proofs import Proofs
-from webapp.rack.requests import FOREVER, MIRROR, PREFIX, Environ, Headers, Request, repr_digest
+from webapp.rack.requests import FOREVER, PREFIX, Environ, Headers, Request, repr_digest
 from webapp.services.images.fetching import Fetches
 from webapp.services.images.published import Located
 from webapp.services.images.serving import NamesUnread, PublishedMap
+from webapp.services.mirror.signatures import CodeSignatures
 from webapp.services.mirror.tree import SignedTree
 from webapp.services.system.recorder import Recorder
 from webapp.storage.base import BlobReader, BlobStore
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 SMALL = 64 << 10  # bytes up to which reading a file is cheaper than sendfile
 RETRY_AFTER_S = "5"
 CHECKSUM = ".sha256"
+SIGNATURE = ".sig"
 
 _SELF_ANSWERED = frozenset({"HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE"})
 
@@ -48,6 +50,7 @@ class Files:
         proofs: Proofs,
         fetches: Fetches,
         tree: SignedTree,
+        signatures: CodeSignatures,
         *,
         accel_prefix: str = "",
         trusted_proxies: int = 0,
@@ -58,8 +61,14 @@ class Files:
         self._proofs = proofs
         self.fetches = fetches
         self._tree = tree
+        self._signatures = signatures
         self._accel_prefix = accel_prefix
         self._trusted_proxies = trusted_proxies
+
+    def mirror_of(self, path: str) -> str:
+        """The prefix of the local mirror, with its slashes, if a path is below it; else ""."""
+        prefix = f"/{self._tree.current().prefix}"
+        return prefix if path.startswith(prefix) else ""
 
     def close(self) -> None:
         """Write what was seen and end the threads."""
@@ -68,10 +77,13 @@ class Files:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
-        request = Request(environ, start_response, self._actor(environ))
+        path = environ.get("PATH_INFO", "")
+        is_image = path.startswith(PREFIX)
+        mirror = "" if is_image else self.mirror_of(path)
+        request = Request(environ, start_response, self._actor(environ), mirror)
         if request.method not in ("GET", "HEAD"):
             return request.say(405, "Only GET and HEAD.", [("Allow", "GET, HEAD")])
-        if not request.path.startswith((PREFIX, MIRROR)):
+        if not is_image and not mirror:
             return request.say(404, "There is nothing here.")
         try:
             if request.is_of_mirror:
@@ -80,7 +92,7 @@ class Files:
                     return answer
             found = request.locate(self.published.names(), request.name)
             if found is None:
-                return self._checksum(request)
+                return self._beside(request)
             answer = self._answer(request, found)
             return self._answer_again(request, found) if answer is None else answer
         except NamesUnread as problem:
@@ -104,18 +116,27 @@ class Files:
         self._record("image.fetched", request, "", status, sent)
         return body
 
-    def _checksum(self, request: Request) -> Iterable[bytes]:
-        """``FILE.sha256``, as sha256sum writes and checks it (rule: checksum-files)."""
-        name = request.name.removesuffix(CHECKSUM)
-        found = request.locate(self.published.names(), name) if name != request.name else None
+    def _beside(self, request: Request) -> Iterable[bytes]:
+        """What is given out beside a file: its checksum and its signature."""
+        name, dot, kind = request.name.rpartition(".")
+        is_beside = dot + kind in (CHECKSUM, SIGNATURE)
+        found = request.locate(self.published.names(), name) if is_beside else None
         if found is None:
             return request.say(404, "No image of this name is published.")
+        if dot + kind == SIGNATURE:
+            return self._signature(request, found)
+        # As sha256sum writes and checks it (rule: checksum-files).
         line = f"{found.sha256}  {name.rpartition('/')[2]}\n".encode("latin-1")
-        digest = hashlib.sha256(line).hexdigest()
-        body, _, _ = request.give(
-            line, digest, found.modified, "text/plain; charset=utf-8", is_fixed=found.is_pinned
-        )
-        return body
+        return _small(request, found, line, "text/plain; charset=utf-8", found.is_pinned)
+
+    def _signature(self, request: Request, found: Located) -> Iterable[bytes]:
+        """A detached signature for iPXE's imgverify (rule: ipxe-imgverify)."""
+        content = self._signatures.of(found.sha256)
+        if content is None:
+            again = [("Retry-After", RETRY_AFTER_S)]
+            return request.say(503, "The file isn't signed yet.", again)
+        # Another key may sign it tomorrow.
+        return _small(request, found, content, "application/pkcs7-signature", False)
 
     def _answer(self, request: Request, found: Located) -> Iterable[bytes] | None:
         """Answer with the bytes found; None when the store does not have them."""
@@ -259,6 +280,15 @@ class Files:
             return str(ipaddress.ip_address(hops[-self._trusted_proxies]))
         except ValueError:
             return peer
+
+
+def _small(
+    request: Request, found: Located, content: bytes, kind: str, is_fixed: bool
+) -> Iterable[bytes]:
+    """Answer with a few bytes about a file, dated as the file is."""
+    digest = hashlib.sha256(content).hexdigest()
+    body, _, _ = request.give(content, digest, found.modified, kind, is_fixed=is_fixed)
+    return body
 
 
 def _validators(found: Located, etag: str) -> Headers:

@@ -19,7 +19,6 @@ Environ = dict[str, Any]
 Headers = list[tuple[str, str]]
 
 PREFIX = "/images/"
-MIRROR = "/mirror/"
 FOREVER = ("Cache-Control", "public, max-age=31536000, immutable")
 
 STATUS = {
@@ -35,22 +34,32 @@ STATUS = {
 
 
 class Request:
-    """The few things of a WSGI request that an answer needs."""
+    """The few things of a WSGI request that an answer needs.
 
-    __slots__ = ("_start_response", "actor", "environ", "is_of_mirror", "method", "path")
+    mirror: the prefix of the local mirror, if that's what is asked.
+    """
 
-    def __init__(self, environ: Environ, start_response: StartResponse, actor: str) -> None:
+    __slots__ = ("_mirror", "_start_response", "actor", "environ", "method", "path")
+
+    def __init__(
+        self, environ: Environ, start_response: StartResponse, actor: str, mirror: str = ""
+    ) -> None:
         self.environ = environ
         self.method: str = environ["REQUEST_METHOD"]
         self.path: str = environ.get("PATH_INFO", "")
         self.actor = actor
         self._start_response = start_response
-        self.is_of_mirror = self.path.startswith(MIRROR)
+        self._mirror = mirror
+
+    @property
+    def is_of_mirror(self) -> bool:
+        """Whether it asks the local mirror, whose prefix it was made with."""
+        return bool(self._mirror)
 
     @property
     def name(self) -> str:
         """What is asked for, below the prefix."""
-        return self.path[len(MIRROR if self.is_of_mirror else PREFIX) :]
+        return self.path[len(self._mirror or PREFIX) :]
 
     def locate(self, names: PublishedNames, name: str) -> Located | None:
         """What a name means where this request asks."""

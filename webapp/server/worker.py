@@ -27,7 +27,7 @@ from webapp.config import Settings
 from webapp.extensions import db
 from webapp.services.blobs import scrubbing
 from webapp.services.imports import importing, runs
-from webapp.services.mirror import publishing
+from webapp.services.mirror import codesigning, publishing
 from webapp.services.overview import health, upkeep
 from webapp.services.sources import refreshing
 from webapp.services.system.wake import wake_queue
@@ -214,6 +214,7 @@ class Worker:
         """Sign what is published and serve it as a stream, even during an import."""
         with self._app.app_context():
             publishing.reconcile()
+            codesigning.reconcile()
 
     def _import(self) -> None:
         while self._import_next():

@@ -3,30 +3,49 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, flash, request, url_for
+from flask import Blueprint, Response, flash, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_wtf import FlaskForm
+from wtforms import StringField
+from wtforms.validators import Length
 
 from webapp import hx
-from webapp.errors import Problem
+from webapp.errors import InvalidFields, NotFound, Problem
 from webapp.services.accounts.rights import Right
-from webapp.services.mirror import keys, options, status
+from webapp.services.mirror import keys, options, signatures
+from webapp.services.mirror import status as mirror_status
 from webapp.web.access import me, requires
 from webapp.web.addresses import rack_url
+from webapp.web.forms import show
 
 blueprint = Blueprint("mirror", __name__, url_prefix="/local-mirror")
+
+
+class AddressForm(FlaskForm):
+    """Where the mirror is served."""
+
+    prefix = StringField("Path of the mirror's address", validators=[Length(max=300)])
 
 
 @blueprint.get("/")
 @requires(Right.SEE)
 def index() -> ResponseReturnValue:
     """Show the mirror, and what to type at another site."""
+    return _page(AddressForm(formdata=None, prefix=options.prefix()))
+
+
+def _page(form: AddressForm, *, status: int = 200) -> ResponseReturnValue:
+    mirror = mirror_status.read()
     return hx.render(
         "mirror/index.html",
         None,
-        mirror=status.read(),
-        url=rack_url() + status.PATH,
-        web_url=request.host_url + status.PATH,
-        names=status.image_names(),
+        status=status,
+        mirror=mirror,
+        url=rack_url() + mirror.prefix,
+        web_url=request.host_url + mirror.prefix,
+        folder=rack_url() + mirror_status.example_folder(),
+        names=mirror_status.image_names(),
+        form=form,
     )
 
 
@@ -54,6 +73,31 @@ def offer() -> ResponseReturnValue:
     )
     flash("Offer saved.", "ok")
     return hx.see_other(url_for("mirror.index"))
+
+
+@blueprint.post("/address")
+@requires(Right.MANAGE)
+def address() -> ResponseReturnValue:
+    """Serve it below another path."""
+    form = AddressForm()
+    try:
+        if form.validate_on_submit():
+            options.change(me().username, prefix=form.prefix.data)
+            flash("Path saved.", "ok")
+            return hx.see_other(url_for("mirror.index"))
+    except InvalidFields as problem:
+        show(problem, form)
+    return _page(form, status=422)
+
+
+@blueprint.get("/slipway-ca.crt")
+@requires(Right.SEE)
+def certificate() -> ResponseReturnValue:
+    """Download the certificate for iPXE."""
+    text = signatures.certificate()[1]
+    if not text:
+        raise NotFound("There is no certificate yet.", next_step="Start the worker.")
+    return Response(text, mimetype="application/x-pem-file")
 
 
 @blueprint.post("/rotate")

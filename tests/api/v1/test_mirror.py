@@ -10,7 +10,7 @@ from flask import Flask
 from tests.api.v1.typed import Typed
 from tests.rack import images
 from webapp.models import Role
-from webapp.services.mirror import publishing
+from webapp.services.mirror import codesigning, publishing
 from webapp.trust.keyrings import load_keyring
 
 
@@ -51,3 +51,17 @@ def test_viewers_see_it_and_change_nothing(token_of: Callable[..., Typed]) -> No
     assert viewer.call("GET", "mirror").status_code == 200
     assert viewer.call("PATCH", "mirror", {"is_on": False}).status_code == 403
     assert viewer.call("POST", "mirror/key/rotation", {}).status_code == 403
+
+
+def test_prefix_certificate_and_what_is_held(program: Typed, region: Flask) -> None:
+    assert program.get("mirror/certificate") == {"fingerprint": "", "certificate": ""}
+    images.image()
+    assert len(program.get("mirror/held")["sha256"]) == 3
+    codesigning.reconcile()
+    found = program.get("mirror/certificate")
+    assert found["certificate"].startswith("-----BEGIN CERTIFICATE-----")
+    assert program.get("mirror")["certificate"] == found["fingerprint"]
+    moved = program.call("PATCH", "mirror", {"prefix": "maas/images"}).json
+    assert (moved["prefix"], moved["url"][-18:]) == ("maas/images/", ":5248/maas/images/")
+    wrong = program.call("PATCH", "mirror", {"prefix": "api"})
+    assert (wrong.status_code, list(wrong.json["errors"])) == (422, ["prefix"])

@@ -11,7 +11,7 @@ from pydantic import Field
 from webapp.api.v1.dispatch import Call, PlainCall, Routes
 from webapp.api.v1.schemas import Empty, MessageResponse, RequestModel, ResponseModel, StoredProblem
 from webapp.services.accounts.rights import Right
-from webapp.services.mirror import keys, loading, options, status
+from webapp.services.mirror import keys, loading, options, signatures, status
 
 routes = Routes("mirror")
 
@@ -29,8 +29,9 @@ class ReaderItem(ResponseModel):
 class MirrorResponse(ResponseModel):
     """The local mirror. chosen: names of the images it offers, empty for all of them.
 
-    revision: rises with every change of the mirror. is_current: everything that machines
-    get is in it. next_fingerprint: of the key that signs from next_signs_from on.
+    prefix: of the address. revision: rises with every change of the mirror. is_current:
+    everything that machines get is in it. next_fingerprint: of the key that signs from
+    next_signs_from on. certificate: fingerprint of the one that signs files for iPXE.
     """
 
     VOLATILE: ClassVar = {"readers"}
@@ -38,6 +39,7 @@ class MirrorResponse(ResponseModel):
     is_on: bool
     chosen: list[str]
     has_uploads: bool
+    prefix: str
     url: str
     revision: int
     serial: int
@@ -50,15 +52,21 @@ class MirrorResponse(ResponseModel):
     files: int
     bytes: int
     problem: StoredProblem
+    certificate: str
+    imgverify_problem: StoredProblem
     readers: list[ReaderItem]
 
 
 class MirrorRequest(RequestModel):
-    """What to change. chosen: names of the images to offer, empty for all of them."""
+    """What to change. chosen: names of the images to offer, empty for all of them.
+
+    prefix: of the mirror's address, e.g. ``maas/images/``; the old address ends at once.
+    """
 
     is_on: bool | None = None
     chosen: list[str] | None = Field(None, max_length=1000)
     has_uploads: bool | None = None
+    prefix: str | None = Field(None, max_length=300)
 
 
 class MirrorKeyResponse(ResponseModel):
@@ -69,6 +77,16 @@ class MirrorKeyResponse(ResponseModel):
 
     fingerprint: str
     public_key: str
+
+
+class CertificateResponse(ResponseModel):
+    """The certificate that iPXE has to trust, in PEM. fingerprint: of the one that signs.
+
+    Both are empty until the worker has created the first one.
+    """
+
+    fingerprint: str
+    certificate: str
 
 
 class RotationRequest(RequestModel):
@@ -88,7 +106,13 @@ def change_mirror(call: Call[Empty, MirrorRequest]) -> MirrorResponse:
     """Turn the local mirror on or off, or change what it offers."""
     body = call.body
     images = None if body.chosen is None else tuple(body.chosen)
-    options.change(call.actor, is_on=body.is_on, images=images, has_uploads=body.has_uploads)
+    options.change(
+        call.actor,
+        is_on=body.is_on,
+        images=images,
+        has_uploads=body.has_uploads,
+        prefix=body.prefix,
+    )
     return MirrorResponse.model_validate(status.read())
 
 
@@ -110,6 +134,13 @@ def read_mirror_key(call: PlainCall) -> MirrorKeyResponse:
     """Show the public keys of the local mirror."""
     fingerprint, public_key = status.public_key()
     return MirrorKeyResponse(fingerprint=fingerprint, public_key=public_key)
+
+
+@routes("GET", "/mirror/certificate", Right.SEE)
+def read_mirror_certificate(call: PlainCall) -> CertificateResponse:
+    """Show the certificate with which iPXE verifies files (``imgverify``)."""
+    fingerprint, certificate = signatures.certificate()
+    return CertificateResponse(fingerprint=fingerprint, certificate=certificate.decode("ascii"))
 
 
 @routes("POST", "/mirror/key/rotation", Right.MANAGE, status=202)

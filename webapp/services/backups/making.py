@@ -34,7 +34,7 @@ from webapp.services.backups import manifest, snapshots, writing
 from webapp.services.backups.manifest import Manifest
 from webapp.services.blobs import damage
 from webapp.services.blobs.damage import Verified
-from webapp.services.mirror import keys
+from webapp.services.mirror import keys, signatures
 from webapp.services.system import events
 
 MAX_FILE_BYTES = 1 << 20  # of a keyring, or of a CA file
@@ -98,7 +98,8 @@ def make(target: Path, keep: Keep, advance: Callable[[int, int], object]) -> Mad
         writer.add_bytes(manifest.SETTINGS, _settings())
         writer.add_bytes(manifest.BLOBS, _listed(region, wanted))
         _add_files(writer, region)
-        for fingerprint, secret in sorted(keys.secrets().items()):
+        signing = keys.secrets() | signatures.secrets()
+        for fingerprint, secret in sorted(signing.items()):
             writer.add_bytes(f"{manifest.SIGNING}{fingerprint}", secret)
         left_out, damaged = _add_blobs(writer, wanted, advance)
         writer.finish(

@@ -175,10 +175,11 @@ def _new_pair() -> KeyPair:
 def secrets() -> dict[str, bytes]:
     """Fingerprint -> secret half of every key whose file is here, for a backup."""
     names = [row.fingerprint for row in all_keys()]
-    return {name: _path(name).read_bytes() for name in names if _path(name).is_file()}
+    return {name: path_of(name).read_bytes() for name in names if path_of(name).is_file()}
 
 
-def _path(fingerprint: str) -> Path:
+def path_of(fingerprint: str) -> Path:
+    """Where the secret half of a key is."""
     return _path_in(settings().data_dir, fingerprint)
 
 
@@ -188,11 +189,11 @@ def _path_in(data_dir: Path, fingerprint: str) -> Path:
 
 def _read_secret(fingerprint: str) -> bytes:
     try:
-        return _path(fingerprint).read_bytes()
+        return path_of(fingerprint).read_bytes()
     except OSError as error:
         raise SigningProblem(
             "The secret half of the signing key can't be read.",
-            where=str(_path(fingerprint)),
+            where=str(path_of(fingerprint)),
             got=error.strerror or type(error).__name__,
             next_step="Restore it from a backup, or create another key: "
             "slipway mirror key --rotate --now",

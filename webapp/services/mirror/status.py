@@ -11,13 +11,21 @@ from typing import Any
 from sqlalchemy import select
 
 from webapp.extensions import db, settings
-from webapp.models import BootResource, Event, Publication, PublishedStream, utcnow
-from webapp.services.mirror import keys, options
+from webapp.models import (
+    BootResource,
+    Event,
+    Publication,
+    PublishedStream,
+    ResourceFile,
+    ResourceSet,
+    utcnow,
+)
+from webapp.services.images import published
+from webapp.services.mirror import keys, options, signatures
 
 READERS_FOR = timedelta(days=7)
 MAX_READERS = 50
 _MAX_EVENTS = 2000
-PATH = "mirror/"
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,7 @@ class MirrorStatus:
     is_on: bool
     chosen: tuple[str, ...]
     has_uploads: bool
+    prefix: str
     url: str
     revision: int
     serial: int
@@ -54,12 +63,14 @@ class MirrorStatus:
     files: int
     bytes: int
     problem: dict[str, Any]
+    certificate: str
+    imgverify_problem: dict[str, str]
     readers: tuple[Reader, ...]
 
 
 def read() -> MirrorStatus:
     """The state of the mirror."""
-    wanted = options.read()
+    wanted, prefix = options.read(), options.prefix()
     row = db.session.get(PublishedStream, 1) or PublishedStream(
         id=1, revision=0, serial=-1, fingerprint="", images=0, files=0, size=0, problem={}
     )
@@ -70,7 +81,8 @@ def read() -> MirrorStatus:
         is_on=wanted.is_on,
         chosen=wanted.images,
         has_uploads=wanted.has_uploads,
-        url=_url(),
+        prefix=prefix,
+        url=_url() + prefix,
         revision=row.revision,
         serial=max(row.serial, 0),
         is_current=is_served and row.serial == serial and not row.problem,
@@ -82,6 +94,8 @@ def read() -> MirrorStatus:
         files=row.files if is_served else 0,
         bytes=row.size if is_served else 0,
         problem=dict(row.problem),
+        certificate=signatures.certificate()[0],
+        imgverify_problem=signatures.problem(),
         readers=_readers(),
     )
 
@@ -92,6 +106,26 @@ def image_names() -> list[str]:
         BootResource.current_set_id.is_not(None), BootResource.bootloader_type == ""
     )
     return sorted(set(db.session.scalars(names)))
+
+
+def example_folder() -> str:
+    """Where machines find a kernel, below the rack's URL: for what to type on pages."""
+    row = db.session.execute(
+        select(
+            BootResource.os,
+            BootResource.arch,
+            BootResource.subarch,
+            BootResource.release,
+            ResourceSet.label,
+        )
+        .join(ResourceSet, ResourceSet.id == BootResource.current_set_id)
+        .join(ResourceFile, ResourceFile.set_id == ResourceSet.id)
+        .where(ResourceFile.filename == "boot-kernel")
+        .order_by(BootResource.release.desc(), BootResource.id)
+        .limit(1)
+    ).first()
+    found = row or ("ubuntu", "amd64", "ga-24.04", "noble", "stable")
+    return "images/" + published.image_path(*found)
 
 
 def public_key() -> tuple[str, str]:
@@ -108,10 +142,10 @@ def public_key() -> tuple[str, str]:
 def _url() -> str:
     known = settings()
     if known.rack_url:
-        return known.rack_url + PATH
+        return known.rack_url
     host, _, port = known.rack_bind.rpartition(":")
     name = socket.gethostname() if host in ("0.0.0.0", "[::]") else host  # noqa: S104
-    return f"http://{name}:{port}/{PATH}"
+    return f"http://{name}:{port}/"
 
 
 def _readers() -> tuple[Reader, ...]:

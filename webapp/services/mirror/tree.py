@@ -33,9 +33,10 @@ class Document:
 
 @dataclass(frozen=True)
 class Tree:
-    """The documents of one revision by their path below ``/mirror/``; none while it's off."""
+    """The documents of one revision by their path below the prefix; none while it's off."""
 
     revision: int = -1
+    prefix: str = "mirror/"
     documents: Mapping[str, Document] | None = None
 
     @property
@@ -80,7 +81,7 @@ class SignedTree:
 
 def _read(connection: Connection, known: Tree) -> Tree:
     """The documents of the database's revision: those in memory, if they are still right."""
-    revision = _revision(connection)
+    revision, prefix = _state(connection)
     while known.revision != revision:
         rows = connection.execute(
             select(
@@ -94,11 +95,11 @@ def _read(connection: Connection, known: Tree) -> Tree:
             row.path: Document(row.content, row.sha256, row.published_at, "images-" in row.path)
             for row in rows
         }
-        known = Tree(revision, documents)
-        revision = _revision(connection)  # raised in the meantime: they may be of either
+        known = Tree(revision, prefix, documents)
+        revision, prefix = _state(connection)  # raised in the meantime: they may be of either
     return known
 
 
-def _revision(connection: Connection) -> int:
-    found = connection.scalar(select(PublishedStream.revision))
-    return 0 if found is None else found
+def _state(connection: Connection) -> tuple[int, str]:
+    found = connection.execute(select(PublishedStream.revision, PublishedStream.prefix)).first()
+    return (0, Tree.prefix) if found is None else (found.revision, found.prefix)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Signatures of files for iPXE, as they are given out; ``codesigning`` makes them."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+import structlog
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from webapp.extensions import db
+from webapp.models import Blob, CodeCertificate, CodeSignature, Setting
+from webapp.services.mirror import keys
+
+log = structlog.get_logger(__name__)
+
+PROBLEM = "imgverify_problem"
+MAX_KNOWN = 1000  # signatures in memory, some 3 kB each
+_BEGIN = b"-----BEGIN CERTIFICATE-----"
+
+
+def certificate() -> tuple[str, bytes]:
+    """The fingerprint of the certificate that signs, and the one to trust, in PEM; or ""."""
+    row = db.session.scalar(
+        select(CodeCertificate).order_by(CodeCertificate.created_at.desc()).limit(1)
+    )
+    return ("", b"") if row is None else (row.fingerprint, row.chain[row.chain.rfind(_BEGIN) :])
+
+
+def problem() -> dict[str, str]:
+    """Why the last attempt to sign failed; empty if it didn't."""
+    return dict(db.session.scalar(select(Setting.value).where(Setting.key == PROBLEM)) or {})
+
+
+def secrets() -> dict[str, bytes]:
+    """Fingerprint -> secret half of Slipway's own key, for a backup."""
+    rows = db.session.scalars(select(CodeCertificate).where(CodeCertificate.is_own))
+    paths = {row.fingerprint: keys.path_of(row.fingerprint) for row in rows}
+    return {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
+
+
+class CodeSignatures:
+    """Gives out what the worker signed; what was given out before also without a database."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._known: OrderedDict[str, bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, sha256: str) -> bytes | None:
+        """The signature of the file with this digest; None if there's none yet."""
+        query = (
+            select(CodeSignature.content)
+            .join(Blob, Blob.id == CodeSignature.blob_id)
+            .where(Blob.sha256 == sha256)
+        )
+        try:
+            with self._engine.connect() as connection:
+                found: bytes | None = connection.scalar(query)
+        except SQLAlchemyError as error:
+            log.warning("a signature could not be read", error=str(error))
+            return self._known.get(sha256)
+        if found is not None:
+            with self._lock:
+                self._known[sha256] = found
+                self._known.move_to_end(sha256)
+                if len(self._known) > MAX_KNOWN:
+                    self._known.popitem(last=False)
+        return found
