@@ -32,6 +32,8 @@ from webapp.models import (
     BootSource,
     BootSourceCache,
     BootSourceSelection,
+    CodeCertificate,
+    CodeSignature,
     Event,
     FileTransfer,
     ImageBinding,
@@ -134,6 +136,8 @@ def fill(engine: Engine) -> dict[str, int]:
         document = PublishedDocument(path="gpg.key", content=b"x", sha256="3" * 64)
         key = SigningKey(fingerprint="F" * 40, public=b"x")
         session.add_all([PublishedStream(id=1), document, key])
+        session.add(CodeCertificate(fingerprint="F" * 64, chain=b"x", is_own=True))
+        session.add(CodeSignature(blob_id=blob.id, fingerprint="F" * 64, content=b"x"))
         line = {"os": "ubuntu", "release": "noble", "arch": "amd64"}
         binding = ImageBinding(**line, source_id=source.id, source_name="mirror")
         session.add_all([binding, SourceChange(summary="bound", steps=[])])
@@ -151,7 +155,8 @@ def counts(engine: Engine) -> dict[str, int]:
 
 ADDED_LATER = (
     *("api_nonce", "api_token", "package_list", "published_document", "published_stream"),
-    *("signing_key", "upload", "image_binding", "image_soak", "selection_rule", "source_change"),
+    *("code_certificate", "code_signature", "signing_key", "upload"),
+    *("image_binding", "image_soak", "selection_rule", "source_change"),
 )
 
 
