@@ -142,10 +142,10 @@ class Mirror:
         }
         if edit is not None:
             edit(self.documents)
-        with signed.Home(self.key.secret) as home:
-            for content_id, document in self.documents.items():
-                self._put(home, content_id, document, document)
-            self._put(home, "index", self.index(".json"), self.index(".sjson"))
+        home = signed.home_of(self.key)
+        for content_id, document in self.documents.items():
+            self._put(home, content_id, document, document)
+        self._put(home, "index", self.index(".json"), self.index(".sjson"))
         if prune:
             self.files.forget(self.sizes)
             self.files.prune()

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real OpenPGP keys and really signed documents for tests.
 
-Every operation runs gpg in a private home of its own and kills the agent that
-gpg started there, so nothing of the user's own keys is read or written and
-nothing stays behind. Keys are small (ed25519) and made once for each distinct
-call of ``new_key`` in a test run.
+gpg runs in private homes, and the agents that it started there are ended, so nothing of the
+user's own keys is read or written and nothing stays behind. Keys are small (ed25519) and made
+once for each distinct call of ``new_key`` in a test run; signers keep their home until its end.
 """
 
 from __future__ import annotations
 
+import atexit
 import functools
 import shutil
 import subprocess
@@ -41,7 +41,7 @@ class SigningKey:
 
 
 class Home:
-    """A private gpg home for one operation; a context manager.
+    """A private gpg home; a context manager.
 
     The folder's path is short because gpg-agent binds a UNIX socket in it.
     """
@@ -110,6 +110,14 @@ class Home:
             revocation=revocation,
             subkey_fingerprint=subkeys[-1] if subkeys else "",
         )
+
+
+@functools.cache
+def home_of(*keys: SigningKey) -> Home:
+    """A home with these secret keys, for signing only; it stays until the tests end."""
+    home = Home(*(key.secret for key in keys)).__enter__()
+    atexit.register(home.__exit__)
+    return home
 
 
 @functools.cache
@@ -227,5 +235,5 @@ def _sign(
     signers = [keys] if isinstance(keys, SigningKey) else list(keys)
     users = [part for key in signers for part in ("--local-user", key.fingerprint)]
     payload = data.encode() if isinstance(data, str) else data
-    with Home(*(key.secret for key in signers)) as home:
-        return home.run("--digest-algo", digest, *users, *options, verb, data=payload, at=at)
+    sign = ("--digest-algo", digest, *users, *options, verb)
+    return home_of(*signers).run(*sign, data=payload, at=at)
