@@ -49,6 +49,7 @@ def test_a_worker_killed_in_a_download_is_resumed_by_the_next_one_at_once(
     worker.kill()
     assert run_now(run_id).state == "running"
     assert images() == {}
+    lab.server.set_faults()
     start_worker()
     wait_for(has_progress)
     run = run_now(run_id)
@@ -103,6 +104,7 @@ def test_a_worker_killed_again_and_again_loses_nothing(
         wait_for(is_loading(run_id, number * 400_000))
         worker.kill()
         check_region()
+    lab.server.set_faults()
     start_worker()
     wait_for(is_ended(run_id))
     run = run_now(run_id)
