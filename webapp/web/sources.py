@@ -49,7 +49,7 @@ def index() -> ResponseReturnValue:
         rows=rows,
         announcement=" ".join(f"{row.title}: {row.health.text}." for row in rows),
         is_managed=is_managed(),
-        change=steps.last(),
+        change=steps.recent(),
         is_reading=any(row.health.is_checking for row in rows),
     )
 
@@ -64,7 +64,7 @@ def offers() -> ResponseReturnValue:
         "sources/offers.html",
         None,
         found=found,
-        change=steps.last(),
+        change=steps.recent(),
         is_all=is_all,
         is_managed=is_managed(),
     )
@@ -126,6 +126,7 @@ def show(source_id: int) -> ResponseReturnValue:
         maas_io_fingerprint=grouped(MAAS_IO_FINGERPRINT),
         is_key_due=rekeying.is_due(source),
         is_state_due=accepting.is_due(source),
+        has_rivals=len(sources.all_sources()) > 1,
         soak_days=live_settings.read(SOAK_DAYS),
         route=sources.route_of(source) if may(me().role, Right.MANAGE) else "",
         client_cert=client_certs.subject_of(source.client_cert),

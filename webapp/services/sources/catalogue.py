@@ -22,7 +22,7 @@ from webapp.models import (
     ResourceFile,
     ResourceSet,
 )
-from webapp.services.sources import rules, selections
+from webapp.services.sources import rules, selections, steps
 from webapp.services.sources.picture import Image, Picture, Row, arch_order, picture
 from webapp.streams.mapping import Offer
 from webapp.streams.osnames import order_key
@@ -38,7 +38,7 @@ class OfferedRelease:
 
 
 def read(today: date | None = None) -> Picture:
-    """The picture of the whole catalogue, in seven queries whatever its size.
+    """The picture of the whole catalogue, in eight queries whatever its size.
 
     today: decides what is past its end of support; the current date in UTC by default.
     """
@@ -56,8 +56,15 @@ def read(today: date | None = None) -> Picture:
     }
     ready = db.session.scalars(select(Blob.sha256).where(Blob.state == BlobState.READY))
     selected, chosen = selections.current()
+    bound = {line: one.source_id for line, one in steps.bindings().items()}
     found = picture(
-        [Row(*(*columns, _files(items))) for *columns, items in rows],
+        # Best source first: the one that an image is bound to, then by priority.
+        [
+            Row(*(*columns, _files(items)))
+            for *columns, items in sorted(
+                rows, key=lambda row: bound.get((row.os, row.release, row.arch)) != row.source_id
+            )
+        ],
         sources,
         selected,
         frozenset(ready),

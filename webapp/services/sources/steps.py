@@ -10,18 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import delete, select
 
 from webapp.errors import Conflict
 from webapp.extensions import db
-from webapp.models import BootSource, BootSourceSelection, ImageBinding, SourceChange
+from webapp.models import BootSource, BootSourceSelection, ImageBinding, SourceChange, utcnow
 from webapp.services.system import events
 from webapp.services.system.wake import wake
 
 PRIORITY, ENABLED, BINDING, ARCHES = "priority", "enabled", "binding", "arches"
 MAX_CHANGES = 20
+RECENT = timedelta(days=7)
 Line = tuple[str, str, str]  # os, release, architecture
 
 
@@ -101,6 +103,12 @@ def carry_out(steps: Sequence[Step], summary: str, actor: str) -> None:
 def last() -> SourceChange | None:
     """The change that can be undone now."""
     return db.session.scalar(select(SourceChange).order_by(SourceChange.id.desc()).limit(1))
+
+
+def recent() -> SourceChange | None:
+    """The last change, while people still remember it."""
+    change = last()
+    return change if change and utcnow() - change.changed_at < RECENT else None
 
 
 def steps_of(change: SourceChange) -> list[Step]:

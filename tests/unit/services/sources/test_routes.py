@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -53,6 +54,7 @@ def test_the_route_is_the_one_that_is_taken(shared_mirror: Mirror) -> None:
         source = sources.add(draft, "ada")
         address = f"http://u:geheim@{proxy.url.split('/')[2]}/"
         live_settings.change("http_proxy", address, "ada")
+        environment = dict(os.environ)
         assert refreshing.refresh(source).problem is None  # only the proxy knows this host
         route = sources.route_of(source)
         assert route.endswith("the proxy of the settings")
@@ -67,6 +69,12 @@ def test_the_route_is_the_one_that_is_taken(shared_mirror: Mirror) -> None:
         assert sources.route_of(source) == "directly"
         with pytest.raises(InvalidFields):
             live_settings.change("import_no_proxy", "http://x/", "ada")
+        own = sources.add(replace(draft, url=proxy.source_url), "ada")
+        assert sources.route_of(own) == "directly"  # this server itself
+        proxy.reset()
+        assert refreshing.refresh(own).problem is None
+        assert all(request.path.startswith("/") for request in proxy.log)
+        assert dict(os.environ) == environment
         own = replace(sources.draft_of(source), proxy_url=address, is_direct=True)
         with pytest.raises(InvalidFields):
             sources.update_source(source, own, "ada")

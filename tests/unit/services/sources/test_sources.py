@@ -24,7 +24,7 @@ from webapp.models import (
     StreamDocument,
     utcnow,
 )
-from webapp.services.sources import refreshing, sources
+from webapp.services.sources import health, refreshing, sources
 from webapp.services.sources.drafts import SourceDraft
 
 pytestmark = pytest.mark.usefixtures("region")
@@ -143,6 +143,21 @@ def test_an_error_goes_away_with_its_cause(mirror: Mirror, mirror_server: Mirror
     assert refreshing.refresh(source).problem is None
     assert (source.error_code, source.error_what, source.error_next_step) == ("", "", "")
     assert source.updated_at == stamp
+
+
+def test_a_corrected_address_takes_the_error_away(
+    mirror: Mirror, mirror_server: MirrorServer
+) -> None:
+    wrong = draft(mirror_server, mirror, url="http://127.0.0.1:1/stable/")
+    source = sources.add(wrong, "ada")
+    refreshing.refresh(source)
+    judged = health.judge(source)
+    assert judged.problem is not None
+    assert judged.problem.code == "http-connection"
+    assert judged.problem.where.startswith("http://127.0.0.1:1/stable/")
+    sources.update_source(source, draft(mirror_server, mirror), "ada")
+    assert refreshing.refresh(source).problem is None
+    assert health.judge(source).problem is None
 
 
 def test_older_metadata_than_seen_is_refused_with_both_dates(

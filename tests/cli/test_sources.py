@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Changes of where images come from, on the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from flask import Flask
+
+from tests.cli.shell import Shell, refused
+from tests.support import factories
+from webapp.extensions import db
+from webapp.models import utcnow
+
+
+@pytest.fixture
+def ids(region: Flask) -> tuple[str, str]:
+    """Two sources that offer noble and are selected for it."""
+    found = []
+    for name, priority in (("high", 5), ("low", 1)):
+        row = factories.boot_source(
+            name=name,
+            priority=priority,
+            refreshed_at=utcnow(),
+            is_unsigned=True,
+            keyring_filename="",
+        )
+        factories.cache_entry(row, version=str(priority))
+        factories.selection(row)
+        found.append(str(row.id))
+    db.session.remove()
+    return found[0], found[1]
+
+
+def test_a_priority_is_tried_set_and_undone(slipway: Shell, ids: tuple[str, str]) -> None:
+    change = ("source", "change", ids[1], "--priority", "9")
+    shown = slipway(*change, "--dry-run")
+    assert shown.returncode == 0, shown.stderr
+    assert "ubuntu/noble" in shown.stdout
+    assert json.loads(slipway("source", "show", ids[1], "--json").stdout)["priority"] == 1
+    assert slipway(*change).stdout == f"Changed boot source {ids[1]}.\n"
+    tried = json.loads(slipway("source", "undo", "--dry-run", "--json").stdout)
+    assert [one["source"] for one in tried["moves"]] == ["high"]
+    assert slipway("source", "undo").stdout == "Undone: low: priority 1 to 9.\n"
+    assert "There's no change to undo." in refused(slipway("source", "undo"))
+
+
+def test_an_image_is_bound_by_the_name_of_a_source(slipway: Shell, ids: tuple[str, str]) -> None:
+    image = ("ubuntu/noble", "--arch", "amd64")
+    assert "1 (low)" in slipway("image", "bind", *image, "--source", "low", "--dry-run").stdout
+    assert slipway("image", "bindings").stdout == "No image is bound to a boot source.\n"
+    assert "is bound to" in slipway("image", "bind", *image, "--source", "low").stdout
+    assert "low" in slipway("image", "bindings").stdout
+    assert "bound to this source" in " ".join(slipway("source", "offers").stdout.split())
+    assert "No boot source is called" in refused(slipway("image", "bind", *image, "--source", "x"))
+    assert "no longer bound" in slipway("image", "unbind", *image).stdout
+    assert "isn't bound" in refused(slipway("image", "unbind", *image))
+
+
+def test_removal_shows_what_moves_first(slipway: Shell, ids: tuple[str, str]) -> None:
+    shown = slipway("source", "remove", ids[0], "--dry-run")
+    assert "ubuntu/noble" in shown.stdout
+    assert slipway("source", "remove", ids[0], stdin="n\n").returncode == 130
+    assert slipway("source", "show", ids[0]).returncode == 0
+    assert "stream didn't go back" in refused(slipway("source", "accept", ids[0]))
