@@ -63,14 +63,7 @@ class Lab:
 
     def run(self, is_leaving: Callable[[], bool] = lambda: False) -> ImportRun:
         """Import once, in this thread, as a worker does."""
-        owner = new_owner()
-        run_id = runs.queue("manual", "ann").id
-        claimed = runs.claim(owner)
-        assert claimed is not None
-        assert claimed.id == run_id
-        importing.execute(run_id, owner, is_leaving)
-        db.session.expire_all()
-        return db.session.get_one(ImportRun, run_id)
+        return carry_out(runs.queue("manual", "ann"), is_leaving)
 
     @contextmanager
     def during_download(self, action: Callable[[], object]) -> Iterator[None]:
@@ -112,6 +105,17 @@ class Lab:
             for item in self.mirror.newest(**fields)
             if item.ftype not in ("manifest", "squashfs.manifest")
         }
+
+
+def carry_out(run: ImportRun, is_leaving: Callable[[], bool] = lambda: False) -> ImportRun:
+    """Work on a queued run, in this thread, as a worker does."""
+    run_id, owner = run.id, new_owner()
+    claimed = runs.claim(owner)
+    assert claimed is not None
+    assert claimed.id == run_id
+    importing.execute(run_id, owner, is_leaving)
+    db.session.expire_all()
+    return db.session.get_one(ImportRun, run_id)
 
 
 def _is_payload(path: str) -> bool:

@@ -37,6 +37,7 @@ from webapp.models import (
     Event,
     FileTransfer,
     ImageBinding,
+    ImagePriority,
     ImageSoak,
     ImportFailure,
     ImportRun,
@@ -140,7 +141,8 @@ def fill(engine: Engine) -> dict[str, int]:
         session.add(CodeSignature(blob_id=blob.id, fingerprint="F" * 64, content=b"x"))
         line = {"os": "ubuntu", "release": "noble", "arch": "amd64"}
         binding = ImageBinding(**line, source_id=source.id, source_name="mirror")
-        session.add_all([binding, SourceChange(summary="bound", steps=[])])
+        priority = ImagePriority(name="ubuntu/noble", arch="amd64", priority="high")
+        session.add_all([binding, priority, SourceChange(summary="bound", steps=[])])
         soak = ImageSoak(name="ubuntu/noble", arch="amd64", days=7)
         session.add_all([SelectionRule(kind="every", os="ubuntu"), soak])
         session.commit()
@@ -156,7 +158,7 @@ def counts(engine: Engine) -> dict[str, int]:
 ADDED_LATER = (
     *("api_nonce", "api_token", "package_list", "published_document", "published_stream"),
     *("code_certificate", "code_signature", "signing_key", "upload"),
-    *("image_binding", "image_soak", "selection_rule", "source_change"),
+    *("image_binding", "image_priority", "image_soak", "selection_rule", "source_change"),
 )
 
 

@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
 from flask import Flask
 
 from tests.support import factories
+from tests.web.images.boxes import offer
 from tests.web.visitors import Visitor, text_of
 from webapp.extensions import db
 from webapp.models import utcnow
+from webapp.services.imports import runs
 from webapp.services.system import live_settings
 
 
@@ -52,3 +57,24 @@ def test_a_schedule_is_shown_with_the_next_import(region: Flask, administrator: 
     page = text_of(administrator.get("/imports/"))
     assert "Sources are checked on the schedule 5 hours for new versions." in page
     assert "Next import: in 4 hours" in page
+
+
+@pytest.mark.parametrize("path", ["/imports/start", "/imports/start/ubuntu/noble/amd64"])
+def test_a_start_outside_the_windows_is_asked_about_first(
+    region: Flask, operator: Visitor, path: str
+) -> None:
+    hour = (utcnow().hour + 5) % 24
+    live_settings.change("import_windows", f"{hour:02}:00-{hour:02}:30", "ada")
+    source = factories.boot_source(refreshed_at=utcnow())
+    offer(source, release="noble", arch="amd64", release_version="24.04")
+    factories.selection(source)
+    asked = operator.post(path).headers["Location"]
+    assert asked.startswith("/imports/outside")
+    assert runs.current() is None
+    page = operator.get(asked)
+    assert re.search(r"The next one opens in \d hours ?. An import", text_of(page))
+    assert f'action="{path}"' in page.text
+    assert operator.post(path, {"now": "yes"}).status_code == 303
+    run = runs.current()
+    assert run is not None
+    assert (run.state, run.is_attended) == ("queued", True)

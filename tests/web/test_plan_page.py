@@ -44,11 +44,33 @@ def test_the_plan_says_what_comes_and_why_and_is_started_as_it_was_seen(
     assert (run.is_approved, run.state) == (True, "queued")
 
 
+def test_an_image_is_imported_alone_and_comes_first(source: BootSource, operator: Visitor) -> None:
+    page = operator.get("/images/")
+    assert re.search(r'aria-label="Import [^"]* amd64 now"', page.text)
+    path = "/imports/start/ubuntu/noble/amd64"
+    assert f'action="{path}"' in page.text
+    assert leads_to(operator.post(path)) == "/images/"
+    run = db.session.scalars(db.select(ImportRun)).one()
+    assert run.only_images == [{"name": "ubuntu/noble", "arch": "amd64"}]
+    assert "has started" in text_of(operator.get("/images/"))
+    assert "Only ubuntu/noble amd64" in text_of(operator.get(f"/imports/{run.id}"))
+    here = "/images/ubuntu/noble/amd64/priority"
+    assert f'href="{here}"' in operator.get("/imports/plan").text
+    assert "Downloaded before all others" in text_of(operator.get(here))
+    assert operator.post(here, {"priority": "soon"}).status_code == 422
+    assert leads_to(operator.post(here, {"priority": "high"})) == "/imports/plan"
+    assert "High" in text_of(operator.get("/imports/plan"))
+    assert "High priority" in text_of(operator.get("/images/"))
+
+
 def test_viewers_see_the_plan_and_start_nothing(source: BootSource, viewer: Visitor) -> None:
     page = viewer.get("/imports/plan")
     assert page.status_code == 200
     assert 'name="plan"' not in page.text
     assert viewer.post("/imports/start", {"plan": "0" * 64}).status_code == 403
+    assert viewer.post("/imports/start/ubuntu/noble/amd64").status_code == 403
+    assert viewer.get("/images/ubuntu/noble/amd64/priority").status_code == 403
+    assert "Import now" not in viewer.get("/images/").text
 
 
 def test_a_runs_plan_files_and_sources_stay_in_the_history(region: object, viewer: Visitor) -> None:

@@ -27,6 +27,30 @@ def resources(api: Api, name: str, arch: str) -> list[dict[str, Any]]:
     return found
 
 
+def wanted(api: Api, name: str, arch: str) -> str:
+    """The address of an image that is stored or selected; arch may be left out if it has one."""
+    if "/" in arch:
+        raise click.UsageError("--arch takes an architecture without a kernel, e.g. amd64.")
+    found = [
+        image
+        for image in api.items("/images")
+        if image["name"] == name and arch in ("", image["arch"])
+    ]
+    if len(found) > 1:
+        arches = ", ".join(image["arch"] for image in found)
+        raise click.UsageError(
+            f"{name} has several architectures; choose one with --arch: {arches}"
+        )
+    if not (found or arch):
+        raise Problem(
+            f"There's no stored or selected image {name}.",
+            next_step="`slipway image available` lists what boot sources offer.",
+        )
+    os, _, release = name.partition("/")
+    parts = (os, release, found[0]["arch"] if found else arch)
+    return "/images/" + "/".join(quote(part, safe="") for part in parts)
+
+
 def one(api: Api, name: str, arch: str) -> dict[str, Any]:
     found = resources(api, name, arch)
     if len(found) > 1:

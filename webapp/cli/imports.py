@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from webapp.cli import image_lookup as lookup
 from webapp.cli import output
 from webapp.cli.client import Api, with_api
 from webapp.cli.groups import Group
@@ -78,27 +79,38 @@ def _images(count: int) -> str:
 
 
 @import_group.command("start")
+@click.argument("name", default="")
+@click.option("--arch", default="", help="Architecture of NAME, e.g. amd64.")
 @click.option("--wait", is_flag=True, help="Wait until it ends; exit code 1 if it fails.")
 @click.option("--yes", is_flag=True, help="Do exactly what the plan says, removals included.")
 @with_api
-def start(wait: bool, yes: bool, api: Api, as_json: bool) -> None:
-    """Start importing the selected images.
+def start(name: str, arch: str, wait: bool, yes: bool, api: Api, as_json: bool) -> None:
+    """Start importing the selected images, or NAME alone.
 
-    If an import is already running, it continues. The worker does the work: keep
-    `slipway run` or `slipway worker` running.
+    If an import is already running, it continues; NAME alone comes after it, unless it's
+    included. The worker does the work: keep `slipway run` or `slipway worker` running.
 
     \b
     Examples:
       slipway import start
+      slipway import start ubuntu/noble --arch amd64
       slipway import start --wait && echo imported
       slipway import start --yes
     """
-    body = {"plan": api.get("/plan")["digest"]} if yes else None
-    run = api.call("POST", "/imports", body)
+    if name and yes:
+        raise click.UsageError("--yes confirms the plan of all images; leave out NAME.")
+    if arch and not name:
+        raise click.UsageError("--arch needs the NAME of an image.")
+    if name:
+        run = api.call("POST", f"{lookup.wanted(api, name, arch)}/import")
+        words = f"{run['message']} Next: slipway import watch"
+    else:
+        body = {"plan": api.get("/plan")["digest"]} if yes else None
+        run = api.call("POST", "/imports", body)
+        words = f"Import {run['id']} is {run['state']}. Next: slipway import watch"
     if wait:
         _follow(api, run["id"], as_json)
         return
-    words = f"Import {run['id']} is {run['state']}. Next: slipway import watch"
     output.result(run, as_json, words)
 
 
@@ -246,6 +258,8 @@ def show(run_id: int, api: Api, as_json: bool) -> None:
 def _plan_words(run: dict[str, Any]) -> Iterator[str]:
     """Who started it, and what it was to do."""
     yield f"Started by {run['requested_by'] or run['trigger']}, {output.time(run['started_at'])}"
+    for one in run["only_images"] or ():
+        yield f"Only {one['name']} {one['arch']}"
     plan = run["plan"]
     if plan is None:
         return

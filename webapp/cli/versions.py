@@ -89,6 +89,8 @@ def rollback(name: str, arch: str, version: str, api: Api, as_json: bool) -> Non
 def pin(name: str, arch: str, version: str, api: Api, as_json: bool) -> None:
     """Pin an image to a version, so imports don't replace it.
 
+    One that isn't stored is downloaded by the next import, if a boot source offers it.
+
     \b
     Examples:
       slipway image pin ubuntu/noble --arch amd64
@@ -96,7 +98,10 @@ def pin(name: str, arch: str, version: str, api: Api, as_json: bool) -> None:
     """
     path, kernel = lookup.path_of(api, name, arch)
     done = api.call("PUT", f"{path}/pin", {"version": version, **kernel})
-    output.result(done, as_json, f"{name} is pinned to {done['version']}." + _stayed(done))
+    words = f"{name} is pinned to {done['version']}."
+    if done["coming"]:
+        words += f" The next import downloads it for {', '.join(done['coming'])}."
+    output.result(done, as_json, words + _stayed(done))
 
 
 @click.command("unpin")
@@ -114,6 +119,23 @@ def unpin(name: str, arch: str, api: Api, as_json: bool) -> None:
     api.call("DELETE", f"{path}/pin", query=kernel)
     words = f"{name} is no longer pinned. The next import updates it."
     output.result({"is_pinned": False}, as_json, words)
+
+
+@click.command("priority")
+@_name
+@click.argument("priority", type=click.Choice(["high", "normal", "low"]))
+@_arch
+@with_api
+def set_priority(name: str, priority: str, arch: str, api: Api, as_json: bool) -> None:
+    """Let imports download an image before or after the others.
+
+    \b
+    Examples:
+      slipway image priority ubuntu/noble high --arch amd64
+    """
+    path = lookup.wanted(api, name, arch)
+    done = api.call("PUT", f"{path}/priority", {"priority": priority})
+    output.result(done, as_json, f"{name} has {priority} priority.")
 
 
 @click.command("lock")
@@ -217,7 +239,7 @@ def diff(name: str, arch: str, before: str, after: str, api: Api, as_json: bool)
     )
 
 
-COMMANDS = (list_versions, rollback, pin, unpin, lock, unlock, keep, diff)
+COMMANDS = (list_versions, rollback, pin, unpin, set_priority, lock, unlock, keep, diff)
 
 
 def _what(name: str, version: str) -> str:

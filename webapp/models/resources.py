@@ -26,7 +26,8 @@ class BootResource(Base):
     ``subarch`` carries a non-generic kernel flavour (``ga-24.04-lowlatency``).
     ``current_set_id`` is the publication: machines get that set and no other
     until this one column changes. A pin holds whatever version is current, so the two
-    can't disagree. While an image is in the bin its pin waits with it.
+    can't disagree; only ``pinned_version``, when it's set, is still to come. While an image
+    is in the bin its pin waits with it.
     """
 
     __tablename__ = "boot_resource"
@@ -58,6 +59,8 @@ class BootResource(Base):
     )
     gone_since: Mapped[datetime | None]  # upstream stopped offering it
     pinned_at: Mapped[datetime | None]  # imports leave the current version as it is
+    # The version that the next import fetches and leaves there; "" for the current one.
+    pinned_version: Mapped[str] = mapped_column(default="", server_default="")
     locked_at: Mapped[datetime | None]  # nothing may remove the image
     keep_versions: Mapped[int | None]  # instead of the settings for all images
     keep_days: Mapped[int | None]
@@ -77,6 +80,24 @@ class BootResource(Base):
     current_set: Mapped[ResourceSet | None] = relationship(
         foreign_keys=[current_set_id], post_update=True
     )
+
+
+class Priority(enum.StrEnum):
+    """When an image is downloaded: before or after the others of an import."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+class ImagePriority(Base):
+    """The priority of an image, stored or not, that isn't normal. name: ``os/release``."""
+
+    __tablename__ = "image_priority"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    arch: Mapped[str] = mapped_column(primary_key=True)
+    priority: Mapped[str]
 
 
 class ResourceSet(Base):

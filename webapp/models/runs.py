@@ -70,6 +70,8 @@ class ImportRun(Base):
     retry_asked_at: Mapped[datetime | None]  # someone asked to wait no longer before retries
     # The only sources that it reads, None for all of them.
     source_ids: Mapped[list[int] | None] = mapped_column(JSON(none_as_null=True))
+    # The only images that it imports, as {name, arch}; None for all of them.
+    only_images: Mapped[list[dict[str, str]] | None] = mapped_column(JSON(none_as_null=True))
     queued_at: Mapped[datetime] = mapped_column(default=utcnow)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]

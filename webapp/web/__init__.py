@@ -23,6 +23,7 @@ def register(app: Flask) -> None:
         imports,
         kernels,
         mirror,
+        priorities,
         refusals,
         rules,
         setup,
@@ -60,6 +61,7 @@ def register(app: Flask) -> None:
     app.register_blueprint(kernels.blueprint)
     app.register_blueprint(rules.blueprint)
     app.register_blueprint(versions.blueprint)
+    app.register_blueprint(priorities.blueprint)
     app.register_blueprint(bin.blueprint)
     app.register_blueprint(sources.blueprint)
     app.register_blueprint(source_changes.blueprint)

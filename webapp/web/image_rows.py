@@ -30,9 +30,15 @@ _SEVERITY: Mapping[Status, Severity] = {
 }
 
 
+_IMPORTABLE = (Status.SYNCED, Status.SELECTED, Status.FAILED)
+
+
 @dataclass(frozen=True)
 class ImageRow:
-    """An image with its words and links; the links are "" while nothing is stored."""
+    """An image with its words and links; the links are "" while nothing is stored.
+
+    import_url: where it's imported alone, "" if nothing is to be imported.
+    """
 
     image: Image
     name: str
@@ -42,6 +48,8 @@ class ImageRow:
     origin: str
     show_url: str
     delete_url: str
+    import_url: str
+    priority_url: str
 
 
 def image_row(image: Image) -> ImageRow:
@@ -49,6 +57,7 @@ def image_row(image: Image) -> ImageRow:
     percent = f" {image.percent} %" if image.status == Status.DOWNLOADING else ""
     arch = "all" if image.arch == "*" else image.arch
     link: dict[str, Any] = {"os": image.link_os, "release": image.release, "arch": image.arch}
+    is_importable = image.is_selected and image.status in _IMPORTABLE
     return ImageRow(
         image=image,
         name=f"{image.title} {arch}",
@@ -58,6 +67,8 @@ def image_row(image: Image) -> ImageRow:
         origin=image.source_name or ("Uploaded" if image.is_uploaded else "Removed boot source"),
         show_url=url_for("images.show", **link) if image.resource_ids else "",
         delete_url=url_for("images.confirm_delete", **link) if image.resource_ids else "",
+        import_url=url_for("imports.start_one", **link) if is_importable else "",
+        priority_url=url_for("priorities.edit", **link) if image.is_selected else "",
     )
 
 

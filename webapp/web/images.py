@@ -13,7 +13,7 @@ from webapp.errors import NotFound
 from webapp.extensions import settings
 from webapp.services.accounts import rights
 from webapp.services.accounts.rights import Right
-from webapp.services.images import history, listing
+from webapp.services.images import history, keys, listing
 from webapp.services.images.listing import Image
 from webapp.services.imports import delete_preview, runs, selecting
 from webapp.services.sources import catalogue, changes, soaking, sources
@@ -182,7 +182,7 @@ def _resources(image: Image) -> list[ResourceRow]:
 
 def _image(os: str, release: str, arch: str) -> Image:
     for image in listing.listed(catalogue.read()):
-        names = (f"{os}/{release}", release if os == listing.CUSTOM else "")
+        names = (f"{os}/{release}", release if os == keys.CUSTOM else "")
         if image.name in names and image.arch == arch and image.resource_ids:
             return image
     raise NotFound(

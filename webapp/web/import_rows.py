@@ -3,9 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from webapp.models import ImportRun
+from flask import url_for
+
+from webapp.models import ImportRun, Priority
+from webapp.services.images.keys import Image, Key
+from webapp.services.imports.plan_report import Action
 from webapp.services.imports.report import FileProgress, ImageProgress, RunReport
 from webapp.web import import_states
 from webapp.web.formatting import byte_size, byte_speed, duration
@@ -21,6 +26,7 @@ class RunRow:
     run: ImportRun
     state: State
     started_by: str  # the user, or what else started it
+    scope: str  # the images that it's about, "" for all
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,30 @@ class RunView:
 def run_row(run: ImportRun, *, is_named: bool) -> RunRow:
     """A run as a row. is_named: whether the visitor may know which user started it."""
     user = run.requested_by if is_named else ""
-    return RunRow(run, import_states.of_run(run), user or run.trigger.capitalize())
+    names = [f"{one['name']} {one['arch']}" for one in run.only_images or ()]
+    scope = f"Only {', '.join(names)}" if names else ""
+    return RunRow(run, import_states.of_run(run), user or run.trigger.capitalize(), scope)
+
+
+@dataclass(frozen=True)
+class ActionRow:
+    """A line of a plan. priority_url: where the priority of its image is set."""
+
+    action: Action
+    priority: str
+    priority_url: str
+
+
+def action_rows(actions: Iterable[Action], priorities: Mapping[Image, Priority]) -> list[ActionRow]:
+    """What a plan fetches, in its order, with the priorities that decide that."""
+    rows = []
+    for one in actions:
+        image = Key(one.name, one.architecture).image
+        os, _, release = image.name.partition("/")
+        priority = priorities.get(image, Priority.NORMAL)
+        url = url_for("priorities.edit", os=os, release=release, arch=image.arch)
+        rows.append(ActionRow(one, priority.capitalize(), url))
+    return rows
 
 
 def run_view(report: RunReport, *, is_named: bool, limit: int = 0) -> RunView:

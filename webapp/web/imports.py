@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Blueprint, flash, request, url_for
 from flask.typing import ResponseReturnValue
 
@@ -10,11 +12,23 @@ from webapp import hx, numbers
 from webapp.extensions import settings
 from webapp.models import utcnow
 from webapp.services.accounts.rights import Right, may
-from webapp.services.imports import approving, pausing, preview, report, retrying, runs, scheduling
+from webapp.services.images import priorities
+from webapp.services.images.keys import Image
+from webapp.services.imports import (
+    approving,
+    pausing,
+    preview,
+    report,
+    retrying,
+    runs,
+    scheduling,
+    single,
+)
+from webapp.services.imports.single import Outcome
 from webapp.services.system import bandwidth, live_settings
 from webapp.web.access import me, requires
 from webapp.web.formatting import byte_speed
-from webapp.web.import_rows import ended, run_row, run_view
+from webapp.web.import_rows import action_rows, ended, run_row, run_view
 
 blueprint = Blueprint("imports", __name__, url_prefix="/imports")
 
@@ -79,14 +93,24 @@ def show_plan() -> ResponseReturnValue:
     """Show what the next import will do, and why, and offer to start exactly that."""
     found = preview.next_report()
     out = found.out if request.args.get("all") else ()
-    return hx.render("imports/plan.html", None, plan=found, out=out, out_count=len(found.out))
+    return hx.render(
+        "imports/plan.html",
+        None,
+        plan=found,
+        actions=action_rows(found.actions, priorities.read()),
+        out=out,
+        out_count=len(found.out),
+    )
 
 
 @blueprint.post("/start")
 @requires(Right.IMPORT)
 def start() -> ResponseReturnValue:
     """Start an import, or show the one that is running; with a plan, that very plan."""
-    if digest := request.form.get("plan", ""):
+    digest = request.form.get("plan", "")
+    if _is_asked_first():
+        return hx.see_other(url_for("imports.outside", plan=digest or None))
+    if digest:
         approving.start(digest[:64], me().username)
         flash("The plan is started.", "ok")
         return hx.see_other(url_for("imports.index"))
@@ -95,6 +119,39 @@ def start() -> ResponseReturnValue:
     if before is not None and before.id == run.id:
         flash("An import is already running.", "info")
     return hx.see_other(url_for("imports.index"))
+
+
+@blueprint.post("/start/<os>/<release>/<arch>")
+@requires(Right.IMPORT)
+def start_one(os: str, release: str, arch: str) -> ResponseReturnValue:
+    """Import one image alone, and say by which import."""
+    if _is_asked_first():
+        return hx.see_other(url_for("imports.outside", os=os, release=release, arch=arch))
+    done = single.start(Image(f"{os}/{release}", arch), me().username)
+    flash(done.message, "info" if done.outcome == Outcome.JOINED else "ok")
+    return hx.see_other(url_for("images.index"))
+
+
+@blueprint.get("/outside")
+@requires(Right.IMPORT)
+def outside() -> ResponseReturnValue:
+    """Ask before an import is started while no window is open."""
+    names = ("os", "release", "arch")
+    image: dict[str, Any] = {name: request.args.get(name, "") for name in names}
+    is_one = all(image.values())
+    return hx.render(
+        "imports/outside.html",
+        None,
+        window=pausing.window_state(utcnow()),
+        action=url_for("imports.start_one", **image) if is_one else url_for("imports.start"),
+        plan=request.args.get("plan", "")[:64],
+        back=url_for("images.index" if is_one else "imports.index"),
+    )
+
+
+def _is_asked_first() -> bool:
+    """Whether no window is open and the visitor hasn't said to import nevertheless."""
+    return request.form.get("now") != "yes" and not pausing.window_state(utcnow()).is_open
 
 
 @blueprint.post("/retry")

@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 from webapp import hx, numbers
 from webapp.errors import InvalidFields, NotFound
 from webapp.services.accounts.rights import Right
-from webapp.services.images import comparing, history, listing, steering, versions
+from webapp.services.images import comparing, history, steering, versions
 from webapp.services.images.steering import Switched
 from webapp.web.access import me, requires
 from webapp.web.source_health import is_managed, require_managed
@@ -28,7 +28,7 @@ Act = Callable[[Sequence[int], str, str], str]
 @requires(Right.SEE)
 def show(os: str, release: str, arch: str, version: str) -> ResponseReturnValue:
     """Show what a version changes against the current one, and ask before switching to it."""
-    ids = listing.ids_of(os, release, arch)
+    ids = versions.ids_of(os, release, arch)
     found = history.of(ids)
     lines = found.lines
     line = next((line for line in lines if line.version == version), None)
@@ -61,7 +61,7 @@ def change(os: str, release: str, arch: str) -> ResponseReturnValue:
     act = _ACTS.get(request.form.get("action", ""))
     if act is None:
         raise InvalidFields({"action": [f"Choose one of these: {', '.join(_ACTS)}."]})
-    ids = listing.ids_of(os, release, arch, request.form.get("kernel", ""))
+    ids = versions.ids_of(os, release, arch, request.form.get("kernel", ""))
     flash(act(ids, request.form.get("version", ""), me().username), "ok")
     return hx.see_other(url_for("images.show", os=os, release=release, arch=arch))
 
@@ -73,7 +73,7 @@ def keep(os: str, release: str, arch: str) -> ResponseReturnValue:
     require_managed()
     count = _number("keep_versions", 1, steering.MAX_KEPT)
     days = _number("keep_days", 0, steering.MAX_DAYS)
-    steering.keep(listing.ids_of(os, release, arch), count, days, me().username)
+    steering.keep(versions.ids_of(os, release, arch), count, days, me().username)
     flash("Saved. Versions that nothing keeps go at the next clean-up.", "ok")
     return hx.see_other(url_for("images.show", os=os, release=release, arch=arch))
 
@@ -83,7 +83,7 @@ def keep(os: str, release: str, arch: str) -> ResponseReturnValue:
 def delete(os: str, release: str, arch: str, version: str) -> ResponseReturnValue:
     """Delete a version that is neither current nor locked."""
     require_managed()
-    versions.delete(listing.ids_of(os, release, arch), version, me().username)
+    versions.delete(versions.ids_of(os, release, arch), version, me().username)
     flash(f"Deleted version {version}.", "ok")
     return hx.see_other(url_for("images.show", os=os, release=release, arch=arch))
 
@@ -101,7 +101,10 @@ def _roll(ids: Sequence[int], version: str, actor: str) -> str:
 
 def _pin(ids: Sequence[int], version: str, actor: str) -> str:
     done = steering.pin(ids, version, actor)
-    return f"Pinned to version {done.version}." + _stayed(done)
+    words = f"Pinned to version {done.version}."
+    if done.coming:
+        words += " The next import downloads it."
+    return words + _stayed(done)
 
 
 def _unpin(ids: Sequence[int], version: str, actor: str) -> str:

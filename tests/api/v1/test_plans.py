@@ -39,3 +39,30 @@ def test_a_plan_is_read_and_started_and_stays_with_its_run(program: Typed, sourc
     assert (kept["state"], kept["is_approved"]) == ("queued", True)
     assert kept["plan"]["digest"] == plan["digest"]
     assert [action["name"] for action in kept["plan"]["actions"]] == ["ubuntu/noble"]
+
+
+def test_one_image_is_imported_alone_and_the_caller_learns_by_which_import(
+    program: Typed, source: None
+) -> None:
+    here = "images/ubuntu/noble/amd64/import"
+    first = program.call("POST", here)
+    assert (first.status_code, first.json["outcome"]) == (202, "started")
+    assert first.json["only_images"] == [{"name": "ubuntu/noble", "arch": "amd64"}]
+    again = program.call("POST", here).json
+    assert (again["id"], again["outcome"]) == (first.json["id"], "joined")
+    assert "includes ubuntu/noble amd64 already" in again["message"]
+    other = program.call("POST", "images/ubuntu/jammy/amd64/import")
+    assert (other.status_code, other.json["title"]) == (409, "This image isn't selected.")
+    assert program.get("imports")["items"][0]["only_images"] == first.json["only_images"]
+    everything = program.call("POST", "imports", {}).json
+    assert (everything["id"], everything["only_images"]) == (first.json["id"], None)
+
+
+def test_an_image_has_a_priority_before_it_is_stored(program: Typed, source: None) -> None:
+    here = "images/ubuntu/noble/amd64/priority"
+    assert program.get(here) == {"priority": "normal"}
+    assert program.call("PUT", here, {"priority": "high"}).json == {"priority": "high"}
+    assert program.get(here) == {"priority": "high"}
+    assert [one["priority"] for one in program.get("images")["items"]] == ["high"]
+    assert program.call("PUT", here, {"priority": "soon"}).status_code == 422
+    assert program.call("GET", "images/ubuntu/nope/amd64/priority").status_code == 404

@@ -49,6 +49,7 @@ def test_a_version_is_pinned_rolled_back_and_let_go(program: Typed, noble: list[
         "is_pinned": True,
         "before": {"amd64/ga-24.04": NEW},
         "stayed": {"amd64/hwe-24.04": NEW},
+        "coming": [],
     }
     [image] = program.get("images")["items"]
     assert (image["is_pinned"], image["is_locked"]) == (True, False)

@@ -9,29 +9,18 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from tests.jobs.conftest import Lab, check_region, failures, images, transfers
+from tests.jobs.conftest import Lab, carry_out, check_region, failures, images, transfers
 from tests.jobs.imports.streams import drop
 from tests.jobs.retention.later import LOW, NOBLE
 from webapp.extensions import db
 from webapp.models import BootSource, FileTransfer, ImportRun, utcnow
-from webapp.services.imports import approving, importing, preview, runs
+from webapp.services.imports import approving, preview, runs
 from webapp.services.imports.approving import PlanChanged
 from webapp.services.overview import upkeep
 from webapp.services.sources import sources
 from webapp.storage.leases import new_owner
 
 pytestmark = pytest.mark.usefixtures("region")
-
-
-def carry_out(run: ImportRun) -> ImportRun:
-    """Work on an approved run, as a worker does."""
-    run_id, owner = run.id, new_owner()
-    claimed = runs.claim(owner)
-    assert claimed is not None
-    assert claimed.id == run_id
-    importing.execute(run_id, owner, lambda: False)
-    db.session.expire_all()
-    return db.session.get_one(ImportRun, run_id)
 
 
 @pytest.fixture

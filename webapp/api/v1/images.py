@@ -11,7 +11,7 @@ from pydantic import Field
 
 from webapp.api.v1.dispatch import Call, PlainCall, Routes
 from webapp.api.v1.schemas import Empty, Page, Paging, RequestModel, ResponseModel, page_of
-from webapp.models import BlobState, BootResource, ResourceSet
+from webapp.models import BlobState, BootResource, Priority, ResourceSet
 from webapp.services.accounts.rights import Right
 from webapp.services.images import listing, steering, versions
 from webapp.services.imports import delete_preview
@@ -45,6 +45,10 @@ class ImageFields(ResponseModel):
     is_pinned: bool = Field(description="Imports leave its version as it is")
     is_locked: bool = Field(description="Nothing may remove it")
     update: str = Field(description="The version that the pin keeps away, empty if there's none")
+    pinned_version: str = Field(
+        description="The version that the next import fetches and pins, empty for the current one"
+    )
+    priority: Priority = Field(description="When an import downloads it: high ones come first")
 
 
 class ImageResponse(ImageFields):

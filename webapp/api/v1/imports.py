@@ -22,7 +22,9 @@ from webapp.api.v1.schemas import (
 from webapp.errors import NotFound
 from webapp.models import ImportRun, Role
 from webapp.services.accounts.rights import Right
-from webapp.services.imports import approving, pausing, report, retrying, runs
+from webapp.services.images.keys import Image
+from webapp.services.imports import approving, pausing, report, retrying, runs, single
+from webapp.services.imports.single import Outcome
 
 routes = Routes("imports")
 
@@ -48,6 +50,13 @@ class RunFields(ResponseModel):
     summary: str
 
 
+class RunImageItem(ResponseModel):
+    """An image with all its kernels."""
+
+    name: str
+    arch: str
+
+
 class StartRequest(RequestModel):
     """What to import."""
 
@@ -67,6 +76,16 @@ class RunResponse(RunFields):
     requested_by: str
     sets_retired: int
     average_bytes_per_s: int
+    only_images: list[RunImageItem] | None = Field(
+        description="The images that it's about, null for all"
+    )
+
+
+class OneImageResponse(RunResponse):
+    """The import that downloads the image. outcome: started; queued behind another; or joined."""
+
+    outcome: Outcome
+    message: str
 
 
 class TransferResponse(ResponseModel):
@@ -133,7 +152,8 @@ class RunReasonItem(PartialModel):
 class RunPlanItem(PartialModel):
     """What an import was to do. wait: removals that nobody had confirmed.
 
-    changes: what it would have done beyond that, since the world had changed.
+    changes: what it would have done beyond that, since the world had changed. held: images,
+    each with its architecture, whose removal waits for a person.
     """
 
     digest: str = ""
@@ -149,6 +169,7 @@ class RunPlanItem(PartialModel):
     final: int = 0
     free: int | None = None
     changes: list[str] = Field(default_factory=list)
+    held: list[list[str]] = Field(default_factory=list)
 
 
 class RunDetailResponse(RunResponse):
@@ -193,6 +214,19 @@ def start(call: Call[Empty, StartRequest]) -> RunResponse:
     else:
         run = runs.queue("manual", call.actor)
     return RunResponse.model_validate(run)
+
+
+@routes(
+    "POST", "/images/<string:os>/<string:release>/<string:arch>/import", Right.IMPORT, status=202
+)
+def start_one(call: PlainCall, os: str, release: str, arch: str) -> OneImageResponse:
+    """Import one selected image, and nothing else because of that.
+
+    An import that has it already is joined; else it gets its own, after the one that is running.
+    """
+    done = single.start(Image(f"{os}/{release}", arch), call.actor)
+    found = _response(done.run, call.caller.sees)
+    return OneImageResponse(**found.model_dump(), outcome=done.outcome, message=done.message)
 
 
 @routes("POST", "/imports/retry", Right.IMPORT, status=202)

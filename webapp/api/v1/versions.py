@@ -7,12 +7,14 @@ from datetime import datetime
 
 from pydantic import Field
 
-from webapp.api.v1.dispatch import Call, Routes
+from webapp.api.v1.dispatch import Call, PlainCall, Routes
 from webapp.api.v1.schemas import Empty, RequestModel, ResponseModel
+from webapp.models import Priority
 from webapp.services.accounts.rights import Right
-from webapp.services.images import comparing, history, listing, steering
+from webapp.services.images import comparing, history, priorities, steering, versions
 from webapp.services.images.differences import Change
 from webapp.services.images.history import VersionLine
+from webapp.services.images.keys import Image
 from webapp.services.images.steering import Switched
 
 routes = Routes("images")
@@ -49,6 +51,18 @@ class KeepingRequest(KernelFilter):
     keep_days: int | None = Field(None, ge=0, le=steering.MAX_DAYS)
 
 
+class PriorityFields(RequestModel):
+    """When an import downloads the image: high ones come first, low ones last."""
+
+    priority: Priority
+
+
+class PriorityResponse(ResponseModel):
+    """When an import downloads the image."""
+
+    priority: Priority
+
+
 class DifferenceFilter(KernelFilter):
     """Two versions: by default, the current one and the one before it."""
 
@@ -75,9 +89,11 @@ class ImageVersionResponse(ResponseModel):
 class ImageVersionsResponse(ResponseModel):
     """The stored versions of an image, the newest first.
 
-    keep_versions, keep_days: what the image has of its own, null for the settings.
+    keep_versions, keep_days: what the image has of its own, null for the settings. offered:
+    versions that aren't stored, and that the next import downloads if the image is pinned to one.
     """
 
+    offered: list[str]
     is_pinned: bool
     is_locked: bool
     keep_versions: int | None
@@ -89,13 +105,14 @@ class SwitchResponse(ResponseModel):
     """What machines get now. is_pinned: imports won't change it.
 
     before: the former version by architecture. stayed: kernels without this version,
-    with the one that they still have.
+    with the one that they still have. coming: those for which the next import fetches it.
     """
 
     version: str
     is_pinned: bool
     before: dict[str, str]
     stayed: dict[str, str]
+    coming: list[str]
 
 
 class ChangeResponse(ResponseModel):
@@ -129,7 +146,7 @@ def read_versions(
     call: Call[KernelFilter, None], os: str, release: str, arch: str
 ) -> ImageVersionsResponse:
     """List the stored versions of an image, and what each is kept for."""
-    return _versions(listing.ids_of(os, release, arch, call.query.kernel))
+    return _versions(versions.ids_of(os, release, arch, call.query.kernel))
 
 
 @routes("PUT", f"{ONE}/current", Right.SELECT)
@@ -138,21 +155,24 @@ def switch(call: Call[Empty, SwitchRequest], os: str, release: str, arch: str) -
 
     An older version is pinned, so that no import undoes it; the newest one is unpinned.
     """
-    ids = listing.ids_of(os, release, arch, call.body.kernel)
+    ids = versions.ids_of(os, release, arch, call.body.kernel)
     return _switched(steering.roll(ids, call.body.version, call.actor))
 
 
 @routes("PUT", f"{ONE}/pin", Right.SELECT)
 def pin(call: Call[Empty, VersionChoice], os: str, release: str, arch: str) -> SwitchResponse:
-    """Pin the image to a stored version, so imports don't replace it."""
-    ids = listing.ids_of(os, release, arch, call.body.kernel)
+    """Pin the image to a version, so imports don't replace it.
+
+    One that isn't stored is downloaded by the next import, if a boot source offers it.
+    """
+    ids = versions.ids_of(os, release, arch, call.body.kernel)
     return _switched(steering.pin(ids, call.body.version, call.actor))
 
 
 @routes("DELETE", f"{ONE}/pin", Right.SELECT)
 def unpin(call: Call[KernelFilter, None], os: str, release: str, arch: str) -> None:
     """Unpin the image, so the next import can update it."""
-    steering.unpin(listing.ids_of(os, release, arch, call.query.kernel), call.actor)
+    steering.unpin(versions.ids_of(os, release, arch, call.query.kernel), call.actor)
 
 
 @routes("PUT", f"{ONE}/lock", Right.SELECT)
@@ -160,7 +180,7 @@ def lock(
     call: Call[Empty, VersionChoice], os: str, release: str, arch: str
 ) -> ImageVersionsResponse:
     """Protect the image or, if one is named, a version of it from deletion."""
-    ids = listing.ids_of(os, release, arch, call.body.kernel)
+    ids = versions.ids_of(os, release, arch, call.body.kernel)
     steering.lock(ids, call.body.version, call.actor)
     return _versions(ids)
 
@@ -168,7 +188,7 @@ def lock(
 @routes("DELETE", f"{ONE}/lock", Right.SELECT)
 def unlock(call: Call[VersionChoice, None], os: str, release: str, arch: str) -> None:
     """Unlock the image or, if one is named, a version of it."""
-    ids = listing.ids_of(os, release, arch, call.query.kernel)
+    ids = versions.ids_of(os, release, arch, call.query.kernel)
     steering.unlock(ids, call.query.version, call.actor)
 
 
@@ -177,9 +197,24 @@ def keep(
     call: Call[Empty, KeepingRequest], os: str, release: str, arch: str
 ) -> ImageVersionsResponse:
     """Set how many versions of the image to keep, and for how long."""
-    ids = listing.ids_of(os, release, arch, call.body.kernel)
+    ids = versions.ids_of(os, release, arch, call.body.kernel)
     steering.keep(ids, call.body.keep_versions, call.body.keep_days, call.actor)
     return _versions(ids)
+
+
+@routes("GET", f"{ONE}/priority", Right.SEE)
+def read_priority(call: PlainCall, os: str, release: str, arch: str) -> PriorityResponse:
+    """Read the priority of an image, stored or not."""
+    return PriorityResponse(priority=priorities.of(Image(f"{os}/{release}", arch)))
+
+
+@routes("PUT", f"{ONE}/priority", Right.SELECT)
+def change_priority(
+    call: Call[Empty, PriorityFields], os: str, release: str, arch: str
+) -> PriorityResponse:
+    """Set the priority of an image, stored or not, from the next import on."""
+    priorities.change(Image(f"{os}/{release}", arch), call.body.priority, call.actor)
+    return PriorityResponse(priority=call.body.priority)
 
 
 @routes("GET", f"{ONE}/difference", Right.SEE)
@@ -187,7 +222,7 @@ def compare(
     call: Call[DifferenceFilter, None], os: str, release: str, arch: str
 ) -> DifferenceResponse:
     """Compare two stored versions: packages, kernels, files and bytes."""
-    ids = listing.ids_of(os, release, arch, call.query.kernel)
+    ids = versions.ids_of(os, release, arch, call.query.kernel)
     found = comparing.compare(ids, call.query.before, call.query.after)
     return DifferenceResponse(
         before=found.before,
@@ -205,6 +240,7 @@ def compare(
 def _versions(ids: list[int]) -> ImageVersionsResponse:
     found = history.of(ids)
     return ImageVersionsResponse(
+        offered=list(found.offered),
         is_pinned=found.is_pinned,
         is_locked=found.is_locked,
         keep_versions=found.keep_versions,
@@ -231,7 +267,11 @@ def _version(line: VersionLine) -> ImageVersionResponse:
 
 def _switched(done: Switched) -> SwitchResponse:
     return SwitchResponse(
-        version=done.version, is_pinned=done.is_pinned, before=done.before, stayed=done.stayed
+        version=done.version,
+        is_pinned=done.is_pinned,
+        before=done.before,
+        stayed=done.stayed,
+        coming=done.coming,
     )
 
 

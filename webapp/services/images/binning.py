@@ -25,9 +25,8 @@ from webapp.models import (
     utcnow,
 )
 from webapp.services.images import publishing
+from webapp.services.images.keys import CUSTOM
 from webapp.services.system import events, statements
-
-CUSTOM = "custom"  # what links call the operating system of an upload that has none
 
 
 @dataclass(frozen=True)

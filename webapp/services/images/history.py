@@ -43,11 +43,15 @@ class VersionLine:
 
 @dataclass(frozen=True)
 class History:
-    """The versions of an image, the newest first, and what holds for all of them."""
+    """The versions of an image, the newest first, and what holds for all of them.
+
+    offered: the versions that aren't stored, and that the next import would fetch for a pin.
+    """
 
     title: str
     is_uploaded: bool
     lines: tuple[VersionLine, ...]
+    offered: tuple[str, ...]
     is_pinned: bool
     is_locked: bool
     keep_versions: int | None
@@ -77,6 +81,7 @@ def of(resource_ids: Collection[int]) -> History:
         title=f"{first.title or first.name} {first.arch}",
         is_uploaded=first.rtype == ResourceType.UPLOADED,
         lines=tuple(_placed(lines)),
+        offered=tuple(one for one in versions.offered(resources) if one not in groups),
         is_pinned=any(resource.pinned_at for resource in resources),
         is_locked=any(resource.locked_at for resource in resources),
         keep_versions=first.keep_versions,

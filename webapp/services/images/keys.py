@@ -8,12 +8,29 @@ from typing import NamedTuple
 
 from webapp.streams.mapping import Offer
 
+CUSTOM = "custom"  # the operating system of uploads without one, as links name it
+
+
+class Image(NamedTuple):
+    """What names an image as people see it: all its kernels for a main architecture."""
+
+    name: str
+    arch: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.arch}"
+
 
 class Key(NamedTuple):
     """What names a boot resource."""
 
     name: str
     architecture: str
+
+    @property
+    def image(self) -> Image:
+        """The image that it's a kernel of."""
+        return Image(self.name, self.architecture.partition("/")[0])
 
 
 def key_of(offer: Offer) -> Key:

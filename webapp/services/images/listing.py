@@ -25,12 +25,13 @@ from webapp.models import (
     BlobState,
     BootResource,
     BootSource,
+    Priority,
     ResourceFile,
     ResourceSet,
     ResourceType,
     Upload,
 )
-from webapp.services.images import locks
+from webapp.services.images import keys, locks, priorities
 from webapp.services.images import status as image_status
 from webapp.services.images.status import Status, Verdict
 from webapp.services.sources import soaking
@@ -38,7 +39,6 @@ from webapp.services.sources.picture import Box, Picture, arch_order
 from webapp.services.system import live_settings
 from webapp.streams.documents import version_key
 
-CUSTOM = "custom"
 _LISTED = (
     BootResource.id,
     BootResource.rtype,
@@ -61,6 +61,7 @@ _COLUMNS = (
     BootResource.current_set_id,
     BootResource.gone_since,
     BootResource.pinned_at,
+    BootResource.pinned_version,
 )
 
 
@@ -86,6 +87,9 @@ class Image:
     is_pinned: bool = False
     is_locked: bool = False
     update: str = ""  # the version that a source offers and a pin keeps away
+    pinned_version: str = ""  # the version that the next import fetches and pins
+    is_selected: bool = False  # a selection or a loader's source asks for it
+    priority: Priority = Priority.NORMAL
 
     @property
     def key(self) -> str:
@@ -95,7 +99,7 @@ class Image:
     @property
     def link_os(self) -> str:
         """The operating system as links name it; an upload without one belongs to custom."""
-        return self.os or CUSTOM
+        return self.os or keys.CUSTOM
 
     @property
     def release(self) -> str:
@@ -210,6 +214,7 @@ def listed(picture: Picture) -> list[Image]:
     installers = {arch for name, arch in groups if name.startswith("ubuntu/")}
     damaged, locked = _damaged_resources(), locks.of()
     ruled = {(f"{os}/{release}", arch) for os, release, arch in picture.ruled}
+    wanted_first = priorities.read()
     made = []
     for key, group in groups.items():
         box = boxes.get(key)
@@ -227,7 +232,15 @@ def listed(picture: Picture) -> list[Image]:
         )
         image = _stored_image(group, picture, sources, verdict)
         is_locked = any(r.id in locked and not locked[r.id].version for r in group)
-        made.append(replace(image, is_locked=is_locked, update=_update(group, box)))
+        made.append(
+            replace(
+                image,
+                is_locked=is_locked,
+                update=_update(group, box),
+                pinned_version=next((r.pinned_version for r in group if r.pinned_version), ""),
+                is_selected=image.is_bootloader or (box is not None and box.is_wanted),
+            )
+        )
     is_automatic = live_settings.is_auto_import()
     for key, box in boxes.items():
         if box.is_wanted and key not in groups:
@@ -240,6 +253,10 @@ def listed(picture: Picture) -> list[Image]:
                 holds=holds.get((box.pick.source_id, *key), ()),
             )
             made.append(_selected_image(box, verdict))
+    made = [
+        replace(one, priority=wanted_first.get(keys.Image(one.name, one.arch), one.priority))
+        for one in made
+    ]
     return _ordered(made, picture)
 
 
@@ -280,26 +297,6 @@ def _update(group: Iterable[BootResource], box: Box | None) -> str:
     return box.version if box and is_newer else ""
 
 
-def ids_of(os: str, release: str, arch: str, kernel: str = "") -> list[int]:
-    """The boot resources of an image as links name it: of all kernels, or of one. NotFound."""
-    names = (f"{os}/{release}", release) if os == CUSTOM else (f"{os}/{release}",)
-    query = select(BootResource.id).where(
-        BootResource.name.in_(names),
-        BootResource.arch == arch,
-        BootResource.current_set_id.is_not(None),
-    )
-    if kernel:
-        query = query.where(BootResource.subarch == kernel)
-    found = list(db.session.scalars(query.order_by(BootResource.id)))
-    if not found:
-        raise NotFound(
-            "Image not found.",
-            where=f"{os}/{release} {arch}{'/' + kernel if kernel else ''}"[:200],
-            next_step="It may have been deleted. See the list of images.",
-        )
-    return found
-
-
 def _selected_image(box: Box, verdict: Verdict) -> Image:
     return Image(
         os=box.pick.os,
@@ -317,6 +314,7 @@ def _selected_image(box: Box, verdict: Verdict) -> Image:
         is_bootloader=False,
         completed_at=None,
         resource_ids=(),
+        is_selected=True,
     )
 
 

@@ -72,7 +72,7 @@ def publish(planned: PlannedSet, origin: Origin) -> tuple[bool, int]:
     """Make a version the current one; the caller commits.
 
     Returns whether it was not current before, and how many versions it retires. An image
-    that was pinned since the plan was made stays as it is.
+    that was pinned since the plan was made stays as it is, unless it's to be pinned to this.
 
     Raises BlobsVanished unless every one of its blobs is ready; then roll back.
     """
@@ -84,6 +84,9 @@ def publish(planned: PlannedSet, origin: Origin) -> tuple[bool, int]:
     if resource.current_set_id is None:
         revive(resource)
         resource.pinned_at = None  # of what was in the bin; machines get what's selected
+        resource.pinned_version = ""
+    elif resource.pinned_version == planned.offer.version:
+        resource.pinned_version = ""  # it's pinned to what is current from now on
     elif is_new and resource.pinned_at is not None:
         return False, 0
     _describe(resource, planned)
@@ -123,7 +126,7 @@ def retire(resources: Sequence[tuple[int, Key, str]], *, actor: str) -> int:
             "binned_by": actor,
         }
         if has_bin
-        else {"pinned_at": None}
+        else {"pinned_at": None, "pinned_version": ""}
     )
     served = (BootResource.id.in_(ids), BootResource.current_set_id.is_not(None))
     retired = 0

@@ -26,13 +26,15 @@ MAX_KEPT, MAX_DAYS = 100, 3650
 class Switched:
     """What a switch did. before, stayed: versions by architecture, before it and without it.
 
-    is_pinned: imports won't change the version again.
+    is_pinned: imports won't change the version again. coming: architectures for which the
+    next import fetches the version.
     """
 
     version: str
     is_pinned: bool = False
     before: dict[str, str] = field(default_factory=dict)
     stayed: dict[str, str] = field(default_factory=dict)
+    coming: list[str] = field(default_factory=list)
 
 
 def roll(resource_ids: Collection[int], version: str, actor: str) -> Switched:
@@ -47,7 +49,8 @@ def roll(resource_ids: Collection[int], version: str, actor: str) -> Switched:
 def pin(resource_ids: Collection[int], version: str, actor: str) -> Switched:
     """Keep machines on this version, "" for the current one, whatever imports find.
 
-    Raises NotFound, Conflict.
+    One that isn't stored and that a source offers is fetched by the next import; until then
+    machines stay on the version that they have. Raises NotFound, Conflict.
     """
     return _switch(resource_ids, version, actor, is_pin=True)
 
@@ -56,7 +59,7 @@ def unpin(resource_ids: Collection[int], actor: str) -> None:
     """Let imports update the image again. Raises NotFound."""
     for resource in versions.held(resource_ids):
         if resource.pinned_at is not None:
-            resource.pinned_at = None
+            resource.pinned_at, resource.pinned_version = None, ""
             events.record("image.unpinned", actor=actor, subject=_name(resource))
     db.session.commit()
 
@@ -103,8 +106,9 @@ def _switch(resource_ids: Collection[int], version: str, actor: str, *, is_pin: 
         )
     kept = versions.of_several([resource.id for resource in resources])
     wanted = version or _default(resources, kept, is_pin=is_pin)
+    coming = versions.offered(resources).get(wanted, set()) if is_pin else set()
     if wanted:
-        picked = versions.chosen(resources, kept, wanted)
+        picked = versions.chosen(resources, kept, wanted, coming)
     else:  # each kernel stays where it is
         current = {resource.current_set_id for resource in resources}
         picked = {id: one for id, sets in kept.items() for one in sets if one.id in current}
@@ -113,13 +117,17 @@ def _switch(resource_ids: Collection[int], version: str, actor: str, *, is_pin: 
     for resource in resources:
         sets = kept.get(resource.id, [])
         before = next((s.version for s in sets if s.id == resource.current_set_id), "")
-        if resource.id not in picked:
+        if resource.id not in picked and resource.id in coming:
+            _await(resource, wanted, actor)
+            done.coming.append(resource.architecture)
+            done.is_pinned = True
+        elif resource.id not in picked:
             done.stayed[resource.architecture] = before
-            continue
-        done.before[resource.architecture] = before
-        is_newest = picked[resource.id].id == sets[0].id
-        _apply(resource, picked[resource.id], before, actor, is_pin, is_newest)
-        done.is_pinned = done.is_pinned or resource.pinned_at is not None
+        else:
+            done.before[resource.architecture] = before
+            is_newest = picked[resource.id].id == sets[0].id
+            _apply(resource, picked[resource.id], before, actor, is_pin, is_newest)
+            done.is_pinned = done.is_pinned or resource.pinned_at is not None
     publishing.bump()
     db.session.commit()
     return done
@@ -153,6 +161,12 @@ def _demand_whole(picked: Collection[ResourceSet], name: str) -> None:
             )
 
 
+def _await(resource: BootResource, version: str, actor: str) -> None:
+    """Have the next import fetch this version; no other replaces the current one until then."""
+    resource.pinned_at, resource.pinned_version = resource.pinned_at or utcnow(), version
+    events.record("image.pinned", actor=actor, subject=_name(resource), version=version)
+
+
 def _apply(
     resource: BootResource,
     one: ResourceSet,
@@ -171,6 +185,7 @@ def _apply(
             version=one.version,
             before=before,
         )
+    resource.pinned_version = ""
     is_pinned = is_pin or (resource.rtype == ResourceType.SYNCED and not is_newest)
     if is_pinned and resource.pinned_at is None:
         resource.pinned_at = utcnow()

@@ -10,9 +10,37 @@ from sqlalchemy.orm import selectinload
 
 from webapp.errors import Conflict, NotFound
 from webapp.extensions import db
-from webapp.models import BootResource, ResourceFile, ResourceSet, utcnow
+from webapp.models import (
+    BootResource,
+    BootSource,
+    BootSourceCache,
+    ResourceFile,
+    ResourceSet,
+    utcnow,
+)
 from webapp.services.images import keeping, locks, publishing
+from webapp.services.images.keys import CUSTOM
 from webapp.services.system import events
+
+
+def ids_of(os: str, release: str, arch: str, kernel: str = "") -> list[int]:
+    """The boot resources of an image as links name it: of all kernels, or of one. NotFound."""
+    names = (f"{os}/{release}", release) if os == CUSTOM else (f"{os}/{release}",)
+    query = select(BootResource.id).where(
+        BootResource.name.in_(names),
+        BootResource.arch == arch,
+        BootResource.current_set_id.is_not(None),
+    )
+    if kernel:
+        query = query.where(BootResource.subarch == kernel)
+    found = list(db.session.scalars(query.order_by(BootResource.id)))
+    if not found:
+        raise NotFound(
+            "Image not found.",
+            where=f"{os}/{release} {arch}{'/' + kernel if kernel else ''}"[:200],
+            next_step="It may have been deleted. See the list of images.",
+        )
+    return found
 
 
 def of(resource_id: int) -> Sequence[ResourceSet]:
@@ -73,17 +101,40 @@ def held(resource_ids: Collection[int]) -> list[BootResource]:
     return list(found)
 
 
+def offered(resources: Collection[BootResource]) -> dict[str, set[int]]:
+    """The versions that enabled sources offer, newest first, with the ids that they're for."""
+    ids = {(one.os, one.release, one.arch, one.subarch): one.id for one in resources}
+    cache = BootSourceCache
+    rows = db.session.execute(
+        select(cache.os, cache.release, cache.arch, cache.subarch, cache.version, cache.versions)
+        .join(BootSource, BootSource.id == cache.source_id)
+        .where(BootSource.is_enabled, cache.release.in_({one.release for one in resources}))
+    )
+    found: dict[str, set[int]] = {}
+    for *name, newest, others in rows:
+        if (id := ids.get(tuple(name))) is not None:
+            for version in {newest, *others}:
+                found.setdefault(version, set()).add(id)
+    return dict(sorted(found.items(), key=lambda one: keeping.order(one[0], 0), reverse=True))
+
+
 def chosen(
-    resources: Sequence[BootResource], kept: dict[int, list[ResourceSet]], version: str
+    resources: Sequence[BootResource],
+    kept: dict[int, list[ResourceSet]],
+    version: str,
+    coming: Collection[int] = (),
 ) -> dict[int, ResourceSet]:
-    """The sets of a version by boot resource; some kernels may lack it. Raises NotFound."""
+    """The sets of a version by boot resource; some kernels may lack it.
+
+    coming: the ids of those that may. Raises NotFound if all others lack it.
+    """
     found = {
         resource.id: one
         for resource in resources
         for one in kept.get(resource.id, ())
         if one.version == version
     }
-    if not found:
+    if not found and not coming:
         names = dict.fromkeys(one.version for sets in kept.values() for one in sets)
         raise NotFound(
             "This version isn't stored.",

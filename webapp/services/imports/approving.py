@@ -53,7 +53,8 @@ def start(digest: str, actor: str) -> ImportRun:
             next_step="Review what will happen now, and start that plan.",
         )
     values: dict[str, Any] = {"plan": found.as_dict(), "is_approved": True, "is_attended": True}
-    values["source_ids"] = null()  # all sources, also where it takes over a run of some
+    # Everything, also where it takes over a run of some sources or images.
+    values |= {"source_ids": null(), "only_images": null()}
     while True:
         run_id = statements.execute(
             update(ImportRun)

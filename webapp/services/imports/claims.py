@@ -42,6 +42,19 @@ def of(enabled: Sequence[SourceState]) -> dict[Key, list[Claim]]:
     return claims
 
 
+def pinned(enabled: Sequence[SourceState], resource: StoredResource) -> list[Claim]:
+    """The readable sources that offer the version to which an image is to be pinned."""
+    version = resource.pinned_version
+    return [
+        Claim(source, one)
+        for source in enabled
+        for offer in source.offers
+        if version and source.is_judged and key_of(offer) == resource.key
+        for one in (offer, *(offer.of_build(build) for build in offer.older))
+        if one.version == version
+    ]
+
+
 def winner(claims: Sequence[Claim], resource: StoredResource | None) -> Claim | None:
     """Whose offer counts; None to leave the image as it is.
 

@@ -51,6 +51,7 @@ from webapp.services.imports.intents import intent
 from webapp.services.imports.planning import nothing_left, plan
 from webapp.services.imports.plans import ImportPlan, Retirement, SourceState
 from webapp.services.imports.progress import Reporter
+from webapp.services.imports.scope import Scope
 from webapp.services.sources import refreshing
 from webapp.services.system import statements
 
@@ -69,12 +70,12 @@ def execute(run_id: int, owner: str, is_leaving: Callable[[], bool]) -> RunState
     """
     run = db.session.get_one(ImportRun, run_id, populate_existing=True)
     app = cast(Flask, current_app._get_current_object())  # type: ignore[attr-defined]
-    source_ids = run.source_ids
+    scope = Scope.of(run)
     before = runs.RunProgress(run.phase, run.bytes_total, run.bytes_done, 0)
     db.session.commit()
     hold = pausing.follow_windows(run_id, owner)
     with Reporter(app, run_id, owner, is_leaving, before, hold) as reporter:
-        work = Import(run_id, owner, reporter, source_ids)
+        work = Import(run_id, owner, reporter, scope)
         try:
             state, words = work.run()
         except LeaseLost:
@@ -103,11 +104,9 @@ def execute(run_id: int, owner: str, is_leaving: Callable[[], bool]) -> RunState
 class Import:
     """The steps of one run and what they found out."""
 
-    def __init__(
-        self, run_id: int, owner: str, reporter: Reporter, source_ids: Collection[int] | None
-    ) -> None:
+    def __init__(self, run_id: int, owner: str, reporter: Reporter, scope: Scope) -> None:
         self._run_id, self._owner, self._reporter = run_id, owner, reporter
-        self._source_ids = source_ids  # None: all
+        self._scope = scope
         self.failures = Failures(run_id)
         self._origins: dict[int, Origin] = {}
         self._removed: list[Key] = []
@@ -159,7 +158,7 @@ class Import:
             select(BootSource.id, BootSource.url, BootSource.updated_at)
         ).all()
         db.session.commit()
-        outcomes = refreshing.refresh_all(self._reporter.is_stopped, self._source_ids)
+        outcomes = refreshing.refresh_all(self._reporter.is_stopped, self._scope.sources())
         self.failures.urls = {row.id: row.url for row in rows}
         stamps = {row.id: row.updated_at for row in rows}
         trust = (BootSource.id, BootSource.is_unsigned, BootSource.signer_fingerprint)
@@ -179,15 +178,14 @@ class Import:
         kept = approving.of(self._run_id)
         known = inventory.read(store())
         held = preview.held_back()
-        agreed = (kept.confirmed, held)
+        agreed = (kept.confirmed, held, self._scope.images)
         todo = plan(states, known, *agreed)
         checked = inventory.checked(known, todo, store())
         db.session.commit()
         if checked != known:
             todo = plan(states, checked, *agreed)
         verdict = approving.judge(kept, preview.report(todo, states, checked))
-        is_full = self._source_ids is None
-        still = {"held": guarding.still_held(verdict.plan, held, is_full=is_full)}
+        still = {"held": guarding.still_held(verdict.plan, held, is_full=self._scope.is_full)}
         if not runs.renew_lease(self._run_id, self._owner, plan=verdict.plan | still):
             raise LeaseLost()
         db.session.commit()

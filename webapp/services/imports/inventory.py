@@ -23,7 +23,7 @@ from webapp.models import (
     ResourceType,
 )
 from webapp.services.blobs import checking, damage
-from webapp.services.images import locks
+from webapp.services.images import locks, priorities
 from webapp.services.images.keys import Key
 from webapp.services.imports.plans import (
     Damaged,
@@ -52,7 +52,9 @@ def sources(fresh: Collection[int], ruled: Effect | None = None) -> list[SourceS
     ruled = ruled if ruled is not None else rules.current()
     offers: dict[int, list[Offer]] = defaultdict(list)
     soaks = soaking.of_sources()
-    older = [BootSourceCache.older] if any(soaks.values()) else []
+    pins = select(BootResource.id).where(BootResource.pinned_version != "").limit(1)
+    needs_older = any(soaks.values()) or db.session.scalar(pins) is not None
+    older = [BootSourceCache.older] if needs_older else []
     rows: Iterable[Any] = db.session.execute(
         select(BootSourceCache.source_id, *older, *_OFFER).order_by(BootSourceCache.id)
     )
@@ -90,7 +92,8 @@ def read(store: BlobStore) -> Inventory:
                BootResource.release, BootResource.arch, BootResource.subarch, BootResource.kflavor,
                BootResource.title, BootResource.bootloader_type, BootResource.is_rolling,
                BootResource.subarches, BootResource.answers_to, BootResource.gone_since,
-               BootResource.current_set_id, BootResource.pinned_at)  # fmt: skip
+               BootResource.current_set_id, BootResource.pinned_at,
+               BootResource.pinned_version)  # fmt: skip
     resources = tuple(
         StoredResource(
             id=row.id,
@@ -110,6 +113,7 @@ def read(store: BlobStore) -> Inventory:
             current=sets[row.current_set_id],
             kept=tuple(sets[id] for id in kept[row.id] if id != row.current_set_id),
             is_pinned=row.pinned_at is not None,
+            pinned_version=row.pinned_version,
             lock=locked[row.id].words if row.id in locked else "",
         )
         for row in db.session.execute(
@@ -124,7 +128,7 @@ def read(store: BlobStore) -> Inventory:
     for sha256, count in received.items():
         # A partial is named by its digest alone; its size is whatever a stream states.
         blobs.setdefault(sha256, StoredBlob(size=-1, is_ready=False, received=count))
-    return Inventory(resources, blobs, damaged(), steps.bindings())
+    return Inventory(resources, blobs, damaged(), steps.bindings(), priorities.read())
 
 
 def _sets() -> tuple[dict[int, StoredSet], dict[int, list[int]]]:

@@ -16,7 +16,7 @@ from sqlalchemy import update
 
 from webapp.extensions import db
 from webapp.models import ACTIVE_STATES, HOLD_USER, HOLD_WINDOW, ImportRun
-from webapp.services.imports import runs
+from webapp.services.imports import queueing, runs
 from webapp.services.system import events, live_settings, statements, windows
 from webapp.services.system.live_settings import TIME_ZONE, WINDOWS
 
@@ -96,5 +96,5 @@ def _set_hold(hold: str, requested_by: str, kind: str) -> ImportRun | None:
     for run_id in changed:
         events.record(kind, actor=requested_by, subject=f"run {run_id}")
     db.session.commit()
-    run: ImportRun | None = db.session.scalar(runs.wanted())
+    run: ImportRun | None = db.session.scalar(queueing.wanted())
     return run

@@ -24,7 +24,8 @@ from dataclasses import replace
 from typing import cast
 
 from webapp.errors import Problem
-from webapp.services.images.keys import Key, PlannedSet, key_of
+from webapp.models import Priority
+from webapp.services.images.keys import Image, Key, PlannedSet, key_of
 from webapp.services.imports import bound, claims, guarding, placing
 from webapp.services.imports.claims import Claim
 from webapp.services.imports.placing import is_ready
@@ -44,6 +45,7 @@ from webapp.streams.mapping import Offer
 
 NOT_SELECTED = "no longer selected"
 DROPPED_BY_RULE = "a rule no longer selects it"
+_PLACES = {priority: place for place, priority in enumerate(Priority)}
 
 
 def plan(
@@ -51,11 +53,13 @@ def plan(
     inventory: Inventory,
     confirmed: Collection[Key] = (),
     held: Collection[Key] = (),
+    only: Collection[Image] | None = None,
 ) -> ImportPlan:
     """Decide for every image that is wanted or stored.
 
     confirmed: images that a person lets go, however many they are. held: those that waited
-    for a person the last time.
+    for a person the last time. only: the images to add or replace, and nothing else; None
+    for all.
     """
     sources = sorted(sources, key=lambda source: (-source.priority, source.id))
     enabled = [source for source in sources if source.is_enabled]
@@ -68,9 +72,11 @@ def plan(
         for source in enabled
         if guarding.is_suspicious(source, inventory)
     ]
-    wanted = claims.of(enabled)
-    for key in sorted(wanted, key=lambda key: _order(wanted[key][0].offer)):
+    wanted = {k: c for k, c in claims.of(enabled).items() if only is None or k.image in only}
+    for key in sorted(wanted, key=lambda key: _order(wanted[key][0].offer, inventory)):
         resource = stored.get(key)
+        if resource is not None and (found := claims.pinned(enabled, resource)):
+            wanted[key] = found
         binding = bound.binding_of(wanted[key][0].offer, inventory.bindings)
         allowed = [one for one in wanted[key] if bound.is_allowed(one.source, binding)]
         if binding is not None and not allowed:
@@ -105,7 +111,7 @@ def plan(
     judged = [
         _judge_held(r, _judge(r, sources, sets, inventory.bindings))
         for r in inventory.resources
-        if r.key not in wanted
+        if r.key not in wanted and only is None
     ]
     retire = [verdict for verdict in judged if isinstance(verdict, Retirement)]
     untouched += [verdict for verdict in judged if isinstance(verdict, Untouched)]
@@ -121,7 +127,11 @@ def plan(
         retire = [one for one in retire if one not in waiting]
     blobs = placing.blobs_of(sets, enabled, inventory.blobs)
     coming = {blob.sha256 for blob in blobs}
-    damaged = [one for one in inventory.damaged if one.sha256 not in coming]
+    damaged = [
+        one
+        for one in inventory.damaged
+        if one.sha256 not in coming and (only is None or one.key.image in only)
+    ]
     healed, orphans = placing.healing(damaged, enabled)
     return ImportPlan(
         sets=tuple(sets),
@@ -154,9 +164,11 @@ def nothing_left(count: int) -> Problem:
 # -- pieces
 
 
-def _order(offer: Offer) -> tuple[bool, str, str, str, str]:
-    """Boot loaders first: they are small, and nothing boots without them."""
-    return (not offer.bootloader_type, offer.os, offer.release, offer.arch, offer.subarch)
+def _order(offer: Offer, inventory: Inventory) -> tuple[object, ...]:
+    """Boot loaders first: they are small, and nothing boots without them. Then by priority."""
+    place = _PLACES[inventory.priorities.get(key_of(offer).image, Priority.NORMAL)]
+    name = (offer.os, offer.release, offer.arch, offer.subarch)
+    return not offer.bootloader_type, place, *name
 
 
 def _waiting(claim: Claim, resource: StoredResource | None) -> Untouched:
@@ -219,6 +231,8 @@ def _reason(claim: Claim, resource: StoredResource | None, blobs: Mapping[str, S
 
 def _is_held(offer: Offer, resource: StoredResource) -> bool:
     """Whether a pin keeps an image from this version; the same one may be repaired."""
+    if offer.version == resource.pinned_version:
+        return False
     files = {item.filename: item.sha256 for item in offer.items}
     current = resource.current
     is_same = (current.version, current.label, dict(current.files)) == (
@@ -231,6 +245,8 @@ def _is_held(offer: Offer, resource: StoredResource) -> bool:
 
 def _pinned(offer: Offer, resource: StoredResource) -> Untouched:
     reason = f"pinned to {resource.current.version}; {offer.version} is available"
+    if resource.pinned_version:
+        reason = f"to be pinned to {resource.pinned_version}, which no source offers now"
     return Untouched(resource.key, reason, resource.id, update=offer.version)
 
 

@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from webapp.errors import Problem
-from webapp.services.images.keys import Key, PlannedSet
+from webapp.models import Priority
+from webapp.services.images.keys import Image, Key, PlannedSet
 from webapp.services.sources.soaking import Hold, Soak
 from webapp.services.sources.steps import Binding, Line
 from webapp.streams.filters import Wanted
@@ -63,7 +64,8 @@ class StoredResource:
     """A boot resource that machines can get. It can be held against selections.
 
     kept: its older versions, which stay beside the current one. is_pinned: imports
-    leave the current one as it is. lock: why it may not be removed, "" if it may.
+    leave the current one as it is, unless they find pinned_version. lock: why it may not be
+    removed, "" if it may.
     """
 
     id: int
@@ -83,6 +85,7 @@ class StoredResource:
     current: StoredSet
     kept: tuple[StoredSet, ...] = ()
     is_pinned: bool = False
+    pinned_version: str = ""
     lock: str = ""
 
     @property
@@ -120,13 +123,15 @@ class Damaged:
 class Inventory:
     """All that is stored; blobs by digest, unfinished ones included.
 
-    bindings: the images that have to come from one source.
+    bindings: the images that have to come from one source. priorities: of the images for
+    which someone set one.
     """
 
     resources: tuple[StoredResource, ...]
     blobs: Mapping[str, StoredBlob]
     damaged: tuple[Damaged, ...] = ()
     bindings: Mapping[Line, Binding] = field(default_factory=dict)
+    priorities: Mapping[Image, Priority] = field(default_factory=dict)
 
 
 class Location(NamedTuple):

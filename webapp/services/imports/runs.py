@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import case, delete, exists, func, literal, null, or_, select, update
+from sqlalchemy import delete, exists, func, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from webapp.extensions import db
 from webapp.models import (
     ACTIVE_STATES,
-    HOLD_WINDOW,
     Blob,
     FileTransfer,
     ImportRun,
@@ -29,6 +28,8 @@ from webapp.models import (
     TransferState,
     utcnow,
 )
+from webapp.services.images.keys import Image
+from webapp.services.imports import queueing
 from webapp.services.imports.intents import intent
 from webapp.services.system import events, statements
 from webapp.services.system.wake import wake
@@ -86,19 +87,21 @@ def queue(trigger: str, requested_by: str, source_ids: Sequence[int] | None = No
     is_full = source_ids is None
     while True:
         if is_full:
-            _widen_queued(trigger, requested_by)
+            queueing.widen(trigger, requested_by)
         # The lock serializes this with finish(): either the returned run still sees
         # what the caller has just committed, or it has ended and a new one is created
         # (rule: change-during-import).
-        run: ImportRun | None = db.session.scalar(wanted(is_full=is_full).with_for_update())
+        run: ImportRun | None = db.session.scalar(
+            queueing.wanted(is_full=is_full).with_for_update()
+        )
         if run is not None:
             if trigger not in UNATTENDED:
-                statements.execute(_attending().where(ImportRun.id == run.id))
+                queueing.attend(run.id)
             db.session.commit()
             wake()
             return run
         is_attended = literal(trigger not in UNATTENDED)
-        if _insert_queued(trigger, requested_by, is_attended, source_ids):
+        if queueing.insert(trigger, requested_by, is_attended, source_ids):
             events.record("run.queued", actor=requested_by, subject=trigger)
         db.session.commit()
 
@@ -285,9 +288,7 @@ def finish(run_id: int, owner: str, ending: Ending) -> bool:
         delete(Blob).where(Blob.state == "wanted", ~exists().where(ResourceFile.blob_id == Blob.id))
     )
     if ending.intent and ending.state != RunState.STOPPED and intent() != ending.intent:
-        # It follows the run that it replaces: if a person asked for that, for this one too.
-        is_attended = select(ImportRun.is_attended).where(ImportRun.id == run_id)
-        _insert_queued("change", "worker", is_attended.scalar_subquery())
+        _follow(run_id)
     events.record(
         f"run.{ending.state}", actor="worker", subject=f"run {run_id}", summary=ending.summary
     )
@@ -310,16 +311,6 @@ def now() -> datetime:
     return utcnow()
 
 
-def wanted(*, is_full: bool = False) -> Any:
-    """A query for the active run that is not being stopped. is_full: one of all sources."""
-    query = select(ImportRun).where(
-        ImportRun.state.in_(ACTIVE_STATES), ImportRun.is_cancelled.is_(False)
-    )
-    if is_full:
-        query = query.where(ImportRun.source_ids.is_(null()))
-    return query.limit(1).execution_options(populate_existing=True)
-
-
 def owned_by(run_id: int, owner: str) -> tuple[Any, ...]:
     """The conditions under which a worker may change its run."""
     return (
@@ -329,40 +320,17 @@ def owned_by(run_id: int, owner: str) -> tuple[Any, ...]:
     )
 
 
-def _widen_queued(trigger: str, requested_by: str) -> None:
-    """A queued run of some sources becomes one of all of them."""
-    statements.execute(
-        update(ImportRun)
-        .where(
-            ImportRun.state == RunState.QUEUED,
-            ImportRun.is_cancelled.is_(False),
-            ImportRun.source_ids.is_not(null()),
-        )
-        .values(source_ids=null(), trigger=trigger, requested_by=requested_by)
-    )
-
-
-def _attending() -> Any:
-    """A person takes on a run: it no longer waits for a window, but for who paused it."""
-    hold = case((ImportRun.hold == HOLD_WINDOW, ""), else_=ImportRun.hold)
-    return update(ImportRun).values(is_attended=True, hold=hold)
-
-
-def _insert_queued(
-    trigger: str,
-    requested_by: str,
-    is_attended: Any,
-    source_ids: Sequence[int] | None = None,
-) -> bool:
-    """One statement that adds a queued row unless there is an active one of at least as much."""
-    columns = ["state", "trigger", "requested_by", "is_attended"]
-    values = [literal(RunState.QUEUED.value), literal(trigger), literal(requested_by), is_attended]
-    if source_ids is not None:
-        columns.append("source_ids")
-        values.append(literal(list(source_ids), ImportRun.source_ids.type))
-    active = wanted(is_full=source_ids is None).with_only_columns(ImportRun.id)
-    row = select(*values).where(~exists(active))
-    return statements.count(statements.insert_new(ImportRun).from_select(columns, row)) == 1
+def _follow(run_id: int) -> None:
+    """Queue a run after one that is ending. If a person asked for that, then for this one too."""
+    run = db.session.execute(
+        select(ImportRun.only_images, ImportRun.is_attended).where(ImportRun.id == run_id)
+    ).one()
+    if run.only_images is not None:
+        images = [Image(**one) for one in run.only_images]
+        queueing.add_images(images, "change", "worker", is_attended=run.is_attended)
+    else:
+        queueing.widen("change", "worker")
+        queueing.insert("change", "worker", literal(run.is_attended))
 
 
 def _close_transfers(run_id: int) -> None:

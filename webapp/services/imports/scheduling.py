@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import func, null, select
 
 from webapp.extensions import db, settings
 from webapp.models import BootSource, ImportRun
@@ -48,7 +48,7 @@ def due(now: datetime) -> Due:
     every = schedules.Interval(timedelta(minutes=settings().import_interval))
     last: datetime | None = db.session.scalar(
         select(func.max(func.coalesce(ImportRun.started_at, ImportRun.queued_at))).where(
-            ImportRun.trigger != "source"
+            ImportRun.trigger != "source", ImportRun.only_images.is_(null())
         )
     )
     regular = schedules.parse(str(values[SCHEDULE])) or every

@@ -90,6 +90,8 @@ def image_dict(image: listing.Image) -> dict[str, Any]:
         "is_pinned": image.is_pinned,
         "is_locked": image.is_locked,
         "update": image.update,
+        "pinned_version": image.pinned_version,
+        "priority": image.priority,
     }
 
 

@@ -12,7 +12,7 @@ from webapp.errors import Problem
 from webapp.extensions import db, settings
 from webapp.models import Event, ImportRun
 from webapp.services.blobs import checking, retention
-from webapp.services.imports import pausing, runs, scheduling
+from webapp.services.imports import pausing, queueing, runs, scheduling
 from webapp.services.overview import clock
 from webapp.services.system import live_settings, reserve, statements
 from webapp.services.system.live_settings import AUTO_IMPORT
@@ -44,7 +44,7 @@ def reconcile(trigger: str = "schedule", *, is_thorough: bool = False) -> None:
 
 def queue_if_due(trigger: str = "schedule") -> ImportRun | None:
     """Queue the automatic import once it's due (rule: hourly-import)."""
-    if db.session.scalar(runs.wanted()) is not None:
+    if db.session.scalar(queueing.wanted()) is not None:
         return None  # a run longer than the interval may finish (rule: hourly-import)
     now = runs.now()
     due = scheduling.due(now)
