@@ -16,7 +16,7 @@ from webapp.storage.errors import BlobBusy, BlobMissing, StoreFull
 from webapp.storage.leases import LEASE_S, is_dead, mark_ended, new_owner
 from webapp.storage.row_uploads import RowReceiver
 from webapp.storage.rows import RowReader, RowWriter
-from webapp.storage.tables import blob_store
+from webapp.storage.tables import RowState, blob_store
 from webapp.storage.transactions import Transactions
 
 _PAGE = 1000  # digests in one query
@@ -67,8 +67,8 @@ class DatabaseStore:
             connection.execute(
                 update(blob_store)
                 .where(blob_store.c.sha256 == checked_digest(sha256))
-                .where(blob_store.c.state == "ready")
-                .values(state="gone")
+                .where(blob_store.c.state == RowState.READY)
+                .values(state=RowState.GONE)
             )
         self._sweep()
 
@@ -114,7 +114,7 @@ class DatabaseStore:
         while True:
             page = self._database.rows(
                 select(blob_store.c.sha256, blob_store.c.size)
-                .where(blob_store.c.state == "ready", blob_store.c.sha256 > last)
+                .where(blob_store.c.state == RowState.READY, blob_store.c.sha256 > last)
                 .order_by(blob_store.c.sha256)
                 .limit(_PAGE)
             )
@@ -145,7 +145,7 @@ class DatabaseStore:
     def _ready(self, sha256: str) -> tuple[int, int] | None:
         found = self._database.rows(
             select(blob_store.c.id, blob_store.c.size).where(
-                blob_store.c.sha256 == checked_digest(sha256), blob_store.c.state == "ready"
+                blob_store.c.sha256 == checked_digest(sha256), blob_store.c.state == RowState.READY
             )
         )
         return (found[0].id, found[0].size) if found else None
@@ -164,7 +164,7 @@ class DatabaseStore:
             mark_ended(owner)
             raise
 
-    def _unfinished(self, state: str) -> Iterator[Partial]:
+    def _unfinished(self, state: RowState) -> Iterator[Partial]:
         for row in self._database.rows(
             select(blob_store.c.sha256, blob_store.c.received, blob_store.c.touched_at)
             .where(blob_store.c.state == state)
@@ -172,16 +172,16 @@ class DatabaseStore:
         ):
             yield Partial(row.sha256, row.received, datetime.fromtimestamp(row.touched_at, UTC))
 
-    def _drop(self, sha256: str, state: str) -> None:
+    def _drop(self, sha256: str, state: RowState) -> None:
         row = self._free_partial(checked_digest(sha256), state)
         if row is None:
             return
         with self._database.write() as connection:
-            if not _take(connection, row, state="gone", owner=""):
+            if not _take(connection, row, state=RowState.GONE, owner=""):
                 raise BlobBusy(sha256)
         self._sweep()
 
-    def _free_partial(self, sha256: str, state: str) -> Row[Any] | None:
+    def _free_partial(self, sha256: str, state: RowState) -> Row[Any] | None:
         """The partial of a digest as it is now; BlobBusy while another owner writes it."""
         age = (self._database.now - blob_store.c.touched_at).label("age")
         found = self._database.rows(
@@ -199,7 +199,7 @@ class DatabaseStore:
             raise BlobBusy(sha256)
         return row
 
-    def _claim(self, sha256: str, size: int, owner: str, state: str) -> int | None:
+    def _claim(self, sha256: str, size: int, owner: str, state: RowState) -> int | None:
         """Make the partial ours, or make a new one; its id, None when another owner was faster."""
         row = self._free_partial(sha256, state)
         with self._database.write(needed=size) as connection:
@@ -208,7 +208,7 @@ class DatabaseStore:
                     now = self._database.now
                     is_ours = _take(connection, row, owner=owner, size=size, touched_at=now)
                     return int(row.id) if is_ours else None
-                if not _take(connection, row, state="gone", owner=""):
+                if not _take(connection, row, state=RowState.GONE, owner=""):
                     return None
             blob_id = secrets.randbits(63)
             values = {"id": blob_id, "sha256": sha256, "size": size, "owner": owner}

@@ -7,13 +7,14 @@ from webapp.storage.base import Closing
 from webapp.storage.errors import too_short, wrong_hash
 from webapp.storage.rows import GrowingRows
 from webapp.storage.running import RunningHash
+from webapp.storage.tables import RowState
 from webapp.storage.transactions import Transactions
 
 
 class RowReceiver(Closing):
     """Append rows to the upload that ``owner`` has claimed; see base.BlobReceiver."""
 
-    STATE = "incoming"
+    STATE = RowState.INCOMING
 
     def __init__(
         self, database: Transactions, token: str, size: int, blob_id: int, owner: str

@@ -18,7 +18,7 @@ from webapp.storage.errors import (
     too_long,
 )
 from webapp.storage.leases import LEASE_S, mark_ended
-from webapp.storage.tables import blob_chunk, blob_store
+from webapp.storage.tables import RowState, blob_chunk, blob_store
 from webapp.storage.transactions import Transactions
 from webapp.storage.writing import HashingWriter
 
@@ -33,7 +33,13 @@ class GrowingRows:
     """
 
     def __init__(
-        self, database: Transactions, name: str, size: int, blob_id: int, owner: str, state: str
+        self,
+        database: Transactions,
+        name: str,
+        size: int,
+        blob_id: int,
+        owner: str,
+        state: RowState,
     ) -> None:
         self.name = name
         self.size = size
@@ -118,10 +124,10 @@ class GrowingRows:
         with self._database.write_durable(needed=1) as connection:
             connection.execute(
                 update(blob_store)
-                .where(blob_store.c.sha256 == sha256, blob_store.c.state == "ready")
-                .values(state="gone")
+                .where(blob_store.c.sha256 == sha256, blob_store.c.state == RowState.READY)
+                .values(state=RowState.GONE)
             )
-            self._change(connection, state="ready", owner="", sha256=sha256)
+            self._change(connection, state=RowState.READY, owner="", sha256=sha256)
         self._is_open = False
         with suppress(StoreProblem):  # it is committed; rows of an old copy can wait
             self._database.sweep()
@@ -145,7 +151,7 @@ class GrowingRows:
         """Let the partial be gone, then remove its rows."""
         if not self._is_open:
             return
-        self._leave(state="gone")
+        self._leave(state=RowState.GONE)
         with suppress(StoreProblem):  # what is left here the next sweep takes
             self._database.sweep()
 
@@ -196,7 +202,7 @@ class GrowingRows:
 class RowWriter(HashingWriter):
     """Append rows to the partial that ``owner`` has claimed: a whole row goes without a copy."""
 
-    STATE = "partial"
+    STATE = RowState.PARTIAL
 
     def __init__(
         self, database: Transactions, sha256: str, size: int, blob_id: int, owner: str

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Any
 
 from sqlalchemy import (
@@ -26,8 +27,16 @@ storage_metadata = MetaData(
     }
 )
 
-# A replaced or deleted blob becomes "gone" in one short statement and its rows
-# go away in batches later; so more than one gone row per digest may exist.
+
+class RowState(enum.StrEnum):
+    """How far the bytes of a row of ``blob_store`` are."""
+
+    PARTIAL = "partial"  # a blob that isn't whole yet
+    INCOMING = "incoming"  # an upload, named by its token
+    READY = "ready"  # whole and verified
+    GONE = "gone"  # replaced or deleted; its rows go in batches, so a digest can have several
+
+
 _LIVE = text("state <> 'gone'")
 
 blob_store = Table(
@@ -38,7 +47,7 @@ blob_store = Table(
     Column("id", BigInteger, primary_key=True, autoincrement=False),
     Column("sha256", String(64), nullable=False),  # of an incoming one its token
     Column("size", BigInteger, nullable=False),
-    Column("state", String(8), nullable=False),  # partial, incoming, ready, gone
+    Column("state", String(8), nullable=False),  # a RowState
     Column("received", BigInteger, nullable=False),
     Column("owner", String(160), nullable=False),  # "" while it has no writer
     Column("touched_at", BigInteger, nullable=False),  # Unix time by the database's clock

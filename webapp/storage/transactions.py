@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from webapp.storage.errors import StoreFull, StoreProblem, StoreUnusable, free_of
-from webapp.storage.tables import blob_chunk, blob_store
+from webapp.storage.tables import RowState, blob_chunk, blob_store
 
 # Rows removed in one transaction: enough to be quick, few enough to let others write.
 SWEEP_ROWS = 16
@@ -117,7 +117,7 @@ class Transactions:
 
         It may be killed or run twice at a time; the next one finishes.
         """
-        while gone := self.rows(select(blob_store.c.id).where(blob_store.c.state == "gone")):
+        while gone := self.rows(select(blob_store.c.id).where(blob_store.c.state == RowState.GONE)):
             for (blob_id,) in gone:
                 while self.drop_rows(blob_id):
                     pass

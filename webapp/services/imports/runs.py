@@ -21,6 +21,7 @@ from webapp.extensions import db
 from webapp.models import (
     ACTIVE_STATES,
     Blob,
+    BlobState,
     FileTransfer,
     ImportRun,
     ResourceFile,
@@ -285,7 +286,9 @@ def finish(run_id: int, owner: str, ending: Ending) -> bool:
     save_transfers(ending.progress.transfers)
     _close_transfers(run_id)
     statements.execute(
-        delete(Blob).where(Blob.state == "wanted", ~exists().where(ResourceFile.blob_id == Blob.id))
+        delete(Blob).where(
+            Blob.state == BlobState.WANTED, ~exists().where(ResourceFile.blob_id == Blob.id)
+        )
     )
     if ending.intent and ending.state != RunState.STOPPED and intent() != ending.intent:
         _follow(run_id)
