@@ -80,6 +80,7 @@ def stage(
             made.paths = {
                 "images": "/images/",
                 "image": "/images/ubuntu/noble/amd64",
+                "rules": "/images/rules/",
                 "delete": "/images/ubuntu/noble/amd64/delete",
                 "sources": "/sources/",
                 "source": f"/sources/{source.id}",

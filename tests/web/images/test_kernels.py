@@ -68,6 +68,14 @@ def test_an_architecture_without_a_kernel_is_refused_and_nothing_is_saved(
     assert kernels() == []
 
 
+def test_a_kernel_of_another_architecture_may_be_chosen_too(
+    noble: BootSource, operator: Visitor
+) -> None:
+    sent = {"arch": ["arm64"], "kernel": ["ga-24.04", "hwe-24.04"]}
+    assert send(operator, **sent).status_code == 303
+    assert kernels() == [["ga-24.04", "hwe-24.04"]]
+
+
 def test_leaving_out_the_generic_kernel_has_to_be_confirmed(
     noble: BootSource, operator: Visitor
 ) -> None:

@@ -96,10 +96,11 @@ def _proposal(
     lines: dict[Line, tuple[str, ...]] = {}
     warnings: list[str] = []
     for release, names in wanted.items():
-        boxes = [b for b in picture.boxes if b.pick in selected and b.line[1:] == release]
+        offered = [box for box in picture.boxes if box.line[1:] == release]
+        boxes = [box for box in offered if box.pick in selected]
         changed = [box for box in boxes if set(box.chosen) != set(names)]
         if changed:
-            kernels.check(boxes, names)
+            kernels.check(offered, boxes, names)
             warnings += kernels.warnings(boxes, names)
         lines |= {box.line: names for box in changed}
     pending = changes.pending(picture, selected, lines)

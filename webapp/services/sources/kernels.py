@@ -43,9 +43,10 @@ class KernelOffer:
 
 @dataclass(frozen=True)
 class KernelChange:
-    """Another choice of kernels for a selection: names that it gains and loses.
+    """Another choice of kernels for a selection: names that its images gain and lose.
 
-    lost: those of the removed ones that are stored.
+    Images that weren't selected before gain and lose none. lost: those of the removed ones
+    that are stored.
     """
 
     line: Line
@@ -94,11 +95,11 @@ def cleaned(chosen: Iterable[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def check(boxes: Sequence[Box], chosen: Collection[str]) -> None:
+def check(boxes: Sequence[Box], selected: Sequence[Box], chosen: Collection[str]) -> None:
     """Raise InvalidFields for a name that isn't offered, or an image without any kernel.
 
-    boxes: the images of one release that the choice is for. What was chosen before may stay
-    while no source offers it.
+    boxes: all images of one release; selected: those that are downloaded. What was chosen
+    before may stay while no source offers it.
     """
     known = {name for box in boxes for kernel in box.kernels for name in kernel.answers_to}
     known |= {name for box in boxes for name in box.chosen} | set(ANY)
@@ -109,7 +110,7 @@ def check(boxes: Sequence[Box], chosen: Collection[str]) -> None:
             f"No source offers {', '.join(unknown[:5])} for {_release(boxes[0])}. "
             f"It has {', '.join(choices)}."
         )
-    for box in boxes:
+    for box in selected:
         if box.kernels and not any(kernel.is_among(chosen) for kernel in box.kernels):
             choices = dict.fromkeys(kernel.name for kernel in box.kernels)
             raise _refusal(
@@ -139,13 +140,13 @@ def changes(
         if not found or set(found[0].chosen) == set(after):
             continue
         gained, lost = set(), {}
-        for box in found:
+        for box in (box for box in found if box.is_selected):
             for one in offers(box, picture.ready):
                 is_kept = one.kernel.is_among(after)
                 if is_kept and not one.is_chosen:
                     gained.add(one.kernel.name)
                 if not is_kept and one.is_chosen:
-                    lost[one.kernel.name] = one.is_stored and box.is_stored and box.is_selected
+                    lost[one.kernel.name] = one.is_stored and box.is_stored
         yield KernelChange(
             line=line,
             title=found[0].title,

@@ -146,7 +146,7 @@ class Release:
     @property
     def chosen_kernels(self) -> tuple[str, ...]:
         """Those of them that its selection has."""
-        kept = {kernel.name for box in self.boxes.values() for kernel in box.kept_kernels}
+        kept = {k.name for b in self.boxes.values() for k in b.kernels if k.is_among(b.chosen)}
         return tuple(name for name in self.kernels if name in kept)
 
     @property
