@@ -190,6 +190,7 @@ KINDS = {
     "name-taken": Kind("Name taken by an upload", 409),
     "size-conflict": Kind("One digest with two sizes"),
     "source-removed": Kind("Boot source removed", 409),
+    "commissioning-release": Kind("Commissioning release must stay selected"),
     "source-unread": Kind("Boot source not read yet", 503, 5),
     "bundle": Kind("Bundle failed", 500),
     "bundle-busy": Kind("Folder in use", 500),

@@ -251,3 +251,23 @@ def test_two_scripts_that_select_the_same_at_once_make_one(
         "Next: Your change was not saved. Reload, check it and try again."
     )
     assert len(stored(app)) == 1
+
+
+def test_the_selection_of_the_commissioning_release_cant_be_removed(
+    app: Flask, any_client: Script, path: str
+) -> None:
+    noble, jammy = (
+        any_client.post(path, **{**NOBLE, "release": r}).json for r in ("noble", "jammy")
+    )
+    name = "commissioning_distro_series"
+    assert any_client.post("maas/", op="set_config", name=name, value="noble").status_code == 200
+    one = f"{path}{noble['id']}/"
+    for answer in (any_client.delete(one), any_client.put(one, release="jammy", arches="arm64")):
+        assert answer.status_code == 400
+    refused = any_client.delete(one)
+    assert refused.text.startswith("Machines are commissioned with ubuntu/noble, so it must stay")
+    assert not set("%{}") & set(refused.text)
+    assert any_client.delete(f"{path}{jammy['id']}/").status_code == 204
+    any_client.post("maas/", op="set_config", name=name, value="jammy")
+    assert any_client.delete(one).status_code == 204
+    assert stored(app) == []

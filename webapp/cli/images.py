@@ -174,12 +174,14 @@ def list_kernels(name: str, arch: str, api: Api, as_json: bool) -> None:
 @click.option(
     "--arch", "arches", multiple=True, help="Architecture, can be repeated.  [default: all]"
 )
+@click.option("--commission", default="", help="Release to commission machines with instead.")
 @click.option("--dry-run", is_flag=True, help="Show what would change; change nothing.")
 @click.option("--yes", is_flag=True, help="Don't ask about stored images.")
 @with_api
 def unselect(
     names: tuple[str, ...],
     arches: tuple[str, ...],
+    commission: str,
     dry_run: bool,
     yes: bool,
     api: Api,
@@ -191,6 +193,7 @@ def unselect(
     Examples:
       slipway image unselect ubuntu/focal
       slipway image unselect ubuntu/noble --arch arm64 --yes
+      slipway image unselect ubuntu/jammy --commission noble
     """
     choices = [_choice(name, arch) for name in names for arch in arches or ("*",)]
     preview = api.call("POST", "/catalogue", {"remove": choices, "is_preview": True})
@@ -200,7 +203,12 @@ def unselect(
     if preview["stored_removed"] and not yes:
         stored = ", ".join(preview["stored_removed"])
         output.confirm(f"The next import will delete {stored}. Deselect?")
-    _print_change(api.call("POST", "/catalogue", {"remove": choices}), as_json)
+    lost, others = preview["loses_commissioning"], preview["replacements"]
+    if lost and others and not commission and not yes:
+        output.confirm(f"Machines are commissioned with {lost}. Use {others[0]} instead?")
+        commission = others[0]
+    body = {"remove": choices, "commission": commission}
+    _print_change(api.call("POST", "/catalogue", body), as_json)
 
 
 @image_group.command("show")

@@ -9,17 +9,20 @@ from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from webapp import hx
-from webapp.errors import NotFound
+from webapp.errors import InvalidFields, NotFound
 from webapp.extensions import settings
 from webapp.services.accounts import rights
 from webapp.services.accounts.rights import Right
 from webapp.services.images import history, keys, listing
 from webapp.services.images.listing import Image
 from webapp.services.imports import delete_preview, runs, selecting
-from webapp.services.sources import catalogue, changes, soaking, sources
+from webapp.services.sources import catalogue, changes, commissioning, soaking, sources
 from webapp.services.sources.changes import Pending
+from webapp.services.sources.commissioning import Loss
 from webapp.services.sources.picture import Picture, parse_value
 from webapp.services.sources.selections import Pick
+from webapp.services.system import live_settings
+from webapp.services.system.live_settings import COMMISSIONING
 from webapp.services.uploads import removal
 from webapp.web import addresses, source_health
 from webapp.web.access import me, requires
@@ -57,7 +60,8 @@ def review() -> ResponseReturnValue:
     proposal = selecting.of_boxes(_picks())
     if not hx.is_part():
         return _page(proposal.picture, proposal.selected, reason="review")
-    return hx.part("images/_pending.html", **_pending(proposal.pending, is_seen=True))
+    context = _pending(proposal.pending, proposal.loss, is_seen=True)
+    return hx.part("images/_pending.html", **context)
 
 
 @blueprint.post("/images/selection")
@@ -69,11 +73,23 @@ def save() -> ResponseReturnValue:
     if not proposal.pending:
         flash("No changes to save.", "info")
         return hx.see_other(url_for("images.index"))
-    base, seen = request.form.get("base", ""), request.form.get("seen", "")
-    if reason := proposal.objection(base=base, seen=seen):
+    base, seen, release = (request.form.get(name, "") for name in ("base", "seen", "commission"))
+    if reason := proposal.objection(base=base, seen=seen, commission=release):
         return _page(proposal.picture, proposal.selected, reason=reason, status=409)
-    selecting.save(proposal, me().username, is_imported=True)
+    selecting.save(proposal, me().username, is_imported=True, commission=release)
     flash("Selection updated. The import has started.", "ok")
+    return hx.see_other(url_for("images.index"))
+
+
+@blueprint.post("/images/commissioning")
+@requires(Right.MANAGE)
+def commission() -> ResponseReturnValue:
+    """Choose the release that machines are commissioned with."""
+    release = request.form.get("release", "")
+    if release not in commissioning.choices(catalogue.read()):
+        raise InvalidFields({"release": ["Choose one of the releases."]})
+    live_settings.change(COMMISSIONING, release, me().username)
+    flash(f"Machines are commissioned with {release}.", "ok")
     return hx.see_other(url_for("images.index"))
 
 
@@ -151,15 +167,28 @@ def _page(
         source_count=len(judged),
         unreadable=[row for row in judged if row.health.problem is not None],
         is_checking=any(row.health.is_checking for row in judged),
-        **_pending(changes.pending(picture, selected), is_seen=reason not in ("", "suggested")),
+        trouble=commissioning.trouble(),
+        releases=commissioning.choices(picture),
+        commissioned=commissioning.release(),
+        **_pending(
+            changes.pending(picture, selected),
+            commissioning.loss(picture, selected),
+            is_seen=reason not in ("", "suggested"),
+        ),
         **_stored(picture),
     )
 
 
-def _pending(pending: Pending, *, is_seen: bool) -> dict[str, Any]:
+def _pending(pending: Pending, loss: Loss | None, *, is_seen: bool) -> dict[str, Any]:
     free = free_bytes()
     line = summary(pending, free)
-    return {"pending": pending, "summary": line, "is_seen": is_seen, "free_bytes": free}
+    return {
+        "pending": pending,
+        "summary": line,
+        "is_seen": is_seen,
+        "free_bytes": free,
+        "loss": loss,
+    }
 
 
 def _stored(picture: Picture) -> dict[str, Any]:

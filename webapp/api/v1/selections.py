@@ -74,17 +74,23 @@ class SelectionChangeRequest(RequestModel):
     """Images to select and deselect, in one step.
 
     is_imported: also start the import, which needs the scope import.
-    is_preview: only show what would change.
+    is_preview: only show what would change. commission: the release to commission with in
+    place of the commissioning release that's deselected.
     """
 
     add: list[ImageChoice] = Field(default_factory=list, max_length=1000)
     remove: list[ImageChoice] = Field(default_factory=list, max_length=1000)
     is_imported: bool = False
     is_preview: bool = False
+    commission: str = Field("", max_length=200)
 
 
 class SelectionChangeResponse(ResponseModel):
-    """What changed, or would change. new_bytes: to download; freed_bytes: on the disk."""
+    """What changed, or would change. new_bytes: to download; freed_bytes: on the disk.
+
+    loses_commissioning: the commissioning release, if it's among what is deselected;
+    replacements: those to choose ``commission`` from.
+    """
 
     added: list[str]
     removed: list[str]
@@ -94,6 +100,8 @@ class SelectionChangeResponse(ResponseModel):
     warnings: list[str] = Field(description="What machines would miss")
     new_bytes: int
     freed_bytes: int
+    loses_commissioning: str
+    replacements: list[str]
     is_done: bool
 
 
@@ -194,7 +202,9 @@ def choose(call: Call[CatalogueFilter, SelectionChangeRequest]) -> SelectionChan
         [choice.key for choice in sent.add], [choice.key for choice in sent.remove], _kernels(sent)
     )
     if not sent.is_preview:
-        selecting.save(proposal, call.actor, is_imported=sent.is_imported)
+        selecting.save(
+            proposal, call.actor, is_imported=sent.is_imported, commission=sent.commission
+        )
     pending = proposal.pending
     return SelectionChangeResponse(
         added=[_name(box) for box in pending.added],
@@ -208,6 +218,8 @@ def choose(call: Call[CatalogueFilter, SelectionChangeRequest]) -> SelectionChan
         warnings=list(proposal.warnings),
         new_bytes=pending.new_bytes,
         freed_bytes=pending.freed_bytes,
+        loses_commissioning=proposal.loss.release if proposal.loss else "",
+        replacements=list(proposal.loss.replacements) if proposal.loss else [],
         is_done=not sent.is_preview,
     )
 

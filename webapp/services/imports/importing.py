@@ -52,7 +52,7 @@ from webapp.services.imports.planning import nothing_left, plan
 from webapp.services.imports.plans import ImportPlan, Retirement, SourceState
 from webapp.services.imports.progress import Reporter
 from webapp.services.imports.scope import Scope
-from webapp.services.sources import refreshing
+from webapp.services.sources import commissioning, refreshing
 from webapp.services.system import statements
 
 log = structlog.get_logger(__name__)
@@ -146,6 +146,7 @@ class Import:
         if self._reporter.fatal is None:
             self._heal(todo)
             self._remove(todo)
+            commissioning.choose_defaults()
             packages.collect(states, self._reporter.is_stopped)
         return self._ended(states)
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from webapp.errors import InvalidFields
 from webapp.services.imports import runs
-from webapp.services.sources import catalogue, changes, kernels, selections
+from webapp.services.sources import catalogue, changes, commissioning, kernels, selections
 from webapp.services.sources.changes import Pending
+from webapp.services.sources.commissioning import Loss
 from webapp.services.sources.picture import Picture
 from webapp.services.sources.selections import Line, Pick
 
@@ -29,15 +30,19 @@ class Proposal:
     pending: Pending
     chosen: Mapping[Line, tuple[str, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    loss: Loss | None = None  # of the commissioning release
 
-    def objection(self, *, base: str, seen: str) -> str:
-        """Why to ask again before saving: "outdated", "deletes", "warns", or "" to go ahead.
+    def objection(self, *, base: str, seen: str, commission: str = "") -> str:
+        """Why to ask again before saving: one of these, or "" to go ahead.
 
-        base: names the selection that the person saw. seen: names the change that they
-        confirmed; needed when it deletes what machines boot, or leaves them without a kernel.
+        "outdated", "commissioning", "deletes", "warns". base: names the selection that the
+        person saw. seen: names the change that they confirmed; needed when it deletes what
+        machines boot, or leaves them without a kernel. commission: see ``save``.
         """
         if base != changes.base_of(self.picture):
             return "outdated"
+        if self.loss and commission not in self.loss.replacements:
+            return "commissioning"
         if seen == self.pending.digest:
             return ""
         return "deletes" if self.pending.deletes else "warns" if self.warnings else ""
@@ -66,8 +71,13 @@ def of_choices(
     return _proposal(picture, (picture.selected | more) - less, chosen)
 
 
-def save(proposal: Proposal, actor: str, *, is_imported: bool) -> None:
-    """Save a proposal if it changes anything. is_imported: also start the import."""
+def save(proposal: Proposal, actor: str, *, is_imported: bool, commission: str = "") -> None:
+    """Save a proposal if it changes anything. is_imported: also start the import.
+
+    commission: the release that takes the place of the commissioning release which the
+    proposal deselects. Raises InvalidFields for another one, Problem for none.
+    """
+    commissioning.replace(proposal.loss, commission, actor)
     if proposal.pending:
         boxes = changes.spoken_for(proposal.picture, proposal.selected)
         selections.replace_picks(boxes, proposal.selected, actor, proposal.chosen)
@@ -104,7 +114,8 @@ def _proposal(
             warnings += kernels.warnings(boxes, names)
         lines |= {box.line: names for box in changed}
     pending = changes.pending(picture, selected, lines)
-    return Proposal(picture, selected, pending, lines, tuple(warnings))
+    loss = commissioning.loss(picture, selected)
+    return Proposal(picture, selected, pending, lines, tuple(warnings), loss)
 
 
 def _picks(picture: Picture, choice: Choice, field: str) -> set[Pick]:

@@ -16,8 +16,8 @@ from webapp.models import BootResource, BootSource, RunState, Setting, utcnow
 from webapp.services.blobs import scrubbing
 from webapp.services.imports import inventory, runs
 from webapp.services.mirror import status as mirror_status
+from webapp.services.sources import commissioning, rules, sources
 from webapp.services.sources import health as source_health
-from webapp.services.sources import rules, sources
 from webapp.services.sources.health import SourceHealth
 from webapp.severity import Severity
 
@@ -158,6 +158,14 @@ def _rules() -> list[Check]:
     ] or [Check("rules", Severity.OK, f"{len(rows)}, and each matches something")] * bool(rows)
 
 
+def _commissioning() -> list[Check]:
+    words, step = commissioning.trouble()
+    if words:
+        return [Check("commissioning", Severity.WARN, words, step)]
+    release = commissioning.release()
+    return [Check("commissioning", Severity.OK, f"with ubuntu/{release}")] if release else []
+
+
 def _imports() -> list[Check]:
     last = runs.last_ended()
     if last is None:
@@ -187,4 +195,15 @@ def _mirror() -> list[Check]:
     return [Check("local mirror", Severity.OK, f"published: {found.images} images")]
 
 
-_STEPS = (_database, _store, _damage, _worker, _gpg, _sources, _rules, _imports, _mirror)
+_STEPS = (
+    _database,
+    _store,
+    _damage,
+    _worker,
+    _gpg,
+    _sources,
+    _rules,
+    _commissioning,
+    _imports,
+    _mirror,
+)

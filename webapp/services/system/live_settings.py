@@ -22,10 +22,12 @@ from webapp.services.system.wake import wake
 
 AUTO_IMPORT = "boot_images_auto_import"
 # What bootstrap scripts always set. They're kept for those who read them back.
+COMMISSIONING = "commissioning_distro_series"
+DEFAULT_OS, DEFAULT_RELEASE = "default_osystem", "default_distro_series"
 DISTRO_DEFAULTS = {
-    "commissioning_distro_series": ("Ubuntu release that MAAS commissions machines with", ""),
-    "default_osystem": ("Operating system that MAAS deploys by default", "ubuntu"),
-    "default_distro_series": ("Release that MAAS deploys by default", ""),
+    COMMISSIONING: ("Ubuntu release that MAAS commissions machines with", ""),
+    DEFAULT_OS: ("Operating system that MAAS deploys by default", "ubuntu"),
+    DEFAULT_RELEASE: ("Release that MAAS deploys by default", ""),
     "default_min_hwe_kernel": ("Oldest kernel that MAAS deploys by default, e.g. ga-24.04", ""),
 }
 EXEMPT_HOSTS = "import_no_proxy"
