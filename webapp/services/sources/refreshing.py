@@ -211,17 +211,16 @@ def _replace(source: BootSource, snapshot: Snapshot) -> None:
             )
             for document in snapshot.documents
         )
-        db.session.execute(
-            insert(BootSourceCache),
-            [
-                {
-                    "source_id": source_id,
-                    "versions": soaking.sightings(offer, sightings.get(offer.product, {}), now),
-                    **offer.as_columns(),
-                }
-                for offer in offers
-            ],
-        )
+        rows = [
+            {
+                "source_id": source_id,
+                "versions": soaking.sightings(offer, sightings.get(offer.product, {}), now),
+                **offer.as_columns(),
+            }
+            for offer in offers
+        ]
+        if rows:
+            db.session.execute(insert(BootSourceCache), rows)
         health |= {
             "index_updated_at": snapshot.index_updated_at,
             "signed_at": snapshot.signed_at,
