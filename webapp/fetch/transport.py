@@ -41,21 +41,8 @@ class _HTTPConnection(HTTPConnection):
         super().request(*args, **kwargs)
 
 
-class _HTTPSConnection(HTTPSConnection):
+class _HTTPSConnection(_HTTPConnection, HTTPSConnection):
     """As _HTTPConnection."""
-
-    _peer: tuple[str, int]
-
-    def _new_conn(self) -> Any:
-        sock, address = connect(self._dns_host, self.port)
-        self._peer = (address, self.port)
-        return sock
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        current_exchange().admit(*self._peer)
-        super().request(*args, **kwargs)
 
 
 class _HTTPPool(HTTPConnectionPool):
