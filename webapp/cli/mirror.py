@@ -157,7 +157,8 @@ def _status_fields(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "URL", found["url"]
     yield "Offered", _offer_words(found)
     images = f"{found['images']} image{'' if found['images'] == 1 else 's'}"
-    yield "Content", f"{images}, {found['files']} files, {output.size(found['bytes'])}"
+    files = f"{found['files']} file{'' if found['files'] == 1 else 's'}"
+    yield "Content", f"{images}, {files}, {output.size(found['bytes'])}"
     yield "Serial", str(found["serial"])
     yield "Signed", output.time(found["signed_at"])
     yield "Key", found["fingerprint"] or "-"

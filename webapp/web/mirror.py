@@ -31,7 +31,7 @@ class AddressForm(FlaskForm):
 @requires(Right.SEE)
 def index() -> ResponseReturnValue:
     """Show the mirror, and what to type at another site."""
-    return _page(AddressForm(formdata=None, prefix=options.prefix()))
+    return _page(AddressForm(formdata=None, data={"prefix": options.prefix()}))
 
 
 def _page(form: AddressForm, *, status: int = 200) -> ResponseReturnValue:

@@ -20,7 +20,7 @@ from tests.support.databases import Databases
 from webapp import create_app
 from webapp.config import Settings
 from webapp.extensions import db
-from webapp.services.mirror import publishing
+from webapp.services.mirror import options, publishing
 from webapp.trust.keyrings import Keyring, load_keyring
 
 Serve = Callable[[str], AbstractContextManager[str]]
@@ -44,7 +44,9 @@ def serve(make_app: Callable[[str], Flask]) -> Serve:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.port}/mirror/"
+            with app.app_context():
+                prefix = options.prefix()
+            yield f"http://127.0.0.1:{server.port}/{prefix}"
         finally:
             server.shutdown()
             thread.join()

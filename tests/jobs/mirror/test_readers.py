@@ -20,6 +20,7 @@ from webapp.fetch import Fetcher
 from webapp.mirror import pull
 from webapp.models import BootSource, BootSourceSelection
 from webapp.services.imports import importing, runs
+from webapp.services.mirror import options
 from webapp.storage.leases import new_owner
 from webapp.streamclient import StreamSource, read_stream
 from webapp.streams import urls
@@ -147,7 +148,9 @@ def test_sstream_mirror_and_sstream_query_read_it(
     full_lab: Lab, serve: Serve, programs: Path, tmp_path: Path
 ) -> None:
     copy = tmp_path / "copy"
+    options.change("ada", prefix="maas/images")
     with serve("rack") as url:
+        assert url.endswith("/maas/images/")
         ring = key_file(url, tmp_path)
         index = f"{url}streams/v1/index.sjson"
         lines = run(
