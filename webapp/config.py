@@ -116,6 +116,9 @@ class Settings:
     deny_networks: tuple[str, ...] = _set(
         "", "Networks boot sources may not use, as well as link-local", to.networks
     )
+    allow_networks: tuple[str, ...] = _set(
+        "", "The only networks that boot sources and proxies may use; empty: any", to.networks
+    )
     web_workers: int = _set("2", "Processes for the web UI and APIs", to.number(1, 64))
     web_threads: int = _set("16", "Threads per process", to.number(1, 1024))
     rack_workers: int = _set("2", "Processes for machines", to.number(1, 64))

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 from itsdangerous import TimestampSigner
-from sqlalchemy import event, select, update
+from sqlalchemy import event, func, select, update
 from sqlalchemy.exc import OperationalError
 
 from tests.web.visitors import Visitor, everything, leads_to, text_of
@@ -146,6 +146,22 @@ def test_the_account_lists_the_sessions_and_ends_each(
     assert "had already ended" in text_of(
         here.get(leads_to(here.post(f"/account/sessions/{other}/end")))
     )
+
+
+@pytest.mark.parametrize("path", ["/account/sessions/{other}/end", "/account/sessions/end-others"])
+def test_ending_another_session_asks_for_the_password(
+    path: str, app: Flask, visit: Callable[..., Visitor]
+) -> None:
+    with app.app_context():
+        users.create_user("maria", PASSWORD, Role.VIEWER)
+    here, there = visit(), visit()
+    for visitor in (here, there):
+        visitor.sign_in("maria")
+    with app.app_context():
+        other = db.session.scalar(select(func.max(LoginSession.id)))
+    shift(app, confirmed_at=timedelta(hours=1))
+    assert 'type="password"' in here.post(path.format(other=other)).text
+    assert there.is_signed_in()
 
 
 def test_ending_the_session_of_this_browser_signs_out(app: Flask, viewer: Visitor) -> None:

@@ -95,6 +95,7 @@ class AddressRule:
     """The rule of one fetcher; see ``Fetcher`` for its fields."""
 
     deny_networks: Sequence[Network] = ()
+    allow_networks: Sequence[Network] = ()
     own_ports: Collection[int] = ()
 
     def check(self, text: str, port: int, *, limit: Reach | None, where: str) -> Reach:
@@ -106,9 +107,10 @@ class AddressRule:
         reach = reach_of(address)
         if reach is None:
             raise _refused("This kind of address isn't allowed.", where, address)
-        for network in self.deny_networks:
-            if network.version == address.version and address in network:
-                raise _refused("This network is blocked by a setting.", where, address)
+        if _is_in(address, self.deny_networks):
+            raise _refused("This network is blocked by a setting.", where, address)
+        if self.allow_networks and not _is_in(address, self.allow_networks):
+            raise _refused("This network isn't among those a setting allows.", where, address)
         if limit is not None and reach > limit:
             raise _refused(
                 f"A redirect led from a {limit.name.lower()} address to a "
@@ -123,14 +125,21 @@ class AddressRule:
     def check_host(self, host: str, port: int, *, limit: Reach | None, where: str) -> Reach:
         """Check what can be checked without a DNS lookup, for a host that a proxy connects to.
 
-        A name counts as public, ``localhost`` as loopback.
+        A name counts as public, ``localhost`` as loopback. With a list of allowed networks
+        a name is refused: only the proxy would know where it leads.
         """
         address = written_address(host)
         if address is not None:
             return self.check(str(address), port, limit=limit, where=where)
         if host.rstrip(".").endswith("localhost"):
             return self.check("127.0.0.1", port, limit=limit, where=where)
+        if self.allow_networks:
+            raise _refused("A setting allows only addresses through a proxy.", where, host)
         return Reach.PUBLIC
+
+
+def _is_in(address: IPv4Address | IPv6Address, networks: Sequence[Network]) -> bool:
+    return any(network.version == address.version and address in network for network in networks)
 
 
 def _is_this_machine(address: IPv4Address | IPv6Address) -> bool:

@@ -33,6 +33,8 @@ class Fetcher:
     on_wait: called before each pause between two tries (seconds, why).
     is_stopped: asked a few times a second by every request.
     deny_networks: never connected to, not even when an administrator typed it.
+    allow_networks: the only ones that are connected to, and a proxy may be asked for none but
+    addresses in them; empty for all others.
     own_ports: our own listeners; no redirect may lead to them on this machine.
     bucket: the rate that this fetcher's downloads share with those of others.
     files: opens what ``file:`` URLs name; None refuses them.
@@ -46,6 +48,7 @@ class Fetcher:
         on_wait: Callable[[float, FetchProblem], None] | None = None,
         is_stopped: Callable[[], bool] | None = None,
         deny_networks: Iterable[str] = (),
+        allow_networks: Iterable[str] = (),
         own_ports: Collection[int] = (),
         bucket: Bucket = UNLIMITED,
         files: Find | None = None,
@@ -54,8 +57,11 @@ class Fetcher:
         self._on_wait = on_wait or (lambda seconds, problem: None)
         self._is_stopped = is_stopped or (lambda: False)
         self._bucket = bucket
-        networks = tuple(ip_network(text, strict=False) for text in deny_networks)
-        rule = AddressRule(networks, frozenset(own_ports))
+        denied, allowed = (
+            tuple(ip_network(text, strict=False) for text in networks)
+            for networks in (deny_networks, allow_networks)
+        )
+        rule = AddressRule(denied, allowed, frozenset(own_ports))
         self._requester = Requester(route, limits, rule, files)
 
     def metadata(

@@ -177,7 +177,7 @@ def change_password() -> ResponseReturnValue:
 
 
 @blueprint.post("/account/sessions/<int(max=2147483647):session_id>/end")
-@requires(Right.OWN_ACCESS)
+@requires(Right.OWN_ACCESS, is_confirmed=True)
 def end_session(session_id: int) -> ResponseReturnValue:
     """End one of one's own sessions."""
     if session_id == me().session_id:
@@ -190,7 +190,7 @@ def end_session(session_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/account/sessions/end-others")
-@requires(Right.OWN_ACCESS)
+@requires(Right.OWN_ACCESS, is_confirmed=True)
 def end_other_sessions() -> ResponseReturnValue:
     """End all of one's own sessions but this one."""
     count = sessions.end_others(me())

@@ -221,6 +221,26 @@ def test_a_denied_network_is_not_even_connected_to(server: MirrorServer) -> None
     assert server.log == []
 
 
+def test_only_allowed_networks_are_connected_to(server: MirrorServer) -> None:
+    with Fetcher(limits=QUICK, allow_networks=["10.0.0.0/8", "127.0.0.0/8"]) as fetcher:
+        fetcher.metadata(server.url + "document")
+    seen = len(server.log)
+    with (
+        Fetcher(limits=QUICK, allow_networks=["10.0.0.0/8"]) as fetcher,
+        pytest.raises(FetchProblem, match="isn't among those"),
+    ):
+        fetcher.metadata(server.url + "document")
+    assert len(server.log) == seen
+
+
+def test_a_name_through_a_proxy_is_refused_where_only_networks_are_allowed() -> None:
+    rule = AddressRule(allow_networks=[ip_network("198.51.100.0/24")])
+    assert rule.check_host("198.51.100.7", 80, limit=None, where="x") is not None
+    for host in ("mirror.example.test", "203.0.113.7", "localhost", "0x7f.1"):
+        with pytest.raises(FetchProblem):
+            rule.check_host(host, 80, limit=None, where="x")
+
+
 def test_a_redirect_from_loopback_to_our_own_port_is_refused(server: MirrorServer) -> None:
     with RawServer(saying(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")) as admin:
         server.set_faults([Fault(path=".", redirect=f"{admin.url}admin/delete")])

@@ -23,6 +23,8 @@ from webapp.web.access import access_of
 _KEPT = re.compile(r'name="confirmed_form" value="([^"]+)"')
 # Every page that creates or changes access. A page that leaves this list does so on purpose.
 ASKING = {
+    "POST /account/sessions/1/end",
+    "POST /account/sessions/end-others",
     "POST /account/keys",
     "POST /account/tokens",
     "POST /users/add",

@@ -37,6 +37,7 @@ def fetcher(
         limits if retries is None else replace(limits, retries=retries),
         is_stopped=is_stopped,
         deny_networks=known.deny_networks,
+        allow_networks=known.allow_networks,
         own_ports=[int(bind.rpartition(":")[2]) for bind in (known.web_bind, known.rack_bind)],
         bucket=bandwidth.bucket(),
         files=files,
