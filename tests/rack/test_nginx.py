@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import subprocess
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,6 +30,7 @@ from tests.support.ports import keep_port
 from webapp.config import ROOT
 from webapp.extensions import db, store
 from webapp.models import Event
+from webapp.services.mirror import publishing
 
 SITES = ROOT / "deploy" / "nginx"
 SIZE = 2_000_000
@@ -98,6 +100,7 @@ def front(
     )
     with rack.app.app_context():
         images.image({**images.FILES, "squashfs": CONTENT})
+        assert publishing.reconcile()
     port = keep_port()
     changes = {"127.0.0.1:5249": f"127.0.0.1:{rack.port}", "listen 5248": f"listen {port}"}
     if is_accelerated:
@@ -170,6 +173,21 @@ def test_the_whole_file_with_our_headers(front: Front) -> None:
         "X-Accel-Redirect": None,
     }  # fmt: skip
     assert answer.getheader("Last-Modified")
+
+
+def test_the_local_mirror_is_read_through_it(front: Front) -> None:
+    sha256 = ETAG.strip('"')
+    digest = b64encode(bytes.fromhex(sha256)).decode()
+    for path, size in (("streams/v1/index.sjson", 0), (f"sha256/{sha256}/squashfs", len(CONTENT))):
+        connection = http.client.HTTPConnection(live.HOST, front.port, timeout=60)
+        connection.request("GET", f"/mirror/{path}")
+        answer = connection.getresponse()
+        body = answer.read()
+        connection.close()
+        assert answer.status == 200
+        if size:
+            assert len(body) == size
+            assert answer.getheader("Repr-Digest") == f"sha-256=:{digest}:"
 
 
 def test_it_is_nginx_that_sends_the_file(front: Front) -> None:
