@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
-from typing import Any
 
 from flask import Response
 
@@ -13,12 +12,12 @@ JSON = "application/json; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
 
 
-def as_json(value: Any, status: int = 200) -> Response:
+def as_json(value: object, status: int = 200) -> Response:
     """A JSON response."""
     return _response(json.dumps(value), status, JSON)
 
 
-def exactly_json(value: Any) -> Response:
+def exactly_json(value: object) -> Response:
     """A JSON response whose content type has no charset."""
     return _response(json.dumps(value), 200, "application/json")
 

@@ -82,7 +82,7 @@ def is_importing(call: ActionCall) -> Response:
     return as_json(runs.is_importing())
 
 
-def as_dict(resource: BootResource | Row[Any]) -> dict[str, Any]:
+def as_dict(resource: BootResource | Row[Any]) -> dict[str, object]:
     """A boot resource as clients expect it in a list."""
     return {
         "id": resource.id,
@@ -97,19 +97,21 @@ def as_dict(resource: BootResource | Row[Any]) -> dict[str, Any]:
     }
 
 
-def detail(id: int) -> dict[str, Any]:
+def detail(id: int, only: str = "") -> dict[str, object]:
     """A boot resource with its sets: the current one, and open uploads.
 
     Keys sort as text with the newest last, since clients take the largest one.
+    only: the version to show alone.
     """
     resource = listing.resource_with_sets(id)
     sets = {s.version: _set_dict(s) for s in resource.sets if s.id == resource.current_set_id}
     for upload in uploads.open_of([id]):
         sets[upload.version] = _upload_dict(upload)
-    return {**as_dict(resource), "sets": dict(sorted(sets.items()))}
+    shown = {version: sets[version] for version in sorted(sets) if only in ("", version)}
+    return {**as_dict(resource), "sets": shown}
 
 
-def _upload_dict(row: Upload) -> dict[str, Any]:
+def _upload_dict(row: Upload) -> dict[str, object]:
     percent = 100.0 * row.received / row.size if row.size else 0.0
     filename = names.FILENAMES[row.ftype]
     file = {
@@ -133,18 +135,18 @@ def _upload_dict(row: Upload) -> dict[str, Any]:
     }
 
 
-def _set_dict(row: ResourceSet) -> dict[str, Any]:
+def _set_dict(row: ResourceSet) -> dict[str, object]:
     files = {file.filename: _file_dict(file) for file in row.files}
     return {
         "version": row.version,
         "label": row.label,
-        "size": sum(file["size"] for file in files.values()),
+        "size": sum(file.blob.size for file in row.files),
         "complete": row.completed_at is not None,
         "files": files,
     }
 
 
-def _file_dict(row: ResourceFile) -> dict[str, Any]:
+def _file_dict(row: ResourceFile) -> dict[str, object]:
     return {
         "filename": row.filename,
         "filetype": row.ftype,
@@ -200,10 +202,8 @@ def create(call: ActionCall) -> Response:
     elif content is not None:
         uploads.append(upload, [content])
         arrival.complete(upload)
-    made = detail(id)
-    if upload.is_open:  # Cluster API uploads to the first set, all others to the last
-        made["sets"] = {upload.version: made["sets"][upload.version]}
-    return as_json(made, 201)
+    # Cluster API uploads to the first set, all others to the last.
+    return as_json(detail(id, upload.version if upload.is_open else ""), 201)
 
 
 def _refuse_without_digest(declared: fields.Declared) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import base64
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from flask import Response
 
@@ -113,7 +112,7 @@ def _keyring_data(arguments: Arguments) -> bytes | None:
         ) from error
 
 
-def as_dict(source: BootSource) -> dict[str, Any]:
+def as_dict(source: BootSource) -> dict[str, object]:
     """A boot source as clients expect it."""
     return {
         "id": source.id,

@@ -11,7 +11,6 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable
-from typing import Any
 
 from flask import Response
 
@@ -37,7 +36,7 @@ def api_hash() -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
-def description(address: Callable[[str], dict[str, str]]) -> dict[str, Any]:
+def description(address: Callable[[str], dict[str, str]]) -> dict[str, object]:
     """The document; ``address`` gives the address of a path."""
     return {
         "doc": TITLE,
@@ -46,7 +45,7 @@ def description(address: Callable[[str], dict[str, str]]) -> dict[str, Any]:
     }
 
 
-def _resource(resource: Resource, address: Callable[[str], dict[str, str]]) -> dict[str, Any]:
+def _resource(resource: Resource, address: Callable[[str], dict[str, str]]) -> dict[str, object]:
     handler = {
         "name": resource.name,
         "doc": resource.doc,
@@ -61,7 +60,7 @@ def _resource(resource: Resource, address: Callable[[str], dict[str, str]]) -> d
     }
 
 
-def _action(action: Action) -> dict[str, Any]:
+def _action(action: Action) -> dict[str, object]:
     return {
         "name": action.name,
         "method": action.method,

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flask import Response
 
 from webapp.api.v2.answers import as_json, text
@@ -49,7 +47,7 @@ def import_boot_images(call: ActionCall, system_id: str) -> Response:
     return text(f"Import of boot images started on {rack.hostname()}")
 
 
-def _as_dict() -> dict[str, Any]:
+def _as_dict() -> dict[str, object]:
     name = rack.hostname()
     system_id = rack.system_id()
     return {

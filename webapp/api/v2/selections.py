@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flask import Response
 
 from webapp.api.v2.answers import as_json, deleted
@@ -102,7 +100,7 @@ def _wanted(arguments: Arguments, known: Wanted) -> Wanted:
     )
 
 
-def as_dict(row: BootSourceSelection) -> dict[str, Any]:
+def as_dict(row: BootSourceSelection) -> dict[str, object]:
     """A selection as clients expect it."""
     return {
         "id": row.id,

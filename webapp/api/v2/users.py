@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flask import Response
 
 from webapp.api.v2.answers import as_json
@@ -26,7 +24,7 @@ def whoami(call: ActionCall) -> Response:
     return as_json(as_dict(call.caller))
 
 
-def as_dict(user: User) -> dict[str, Any]:
+def as_dict(user: User) -> dict[str, object]:
     """A user as clients read it."""
     return {
         "username": user.username,
