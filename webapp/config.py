@@ -119,6 +119,15 @@ class Settings:
     allow_networks: tuple[str, ...] = _set(
         "", "The only networks that boot sources and proxies may use; empty: any", to.networks
     )
+    metrics_token: str = _set(
+        "",
+        "Token that Prometheus sends to read /metrics; see docs/metrics.md",
+        to.text,
+        secret=True,
+    )
+    metrics_networks: tuple[str, ...] = _set(
+        "", "Networks that may read /metrics without a token", to.networks
+    )
     web_workers: int = _set("2", "Processes for the web UI and APIs", to.number(1, 64))
     web_threads: int = _set("16", "Threads per process", to.number(1, 1024))
     rack_workers: int = _set("2", "Processes for machines", to.number(1, 64))

@@ -13,6 +13,7 @@ from webapp.web.access import access_of
 
 # What anybody may open, signed in or not. A page that joins this list does so on purpose.
 PUBLIC = {
+    "GET /metrics",  # for its token and networks, see tests/web/test_metrics.py
     "GET /setup",
     "POST /setup",
     "GET /sign-in",

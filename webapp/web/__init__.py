@@ -22,6 +22,7 @@ def register(app: Flask) -> None:
         import_timing,
         imports,
         kernels,
+        metrics,
         mirror,
         priorities,
         refusals,
@@ -70,6 +71,7 @@ def register(app: Flask) -> None:
     app.register_blueprint(imports.blueprint)
     app.register_blueprint(import_timing.blueprint)
     app.register_blueprint(storage.blueprint)
+    app.register_blueprint(metrics.blueprint)
     app.register_blueprint(mirror.blueprint)
     app.register_blueprint(accounts.blueprint)
     app.register_blueprint(two_factor.blueprint)
