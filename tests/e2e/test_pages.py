@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -13,14 +12,12 @@ import pytest
 from tests.mirror.faults import Fault
 from tests.mirror.maker import Mirror, make_mirror
 from tests.mirror.server import MirrorServer
-from tests.support import disks, factories, scenery, signed
+from tests.support import factories, scenery, signed
 from tests.support.browser import OpenPage, Watch, axe
 from tests.support.live import ADMIN, PASSWORD, LiveSlipway
 from tests.web.visitors import Visitor
 from webapp.extensions import db
 from webapp.models import Role, utcnow
-from webapp.services.uploads import uploads, work
-from webapp.services.uploads.fields import Declared
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -72,7 +69,7 @@ def stage(
             error_where="http://mirror.example.test/" + "y" * 150,
             error_next_step="Sign this machine in.",
         )
-        upload_id = unprepared_esxi()
+        upload_id = scenery.unprepared_esxi(ADMIN)
         ended = scenery.ended_imports(source)
         scenery.running_import()
         with scenery.served(app) as url:
@@ -111,17 +108,6 @@ def stage(
             }
             db.session.remove()
             yield made
-
-
-def unprepared_esxi() -> int:
-    """An ESXi image with warnings, and an upload that was stopped; returns the latter's id."""
-    data = gzip.compress(disks.small_esxi(is_prepared=False), 1, mtime=0)
-    for filetype in ("ddgz", "ddtgz"):
-        declared = Declared("esxi/6.7", "amd64/generic", len(data), filetype=filetype)
-        upload = uploads.create(declared, ADMIN)
-        uploads.append(upload, [data])
-        work.work("a worker", lambda: False)
-    return upload.id
 
 
 def test_axe_finds_nothing_on_any_page(stage: Stage, open_page: OpenPage) -> None:

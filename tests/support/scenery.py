@@ -8,6 +8,7 @@ only. For screenshots and for tests that look at pages, not for imports.
 
 from __future__ import annotations
 
+import gzip
 import os
 import random
 import threading
@@ -23,7 +24,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from tests.mirror import catalogue
 from tests.mirror.maker import ARCHES, Mirror, make_mirror
-from tests.support import factories, signed
+from tests.support import disks, factories, signed
 from webapp import create_app
 from webapp.config import Settings
 from webapp.extensions import db
@@ -39,6 +40,8 @@ from webapp.models import (
 )
 from webapp.services.sources import first_start, refreshing, sources
 from webapp.services.sources.drafts import SourceDraft
+from webapp.services.uploads import uploads, work
+from webapp.services.uploads.fields import Declared
 
 RELEASES = [release.codename for release in catalogue.RELEASES]
 
@@ -258,3 +261,14 @@ def ended_imports(source: BootSource) -> ImportRun:
         )
     )
     return run
+
+
+def unprepared_esxi(actor: str) -> int:
+    """An ESXi image with warnings, and an upload that was stopped; returns the latter's id."""
+    data = gzip.compress(disks.small_esxi(is_prepared=False), 1, mtime=0)
+    for filetype in ("ddgz", "ddtgz"):
+        declared = Declared("esxi/6.7", "amd64/generic", len(data), filetype=filetype)
+        upload = uploads.create(declared, actor)
+        uploads.append(upload, [data])
+        work.work("a worker", lambda: False)
+    return upload.id

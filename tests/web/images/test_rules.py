@@ -76,6 +76,16 @@ def test_a_rule_is_removed_after_showing_what_goes(source: BootSource, operator:
     assert rows_of(SelectionRule) == []
 
 
+def test_deleting_an_image_of_a_rule_says_that_it_returns(
+    source: BootSource, administrator: Visitor
+) -> None:
+    rules.add(Rule(Kind.NEWEST_LTS, count=1, arches=("amd64",)), "ada")
+    factories.boot_resource(source_id=source.id)
+    shown = text_of(administrator.get("/images/ubuntu/noble/amd64/delete"))
+    assert "because a rule selects it: Newest Ubuntu LTS, amd64." in shown
+    assert "Also deselect it" not in shown
+
+
 def test_a_rule_that_matches_nothing_says_so(source: BootSource, viewer: Visitor) -> None:
     rules.add(Rule(Kind.PATTERN, pattern="debian/.*"), "ada")
     shown = text_of(viewer.get(PAGE))

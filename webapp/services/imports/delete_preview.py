@@ -13,6 +13,7 @@ from webapp.extensions import db
 from webapp.models import Blob, BlobState, BootResource, Event, ResourceFile, ResourceSet, utcnow
 from webapp.services.images.keys import Key, key_of
 from webapp.services.imports import inventory
+from webapp.services.sources import rules
 from webapp.streams.filters import is_wanted
 
 RECENT = timedelta(days=7)
@@ -24,14 +25,15 @@ class DeletePreview:
 
     frees: bytes that nothing else names; shared: bytes that stay for other images.
     comes_back: the names of those that a selection still asks for, so that the
-    next import downloads them again. used_by: machines that fetched one of them
-    within the last week.
+    next import downloads them again. rules: titles of the rules that select one of them.
+    used_by: machines that fetched one of them within the last week.
     """
 
     frees: int
     shared: int
     comes_back: tuple[str, ...]
     used_by: int
+    rules: tuple[str, ...] = ()
 
 
 def delete_preview(resource_ids: Collection[int]) -> DeletePreview:
@@ -51,6 +53,7 @@ def delete_preview(resource_ids: Collection[int]) -> DeletePreview:
         shared=int(db.session.scalar(held.where(Blob.id.in_(others))) or 0),
         comes_back=_wanted(keys),
         used_by=_used_by(resources),
+        rules=_ruling(resources),
     )
 
 
@@ -66,6 +69,12 @@ def _wanted(keys: Collection[Key]) -> tuple[str, ...]:
             }
         )
     )
+
+
+def _ruling(resources: Collection[BootResource]) -> tuple[str, ...]:
+    ruled = rules.current().titles
+    images = {(resource.os, resource.release, resource.arch) for resource in resources}
+    return tuple(sorted({title for image in images for title in ruled.get(image, ())}))
 
 
 def _used_by(resources: Collection[BootResource]) -> int:
