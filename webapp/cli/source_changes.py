@@ -38,12 +38,16 @@ def print_moves(found: Any) -> None:
         output.line(f"To download: {output.size(found['bytes_to_fetch'])}")
 
 
-def ask(found: Any, question: str, is_sure: bool) -> None:
-    """Show what moves, and ask a person; a script goes ahead."""
-    if not found["moves"] or is_sure or not output.is_terminal(sys.stdin):
-        return
-    print_moves(found)
-    output.confirm(question)
+def is_asked(is_sure: bool) -> bool:
+    """Whether to ask first: a person is, a script goes ahead."""
+    return not is_sure and output.is_terminal(sys.stdin)
+
+
+def ask(found: Any, question: str) -> None:
+    """Show what moves, if anything does, and ask."""
+    if found["moves"]:
+        print_moves(found)
+        output.confirm(question)
 
 
 @click.command("bind")
@@ -129,7 +133,8 @@ def undo(dry_run: bool, yes: bool, api: Api, as_json: bool) -> None:
     if dry_run:
         show(found, as_json)
         return
-    ask(found, f"Undo “{change['summary']}”?", yes)
+    if is_asked(yes):
+        ask(found, f"Undo “{change['summary']}”?")
     done = api.call("POST", "/source-changes/undo", {"id": change["id"]})
     output.result(done, as_json, f"Undone: {change['summary']}.")
 
@@ -150,7 +155,8 @@ def _bind(
     if dry_run:
         show(found, as_json)
         return
-    ask(found, "Make this change?", yes)
+    if is_asked(yes):
+        ask(found, "Make this change?")
     done = api.call("PUT", path, body)
     output.result(done, as_json, f"{words} The next import carries it out.")
 

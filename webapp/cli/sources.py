@@ -134,7 +134,7 @@ def compare_offers(everything: bool, api: Api, as_json: bool) -> None:
     output.print_table(
         ("Image", "Architecture", "Source", "Version", "Size", "Used", "Why"),
         [
-            (image["name"], image["architecture"], str(one["source_id"]), one["version"],
+            (image["name"], image["architecture"], one["source_name"], one["version"],
              output.size(one["size"]), "yes" if one["is_winner"] else "no", one["why"])
             for image in found["items"]
             for one in image["sources"]
@@ -230,12 +230,14 @@ def change_source(
     if "confirmed_products" in body:  # those of before stay confirmed, as on the page
         before = api.get(f"/sources/{source_id}")["confirmed_products"]
         body["confirmed_products"] = list(dict.fromkeys([*before, *body["confirmed_products"]]))
-    if dry_run or {"priority", "is_enabled", "url"} & body.keys():
-        found = source_changes.preview(api, source_id, body)
-        if dry_run:
-            source_changes.show(found, as_json)
-            return
-        source_changes.ask(found, "Make this change?", yes)
+    if dry_run:
+        source_changes.show(source_changes.preview(api, source_id, body), as_json)
+        return
+    ranks: dict[str, Any] = {
+        name: body[name] for name in ("priority", "is_enabled") if name in body
+    }
+    if ranks and source_changes.is_asked(yes):
+        source_changes.ask(source_changes.preview(api, source_id, ranks), "Make this change?")
     changed = api.call("PATCH", f"/sources/{source_id}", body)
     output.result(changed, as_json, f"Changed boot source {source_id}.")
 

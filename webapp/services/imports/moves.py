@@ -65,11 +65,11 @@ class Moves:
 
     @property
     def summary(self) -> str:
-        """How many images, and how many bytes."""
+        """How many images, "" for none."""
         words = ((MOVE, "moved"), (ADD, "added"), (REMOVE, "removed"), (STAY, "kept as they are"))
         counts = [(sum(one.kind == kind for one in self.moves), word) for kind, word in words]
         parts = [f"{count} {word}" for count, word in counts if count]
-        return ", ".join(parts).capitalize() if parts else "Nothing changes"
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
