@@ -35,8 +35,13 @@ def read(lab: Lab) -> Lab:
 def test_an_approved_plan_is_carried_out_and_kept_with_its_run(read: Lab) -> None:
     found = preview.next_report()
     assert [(one.kind, one.name) for one in found.actions] == [("add", "ubuntu/noble")] * 2
+    read.server.reset()
     run = carry_out(approving.start(found.digest, "ann"))
     assert (run.state, run.requested_by, run.is_approved) == ("succeeded", "ann", True)
+    # What was asked of the mirror, file by file and byte by byte, is what the plan said.
+    wanted = read.wanted(release="noble")
+    assert found.bytes_to_fetch == sum(wanted.values()) == run.bytes_done
+    assert {read.mirror.sha256[path] for path in read.fetched()} == set(wanted)
     assert set(images()) == {NOBLE, LOW}
     assert run.plan is not None
     assert (run.plan["digest"], run.plan["changes"]) == (found.digest, [])

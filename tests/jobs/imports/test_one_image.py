@@ -114,6 +114,13 @@ def test_images_that_a_run_lacks_share_the_next_one(both: Lab) -> None:
     assert (everything.id, everything.only_images) == (second.run.id, None)
 
 
+def test_a_queued_run_of_some_sources_takes_the_image_on(both: Lab) -> None:
+    some = runs.queue("source", "schedule", [both.source_id])
+    done = single.start(ONE, "ann")
+    assert (done.run.id, done.outcome) == (some.id, Outcome.JOINED)
+    assert (done.run.source_ids, done.run.only_images) == (None, None)
+
+
 def test_a_paused_run_that_has_the_image_stays_paused_and_says_so(both: Lab) -> None:
     run = runs.queue("schedule", "schedule")
     pausing.pause("ann")

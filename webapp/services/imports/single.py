@@ -64,7 +64,9 @@ def start(image: Image, actor: str) -> Request:
             return Request(found, Outcome.JOINED, _joined(found, image))
         queueing.add_images([image], "manual", actor)
         run = db.session.scalar(
-            select(ImportRun).where(ImportRun.state == RunState.QUEUED).with_for_update()
+            select(ImportRun)
+            .where(ImportRun.state == RunState.QUEUED)
+            .execution_options(populate_existing=True)
         )
         if run is not None and _has(run, image):
             break
@@ -78,6 +80,8 @@ def start(image: Image, actor: str) -> Request:
     events.record("run.queued", actor=actor, subject="manual", image=str(image))
     db.session.commit()
     wake()
+    if run.only_images is None:  # it was of some sources, and is of all of them now
+        return Request(run, Outcome.JOINED, _joined(run, image))
     before = next((one.id for one in rows if one.id != run.id), None)
     if before is None:
         return Request(run, Outcome.STARTED, f"Import {run.id} of {image} has started.")

@@ -2,12 +2,14 @@
 """Whatever people and imports do in whatever order, no image is lost and no name is mixed.
 
 Planning, publishing, steering and clean-up are the real ones, on a real database; only
-the bytes and the network are left out.
+the bytes and the network are left out. An import is killed or stopped between any two of
+its transactions. TORTURE=1 tries more and longer sequences, at other moments each time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -21,18 +23,28 @@ from tests.support import factories
 from tests.unit.services.imports.planning.region import JAMMY, NOBLE, offer
 from webapp.errors import Problem
 from webapp.extensions import db, store
-from webapp.models import Blob, BootResource, BootSource, ResourceFile, ResourceSet, utcnow
+from webapp.models import (
+    Blob,
+    BootResource,
+    BootSource,
+    BootSourceCache,
+    ResourceFile,
+    ResourceSet,
+    utcnow,
+)
 from webapp.services.blobs import retention
 from webapp.services.images import binning, locks, publishing, steering, versions
-from webapp.services.images.keys import key_of
+from webapp.services.images.keys import Image, PlannedSet, key_of
 from webapp.services.images.published import read_names
 from webapp.services.images.publishing import Origin
 from webapp.services.imports import inventory
 from webapp.services.imports.planning import plan
-from webapp.services.imports.plans import SourceState
+from webapp.services.imports.plans import ImportPlan, SourceState
+from webapp.streams.mapping import Offer
 
 LINES = (("noble", "ga-24.04"), ("noble", "hwe-24.04"), ("jammy", "ga-22.04"))
 GRACE = timedelta(seconds=1800)
+IS_TORTURE = os.environ.get("TORTURE") == "1"
 image = st.sampled_from(LINES)
 place = st.integers(0, 2)
 
@@ -63,21 +75,60 @@ class Region(RuleBasedStateMachine):
         self.run(published)
 
     @rule(published=st.lists(image, max_size=3, unique=True))
-    def run(self, published: Sequence[tuple[str, str]]) -> None:
-        """Import as a run does; the source may have new versions."""
+    def refresh(self, published: Sequence[tuple[str, str]]) -> None:
+        """Read the source, which may have new versions; nothing is imported."""
         for line in published:
             self.version[line] += 1
-        before, pinned, locked = self.images(), self.pinned(), set(locks.of())
-        offers = [offer(*line, version=f"2026{n:04}") for line, n in self.version.items()]
-        wanted = [one for one in (NOBLE, JAMMY) if one.release in self.selected]
-        state = SourceState(
-            self.source.id, "http://m/", 0, True, True, tuple(offers), tuple(wanted)
-        )
-        todo = plan([state], inventory.read(store()))
-        for planned in todo.sets:
+
+    @rule(release=st.sampled_from(["noble", "jammy"]))
+    def run_alone(self, release: str) -> None:
+        """Import one image alone: no other changes, and nothing goes."""
+        before = self.images()
+        todo = self.planned({Image(f"ubuntu/{release}", "amd64")})
+        assert (todo.retire, todo.waiting) == ((), ())
+        self.publish(todo.sets)
+        after = self.images()
+        assert before.keys() <= after.keys()
+        assert {n: v for n, v in after.items() if release not in n} == {
+            n: v for n, v in before.items() if release not in n
+        }
+
+    @rule(published=st.lists(image, max_size=3, unique=True), done=st.integers(0, 3))
+    def run_that_is_killed(self, published: Sequence[tuple[str, str]], done: int) -> None:
+        """An import that ends after some of its transactions, the next one still open."""
+        self.refresh(published)
+        before = self.images()
+        todo = self.planned()
+        self.publish(todo.sets[:done])
+        for planned in todo.sets[done : done + 1]:
             self.put({item.sha256: item.size for item in planned.offer.items})
             publishing.publish(planned, Origin(self.source.id, utcnow(), False, ""))
-            db.session.commit()
+        db.session.rollback()
+        assert before.keys() <= self.images().keys()
+
+    @rule(line=image)
+    def pin_to_an_offer(self, line: tuple[str, str]) -> None:
+        """Pin to the version that the source offers, stored or not."""
+        version = f"2026{self.version[line]:04}"
+        row = next((r for r in self.rows() if (r.release, r.subarch) == line), None)
+        if row is None or row.current_set_id is None:
+            return
+        name = f"{row.name}{row.architecture}"
+        before = self.images()[name]
+        self.catalogue()
+        steering.pin([row.id], version, "ann")
+        stored = {one.version for one in versions.of(row.id)}
+        assert self.images()[name] == (version if version in stored else before)
+        assert name in self.pinned()
+
+    @rule(published=st.lists(image, max_size=3, unique=True))
+    def run(self, published: Sequence[tuple[str, str]]) -> None:
+        """Import as a run does; the source may have new versions."""
+        self.refresh(published)
+        before, pinned, locked = self.images(), self.pinned(), set(locks.of())
+        coming = self.coming()
+        todo = self.planned()
+        self.publish(todo.sets)
         held = locks.hold([one.resource_id for one in todo.retire])
         retire = [one for one in todo.retire if one.resource_id not in held]
         publishing.retire([(o.resource_id, o.key, o.why) for o in retire], actor="worker")
@@ -87,11 +138,12 @@ class Region(RuleBasedStateMachine):
         for name in before.keys() - after.keys():
             assert not any(f"ubuntu/{release}" in name for release in self.selected)
             assert ids[name] not in locked
-        assert {name: after[name] for name in pinned if name in after} == {
-            name: before[name] for name in pinned if name in after
-        }
-        for one in offers:
-            name = "".join(key_of(one))
+        offered = {"".join(key_of(one)): one for one in self.offers()}
+        for name in pinned & after.keys():
+            is_offered = offered[name].version == coming.get(name)
+            is_fetched = is_offered and offered[name].release in self.selected
+            assert after[name] == (coming[name] if is_fetched else before[name])
+        for name, one in offered.items():
             if one.release in self.selected and name not in pinned:
                 assert after[name] == one.version
 
@@ -216,6 +268,7 @@ class Region(RuleBasedStateMachine):
             assert all(one.retired_at is None and one.files for one in kept)
             if kept or row.locked_at or (row.pinned_at and not row.binned_at):
                 assert row.current_set_id is not None
+            assert row.pinned_at or not row.pinned_version
 
     # -- pieces
 
@@ -229,6 +282,35 @@ class Region(RuleBasedStateMachine):
         except Problem:
             db.session.rollback()
             assert self.state() == before
+
+    def offers(self) -> list[Offer]:
+        return [offer(*line, version=f"2026{n:04}") for line, n in self.version.items()]
+
+    def planned(self, only: Collection[Image] | None = None) -> ImportPlan:
+        """The plan of an import now."""
+        wanted = [one for one in (NOBLE, JAMMY) if one.release in self.selected]
+        state = SourceState(
+            self.source.id, "http://m/", 0, True, True, tuple(self.offers()), tuple(wanted)
+        )
+        return plan([state], inventory.read(store()), only=only)
+
+    def publish(self, sets: Sequence[PlannedSet]) -> None:
+        """Publish these, each in its transaction."""
+        for planned in sets:
+            self.put({item.sha256: item.size for item in planned.offer.items})
+            publishing.publish(planned, Origin(self.source.id, utcnow(), False, ""))
+            db.session.commit()
+
+    def catalogue(self) -> None:
+        """The rows of what the source offers."""
+        db.session.execute(delete(BootSourceCache))
+        for one in self.offers():
+            db.session.add(BootSourceCache(source_id=self.source.id, **one.as_columns()))
+        db.session.commit()
+
+    def coming(self) -> dict[str, str]:
+        """The versions that the next import fetches for a pin."""
+        return {f"{r.name}{r.architecture}": r.pinned_version for r in self.rows()}
 
     def put(self, sizes: dict[str, int]) -> None:
         """Bytes that were downloaded."""
@@ -272,9 +354,9 @@ def test_no_sequence_loses_an_image_or_mixes_versions(region: Flask) -> None:
     run_state_machine_as_test(
         Region,
         settings=settings(
-            max_examples=10,
-            stateful_step_count=30,
-            derandomize=True,
+            max_examples=60 if IS_TORTURE else 8,
+            stateful_step_count=60 if IS_TORTURE else 30,
+            derandomize=not IS_TORTURE,
             deadline=None,
             database=None,
             phases=[Phase.generate],  # a failure is short enough, and shrinking takes minutes
