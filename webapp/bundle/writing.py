@@ -223,7 +223,7 @@ class _Stream:
                     where=member.paths[0],
                     expected=f"SHA-256 {member.sha256}",
                     got=digest.hexdigest(),
-                    next_step="Run `slipway store check`, then an import, which replaces it.",
+                    next_step="Run `slipway store scrub --now`, then an import, which replaces it.",
                 )
 
     def _of(self, member: Member) -> Iterator[bytes]:

@@ -102,9 +102,9 @@ def bundle_command(
 @click.command("held")
 @with_api
 def held_command(api: Api, as_json: bool) -> None:
-    """Print what is stored here, for the --since of another site's bundle.
+    """Print what is stored here, so that a bundle can leave it out.
 
-    The output is JSON, with or without --json.
+    Give the output to --since where the bundle is made. It's JSON, with or without --json.
 
     \b
     Example:
