@@ -24,6 +24,7 @@ from webapp.bundle.manifest import BundleProblem
 from webapp.config import Settings
 from webapp.errors import Problem
 from webapp.extensions import db, settings, store
+from webapp.mirror import PullProgress
 from webapp.models import Blob, BootSource, Event
 from webapp.services.mirror import bundling, keys, loading
 from webapp.services.sources import refreshing
@@ -206,6 +207,33 @@ def test_a_delta_without_its_base_is_refused(held: None, other: Other, tmp_path:
             load(tmp_path / "delta")
         assert (caught.value.code, caught.value.got) == ("bundle-incomplete", "4 files are missing")
         assert tree() == {}
+
+
+def test_loading_is_continued_where_it_was_killed(held: None, other: Other, tmp_path: Path) -> None:
+    make(tmp_path / "out")
+
+    class Killed(BaseException):
+        pass
+
+    def kill(progress: PullProgress) -> None:
+        if progress.files_done == 2:
+            raise Killed
+
+    with other():
+        with pytest.raises(Killed):
+            loading.load(
+                [tmp_path / "out"],
+                "site-a",
+                (tmp_path / "out" / "gpg.key").read_bytes(),
+                actor="ada",
+                on_check=lambda done, total: None,
+                on_progress=kill,
+            )
+        assert "streams/v1/index.sjson" not in tree()
+        assert loading.pinned("site-a") is None
+        assert db.session.scalars(select(BootSource)).all() == []
+        assert load(tmp_path / "out").is_first
+        assert digests(b"kernel", b"initrd", ROOT, b"old root") < set(tree().values())
 
 
 def test_loading_is_continued_on_a_disk_that_was_full(
