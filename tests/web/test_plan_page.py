@@ -56,7 +56,7 @@ def test_an_image_is_imported_alone_and_comes_first(source: BootSource, operator
     assert "Only ubuntu/noble amd64" in text_of(operator.get(f"/imports/{run.id}"))
     here = "/images/ubuntu/noble/amd64/priority"
     assert f'href="{here}"' in operator.get("/imports/plan").text
-    assert "Downloaded before all others" in text_of(operator.get(here))
+    assert "Downloaded before all others, after boot loaders" in text_of(operator.get(here))
     assert operator.post(here, {"priority": "soon"}).status_code == 422
     assert leads_to(operator.post(here, {"priority": "high"})) == "/imports/plan"
     assert "High" in text_of(operator.get("/imports/plan"))

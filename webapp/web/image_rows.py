@@ -68,7 +68,11 @@ def image_row(image: Image) -> ImageRow:
         show_url=url_for("images.show", **link) if image.resource_ids else "",
         delete_url=url_for("images.confirm_delete", **link) if image.resource_ids else "",
         import_url=url_for("imports.start_one", **link) if is_importable else "",
-        priority_url=url_for("priorities.edit", **link) if image.is_selected else "",
+        priority_url=(
+            url_for("priorities.edit", **link)
+            if image.is_selected and not image.is_bootloader
+            else ""
+        ),
     )
 
 

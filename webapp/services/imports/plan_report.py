@@ -48,6 +48,7 @@ class Action:
     bytes: int
     bytes_to_fetch: int
     files: str
+    is_loader: bool = False
 
 
 @dataclass(frozen=True)
@@ -220,6 +221,7 @@ def _action(
         bytes=sum(sizes.values()),
         bytes_to_fetch=sum(missing.get(digest, 0) for digest in sizes),
         files=hashlib.sha256(json.dumps(sorted(files.items())).encode()).hexdigest(),
+        is_loader=bool(offer.bootloader_type),
     )
 
 
