@@ -26,7 +26,12 @@ class Fields(Mapping[str, str]):
         self._above = above
 
     def __getitem__(self, key: str) -> str:
-        return self._own[key] if key in self._own else self._above[key]
+        level: Mapping[str, str] = self
+        while isinstance(level, Fields):  # without a call for each level: it's asked very often
+            if key in level._own:
+                return level._own[key]
+            level = level._above
+        return level[key]
 
     def __iter__(self) -> Iterator[str]:
         return iter({**self._above, **self._own})
