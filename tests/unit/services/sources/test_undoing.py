@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import select
 
@@ -11,7 +13,7 @@ from webapp.errors import Conflict, InvalidFields, NotFound
 from webapp.extensions import db
 from webapp.models import BootSource, Event, SourceChange
 from webapp.services.imports import moves, offers
-from webapp.services.sources import binding, selections, sources, steps
+from webapp.services.sources import binding, catalogue, selections, sources, steps
 from webapp.services.sources.steps import Binding
 
 pytestmark = pytest.mark.usefixtures("region")
@@ -60,6 +62,8 @@ def test_binding_selects_the_image_at_its_source_and_undo_takes_both_back(
     assert winner() == "high"  # nothing is saved by showing it
     binding.bind(NOBLE, low, "ada")
     assert winner() == "low"
+    (box,) = catalogue.read().boxes
+    assert (box.source_name, box.version, box.is_selected) == ("low", "1", True)
     assert [row.arches for row in selections.of_source(low.id)] == [["amd64"]]
     change = steps.last()
     assert change is not None
@@ -105,8 +109,6 @@ def test_priority_and_switch_are_undone_one_after_the_other(
 
 
 def test_a_change_of_the_form_is_remembered_too(pair: tuple[BootSource, BootSource]) -> None:
-    from dataclasses import replace
-
     high, _ = pair
     sources.update_source(high, replace(sources.draft_of(high), priority=0), "ada")
     change = steps.last()
