@@ -179,3 +179,21 @@ def test_a_person_who_starts_an_import_does_not_resume_what_another_paused(regio
     runs.claim(owner)
     assert pausing.follow_windows(run_id, owner) == ""
     assert pausing.follow_windows(run_id, "another") == ""
+
+
+def test_a_rate_holds_for_an_import_and_is_lifted_inside_a_file(
+    make_lab: Callable[..., Lab], region: Flask
+) -> None:
+    lab = make_lab(sizes={"squashfs": BIG})
+    lab.select("noble")
+    live_settings.change("import_rate", "10 kB/s", "ann")  # it would take two minutes
+    run_id = runs.queue("manual", "ann").id
+    with working(region):
+        wait_for(is_inside(run_id))
+        row = squashfs(run_id)
+        assert row is not None
+        assert row.bytes_done < row.size
+        live_settings.change("import_rate", "0", "ann")
+        wait_for(is_ended(run_id))
+    assert run_now(run_id).state == "succeeded"
+    check_region()
