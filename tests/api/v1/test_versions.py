@@ -111,3 +111,21 @@ def test_what_is_not_there_or_not_allowed_is_refused(
         assert viewer.call(method, f"{ONE}/{path}", body).status_code == 403
     assert operator.call("PUT", f"{ONE}/current", {}).status_code == 200
     assert viewer.get(f"{ONE}/versions")["is_pinned"] is True
+
+
+def test_a_version_that_is_only_offered_is_pinned_and_comes_with_the_next_import(
+    app: Flask, program: Typed, noble: list[int]
+) -> None:
+    with app.app_context():
+        factories.cache_entry(version="20260301", versions={"20260301": "", OLD: ""})
+        db.session.remove()
+    assert program.get(f"{ONE}/versions")["offered"] == ["20260301"]
+    done = program.call("PUT", f"{ONE}/pin", {"version": "20260301"}).json
+    assert (done["is_pinned"], done["coming"]) == (True, ["amd64/ga-24.04"])
+    assert done["stayed"] == {"amd64/hwe-24.04": NEW}
+    [image] = program.get("images")["items"]
+    assert (image["is_pinned"], image["pinned_version"]) == (True, "20260301")
+    assert program.call("DELETE", f"{ONE}/pin").status_code == 204
+    assert program.get("images")["items"][0]["pinned_version"] == ""
+    refused = program.call("PUT", f"{ONE}/pin", {"version": "20260401"})
+    assert refused.status_code == 404
