@@ -96,7 +96,7 @@ def stage(
                 "removed source": f"/sources/{source.id}/remove",
                 "changed priority": f"/sources/{source.id}/priority?priority=7",
                 "changed switch": f"/sources/{source.id}/switch?on=no",
-                "bound image": f"/sources/bind?{NOBLE}&source={source.id}",
+                "changed binding": f"/sources/bind?{NOBLE}&source={source.id}",
                 "imports": "/imports/",
                 "import": f"/imports/{ended.id}",
                 "all imports": "/imports/history",
