@@ -128,6 +128,9 @@ class Settings:
     metrics_networks: tuple[str, ...] = _set(
         "", "Networks that may read /metrics without a token", to.networks
     )
+    fetch_https_only: bool = _set(
+        "off", "Whether boot sources and uploads by URL must use https", to.switch
+    )
     web_workers: int = _set("2", "Processes for the web UI and APIs", to.number(1, 64))
     web_threads: int = _set("16", "Threads per process", to.number(1, 1024))
     rack_workers: int = _set("2", "Processes for machines", to.number(1, 64))

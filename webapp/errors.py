@@ -101,6 +101,7 @@ KINDS = {
     "address-refused": Kind("Address not allowed"),
     "hash-mismatch": Kind("Wrong digest"),
     "login-in-clear": Kind("Login over plain HTTP refused"),
+    "https-only": Kind("Plain HTTP refused"),
     "size-mismatch": Kind("Wrong size"),
     "stopped": Kind("Stopped"),
     "url-invalid": Kind("Invalid URL"),

@@ -96,7 +96,20 @@ class AddressRule:
 
     deny_networks: Sequence[Network] = ()
     allow_networks: Sequence[Network] = ()
+    is_https_only: bool = False
     own_ports: Collection[int] = ()
+
+    def check_url(self, url: str, *, where: str) -> None:
+        """Raise FetchProblem (https-only) for an address that isn't encrypted."""
+        if self.is_https_only and is_in_clear(url):
+            raise FetchProblem(
+                "A setting allows only https.",
+                code="https-only",
+                where=where,
+                expected="https://",
+                got="http://",
+                next_step="Use an https URL, or unset SLIPWAY_FETCH_HTTPS_ONLY.",
+            )
 
     def check(self, text: str, port: int, *, limit: Reach | None, where: str) -> Reach:
         """Give the address's reach, or raise FetchProblem (address-refused).

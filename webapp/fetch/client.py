@@ -35,6 +35,7 @@ class Fetcher:
     deny_networks: never connected to, not even when an administrator typed it.
     allow_networks: the only ones that are connected to, and a proxy may be asked for none but
     addresses in them; empty for all others.
+    is_https_only: http is refused, but for this machine.
     own_ports: our own listeners; no redirect may lead to them on this machine.
     bucket: the rate that this fetcher's downloads share with those of others.
     files: opens what ``file:`` URLs name; None refuses them.
@@ -49,6 +50,7 @@ class Fetcher:
         is_stopped: Callable[[], bool] | None = None,
         deny_networks: Iterable[str] = (),
         allow_networks: Iterable[str] = (),
+        is_https_only: bool = False,
         own_ports: Collection[int] = (),
         bucket: Bucket = UNLIMITED,
         files: Find | None = None,
@@ -61,7 +63,7 @@ class Fetcher:
             tuple(ip_network(text, strict=False) for text in networks)
             for networks in (deny_networks, allow_networks)
         )
-        rule = AddressRule(denied, allowed, frozenset(own_ports))
+        rule = AddressRule(denied, allowed, is_https_only, frozenset(own_ports))
         self._requester = Requester(route, limits, rule, files)
 
     def metadata(

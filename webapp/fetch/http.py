@@ -102,6 +102,7 @@ class Requester:
         exchange = Exchange(shown(url), self.limits, self._rule, is_stopped, max_bytes=max_bytes)
         exchange.is_proxied = self._is_proxied
         for _ in range(self.limits.redirects + 1):
+            self._rule.check_url(url, where=exchange.where)
             if self._is_proxied:
                 exchange.reach = self._rule.check_host(
                     *_host(url), limit=exchange.limit, where=exchange.where

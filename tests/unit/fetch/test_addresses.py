@@ -233,6 +233,19 @@ def test_only_allowed_networks_are_connected_to(server: MirrorServer) -> None:
     assert len(server.log) == seen
 
 
+def test_plain_http_can_be_forbidden() -> None:
+    rule = AddressRule(is_https_only=True)
+    for url in ("https://mirror.example.test/", "http://127.0.0.1/", "http://localhost:80/"):
+        rule.check_url(url, where=url)
+    with pytest.raises(FetchProblem, match="only https"):
+        rule.check_url("http://mirror.example.test/", where="x")
+    with (
+        Fetcher(limits=QUICK, is_https_only=True) as fetcher,
+        pytest.raises(FetchProblem, match="only https"),
+    ):
+        fetcher.metadata("http://mirror.example.test/document")
+
+
 def test_a_name_through_a_proxy_is_refused_where_only_networks_are_allowed() -> None:
     rule = AddressRule(allow_networks=[ip_network("198.51.100.0/24")])
     assert rule.check_host("198.51.100.7", 80, limit=None, where="x") is not None

@@ -38,6 +38,7 @@ def fetcher(
         is_stopped=is_stopped,
         deny_networks=known.deny_networks,
         allow_networks=known.allow_networks,
+        is_https_only=known.fetch_https_only,
         own_ports=[int(bind.rpartition(":")[2]) for bind in (known.web_bind, known.rack_bind)],
         bucket=bandwidth.bucket(),
         files=files,
