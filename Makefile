@@ -67,8 +67,8 @@ format: $(VENV)/.ready-dev ## format the code with ruff
 	@$(BIN)/ruff check --fix $(wildcard $(CHECKED))
 
 .PHONY: bench
-bench: $(VENV)/.ready-dev packages-bench ## measure against curl and nginx, side by side
-	@set -e; for script in bench/*_bench.py; do \
+bench: $(VENV)/.ready-dev packages-bench ## measure beside curl, nginx and an earlier commit
+	@set -e; mkdir -p build; for script in bench/*_bench.py; do \
 		$(BIN)/python -m bench.$$(basename $$script .py) $(ARGS); done
 
 .PHONY: screenshots

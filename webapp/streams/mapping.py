@@ -11,6 +11,7 @@ from itertools import islice
 
 from webapp.streams import documents, doubles, gates, osnames
 from webapp.streams.documents import LeftOut, Product, ProductsDocument, Version
+from webapp.streams.model import only
 from webapp.streams.offers import Build, Item, Mapped, Notification, Offer, Skipped, size_of
 
 __all__ = ["Item", "Mapped", "Notification", "Offer", "Skipped", "map_products"]
@@ -18,6 +19,12 @@ __all__ = ["Item", "Mapped", "Notification", "Offer", "Skipped", "map_products"]
 # Several of these may make up one version, so they keep the names they came with.
 _ARCHIVES = frozenset({"archive.tar.xz", "bootloader"})
 _EXTRA_KEYS = ("kpackage", "kparams", "src_package", "src_release", "src_version")
+_EXTRA = frozenset(_EXTRA_KEYS)
+# What ``_names`` asks for.
+_NAMING = frozenset(
+    {"os", "arch", "subarch", "release", "label", "kflavor", "bootloader-type"}
+    | {"gadget_snap", "kernel_snap"}
+)
 MAX_PACKAGE_LIST = 4 << 20  # bytes; published ones have about 30 KiB
 MAX_OLDER = 9  # versions of a product besides its newest one
 
@@ -93,7 +100,7 @@ def _offer(product: Product, skipped: list[Skipped]) -> Offer | None:
         return None
     skipped += passed_over
     built = _build(product.name, chosen.serial, fields, items)
-    older = islice(_older(judged, _names(fields)), MAX_OLDER)
+    older = islice(_older(judged, fields), MAX_OLDER)
     return replace(built, package_list=_package_list(chosen), older=tuple(older))
 
 
@@ -108,11 +115,15 @@ def _judged(product: Product) -> Iterator[tuple[Version, tuple[Item, ...], str]]
 
 
 def _older(
-    judged: Iterable[tuple[Version, tuple[Item, ...], str]], names: Mapping[str, str]
+    judged: Iterable[tuple[Version, tuple[Item, ...], str]], fields: Mapping[str, str]
 ) -> Iterator[Build]:
-    """Those that could be stored under the names of the newest."""
+    """Those that could be stored under the names of the newest, which these fields give."""
+    naming, names = only(fields, _NAMING), _names(fields)
     for version, items, refusal in judged:
-        if not refusal and _names(_fields_of(version)) == names:
+        if refusal:
+            continue
+        own = _fields_of(version)
+        if only(own, _NAMING) == naming or _names(own) == names:
             yield Build(version.serial, items, _package_list(version))
 
 
@@ -202,7 +213,8 @@ def _with_filenames(items: Iterable[documents.Item]) -> dict[str, documents.Item
 
 
 def _item(filename: str, item: documents.Item) -> Item:
-    extra = {key: item.fields[key] for key in _EXTRA_KEYS if item.fields.get(key)}
+    found = only(item.fields, _EXTRA)
+    extra = {key: found[key] for key in _EXTRA_KEYS if found.get(key)}
     return Item(filename, item.ftype, item.path, item.size, item.sha256, extra)
 
 

@@ -27,7 +27,9 @@ class Fields(Mapping[str, str]):
 
     def __getitem__(self, key: str) -> str:
         level: Mapping[str, str] = self
-        while isinstance(level, Fields):  # without a call for each level: it's asked very often
+        while (
+            type(level) is Fields
+        ):  # no call for each level, nor of an abstract class: asked often
             if key in level._own:
                 return level._own[key]
             level = level._above
@@ -38,6 +40,18 @@ class Fields(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len({**self._above, **self._own})
+
+
+def only(fields: Mapping[str, str], names: frozenset[str]) -> dict[str, str]:
+    """Those of some keys that hold for a level; cheaper than asking for each."""
+    found: dict[str, str] = {}
+    while type(fields) is Fields:
+        for name in fields._own.keys() & names:
+            found.setdefault(name, fields._own[name])
+        fields = fields._above
+    for name in fields.keys() & names:
+        found.setdefault(name, fields[name])
+    return found
 
 
 @dataclass(frozen=True, slots=True)

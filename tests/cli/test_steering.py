@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Soak times, the commissioning release and speeds of past imports on the command line."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from flask import Flask
+
+from tests.cli.shell import Shell, refused
+from tests.support import factories
+from webapp.extensions import db
+from webapp.models import utcnow
+
+
+def test_soak_times_and_the_commissioning_release_are_steered(
+    region: Flask, slipway: Shell
+) -> None:
+    source = factories.boot_source(checked_at=utcnow(), refreshed_at=utcnow())
+    for release, version in (("noble", "24.04"), ("jammy", "22.04")):
+        title, today = f"Ubuntu {version} LTS", f"{utcnow():%Y%m%d}"
+        fields = {"release": release, "release_version": version, "title": title}
+        factories.cache_entry(source, version=today, **fields)
+        factories.selection(source, release=release)
+    id = str(source.id)
+    db.session.remove()
+    assert "no soak time of its own" in slipway("source", "soak", id).stdout
+    assert "at least 7 days old" in slipway("source", "soak", id, "--days", "7").stdout
+    plan = slipway("import", "plan").stdout
+    assert plan.count("later") == 2
+    assert "no version is 7 days old yet" in " ".join(plan.split())
+    done = slipway("image", "soak", "ubuntu/noble", "--days", "0")
+    assert done.stdout.strip() == "ubuntu/noble amd64: versions must be at least 0 days old"
+    assert slipway("import", "plan").stdout.count("later") == 1
+    assert slipway("image", "soak", "ubuntu/noble", "--days", "a").returncode == 2
+    assert "No boot source offers ubuntu/warty" in refused(slipway("image", "soak", "ubuntu/warty"))
+    slipway("setting", "set", "commissioning_distro_series", "jammy")
+    assert "must stay selected" in refused(slipway("image", "unselect", "ubuntu/jammy", "--yes"))
+    asked = slipway("image", "unselect", "ubuntu/jammy", stdin="y\n")
+    assert "- ubuntu/jammy amd64" in asked.stdout
+    assert "noble" in slipway("setting", "live").stdout
+
+
+def test_past_imports_show_how_fast_they_were(region: Flask, slipway: Shell) -> None:
+    ended = utcnow()
+    times = {"started_at": ended - timedelta(seconds=10), "finished_at": ended}
+    run = factories.import_run(bytes_done=50_000_000, **times)
+    factories.file_transfer(run, state="done", mirror="http://m/", bytes_done=20_000_000, **times)
+    id = str(run.id)
+    db.session.remove()
+    assert "5.0 MB/s" in slipway("import", "list").stdout
+    assert "2.0 MB/s" in slipway("import", "show", id).stdout
