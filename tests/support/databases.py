@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -124,11 +125,14 @@ class Queries(list[str]):
 
 @contextmanager
 def counted() -> Iterator[Queries]:
-    """Collect every statement that any engine of this process runs meanwhile."""
-    queries = Queries()
+    """Collect every statement that this thread runs meanwhile, with any engine.
+
+    Other threads, e.g. one that notes what machines fetched, have times of their own.
+    """
+    queries, mine = Queries(), threading.get_ident()
 
     def note(_connection: object, _cursor: DBAPICursor, statement: str, *_rest: object) -> None:
-        if not statement.startswith("PRAGMA"):
+        if threading.get_ident() == mine and not statement.startswith("PRAGMA"):
             queries.append(statement)
 
     event.listen(Engine, "before_cursor_execute", note)
