@@ -188,6 +188,7 @@ def test_the_plan_counts_what_is_kept(capsys: pytest.CaptureFixture[str]) -> Non
         "fetch": [],
         "retire": [],
         "wait": [],
+        "later": [],
         "keep": kept,
         "out": [],
         "refuse": [],
