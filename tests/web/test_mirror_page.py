@@ -112,6 +112,11 @@ def test_an_administrator_chooses_the_path(administrator: Visitor) -> None:
     assert 'href="/maas/images/gpg.key"' in page
 
 
+def test_no_path_of_the_mirror_hides_a_page(region: Flask) -> None:
+    paths = {rule.rule.lstrip("/").partition("/")[0] for rule in region.url_map.iter_rules()}
+    assert {path for path in paths if path and "<" not in path} <= options.RESERVED
+
+
 def test_the_certificate_for_ipxe_is_given_out(viewer: Visitor) -> None:
     assert viewer.get(f"{PAGE}slipway-ca.crt").status_code == 404
     codesigning.reconcile()

@@ -14,12 +14,15 @@ from webapp.rack.files import Files
 from webapp.rack.proofs import Proofs
 from webapp.services.images.fetching import Fetches
 from webapp.services.images.serving import PublishedMap
+from webapp.services.mirror import options
 from webapp.services.mirror.signatures import CodeSignatures
 from webapp.services.mirror.tree import SignedTree
 from webapp.services.system import recorder
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+_PAGES = {"", *options.RESERVED}  # first segments that no prefix of the mirror has
 
 
 def register(app: Flask) -> None:
@@ -32,7 +35,10 @@ def register_mirror(app: Flask) -> None:
     files, inner = _files(app), app.wsgi_app
 
     def choose(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if files.mirror_of(environ.get("PATH_INFO", "")):
+        path = environ.get("PATH_INFO", "")
+        # Pages don't wait for the database to say where the mirror is.
+        is_page = path[1:].partition("/")[0] in _PAGES
+        if not is_page and files.mirror_of(path):
             return files(environ, start_response)
         return inner(environ, start_response)
 
