@@ -155,6 +155,12 @@ def walk_steering(page: Page, shoot: Shoot) -> None:
     shoot("offers")
     page.goto("/local-mirror/")
     shoot("mirror")
+    page.goto("/images/ubuntu/noble/kernels/")
+    shoot("kernels")
+    page.goto("/images/rules/new")
+    page.get_by_role("button", name="Preview rule").click()
+    page.locator("#preview").wait_for()
+    shoot("rule")
 
 
 def walk_esxi(page: Page, file: Path, shoot: Shoot) -> None:
