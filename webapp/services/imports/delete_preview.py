@@ -10,10 +10,21 @@ from datetime import timedelta
 from sqlalchemy import false, func, or_, select
 
 from webapp.extensions import db
-from webapp.models import Blob, BlobState, BootResource, Event, ResourceFile, ResourceSet, utcnow
+from webapp.models import (
+    Blob,
+    BlobState,
+    BootResource,
+    BootSource,
+    BootSourceCache,
+    Event,
+    ResourceFile,
+    ResourceSet,
+    utcnow,
+)
 from webapp.services.images.keys import Key, key_of
 from webapp.services.imports import inventory
 from webapp.services.sources import rules
+from webapp.services.sources.rules import Effect
 from webapp.streams.filters import is_wanted
 
 RECENT = timedelta(days=7)
@@ -47,34 +58,39 @@ def delete_preview(resource_ids: Collection[int]) -> DeletePreview:
     resources = db.session.scalars(
         select(BootResource).where(BootResource.id.in_(resource_ids))
     ).all()
-    keys = {Key(resource.name, resource.architecture) for resource in resources}
+    ruled = rules.current()
     return DeletePreview(
         frees=int(db.session.scalar(held.where(Blob.id.not_in(others))) or 0),
         shared=int(db.session.scalar(held.where(Blob.id.in_(others))) or 0),
-        comes_back=_wanted(keys),
+        comes_back=_wanted(resources, ruled),
         used_by=_used_by(resources),
-        rules=_ruling(resources),
+        rules=_ruling(resources, ruled),
     )
 
 
-def _wanted(keys: Collection[Key]) -> tuple[str, ...]:
+def _wanted(resources: Collection[BootResource], ruled: Effect) -> tuple[str, ...]:
+    keys = {Key(resource.name, resource.architecture) for resource in resources}
+    asked = inventory.wanted(ruled)
+    enabled = select(BootSource.id).where(BootSource.is_enabled)
+    offers = inventory.offers(
+        BootSourceCache.release.in_({resource.release for resource in resources}),
+        BootSourceCache.source_id.in_(enabled),
+    )
     return tuple(
         sorted(
             {
                 " ".join(key_of(offer))
-                for source in inventory.sources(())
-                if source.is_enabled
-                for offer in source.offers
-                if key_of(offer) in keys and is_wanted(offer, source.wanted)
+                for source_id, found in offers.items()
+                for offer in found
+                if key_of(offer) in keys and is_wanted(offer, asked[source_id])
             }
         )
     )
 
 
-def _ruling(resources: Collection[BootResource]) -> tuple[str, ...]:
-    ruled = rules.current().titles
+def _ruling(resources: Collection[BootResource], ruled: Effect) -> tuple[str, ...]:
     images = {(resource.os, resource.release, resource.arch) for resource in resources}
-    return tuple(sorted({title for image in images for title in ruled.get(image, ())}))
+    return tuple(sorted({title for image in images for title in ruled.titles.get(image, ())}))
 
 
 def _used_by(resources: Collection[BootResource]) -> int:

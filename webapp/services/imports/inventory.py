@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 
 from webapp.extensions import db
 from webapp.models import (
@@ -38,6 +38,7 @@ from webapp.services.sources import naming, rules, soaking, steps
 from webapp.services.sources.rules import Effect
 from webapp.services.sources.selections import offer_of, wanted_of
 from webapp.storage.base import BlobStore
+from webapp.streams.filters import Wanted
 from webapp.streams.mapping import Offer
 
 _NAMES = [name for name in Offer.__dataclass_fields__ if name != "older"]  # large, rarely needed
@@ -50,19 +51,11 @@ def sources(fresh: Collection[int], ruled: Effect | None = None) -> list[SourceS
     ruled: what rules ask for, as they are saved by default.
     """
     ruled = ruled if ruled is not None else rules.current()
-    offers: dict[int, list[Offer]] = defaultdict(list)
+    asked = wanted(ruled)
     soaks = soaking.of_sources()
     pins = select(BootResource.id).where(BootResource.pinned_version != "").limit(1)
     needs_older = any(soaks.values()) or db.session.scalar(pins) is not None
-    older = [BootSourceCache.older] if needs_older else []
-    rows: Iterable[Any] = db.session.execute(
-        select(BootSourceCache.source_id, *older, *_OFFER).order_by(BootSourceCache.id)
-    )
-    for row in rows:
-        offers[row.source_id].append(offer_of(row))
-    wanted = defaultdict(list)
-    for selection in db.session.scalars(select(BootSourceSelection)):
-        wanted[selection.source_id].append(wanted_of(selection))
+    offered = offers(needs_older=needs_older)
     columns = (BootSource.id, BootSource.url, BootSource.name, BootSource.priority,
                BootSource.is_enabled)  # fmt: skip
     found = db.session.execute(select(*columns)).all()
@@ -74,14 +67,40 @@ def sources(fresh: Collection[int], ruled: Effect | None = None) -> list[SourceS
             priority=row.priority,
             is_enabled=row.is_enabled,
             is_fresh=row.id in fresh,
-            offers=tuple(offers[row.id]),
+            offers=tuple(offered[row.id]),
             name=names[row.id],
             soak=soaks[row.id],
-            wanted=(*wanted[row.id], *ruled.wanted.get(row.id, ())),
+            wanted=tuple(asked[row.id]),
             dropped=ruled.dropped.get(row.id, frozenset()),
         )
         for row in found
     ]
+
+
+def offers(
+    *conditions: ColumnElement[bool], needs_older: bool = False
+) -> defaultdict[int, list[Offer]]:
+    """What is offered, by source; one query. needs_older: with older versions."""
+    older = [BootSourceCache.older] if needs_older else []
+    rows: Iterable[Any] = db.session.execute(
+        select(BootSourceCache.source_id, *older, *_OFFER)
+        .where(*conditions)
+        .order_by(BootSourceCache.id)
+    )
+    found = defaultdict(list)
+    for row in rows:
+        found[row.source_id].append(offer_of(row))
+    return found
+
+
+def wanted(ruled: Effect) -> defaultdict[int, list[Wanted]]:
+    """What selections and then rules ask for, by source; one query."""
+    found = defaultdict(list)
+    for selection in db.session.scalars(select(BootSourceSelection)):
+        found[selection.source_id].append(wanted_of(selection))
+    for source_id, more in ruled.wanted.items():
+        found[source_id].extend(more)
+    return found
 
 
 def read(store: BlobStore) -> Inventory:
