@@ -40,7 +40,7 @@ def select(origin, source, release):
     try:
         return origin.BootSourceSelections.create(source, "ubuntu", release, arches=["amd64"])
     except CallError as error:
-        if error.status != 400:
+        if error.status not in (400, 503):  # as MAAS answers, and as Slipway does
             raise
         return None
 
@@ -112,7 +112,8 @@ def main():
 
     resource.delete()
     seen["deleted"] = refused(lambda: lab.boot_resources.get(resource.id))
-    noble.delete()
+    seen["commissioning"] = refused(noble.delete)[0]
+    jammy.delete()
     seen["left"] = [row.release for row in origin.BootSourceSelections.read(source)]
     seen["bad_source"] = refused(lambda: lab.boot_sources.create("nonsense"))
     source.delete()

@@ -12,7 +12,7 @@ from tests.api.clients import API, DIALECTS, Request, Script, oauth
 from tests.support import factories
 from webapp.api.v2.table import RESOURCES
 from webapp.extensions import db
-from webapp.models import APIKey, Role, User
+from webapp.models import APIKey, Role, User, utcnow
 from webapp.services.accounts import sessions
 from webapp.services.overview import rack
 
@@ -152,7 +152,8 @@ def test_every_action_is_for_the_roles_that_the_table_names(
         for action in resource.actions:
             for role, script in scripts.items():
                 with app.app_context():
-                    selection = factories.selection()
+                    source = factories.boot_source(checked_at=utcnow())
+                    selection = factories.selection(source)
                     image = factories.boot_resource(release=f"r{image_number()}")
                     is_image = "/boot-resources/" in resource.path
                     ids = {

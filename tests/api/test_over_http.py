@@ -119,9 +119,10 @@ def test_a_script_adds_a_source_selects_imports_and_cleans_up(
 
     wait_until(is_selected, "the worker has read the source")
     assert all("being read" in refused.body.decode() for refused in made[:-1])
-    selection = made[-1].json()
-    jammy = wire.call("POST", selections, **{**wanted, "release": "jammy"})
-    assert jammy.status == 200
+    noble = made[-1].json()
+    created = wire.call("POST", selections, **{**wanted, "release": "jammy"})
+    assert created.status == 200
+    jammy = created.json()
 
     def import_now() -> None:
         started = wire.call("POST", "boot-resources/", "import")
@@ -142,7 +143,10 @@ def test_a_script_adds_a_source_selects_imports_and_cleans_up(
         for file in newest["files"].values():
             assert signed[file["sha256"]] == file["size"]
 
-    gone = wire.call("DELETE", f"{selections}{selection['id']}/")
+    kept = wire.call("DELETE", f"{selections}{noble['id']}/")
+    assert (kept.status, kept.reason) == (400, "Bad Request")
+    assert b"Machines are commissioned with ubuntu/noble" in kept.body
+    gone = wire.call("DELETE", f"{selections}{jammy['id']}/")
     assert (gone.status, gone.reason, gone.content_type, gone.body) == (
         204,
         "No Content",
@@ -151,7 +155,7 @@ def test_a_script_adds_a_source_selects_imports_and_cleans_up(
     )
     import_now()
     rows = wire.call("GET", "boot-resources/").json()
-    assert {row["name"] for row in rows} == {"ubuntu/jammy"}
+    assert {row["name"] for row in rows} == {"ubuntu/noble"}
     stopped = wire.call("POST", "boot-resources/", "stop_import")
     assert stopped.body == b"Import of boot resources is being stopped"
     assert wire.call("DELETE", f"boot-sources/{source['id']}/").status == 204
