@@ -88,7 +88,7 @@ SOURCE_KEYS = {
 IMAGE_KEYS = {
     "name", "arch", "title", "status", "cause", "next_step", "percent", "stored_version", "label",
     "kernels", "size", "source", "is_unsigned", "is_uploaded", "is_bootloader", "completed_at",
-    "is_pinned", "is_locked", "update",
+    "is_pinned", "is_locked", "update", "priority", "pinned_version",
 }  # fmt: skip
 RUN_KEYS = {
     "id", "state", "trigger", "phase", "hold", "queued_at", "started_at", "finished_at",
