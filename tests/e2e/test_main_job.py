@@ -224,8 +224,8 @@ def test_the_whole_journey_works_without_javascript(
     open_page: OpenPage,
     watch: Watch,
 ) -> None:
-    watch.allow(409)  # the page asks before a stored image goes
-    mirror = make_mirror(tmp_path, signing_key, releases=["noble"], arches=["amd64"])
+    watch.allow(409)  # the page asks before the commissioning release goes
+    mirror = make_mirror(tmp_path, signing_key, releases=["noble", "jammy"], arches=["amd64"])
     with MirrorServer(mirror) as server:
         slipway = make_live({"SLIPWAY_WEB_WORKERS": "1", "SLIPWAY_RACK_WORKERS": "1"})
         page = open_page(slipway.web_url, js=False)
@@ -260,7 +260,11 @@ def test_the_whole_journey_works_without_javascript(
         page.get_by_text("stored, will be deleted").wait_for()
         assert not box.is_checked()
         assert slipway.cli("status", "--json").count('"Synced"') >= 1
-        page.get_by_role("button", name="Confirm and update").click()
+        page.get_by_text("Select another LTS release to take its place.").wait_for()
+        page.get_by_role("checkbox", name=re.compile("Ubuntu 22.04 LTS amd64")).check()
+        page.get_by_role("button", name="Show changes").click()
+        page.get_by_text("1 to add, 1 to remove").wait_for()
+        page.get_by_role("button", name="Commission with jammy instead").click()
         page.get_by_text("Selection updated").wait_for()
 
         def is_gone() -> bool:
