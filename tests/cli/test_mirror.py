@@ -10,6 +10,8 @@ from flask import Flask
 from tests.cli.shell import Shell
 from tests.rack import images
 from tests.support.live import wait_until
+from webapp.extensions import db
+from webapp.models import Event
 from webapp.trust.keyrings import load_keyring
 
 
@@ -22,6 +24,11 @@ def test_the_mirror_on_the_command_line(region: Flask, slipway: Shell) -> None:
     wait_until(lambda: "Up to date" in slipway("mirror", "status").stdout, "it's published")
     found = json.loads(slipway("mirror", "status", "--json").stdout)
     assert (found["images"], found["files"]) == (1, 3)
+    detail = {"version": str(found["revision"]), "requests": 3, "bytes": 5000, "status": 200}
+    db.session.add(Event(kind="mirror.read", actor="10.0.0.7", subject="mirror", detail=detail))
+    db.session.commit()
+    [reader] = [x for x in slipway("mirror", "status").stdout.splitlines() if "10.0.0.7" in x]
+    assert "the current state" in reader
     key = slipway("mirror", "key").stdout
     assert load_keyring(key.encode()).fingerprints == (found["fingerprint"],)
     assert slipway("mirror", "publish", "--image", "ubuntu/nobel").returncode == 1

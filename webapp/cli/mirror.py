@@ -54,12 +54,12 @@ def status_command(api: Api, as_json: bool) -> None:
         return
     output.print_fields(_status_fields(found))
     output.print_table(
-        ("Reader", "Last read", "State", "Transferred"),
+        ("Reader", "Last read", "Has", "Transferred"),
         (
             (
                 one["address"],
                 output.time(one["read_at"]),
-                one["revision"],
+                "the current state" if one["revision"] == found["revision"] else "an older state",
                 output.size(one["bytes"]),
             )
             for one in found["readers"]

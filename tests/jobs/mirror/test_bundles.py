@@ -8,6 +8,7 @@ import json
 import random
 import shutil
 import tracemalloc
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,8 @@ from webapp.config import Settings
 from webapp.errors import Problem
 from webapp.extensions import db, settings, store
 from webapp.mirror import PullProgress
-from webapp.models import Blob, BootSource, Event
+from webapp.models import Blob, BootSource, BootSourceCache, Event, Setting, utcnow
 from webapp.services.mirror import bundling, keys, loading
-from webapp.services.sources import refreshing
 
 # -- making one
 
@@ -49,9 +49,22 @@ def test_a_bundle_is_loaded_as_a_boot_source(held: None, other: Other, tmp_path:
         assert digests(b"kernel", b"initrd", ROOT, b"old root") < set(found.values())
         [source] = db.session.scalars(select(BootSource))
         assert (source.name, source.url.startswith("file://")) == ("site-a", True)
-        assert refreshing.refresh(source).problem is None
+        assert source.error_code == ""
+        assert len(db.session.scalars(select(BootSourceCache)).all()) == 2
         assert len(loading.held().sha256) == 0  # nothing was imported yet
     assert db.session.scalar(select(Event.kind).where(Event.kind == "mirror.bundled"))
+
+
+def test_each_bundle_is_dated_later_even_if_the_clock_is_not(held: None, tmp_path: Path) -> None:
+    make(tmp_path / "first")
+    make(tmp_path / "second")
+    dates = [manifest_of(tmp_path / name).made_at for name in ("first", "second")]
+    assert dates[0] < dates[1]
+    ahead = (utcnow() + timedelta(hours=3)).replace(microsecond=0)
+    db.session.merge(Setting(key="mirror_bundled", value=ahead.isoformat()))
+    db.session.commit()
+    make(tmp_path / "third")
+    assert manifest_of(tmp_path / "third").made_at == ahead + timedelta(seconds=1)
 
 
 def test_a_filter_gives_whole_images_and_their_loaders(held: None, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import select
@@ -16,17 +17,18 @@ from webapp.bundle import manifest as manifests
 from webapp.bundle.manifest import BundleProblem, Manifest, Member
 from webapp.bundle.writing import Folder
 from webapp.extensions import db, store
-from webapp.models import Blob, BlobState, BootResource, utcnow
+from webapp.models import Blob, BlobState, BootResource, Setting
 from webapp.services.images.fetching import Fetches
 from webapp.services.mirror import keys, offering, options
 from webapp.services.mirror.keys import Signer
 from webapp.services.mirror.offering import Offered
-from webapp.services.system import events
+from webapp.services.system import events, statements
 from webapp.streams.filters import Filter, file_fields
 from webapp.streams.model import INDEX_PATH, Product
 from webapp.streams.writing import write_index, write_products
 
 _LOADER_KEY = "bootloader-type"
+_DATED = "mirror_bundled"  # the setting that has the date of the newest bundle
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,10 @@ def _plan(
     signer: Signer, filters: Sequence[Filter], held: frozenset[str], split: int
 ) -> tuple[Manifest, dict[str, bytes]]:
     """What is going to be written, and the signed documents by digest."""
+    made_at = _dated()
     with db.engine.connect() as connection:
         offered = _filtered(offering.read(connection, options.read()), filters)
     db.session.rollback()  # signing takes a while, and holds nothing
-    made_at = utcnow().replace(microsecond=0)
     path = f"{manifests.DOCUMENTS}images-{made_at:%Y%m%d%H%M%S}.sjson"
     texts = [
         write_products(offered.document(made_at)),
@@ -121,6 +123,16 @@ def _plan(
             next_step="Use larger pieces with --split.",
         )
     return plan, documents
+
+
+def _dated() -> datetime:
+    """The date of a new bundle, later than that of each before. Commits."""
+    statements.execute(statements.insert_new(Setting).values(key=_DATED, value=""))
+    last = db.session.get_one(Setting, _DATED, populate_existing=True, with_for_update=True)
+    dated = offering.next_date(datetime.fromisoformat(last.value) if last.value else None)
+    last.value = dated.isoformat()
+    db.session.commit()
+    return dated
 
 
 def _filtered(offered: Offered, filters: Sequence[Filter]) -> Offered:

@@ -27,7 +27,7 @@ from webapp.fetch.folders import LocalFile
 from webapp.mirror import PullProgress, pull
 from webapp.models import Blob, BlobState, BootSource
 from webapp.services.imports import runs
-from webapp.services.sources import selections, sources
+from webapp.services.sources import refreshing, selections, sources
 from webapp.services.sources.drafts import SourceDraft
 from webapp.services.system import events, fetching
 from webapp.storage.base import BlobReader, BlobStore
@@ -110,6 +110,8 @@ def load(
     has_selections = bool(selections.of_source(source.id))
     if has_selections:
         runs.queue("manual", actor, [source.id])
+    else:
+        refreshing.refresh(source)  # so that it can be selected from at once
     events.record("mirror.loaded", actor=actor, subject=name, source=source.id)
     db.session.commit()
     return Loaded(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
@@ -19,6 +19,7 @@ from webapp.models import (
     ResourceFile,
     ResourceSet,
     ResourceType,
+    utcnow,
 )
 from webapp.services.mirror.options import Options
 from webapp.streams import osnames
@@ -91,6 +92,12 @@ class Offered:
     def document(self, updated: datetime | None) -> ProductsDocument:
         """Their document."""
         return ProductsDocument(CONTENT_ID, IMAGES, updated, self.products)
+
+
+def next_date(before: datetime | None) -> datetime:
+    """Now, in whole seconds, and later than before, whatever the clock says."""
+    now = utcnow().replace(microsecond=0)
+    return now if before is None else max(now, before + timedelta(seconds=1))
 
 
 def read(connection: Connection, options: Options) -> Offered:

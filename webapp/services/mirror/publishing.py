@@ -66,7 +66,7 @@ def _publish() -> bool:
     if state == before and not is_due:
         _note_serial(revision, offered.serial)
         return False
-    dated = _next_date(updated_at)
+    dated = offering.next_date(updated_at)
     documents = _signed(offered, signer, dated, revision + 1)
     files = offered.files
     return served.replace(
@@ -86,12 +86,6 @@ def _publish() -> bool:
 
 def _is_due(updated_at: datetime | None) -> bool:
     return updated_at is None or abs(utcnow() - updated_at) >= RENEWED_AFTER
-
-
-def _next_date(before: datetime | None) -> datetime:
-    """Now, in whole seconds, and later than before, whatever the clock says."""
-    now = utcnow().replace(microsecond=0)
-    return now if before is None else max(now, before + timedelta(seconds=1))
 
 
 def _signed(offered: Offered, signer: Signer, dated: datetime, revision: int) -> dict[str, bytes]:
