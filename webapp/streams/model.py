@@ -27,9 +27,8 @@ class Fields(Mapping[str, str]):
 
     def __getitem__(self, key: str) -> str:
         level: Mapping[str, str] = self
-        while (
-            type(level) is Fields
-        ):  # no call for each level, nor of an abstract class: asked often
+        # No call for each level, nor of an abstract class: asked often.
+        while type(level) is Fields:
             if key in level._own:
                 return level._own[key]
             level = level._above
@@ -40,6 +39,10 @@ class Fields(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len({**self._above, **self._own})
+
+    def __repr__(self) -> str:
+        """Its keys and values, so that what is alike is written alike."""
+        return f"{type(self).__name__}({self._own!r}, {self._above!r})"
 
 
 def only(fields: Mapping[str, str], names: frozenset[str]) -> dict[str, str]:

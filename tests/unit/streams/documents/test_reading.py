@@ -59,6 +59,12 @@ def test_of_many_keys_without_a_meaning_the_first_are_kept() -> None:
     assert max(len(item.fields) for item in items) < 4 * MAX_FIELDS + 50
 
 
+def test_documents_that_are_alike_are_written_alike() -> None:
+    tree = noble()
+    assert repr(parse(tree)) == repr(parse(tree))
+    assert repr(parse(tree)) != repr(parse(tree | {"a key of all items": "x"}))
+
+
 def test_a_digest_in_capitals_is_the_same_digest() -> None:
     tree = noble()
     digest = item_of(tree)["sha256"]
