@@ -36,14 +36,15 @@ _CONSTANTS = {b"true": True, b"false": False, b"null": None}
 
 # Possessive, so that no text makes them slow or take memory.
 _SPACE = rb"[ \t\n\r]*+"
-_TEXT = rb'("(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})){0,%d}+")' % MAX_PIECES
-_VALUE = re.compile(
-    _SPACE + rb"(?:" + _TEXT + rb"|(-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][-+]?[0-9]++)?+)"
-    rb"|(true|false|null|NaN|-?Infinity)|([{\[]))"
-)
-_IS_TEXT, _IS_NUMBER, _IS_WORD = 1, 2, 3  # else it opens an object or a list
-_NAME = re.compile(_SPACE + _TEXT + _SPACE + rb":")
+_TEXT = rb'"((?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})){0,%d}+)"' % MAX_PIECES
+_NUMBER = rb"(-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][-+]?[0-9]++)?+)"
+_WORD = rb"(true|false|null|NaN|-?Infinity)"
 _MARK = re.compile(_SPACE + rb"([,\]}])")
+# What opens an object or a list; or a text, number or word, with the mark that follows it.
+_SCALAR = rb"(?:%s|%s|%s)(?:%s)?+" % (_TEXT, _NUMBER, _WORD, _MARK.pattern)
+_VALUE = re.compile(_SPACE + rb"(?:([{\[])|%s)" % _SCALAR)
+_NAME = re.compile(_SPACE + _TEXT + _SPACE + rb":")
+_MEMBER = re.compile(_NAME.pattern + _VALUE.pattern)
 _NO_SPACE = re.compile(rb"[^ \t\n\r]")
 _READABLE = (sniff.JSON, sniff.TEXT)
 _WORDS = {
@@ -120,7 +121,13 @@ class _Parser:
 
     def parse(self) -> Any:
         self._check_encoding()
-        value = self._value(0)
+        token = _VALUE.match(self._payload)
+        if token is None:
+            self._refuse_syntax("a value")
+        self._at = token.end()
+        *parts, mark = token.groups()
+        value = self._value(0, *parts)
+        self._at -= len(mark or b"")
         if _NO_SPACE.search(self._payload, self._at):
             self._refuse_syntax("the end")
         return value
@@ -139,95 +146,111 @@ class _Parser:
                 at = start - before + error.start
                 self._refuse("not-utf8", "UTF-8", f"another byte at offset {at}")
 
-    def _value(self, depth: int) -> Any:
-        """The value that comes next, inside depth levels."""
-        token = _VALUE.match(self._payload, self._at)
-        if token is None:
-            self._refuse_syntax("a value")
-        self._at = token.end()
+    def _value(
+        self,
+        depth: int,
+        opened: bytes | None,
+        text: bytes | None,
+        number: bytes | None,
+        word: bytes | None,
+    ) -> Any:
+        """The value that one of these parts of a token stands for, inside depth levels."""
         self._values += 1
         if self._values > MAX_VALUES:
             self._refuse("too-many-values", f"at most {MAX_VALUES} values", "more")
-        if token.lastindex == _IS_TEXT:
-            text = self._text(token[_IS_TEXT])
-            if b"\\" in token[_IS_TEXT] and _is_bad(text):
-                return self._odd("bad-text", "Unicode text", _BAD_TEXT)
-            return text
-        if token.lastindex == _IS_NUMBER:
+        if text is not None:
+            return self._text(text)
+        if number is not None:
             self._count(_NUMBER_BYTES)
-            digits = token[_IS_NUMBER].decode()
+            digits = number.decode()
             is_float = any(sign in digits for sign in ".eE")
             return self._float(digits) if is_float else self._integer(digits)
-        if token.lastindex == _IS_WORD:
-            word = token[_IS_WORD]
+        if word is not None:
             return _CONSTANTS[word] if word in _CONSTANTS else self._constant(word.decode())
         if depth == MAX_NESTED:
             self._refuse("too-deep", "a flat document", "hundreds of levels")
         flaw = None
         if depth == self._max_depth:
             flaw = self._odd("too-deep", f"at most {depth} levels", "more")
-        inside = self._object(depth + 1) if token[0].endswith(b"{") else self._list(depth + 1)
+        inside = self._object(depth + 1) if opened == b"{" else self._list(depth + 1)
         return flaw or inside
 
     def _list(self, depth: int) -> list[Any]:
         found: list[Any] = []
-        if not self._is_closed(b"]"):
-            found.append(self._value(depth))
-            while self._mark(b"]") == b",":
-                found.append(self._value(depth))
+        mark = self._mark_if(b"]") or b","
+        while mark == b",":
+            token = _VALUE.match(self._payload, self._at)
+            if token is None:
+                self._refuse_syntax("a value")
+            self._at = token.end()
+            *parts, next_mark = token.groups()
+            found.append(self._value(depth, *parts))
+            mark = next_mark or self._mark(b"]")
+        self._check_closed(mark, b"]")
         self._count(sys.getsizeof(found))
         return found
 
     def _object(self, depth: int) -> dict[str, Any] | Unusable:
         found: dict[str, Any] = {}
         flaw = None
-        mark = b"}" if self._is_closed(b"}") else b","
+        match, payload, shared = _MEMBER.match, self._payload, self._shared
+        mark = self._mark_if(b"}") or b","
         while mark == b",":
-            name = self._name()
+            token = match(payload, self._at)
+            if token is None:
+                self._refuse_member()
+            self._at = token.end()
+            written, opened, text, number, word, next_mark = token.groups()
+            name = shared.get(written) or self._name(written)
             if name in found and flaw is None:
                 flaw = self._odd("duplicate-key", "each key once", f"{_shown(name)} twice")
-            found[name] = self._value(depth)
-            mark = self._mark(b"}")
+            found[name] = self._value(depth, opened, text, number, word)
+            mark = next_mark or self._mark(b"}")
+        self._check_closed(mark, b"}")
         self._count(sys.getsizeof(found))
         return flaw or found
 
-    def _name(self) -> str:
-        token = _NAME.match(self._payload, self._at)
-        if token is None:
-            self._refuse_syntax("a key in double quotes and a colon")
-        self._at = token.end()
-        name = self._text(token[1])
-        if b"\\" in token[1] and _is_bad(name):
+    def _name(self, written: bytes) -> str:
+        name = self._text(written)
+        if isinstance(name, Unusable):
             self._refuse("bad-text", "Unicode text", _BAD_TEXT)
         return name
 
-    def _text(self, token: bytes) -> str:
-        """The text between these quotes, the same object for short ones that are alike."""
-        if token in self._shared:
-            return self._shared[token]
-        text = token[1:-1].decode()
-        if b"\\" in token:
+    def _text(self, written: bytes) -> str | Unusable:
+        """The text between quotes, the same object for short ones that are alike."""
+        text = self._shared.get(written)
+        if text is not None:
+            return text
+        text = written.decode()
+        if b"\\" in written:
             text = scanstring(text + '"', 0)[0]
         self._count(sys.getsizeof(text))
-        if len(token) <= _MAX_SHARED_BYTES and len(self._shared) < _MAX_SHARED:
-            self._shared[token] = text
+        if b"\\" in written and ("\0" in text or _SURROGATE.search(text)):
+            return self._odd("bad-text", "Unicode text", _BAD_TEXT)
+        if len(written) <= _MAX_SHARED_BYTES and len(self._shared) < _MAX_SHARED:
+            self._shared[written] = text
         return text
 
     def _mark(self, closing: bytes) -> bytes:
-        """What follows a value: a comma, or what closes its object or list."""
+        """What follows a value: a comma, or what closes an object or a list."""
         token = _MARK.match(self._payload, self._at)
-        if token is None or token[1] not in (b",", closing):
+        if token is None:
             self._refuse_syntax(f"a comma or {closing.decode()}")
         self._at = token.end()
         return token[1]
 
-    def _is_closed(self, closing: bytes) -> bool:
-        """Whether what was just opened is empty."""
+    def _mark_if(self, closing: bytes) -> bytes | None:
+        """What closes what was just opened, if it's empty."""
         token = _MARK.match(self._payload, self._at)
         if token is None or token[1] != closing:
-            return False
+            return None
         self._at = token.end()
-        return True
+        return closing
+
+    def _check_closed(self, mark: bytes, closing: bytes) -> None:
+        if mark != closing:
+            self._at -= len(mark)
+            self._refuse_syntax(f"a comma or {closing.decode()}")
 
     def _count(self, size: int) -> None:
         """Count the memory of one more object, in bytes."""
@@ -235,6 +258,13 @@ class _Parser:
         if self._bytes > MAX_OBJECT_BYTES:
             most = f"values that take at most {MAX_OBJECT_BYTES >> 20} MiB of memory"
             self._refuse("too-much-content", most, "more")
+
+    def _refuse_member(self) -> NoReturn:
+        name = _NAME.match(self._payload, self._at)
+        if name is None:
+            self._refuse_syntax("a key in double quotes and a colon")
+        self._at = name.end()
+        self._refuse_syntax("a value")
 
     def _refuse_syntax(self, expected: str) -> NoReturn:
         found = _NO_SPACE.search(self._payload, self._at)
@@ -273,10 +303,6 @@ class _Parser:
             got=got,
             next_step="Check that this is the URL of a stream. If it is, contact its publisher.",
         ) from None
-
-
-def _is_bad(text: str) -> bool:
-    return "\0" in text or _SURROGATE.search(text) is not None
 
 
 def _shown(text: str) -> str:

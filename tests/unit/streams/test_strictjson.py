@@ -66,6 +66,11 @@ REFUSED = {
     "cut off": ("not-json", b'{"a": [1, 2'),
     "something after": ("not-json", b"{} {}"),
     "comma at the end": ("not-json", b'{"a": 1,}'),
+    "text and a mark after it": ("not-json", b'"a" ]'),
+    "list that an object's brace closes": ("not-json", b"[1 }"),
+    "object that a list's bracket closes": ("not-json", b'{"a": 1 ]'),
+    "object in an object that a bracket closes": ("not-json", b'{"a": {}]'),
+    "key without a value": ("not-json", b'{"a":}'),
     "comment": ("not-json", b"{} // x"),
     "single quotes": ("not-json", b"{'a': 1}"),
     "control character in a text": ("not-json", b'"a\nb"'),
@@ -105,6 +110,21 @@ def test_document_is_refused_for_its_reason(name: str) -> None:
 
 def test_key_that_stands_twice_is_named() -> None:
     assert "'products'" in refusal(b'{"products": {}, "products": {"evil": {}}}').got
+
+
+@pytest.mark.parametrize(
+    ("payload", "got"),
+    {
+        b'"a" ]': "the end at line 1 column 5",
+        b"[1 }": "a comma or ] at line 1 column 4",
+        b'{"a": 1\n ]': "a comma or } at line 2 column 2",
+        b'{"a": 1 2}': "a comma or } at line 1 column 9",
+        b'{"a": }': "a value at line 1 column 7",
+        b"{1}": "a key in double quotes and a colon at line 1 column 2",
+    }.items(),
+)
+def test_what_is_wrong_is_shown_where_it_stands(payload: bytes, got: str) -> None:
+    assert refusal(payload).got == f"something other than {got}"
 
 
 def test_depth_counts_every_kind_of_level() -> None:
