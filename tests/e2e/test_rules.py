@@ -62,3 +62,4 @@ def test_choose_kernels_and_add_a_rule(tmp_path: Path, open_page: OpenPage, watc
             for path in ("images/ubuntu/noble/kernels/", "images/rules/", "images/rules/new"):
                 page.goto(f"/{path}")
                 axe(page)
+            page.close()  # it polls, and the server ends now

@@ -46,3 +46,4 @@ def test_pin_and_roll_back(tmp_path: Path, open_page: OpenPage) -> None:
             page.get_by_role("button", name="Make current", exact=True).click()
             page.get_by_text(f"Version {NEW} is now current.").wait_for()
             assert page.get_by_text("Pinned", exact=True).count() == 0
+            page.close()  # it polls, and the server ends now
