@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import socket
 import subprocess
 import threading
 from collections import Counter
@@ -34,6 +35,7 @@ from webapp.services.system.wake import wake
 FOLDER = "images/ubuntu/amd64/ga-24.04/noble/stable"
 FILES = ("boot-kernel", "boot-initrd", "squashfs")
 SILENCE_S = 30.0  # a machine that waits so long for a byte has been forgotten
+SEND_BUFFER = 64 << 10  # bytes; the kernel's own choice on this machine is megabytes
 RATE = 4 << 20  # bytes per second of one download, so that there is a middle to be hit in
 
 
@@ -107,6 +109,8 @@ def slow_lab(folder: Path, key: signed.SigningKey) -> Iterator[Lab]:
         sizes={"squashfs": 6 << 20, "boot-initrd": 1 << 20},
     )
     with MirrorServer(mirror) as server:
+        # What waits in here counts as sent, however little of it the worker has read.
+        server.listener.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         server.set_faults([Fault(path="(squashfs|initrd)$", rate=RATE)])
         yield Lab(mirror, server)
 
