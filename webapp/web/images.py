@@ -16,7 +16,14 @@ from webapp.services.accounts.rights import Right
 from webapp.services.images import history, keys, listing
 from webapp.services.images.listing import Image
 from webapp.services.imports import delete_preview, runs, selecting
-from webapp.services.sources import catalogue, changes, commissioning, soaking, sources
+from webapp.services.sources import (
+    catalogue,
+    changes,
+    commissioned,
+    commissioning,
+    soaking,
+    sources,
+)
 from webapp.services.sources.changes import Pending
 from webapp.services.sources.commissioning import Loss
 from webapp.services.sources.picture import Picture, parse_value
@@ -169,7 +176,7 @@ def _page(
         is_checking=any(row.health.is_checking for row in judged),
         trouble=commissioning.trouble(),
         releases=commissioning.choices(picture),
-        commissioned=commissioning.release(),
+        commissioned=commissioned.release(),
         **_pending(
             changes.pending(picture, selected),
             commissioning.loss(picture, selected),

@@ -16,7 +16,8 @@ from webapp.extensions import db
 from webapp.models import BootResource, BootSource, ResourceSet, Setting
 from webapp.services.imports import selecting
 from webapp.services.overview import health
-from webapp.services.sources import commissioning, sources
+from webapp.services.sources import commissioned, commissioning, rules, sources
+from webapp.services.sources.ruling import Kind, Rule
 from webapp.services.system import live_settings
 from webapp.services.system.live_settings import COMMISSIONING, DEFAULT_OS, DEFAULT_RELEASE
 
@@ -45,7 +46,7 @@ def test_deselecting_it_asks_for_a_replacement_and_one_button_does_both(
     assert leads_to(done) == "/images/"
     assert selected() == {("noble", ("amd64",))}
     db.session.rollback()
-    assert commissioning.release() == "noble"
+    assert commissioned.release() == "noble"
 
 
 @pytest.mark.parametrize("chosen", ["", "focal", "jammy", "centos70"])
@@ -53,7 +54,7 @@ def test_nothing_else_can_replace_it(jammy: BootSource, operator: Visitor, chose
     refused = save(operator, box(jammy, "ubuntu/noble/amd64"), commission=chosen)
     assert refused.status_code == 409
     assert len(selected()) == 2
-    assert commissioning.release() == "jammy"
+    assert commissioned.release() == "jammy"
 
 
 def test_another_architecture_or_source_of_it_may_go(jammy: BootSource, operator: Visitor) -> None:
@@ -75,6 +76,25 @@ def test_no_other_way_of_deselecting_gets_round_it(jammy: BootSource) -> None:
         selecting.deselect("ubuntu/jammy", "amd64", "ada")
     db.session.rollback()
     assert len(selected()) == 2
+
+
+def test_a_release_that_a_rule_selects_counts_as_selected(
+    source: BootSource, operator: Visitor, administrator: Visitor
+) -> None:
+    for release in ("jammy", "noble"):
+        factories.selection(source, release=release, arches=["amd64"])
+    rule = rules.add(Rule(Kind.PATTERN, pattern="ubuntu/jammy"), "ada")
+    live_settings.change(COMMISSIONING, "jammy", "ada")
+    assert save(operator, box(source, "ubuntu/noble/amd64")).status_code == 303
+    assert selected() == {("noble", ("amd64",))}
+    assert commissioning.trouble() == ("", "")
+    assert '<option value="jammy" selected>Ubuntu' in administrator.get("/images/").text
+    for sent in ({}, {"kind": "pattern", "pattern": "ubuntu/noble"}):
+        refused = operator.post(f"/images/rules/{rule.id}/{'' if sent else 'remove'}", sent)
+        assert refused.status_code == 422
+        assert "Machines are commissioned with ubuntu/jammy" in text_of(refused)
+    db.session.rollback()
+    assert [rules.rule_of(row).pattern for row in rules.all_rules()] == ["ubuntu/jammy"]
 
 
 def test_a_notice_shows_what_is_wrong_and_goes_when_it_is_cured(
@@ -105,7 +125,7 @@ def test_administrators_choose_it_on_the_page(
     assert '<option value="noble">' in page
     assert leads_to(administrator.post("/images/commissioning", {"release": "noble"})) == "/images/"
     db.session.rollback()
-    assert commissioning.release() == "noble"
+    assert commissioned.release() == "noble"
     assert administrator.post("/images/commissioning", {"release": "focal"}).status_code == 422
     assert operator.post("/images/commissioning", {"release": "jammy"}).status_code == 403
     assert 'id="release"' not in operator.get("/images/").text
@@ -118,22 +138,22 @@ def stored_lts(release: str, eol: str, **values: object) -> BootResource:
 
 def test_the_first_complete_lts_becomes_the_default(region: object) -> None:
     commissioning.choose_defaults()
-    assert commissioning.release() == ""
+    assert commissioned.release() == ""
     factories.boot_resource(release="questing", stream_fields={"release_title": "25.10"})
     stored_lts("bare", "2040-01-01", files={"root.tgz": b"x"})
     stored_lts("jammy", "2027-06-01")
     stored_lts("noble", "2029-05-31")
     commissioning.choose_defaults()
-    assert (commissioning.release(), live_settings.read(DEFAULT_RELEASE)) == ("noble", "noble")
+    assert (commissioned.release(), live_settings.read(DEFAULT_RELEASE)) == ("noble", "noble")
     stored_lts("resolute", "2031-05-31")
     commissioning.choose_defaults()
-    assert commissioning.release() == "noble"
+    assert commissioned.release() == "noble"
 
 
 def test_values_that_were_ever_set_are_kept(region: object) -> None:
     live_settings.change_all({COMMISSIONING: "", DEFAULT_OS: "centos"}, "ada")
     stored_lts("noble", "2029-05-31")
     commissioning.choose_defaults()
-    assert commissioning.release() == ""
+    assert commissioned.release() == ""
     assert db.session.get(Setting, DEFAULT_RELEASE) is None
     assert db.session.scalar(db.select(ResourceSet.id)) is not None

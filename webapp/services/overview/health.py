@@ -16,7 +16,7 @@ from webapp.models import BootResource, BootSource, RunState, Setting, utcnow
 from webapp.services.blobs import scrubbing
 from webapp.services.imports import inventory, runs
 from webapp.services.mirror import status as mirror_status
-from webapp.services.sources import commissioning, rules, sources
+from webapp.services.sources import commissioned, commissioning, rules, sources
 from webapp.services.sources import health as source_health
 from webapp.services.sources.health import SourceHealth
 from webapp.severity import Severity
@@ -162,7 +162,7 @@ def _commissioning() -> list[Check]:
     words, step = commissioning.trouble()
     if words:
         return [Check("commissioning", Severity.WARN, words, step)]
-    release = commissioning.release()
+    release = commissioned.release()
     return [Check("commissioning", Severity.OK, f"with ubuntu/{release}")] if release else []
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The release that machines are commissioned with (rule: commissioning-release).
 
-It's a setting that clients of MAAS read and write. Its selection can't be removed, and
-whoever tries is offered another release in its place (selections.guard).
+It's a setting that clients of MAAS read and write. Its selection can't be removed
+(``commissioned``), and whoever tries is offered another release in its place.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from webapp.models import (
     BootResource,
     BootSource,
     BootSourceCache,
-    BootSourceSelection,
     ResourceFile,
     ResourceType,
     Setting,
 )
+from webapp.services.sources.commissioned import covers, is_selected, release
 from webapp.services.sources.picture import Picture
 from webapp.services.sources.selections import Pick
-from webapp.services.system import events, live_settings
+from webapp.services.system import events
 from webapp.services.system.live_settings import COMMISSIONING, DEFAULT_OS, DEFAULT_RELEASE
 from webapp.streams.osnames import is_lts
 
@@ -40,19 +40,15 @@ class Loss:
     replacements: tuple[str, ...]
 
 
-def release() -> str:
-    """The Ubuntu release that machines are commissioned with, "" while there's none."""
-    return str(live_settings.read(COMMISSIONING))
-
-
 def choices(picture: Picture) -> dict[str, str]:
     """Releases to choose from, with their titles: selected LTS releases, and the current one."""
+    current = release()
     found = {
         rel.release: rel.title
         for rel in picture.ubuntu
-        if rel.is_lts and any(box.is_selected for box in rel.boxes.values())
+        if (rel.is_lts or rel.release == current)
+        and any(box.is_wanted for box in rel.boxes.values())
     }
-    current = release()
     if current and current not in found:
         found = {current: f"{current} (not selected)"} | found
     return found
@@ -61,12 +57,18 @@ def choices(picture: Picture) -> dict[str, str]:
 def loss(picture: Picture, selected: Collection[Pick]) -> Loss | None:
     """What a selection would do to the commissioning release; None when it stays.
 
-    Replacements are the other LTS releases of the selection, those that are stored first.
+    Replacements are the other LTS releases of the selection and of rules, those that are
+    stored first.
     """
     current = release()
-    if not current or not _has(picture.selected, current) or _has(selected, current):
+    ruled = {(os, name) for os, name, _ in picture.ruled}
+
+    def has(picks: Collection[Pick], name: str) -> bool:
+        return ("ubuntu", name) in ruled or any(covers(p.os, p.release, name) for p in picks)
+
+    if not current or not has(picture.selected, current) or has(selected, current):
         return None
-    found = [rel for rel in picture.ubuntu if rel.is_lts and _has(selected, rel.release)]
+    found = [rel for rel in picture.ubuntu if rel.is_lts and has(selected, rel.release)]
     found.sort(key=lambda rel: not any(box.is_stored for box in rel.boxes.values()))
     return Loss(current, tuple(rel.release for rel in found))
 
@@ -108,38 +110,26 @@ def trouble() -> tuple[str, str]:
     current = release()
     if not current:
         return "", ""
-    of_it = (BootSourceCache.os == "ubuntu", BootSourceCache.release == current)
-    offered = select(BootSourceCache.id).join(
-        BootSource, BootSource.id == BootSourceCache.source_id
-    )
-    selected = select(BootSourceSelection.id).join(
-        BootSource, BootSource.id == BootSourceSelection.source_id
-    )
-    is_offered, is_selected = db.session.execute(
-        select(
-            offered.where(*of_it, BootSource.is_enabled).exists(),
-            selected.where(
-                BootSourceSelection.os.in_(("ubuntu", "", "*")),
-                BootSourceSelection.release.in_((current, "*")),
-                BootSource.is_enabled,
-            ).exists(),
+    offered = (
+        select(BootSourceCache.id)
+        .join(BootSource, BootSource.id == BootSourceCache.source_id)
+        .where(
+            BootSourceCache.os == "ubuntu",
+            BootSourceCache.release == current,
+            BootSource.is_enabled,
         )
-    ).one()
+    )
     change = f"or choose another: slipway setting set {COMMISSIONING} RELEASE"
-    if not is_offered:
+    if db.session.scalar(offered.limit(1)) is None:
         words = f"No boot source offers ubuntu/{current}, the commissioning release."
         return words, f"Add or enable a boot source that does, {change}"
-    if not is_selected:
+    if not is_selected(current, is_imported=True):
         words = f"ubuntu/{current}, the commissioning release, isn't selected."
         return words, f"Select it, {change}"
     return "", ""
 
 
 # -- pieces
-
-
-def _has(picks: Collection[Pick], current: str) -> bool:
-    return any((pick.os, pick.release) == ("ubuntu", current) for pick in picks)
 
 
 def _set(name: str, value: str, actor: str) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import func, select, update
 from webapp.errors import Conflict, InvalidFields, NotFound
 from webapp.extensions import db
 from webapp.models import BootResource, BootSource, BootSourceCache, SelectionRule, utcnow
-from webapp.services.sources import ruling
+from webapp.services.sources import commissioned, ruling
 from webapp.services.sources.ruling import Image, Kind, Match, Product, Rule, World
 from webapp.services.sources.selections import Pick
 from webapp.services.system import events
@@ -155,20 +155,28 @@ def add(rule: Rule, actor: str) -> SelectionRule:
 
 
 def change(row: SelectionRule, rule: Rule, actor: str) -> None:
-    """Replace a rule; what it no longer selects goes, as if it had been deselected."""
+    """Replace a rule; what it no longer selects goes, as if it had been deselected.
+
+    Raises InvalidFields, or Problem if it's the last to select the commissioning release.
+    """
     check(rule)
     before = found_of(row)
-    _apply(row, rule)
-    db.session.flush()
-    _note(row.id, ruling.evaluate(rule, world(), before, is_edited=True))
+    with commissioned.kept():
+        _apply(row, rule)
+        db.session.flush()
+        _note(row.id, ruling.evaluate(rule, world(), before, is_edited=True))
     events.record("rule.changed", actor=actor, subject=rule.title, rule=row.id)
     db.session.commit()
 
 
 def remove(row: SelectionRule, actor: str) -> None:
-    """Delete a rule; the next import removes what nothing else selects."""
+    """Delete a rule; the next import removes what nothing else selects.
+
+    Raises Problem if it's the last to select the commissioning release.
+    """
     events.record("rule.removed", actor=actor, subject=rule_of(row).title, rule=row.id)
-    db.session.delete(row)
+    with commissioned.kept():
+        db.session.delete(row)
     db.session.commit()
 
 

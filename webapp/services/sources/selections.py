@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,8 @@ from sqlalchemy import delete, func, select, update
 from webapp.errors import InvalidFields, NotFound, Problem
 from webapp.extensions import db
 from webapp.models import BootSource, BootSourceCache, BootSourceSelection
-from webapp.services.system import events, live_settings, statements
-from webapp.services.system.live_settings import COMMISSIONING
+from webapp.services.sources import commissioned
+from webapp.services.system import events, statements
 from webapp.streams.filters import Wanted, check_selection
 from webapp.streams.offers import Build, Item, Offer
 
@@ -68,11 +68,10 @@ def add(source: BootSource, wanted: Wanted, actor: str) -> BootSourceSelection:
 
 
 def change(selection: BootSourceSelection, wanted: Wanted, actor: str) -> BootSourceSelection:
-    """Replace the filters of a selection."""
+    """Replace the filters of a selection. Raises as ``add`` and ``remove`` do."""
     _check(selection.source, wanted, selection.id)
-    if (wanted.os, wanted.release) != (selection.os, selection.release):
-        _guard_row(selection)
-    _apply(selection, wanted)
+    with commissioned.kept():
+        _apply(selection, wanted)
     events.record(
         "selection.changed", actor=actor, subject=_name(selection), source=selection.source_id
     )
@@ -85,49 +84,19 @@ def remove(selection: BootSourceSelection, actor: str) -> None:
 
     Raises Problem for the last one of the commissioning release.
     """
-    _guard_row(selection)
     events.record(
         "selection.removed", actor=actor, subject=_name(selection), source=selection.source_id
     )
-    db.session.delete(selection)
+    with commissioned.kept():
+        db.session.delete(selection)
     db.session.commit()
 
 
-def guard(lost: Collection[tuple[str, str]]) -> None:
-    """Refuse to let go of the commissioning release (rule: commissioning-release).
-
-    lost: system and release of what would no longer be selected anywhere. Raises Problem.
-    """
-    release = str(live_settings.read(COMMISSIONING))
-    if release and ("ubuntu", release) in lost:
-        raise Problem(
-            f"Machines are commissioned with ubuntu/{release}, so it must stay selected.",
-            code="commissioning-release",
-            where=f"ubuntu/{release}",
-            expected="a selection of the commissioning release",
-            got="none",
-            next_step="Commission with another release first: "
-            f"slipway setting set {COMMISSIONING} RELEASE.",
-        )
-
-
-def _guard_row(selection: BootSourceSelection) -> None:
-    others = select(BootSourceSelection.id).where(
-        BootSourceSelection.release == selection.release,
-        BootSourceSelection.os == selection.os,
-        BootSourceSelection.id != selection.id,
-    )
-    if not db.session.scalar(others.limit(1)):
-        guard({(selection.os or "ubuntu", selection.release)})
-
-
-def picks() -> set[Pick]:
-    """Every selection as selected boxes; ``*`` selects each offered architecture, or itself."""
-    return current()[0]
-
-
 def current() -> tuple[set[Pick], dict[Line, tuple[str, ...]]]:
-    """The selected boxes, as ``picks``, and the kernels of each selection."""
+    """Every selection as selected boxes, and the kernels of each.
+
+    ``*`` selects each offered architecture, or itself.
+    """
     offered = _offered_arches()
     selected, chosen = set(), {}
     for row in db.session.scalars(select(BootSourceSelection)):
@@ -159,8 +128,6 @@ def replace_picks(
     switched = {line: names for line, names in kernels.items() if chosen.get(line) != tuple(names)}
     if after == before and not switched:
         return False
-    lost = {(pick.os, pick.release) for pick in before - after}
-    guard(lost - {(pick.os, pick.release) for pick in after})
     wanted: dict[Line, set[str]] = defaultdict(set)
     for pick in after:
         wanted[pick.source_id, pick.os, pick.release].add(pick.arch)
@@ -169,19 +136,24 @@ def replace_picks(
         (r.source_id, r.os, r.release): r for r in db.session.scalars(select(BootSourceSelection))
     }
     touched = {(p.source_id, p.os, p.release) for p in before ^ after}
-    for key in touched | switched.keys():
-        arches, row = sorted(wanted.get(key, ())), existing.get(key)
-        if row is None:
-            source_id, os, release = key
-            row = BootSourceSelection(source_id=source_id, os=os, release=release, arches=arches)
-            if arches:
-                db.session.add(row)
-        elif not arches:
-            db.session.execute(delete(BootSourceSelection).where(BootSourceSelection.id == row.id))
-        elif not ("*" in row.arches and set(arches) >= offered[key]):
-            row.arches = arches
-        if key in switched and arches:
-            row.subarches = list(switched[key])
+    with commissioned.kept():
+        for key in touched | switched.keys():
+            arches, row = sorted(wanted.get(key, ())), existing.get(key)
+            if row is None:
+                source_id, os, release = key
+                row = BootSourceSelection(
+                    source_id=source_id, os=os, release=release, arches=arches
+                )
+                if arches:
+                    db.session.add(row)
+            elif not arches:
+                db.session.execute(
+                    delete(BootSourceSelection).where(BootSourceSelection.id == row.id)
+                )
+            elif not ("*" in row.arches and set(arches) >= offered[key]):
+                row.arches = arches
+            if key in switched and arches:
+                row.subarches = list(switched[key])
     changed = {f"{os}/{release}": list(names) for (_, os, release), names in switched.items()}
     events.record(
         "selection.replaced",

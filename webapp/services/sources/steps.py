@@ -18,6 +18,7 @@ from sqlalchemy import delete, select
 from webapp.errors import Conflict
 from webapp.extensions import db
 from webapp.models import BootSource, BootSourceSelection, ImageBinding, SourceChange, utcnow
+from webapp.services.sources import commissioned
 from webapp.services.system import events
 from webapp.services.system.wake import wake
 
@@ -149,10 +150,14 @@ def checked_last(change_id: int) -> SourceChange:
 
 
 def undo(change_id: int, actor: str) -> SourceChange:
-    """Undo the last change. Raises Conflict when it's another one by now, or was overtaken."""
+    """Undo the last change. Raises Conflict when it's another one by now, or was overtaken.
+
+    Raises Problem when the commissioning release would no longer be selected.
+    """
     change = checked_last(change_id)
-    for step in undoing(change):
-        _put(step, actor)
+    with commissioned.kept():
+        for step in undoing(change):
+            _put(step, actor)
     events.record("source.undone", actor=actor, subject=change.summary)
     db.session.delete(change)
     db.session.commit()
@@ -174,8 +179,8 @@ def forget(source_id: int) -> None:
 
 def _current(step: Step) -> Any:
     if step.kind == BINDING:
-        bound = bindings().get(step.line)
-        return asdict(bound) if bound else None
+        bound = _binding(step)
+        return asdict(Binding(bound.source_id, bound.source_name)) if bound else None
     if step.kind == ARCHES:
         row = _selection(step)
         return sorted(row.arches) if row else None
@@ -199,14 +204,18 @@ def _put(step: Step, actor: str) -> None:
         source.checked_at = None  # it is read again, as after any change
 
 
-def _bind(step: Step, actor: str) -> None:
-    row = db.session.scalar(
+def _binding(step: Step) -> ImageBinding | None:
+    return db.session.scalar(
         select(ImageBinding).where(
             ImageBinding.os == step.os,
             ImageBinding.release == step.release,
             ImageBinding.arch == step.arch,
         )
     )
+
+
+def _bind(step: Step, actor: str) -> None:
+    row = _binding(step)
     if step.after is None:
         if row is not None:
             db.session.delete(row)

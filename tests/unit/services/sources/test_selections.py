@@ -9,11 +9,13 @@ from flask import Flask
 from sqlalchemy import select
 
 from tests.support import factories
-from webapp.errors import InvalidFields, NotFound
+from webapp.errors import InvalidFields, NotFound, Problem
 from webapp.extensions import db
 from webapp.models import BootSource, BootSourceSelection, Event, utcnow
 from webapp.services.sources import selections
 from webapp.services.sources.selections import Pick
+from webapp.services.system import live_settings
+from webapp.services.system.live_settings import COMMISSIONING
 from webapp.streams.filters import Wanted
 
 pytestmark = pytest.mark.usefixtures("region")
@@ -121,7 +123,7 @@ def test_every_architecture_stays_every_architecture_while_all_are_selected(
 ) -> None:
     selections.add(source, wanted(arches=ANY), "ada")
     both = {Pick(source.id, "ubuntu", "noble", arch) for arch in ("amd64", "arm64")}
-    assert selections.picks() == both
+    assert selections.current()[0] == both
     selections.replace_picks(both, both, "ada")
     assert stored() == {"noble": ["*"]}
     one = Pick(source.id, "ubuntu", "noble", "arm64")
@@ -134,3 +136,20 @@ def test_boxes_that_the_page_never_showed_cannot_be_selected(source: BootSource)
     forged = Pick(source.id, "ubuntu", "noble", "sparc")
     assert not selections.replace_picks(shown, {forged}, "ada")
     assert stored() == {}
+
+
+@pytest.mark.parametrize(
+    "pattern", [("ubuntu", "*"), ("*", "*"), ("", "noble"), ("ubuntu", "noble")]
+)
+def test_a_pattern_that_covers_the_commissioning_release_counts_as_its_selection(
+    source: BootSource, pattern: tuple[str, str]
+) -> None:
+    os, release = pattern
+    live_settings.change(COMMISSIONING, "noble", "ada")
+    other = factories.boot_source(checked_at=utcnow())
+    wide = factories.selection(other, os=os, release=release)
+    own = selections.add(source, wanted(), "ada")
+    selections.remove(own, "ada")
+    with pytest.raises(Problem, match="Machines are commissioned with ubuntu/noble"):
+        selections.remove(wide, "ada")
+    assert [row.id for row in selections.of_source(other.id)] == [wide.id]

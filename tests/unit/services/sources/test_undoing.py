@@ -9,12 +9,15 @@ import pytest
 from sqlalchemy import select
 
 from tests.support import factories
-from webapp.errors import Conflict, InvalidFields, NotFound
+from webapp.errors import Conflict, InvalidFields, NotFound, Problem
 from webapp.extensions import db
 from webapp.models import BootSource, Event, SourceChange
 from webapp.services.imports import moves, offers
-from webapp.services.sources import binding, catalogue, selections, sources, steps
+from webapp.services.sources import binding, catalogue, rules, selections, sources, steps
+from webapp.services.sources.ruling import Kind, Rule
 from webapp.services.sources.steps import Binding
+from webapp.services.system import live_settings
+from webapp.services.system.live_settings import COMMISSIONING
 
 pytestmark = pytest.mark.usefixtures("region")
 
@@ -79,6 +82,24 @@ def test_binding_selects_the_image_at_its_source_and_undo_takes_both_back(
         "image.bound",
         "source.undone",
     ]
+
+
+def test_undo_keeps_the_commissioning_release_selected(
+    pair: tuple[BootSource, BootSource],
+) -> None:
+    high, low = pair
+    live_settings.change(COMMISSIONING, "noble", "ada")
+    binding.bind(NOBLE, low, "ada")
+    selections.remove(selections.of_source(high.id)[0], "ada")
+    change = steps.last()
+    assert change is not None
+    with pytest.raises(Problem, match="Machines are commissioned with ubuntu/noble"):
+        steps.undo(change.id, "ada")
+    assert [row.arches for row in selections.of_source(low.id)] == [["amd64"]]
+    assert winner() == "low"
+    rules.add(Rule(Kind.EVERY, "ubuntu"), "ada")  # it selects the release too
+    steps.undo(change.id, "ada")
+    assert not selections.of_source(low.id)
 
 
 def test_an_image_is_bound_only_to_a_source_that_offers_it(
