@@ -3,21 +3,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import delete, select
 
 from tests.rack import images
 from tests.rack.conftest import BASE
+from tests.support.databases import counted
 from tests.support.openssl import is_verified, openssl
 from webapp.extensions import db, settings
 from webapp.models import Blob, CodeCertificate, CodeSignature, ResourceFile
 from webapp.services.mirror import codesigning, signatures
+from webapp.trust.codesigning import Signer
+from webapp.trust.errors import SigningProblem
 
 KERNEL = images.FILES["boot-kernel"]
 NAME = f"{BASE}/boot-kernel"
@@ -44,7 +49,8 @@ def test_openssl_verifies_what_a_machine_fetched(machine: FlaskClient, tmp_path:
     assert (early.status_code, early.headers["Retry-After"]) == (503, "5")
     assert codesigning.reconcile() == 3
     assert codesigning.reconcile() == 0
-    fingerprint, root = signatures.certificate()
+    found = signatures.certificate()
+    fingerprint, root = found.fingerprint, found.root
     assert is_verified(tmp_path, machine.get(NAME).data, fetched(machine), root)
     initrd = machine.get(f"{BASE}/boot-initrd").data
     assert not is_verified(tmp_path, initrd, fetched(machine), root)
@@ -89,20 +95,80 @@ def test_ones_own_key_signs_from_the_next_minute_on(machine: FlaskClient, tmp_pa
     assert signatures.problem() == {}
     root = (tmp_path / "crt").read_bytes()
     assert is_verified(tmp_path, KERNEL, fetched(machine), root)
-    assert first[0] in signatures.secrets()
+    assert first.fingerprint in signatures.secrets()
     object.__setattr__(settings(), "imgverify_key", "")
     assert codesigning.reconcile() == 3
     assert signatures.certificate() == first
-    assert is_verified(tmp_path, KERNEL, fetched(machine), first[1])
+    assert is_verified(tmp_path, KERNEL, fetched(machine), first.root)
 
 
-def test_a_lost_secret_is_replaced(machine: FlaskClient, tmp_path: Path) -> None:
+def test_a_lost_secret_is_told_and_replaced_only_on_request(
+    machine: FlaskClient, tmp_path: Path
+) -> None:
     codesigning.reconcile()
+    before, first = fetched(machine), signatures.certificate()
     [secret] = (settings().data_dir / "signing").iterdir()
+    secret.rename(tmp_path / "secret")
+    images.image({"squashfs": b"x"}, name="ubuntu/jammy", release="jammy")
+    assert codesigning.reconcile() == 0
+    problem = signatures.problem()
+    assert (problem["code"], problem["where"]) == ("signing-key-unreadable", str(secret))
+    assert "slipway mirror key --imgverify --rotate" in problem["next_step"]
+    assert signatures.certificate() == first
+    assert fetched(machine) == before
+    (tmp_path / "secret").rename(secret)
+    assert codesigning.reconcile() == 1
+    assert signatures.problem() == {}
     secret.unlink()
-    assert codesigning.reconcile() == 3
+    codesigning.request_key("ada")
+    assert codesigning.reconcile() == 4
+    assert codesigning.reconcile() == 0
     assert len(db.session.scalars(select(CodeCertificate)).all()) == 2
-    assert is_verified(tmp_path, KERNEL, fetched(machine), signatures.certificate()[1])
+    assert is_verified(tmp_path, KERNEL, fetched(machine), signatures.certificate().root)
+    assert not is_verified(tmp_path, KERNEL, fetched(machine), first.root)
+
+
+def test_no_other_key_is_requested_while_ones_own_signs(machine: FlaskClient) -> None:
+    object.__setattr__(settings(), "imgverify_key", "own.pem")
+    with pytest.raises(SigningProblem) as caught:
+        codesigning.request_key("ada")
+    assert caught.value.code == "conflict"
+
+
+@pytest.mark.both_databases
+def test_what_is_deleted_while_it_is_signed_is_passed_over(
+    machine: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign = Signer.sign
+
+    def slowly(signer: Signer, sha256: str) -> bytes:
+        gone = select(Blob.id).where(Blob.sha256 == hashlib.sha256(KERNEL).hexdigest())
+        db.session.execute(delete(ResourceFile).where(ResourceFile.blob_id.in_(gone)))
+        db.session.execute(delete(Blob).where(Blob.id.in_(gone)))
+        db.session.commit()
+        return sign(signer, sha256)
+
+    monkeypatch.setattr(Signer, "sign", slowly)
+    assert codesigning.reconcile() == 2
+    assert signatures.problem() == {}
+    assert len(db.session.scalars(select(CodeSignature)).all()) == 2
+
+
+def test_nothing_unsigned_costs_no_arithmetic_and_a_known_signature_no_query(
+    machine: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codesigning.reconcile()
+    before = fetched(machine)
+
+    def load(*_args: object) -> None:
+        raise AssertionError("the private key was read")
+
+    monkeypatch.setattr(serialization, "load_pem_private_key", load)
+    assert codesigning.reconcile() == 0
+    assert signatures.problem() == {}
+    with counted() as asked:
+        assert fetched(machine) == before
+    assert not [text for text in asked if "code_signature" in text], asked
 
 
 def test_without_its_database_the_rack_gives_what_it_gave_before(

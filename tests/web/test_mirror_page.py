@@ -121,11 +121,11 @@ def test_the_certificate_for_ipxe_is_given_out(viewer: Visitor) -> None:
     assert viewer.get(f"{PAGE}slipway-ca.crt").status_code == 404
     codesigning.reconcile()
     page = viewer.get(PAGE).text
-    fingerprint, root = signatures.certificate()
-    assert fingerprint in page
+    found = signatures.certificate()
+    assert found.fingerprint in page
     assert "imgverify boot-kernel ${base}/boot-kernel.sig" in page
     assert "http://localhost:5248/images/ubuntu/amd64/ga-24.04/noble/stable" in page
-    assert viewer.get(f"{PAGE}slipway-ca.crt").data == root
+    assert viewer.get(f"{PAGE}slipway-ca.crt").data == found.root
 
 
 def test_it_says_how_images_get_to_a_site_without_a_network(viewer: Visitor) -> None:

@@ -117,13 +117,14 @@ def publish_command(
 @mirror_group.command("key")
 @click.option("--rotate", is_flag=True, help="Create the next key; it signs in two weeks.")
 @click.option("--now", is_flag=True, help="With --rotate: it signs at once.")
-@click.option("--imgverify", is_flag=True, help="Print the certificate for iPXE's imgverify.")
+@click.option("--imgverify", is_flag=True, help="The certificate for iPXE's imgverify instead.")
 @with_api
 def key_command(rotate: bool, now: bool, imgverify: bool, api: Api, as_json: bool) -> None:
     """Print the public keys of the local mirror, armored.
 
     A new key is published at once, so that readers can get it before it's used. With
-    --now, readers have to get it before they can use the mirror again.
+    --now, readers have to get it before they can use the mirror again. With --imgverify
+    --rotate, each iPXE has to be built with the new certificate.
 
     \b
     Examples:
@@ -133,10 +134,14 @@ def key_command(rotate: bool, now: bool, imgverify: bool, api: Api, as_json: boo
     """
     if now and not rotate:
         raise click.UsageError("--now needs --rotate.")
-    if imgverify and rotate:
-        raise click.UsageError("Give --imgverify or --rotate, not both.")
+    if now and imgverify:
+        raise click.UsageError("Give --imgverify or --now, not both.")
     if rotate:
-        made = api.call("POST", "/mirror/key/rotation", {"is_immediate": now})
+        made = (
+            api.call("POST", "/mirror/certificate/rotation")
+            if imgverify
+            else api.call("POST", "/mirror/key/rotation", {"is_immediate": now})
+        )
         output.result(made, as_json, made["message"])
         return
     found = api.get("/mirror/certificate" if imgverify else "/mirror/key")

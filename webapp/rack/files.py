@@ -120,23 +120,26 @@ class Files:
         """What is given out beside a file: its checksum and its signature."""
         name, dot, kind = request.name.rpartition(".")
         is_beside = dot + kind in (CHECKSUM, SIGNATURE)
-        found = request.locate(self.published.names(), name) if is_beside else None
+        names = self.published.names()
+        found = request.locate(names, name) if is_beside else None
         if found is None:
             return request.say(404, "No image of this name is published.")
         if dot + kind == SIGNATURE:
-            return self._signature(request, found)
+            return self._signature(request, found, names.serial)
         # As sha256sum writes and checks it (rule: checksum-files).
         line = f"{found.sha256}  {name.rpartition('/')[2]}\n".encode("latin-1")
-        return _small(request, found, line, "text/plain; charset=utf-8", found.is_pinned)
+        digest, kind = hashlib.sha256(line).hexdigest(), "text/plain; charset=utf-8"
+        return request.give(line, digest, found.modified, kind, is_fixed=found.is_pinned)[0]
 
-    def _signature(self, request: Request, found: Located) -> Iterable[bytes]:
+    def _signature(self, request: Request, found: Located, serial: int) -> Iterable[bytes]:
         """A detached signature for iPXE's imgverify (rule: ipxe-imgverify)."""
-        content = self._signatures.of(found.sha256)
-        if content is None:
+        signed = self._signatures.of(found.sha256, serial)
+        if signed is None:
             again = [("Retry-After", RETRY_AFTER_S)]
             return request.say(503, "The file isn't signed yet.", again)
+        kind = "application/pkcs7-signature"
         # Another key may sign it tomorrow.
-        return _small(request, found, content, "application/pkcs7-signature", False)
+        return request.give(signed.content, signed.sha256, found.modified, kind, is_fixed=False)[0]
 
     def _answer(self, request: Request, found: Located) -> Iterable[bytes] | None:
         """Answer with the bytes found; None when the store does not have them."""
@@ -280,15 +283,6 @@ class Files:
             return str(ipaddress.ip_address(hops[-self._trusted_proxies]))
         except ValueError:
             return peer
-
-
-def _small(
-    request: Request, found: Located, content: bytes, kind: str, is_fixed: bool
-) -> Iterable[bytes]:
-    """Answer with a few bytes about a file, dated as the file is."""
-    digest = hashlib.sha256(content).hexdigest()
-    body, _, _ = request.give(content, digest, found.modified, kind, is_fixed=is_fixed)
-    return body
 
 
 def _validators(found: Located, etag: str) -> Headers:

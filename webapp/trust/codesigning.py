@@ -27,21 +27,29 @@ _OPTIONS = [
 
 
 @dataclass(frozen=True)
-class CodeKey:
-    """A private key with its certificates, its own first. fingerprint: SHA-256 of that one."""
+class Chain:
+    """A certificate for code signing and those above it."""
 
-    private: rsa.RSAPrivateKey
-    chain: tuple[x509.Certificate, ...]
+    certificates: tuple[x509.Certificate, ...]
 
     @property
     def fingerprint(self) -> str:
-        """In upper-case hex."""
-        return self.chain[0].fingerprint(hashes.SHA256()).hex().upper()
+        """The SHA-256 of the first certificate, in upper-case hex."""
+        return self.certificates[0].fingerprint(hashes.SHA256()).hex().upper()
 
     @property
-    def certificates(self) -> bytes:
-        """The chain in PEM."""
-        return b"".join(each.public_bytes(serialization.Encoding.PEM) for each in self.chain)
+    def pem(self) -> bytes:
+        """All of them, the first one first."""
+        encoded = (one.public_bytes(serialization.Encoding.PEM) for one in self.certificates)
+        return b"".join(encoded)
+
+
+@dataclass(frozen=True)
+class CodeKey:
+    """A private key with its certificates."""
+
+    private: rsa.RSAPrivateKey
+    chain: Chain
 
     @property
     def secret(self) -> bytes:
@@ -58,7 +66,7 @@ class Signer:
 
     def __init__(self, key: CodeKey) -> None:
         self._key = key
-        leaf, *others = key.chain
+        leaf, *others = key.chain.certificates
         builder = pkcs7.PKCS7SignatureBuilder().set_data(b"")
         builder = builder.add_signer(leaf, key.private, hashes.SHA256())
         for each in others:
@@ -97,30 +105,38 @@ def new_key(name: str) -> CodeKey:
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False)
         .sign(root_key, hashes.SHA256())
     )
-    return CodeKey(key, (leaf, root))
+    return CodeKey(key, Chain((leaf, root)))
 
 
-def read_key(pem: bytes, *, where: str) -> CodeKey:
-    """Read a private key and its certificates, its own first. Raises SigningProblem."""
+def read_chain(pem: bytes, *, where: str) -> Chain:
+    """Read the certificates, the key's own first. Raises SigningProblem."""
     try:
-        private = serialization.load_pem_private_key(pem, None)
-        chain = tuple(x509.load_pem_x509_certificates(pem))
-    except (ValueError, TypeError) as error:
+        chain = Chain(tuple(x509.load_pem_x509_certificates(pem)))
+    except ValueError as error:
         raise _unfit(where, str(error)[:200]) from None
-    if not isinstance(private, rsa.RSAPrivateKey):
-        raise _unfit(where, "a key that isn't RSA")
-    if chain[0].public_key() != private.public_key():
-        raise _unfit(where, "a first certificate of another key")
+    own = chain.certificates[0]
     try:
-        usage = chain[0].extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        usage = own.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
     if ExtendedKeyUsageOID.CODE_SIGNING not in usage:
         raise _unfit(where, "a certificate that isn't for code signing")
-    if chain[0].not_valid_after_utc < datetime.now(UTC):
-        raise _unfit(
-            where, f"a certificate that expired on {chain[0].not_valid_after_utc:%Y-%m-%d}"
-        )
+    if own.not_valid_after_utc < datetime.now(UTC):
+        raise _unfit(where, f"a certificate that expired on {own.not_valid_after_utc:%Y-%m-%d}")
+    return chain
+
+
+def read_key(pem: bytes, *, where: str) -> CodeKey:
+    """Read a private key and its certificates, its own first. Raises SigningProblem."""
+    chain = read_chain(pem, where=where)
+    try:
+        private = serialization.load_pem_private_key(pem, None)
+    except (ValueError, TypeError) as error:
+        raise _unfit(where, str(error)[:200]) from None
+    if not isinstance(private, rsa.RSAPrivateKey):
+        raise _unfit(where, "a key that isn't RSA")
+    if chain.certificates[0].public_key() != private.public_key():
+        raise _unfit(where, "a first certificate of another key")
     return CodeKey(private, chain)
 
 

@@ -94,7 +94,7 @@ def address() -> ResponseReturnValue:
 @requires(Right.SEE)
 def certificate() -> ResponseReturnValue:
     """Download the certificate for iPXE."""
-    text = signatures.certificate()[1]
+    text = signatures.certificate().root
     if not text:
         raise NotFound("There is no certificate yet.", next_step="Start the worker.")
     return Response(text, mimetype="application/x-pem-file")

@@ -54,13 +54,20 @@ def test_viewers_see_it_and_change_nothing(token_of: Callable[..., Typed]) -> No
 
 
 def test_prefix_certificate_and_what_is_held(program: Typed, region: Flask) -> None:
-    assert program.get("mirror/certificate") == {"fingerprint": "", "certificate": ""}
+    assert program.get("mirror/certificate") == dict.fromkeys(
+        ("fingerprint", "certificate", "chain"), ""
+    )
     images.image()
     assert len(program.get("mirror/held")["sha256"]) == 3
     codesigning.reconcile()
     found = program.get("mirror/certificate")
     assert found["certificate"].startswith("-----BEGIN CERTIFICATE-----")
+    assert found["chain"].endswith(found["certificate"])
+    assert found["chain"].count("BEGIN CERTIFICATE") == 2
     assert program.get("mirror")["certificate"] == found["fingerprint"]
+    assert program.call("POST", "mirror/certificate/rotation").status_code == 202
+    codesigning.reconcile()
+    assert program.get("mirror/certificate")["fingerprint"] != found["fingerprint"]
     moved = program.call("PATCH", "mirror", {"prefix": "maas/images"}).json
     assert (moved["prefix"], moved["url"][-18:]) == ("maas/images/", ":5248/maas/images/")
     wrong = program.call("PATCH", "mirror", {"prefix": "api"})

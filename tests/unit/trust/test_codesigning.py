@@ -24,7 +24,7 @@ def key() -> CodeKey:
 
 
 def root_of(key: CodeKey) -> bytes:
-    return key.certificates.split(MARK)[-2] + MARK
+    return key.chain.pem.split(MARK)[-2] + MARK
 
 
 def test_openssl_verifies_what_was_signed_by_its_digest(key: CodeKey, tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_the_form_is_what_ipxe_reads(key: CodeKey, tmp_path: Path) -> None:
     assert "algorithm: sha256 (" in text
     assert "algorithm: rsaEncryption (" in text
     assert text.count("d.issuerAndSerialNumber") == 1
-    (tmp_path / "crt").write_bytes(key.certificates)
+    (tmp_path / "crt").write_bytes(key.chain.pem)
     shown = openssl("x509", "-in", tmp_path / "crt", "-noout", "-text")
     assert "Digital Signature\n" in shown
     assert "Code Signing\n" in shown
@@ -65,18 +65,18 @@ def test_a_key_that_openssl_made_can_be_used(tmp_path: Path) -> None:
 
 
 def test_keys_that_are_of_no_use_are_refused(key: CodeKey, tmp_path: Path) -> None:
-    leaf, root, _ = key.certificates.split(MARK)
+    leaf, root, _ = key.chain.pem.split(MARK)
     openssl("genpkey", "-algorithm", "ed25519", "-out", tmp_path / "key")
     for pem in (
         b"",
         b"\0" * 100,
         key.secret,
-        key.certificates,
-        key.secret + codesigning.new_key("another").certificates,
+        key.chain.pem,
+        key.secret + codesigning.new_key("another").chain.pem,
         key.secret + root + MARK + leaf + MARK,
-        (tmp_path / "key").read_bytes() + key.certificates,
+        (tmp_path / "key").read_bytes() + key.chain.pem,
     ):
         with pytest.raises(SigningProblem) as caught:
             codesigning.read_key(pem, where="own.pem")
         assert caught.value.where == "own.pem"
-    assert codesigning.read_key(key.secret + key.certificates, where="x").chain == key.chain
+    assert codesigning.read_key(key.secret + key.chain.pem, where="x").chain == key.chain

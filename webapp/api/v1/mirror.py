@@ -11,7 +11,7 @@ from pydantic import Field
 from webapp.api.v1.dispatch import Call, PlainCall, Routes
 from webapp.api.v1.schemas import Empty, MessageResponse, RequestModel, ResponseModel, StoredProblem
 from webapp.services.accounts.rights import Right
-from webapp.services.mirror import keys, loading, options, signatures, status
+from webapp.services.mirror import codesigning, keys, loading, options, signatures, status
 
 routes = Routes("mirror")
 
@@ -82,11 +82,13 @@ class MirrorKeyResponse(ResponseModel):
 class CertificateResponse(ResponseModel):
     """The certificate that iPXE has to trust, in PEM. fingerprint: of the one that signs.
 
-    Both are empty until the worker has created the first one.
+    chain: the one that signs and those above it, in PEM. All are empty until the worker has
+    created the first one.
     """
 
     fingerprint: str
     certificate: str
+    chain: str
 
 
 class RotationRequest(RequestModel):
@@ -139,8 +141,19 @@ def read_mirror_key(call: PlainCall) -> MirrorKeyResponse:
 @routes("GET", "/mirror/certificate", Right.SEE)
 def read_mirror_certificate(call: PlainCall) -> CertificateResponse:
     """Show the certificate with which iPXE verifies files (``imgverify``)."""
-    fingerprint, certificate = signatures.certificate()
-    return CertificateResponse(fingerprint=fingerprint, certificate=certificate.decode("ascii"))
+    found = signatures.certificate()
+    return CertificateResponse(
+        fingerprint=found.fingerprint,
+        certificate=found.root.decode("ascii"),
+        chain=found.chain.decode("ascii"),
+    )
+
+
+@routes("POST", "/mirror/certificate/rotation", Right.MANAGE, status=202)
+def rotate_mirror_certificate(call: PlainCall) -> MessageResponse:
+    """Create another key and certificate for iPXE, which signs every file again."""
+    codesigning.request_key(call.actor)
+    return MessageResponse(message="The worker creates the key and signs every file again.")
 
 
 @routes("POST", "/mirror/key/rotation", Right.MANAGE, status=202)

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import Engine, select
@@ -21,12 +23,25 @@ MAX_KNOWN = 1000  # signatures in memory, some 3 kB each
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
 
 
-def certificate() -> tuple[str, bytes]:
-    """The fingerprint of the certificate that signs, and the one to trust, in PEM; or ""."""
+@dataclass(frozen=True)
+class Certificate:
+    """The one that signs. chain: it and those above it, in PEM. Both are empty if there's none."""
+
+    fingerprint: str = ""
+    chain: bytes = b""
+
+    @property
+    def root(self) -> bytes:
+        """The last of the chain, which iPXE has to trust."""
+        return self.chain[self.chain.rfind(_BEGIN) :] if self.chain else b""
+
+
+def certificate() -> Certificate:
+    """The certificate that signs now."""
     row = db.session.scalar(
         select(CodeCertificate).order_by(CodeCertificate.created_at.desc()).limit(1)
     )
-    return ("", b"") if row is None else (row.fingerprint, row.chain[row.chain.rfind(_BEGIN) :])
+    return Certificate() if row is None else Certificate(row.fingerprint, row.chain)
 
 
 def problem() -> dict[str, str]:
@@ -41,16 +56,31 @@ def secrets() -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
 
 
+@dataclass(frozen=True)
+class Signature:
+    """A detached signature, in DER. serial: of the publication that it was read for."""
+
+    content: bytes
+    sha256: str
+    serial: int
+
+
 class CodeSignatures:
-    """Gives out what the worker signed; what was given out before also without a database."""
+    """Gives out what the worker signed; what was given out before also without a database.
+
+    A signature is replaced together with the publication's serial, so it's read once for each.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._known: OrderedDict[str, bytes] = OrderedDict()
+        self._known: OrderedDict[str, Signature] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, sha256: str) -> bytes | None:
+    def of(self, sha256: str, serial: int) -> Signature | None:
         """The signature of the file with this digest; None if there's none yet."""
+        known = self._known.get(sha256)
+        if known is not None and known.serial == serial:
+            return known
         query = (
             select(CodeSignature.content)
             .join(Blob, Blob.id == CodeSignature.blob_id)
@@ -58,14 +88,16 @@ class CodeSignatures:
         )
         try:
             with self._engine.connect() as connection:
-                found: bytes | None = connection.scalar(query)
+                content: bytes | None = connection.scalar(query)
         except SQLAlchemyError as error:
             log.warning("a signature could not be read", error=str(error))
-            return self._known.get(sha256)
-        if found is not None:
-            with self._lock:
-                self._known[sha256] = found
-                self._known.move_to_end(sha256)
-                if len(self._known) > MAX_KNOWN:
-                    self._known.popitem(last=False)
+            return known
+        if content is None:
+            return None
+        found = Signature(content, hashlib.sha256(content).hexdigest(), serial)
+        with self._lock:
+            self._known[sha256] = found
+            self._known.move_to_end(sha256)
+            if len(self._known) > MAX_KNOWN:
+                self._known.popitem(last=False)
         return found

@@ -94,7 +94,7 @@ def read() -> MirrorStatus:
         files=row.files if is_served else 0,
         bytes=row.size if is_served else 0,
         problem=dict(row.problem),
-        certificate=signatures.certificate()[0],
+        certificate=signatures.certificate().fingerprint,
         imgverify_problem=signatures.problem(),
         readers=_readers(),
     )
