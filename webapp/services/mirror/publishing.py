@@ -17,11 +17,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from webapp.errors import Problem
 from webapp.extensions import db
 from webapp.models import Publication, PublishedStream, utcnow
-from webapp.services.mirror import keys, offering, options, served
+from webapp.services.mirror import keys, offering, options, racks, served
 from webapp.services.mirror.keys import Signer
 from webapp.services.mirror.offering import Offered
 from webapp.services.system import events, statements
 from webapp.streams.model import INDEX_PATH
+from webapp.streams.racks import RACK_PATH, RackSet
 from webapp.streams.writing import write_index, write_products
 
 log = structlog.get_logger(__name__)
@@ -60,14 +61,16 @@ def _publish() -> bool:
     revision, before, updated_at = stream.revision, stream.state, stream.updated_at
     with db.engine.connect() as connection:
         offered = offering.read(connection, wanted)
+        for_racks = racks.read(connection)
     db.session.rollback()  # signing takes a while, and holds nothing
-    listed = hashlib.sha256(write_products(offered.document(None))).hexdigest()
-    state = f"{base}:{listed}"
+    listed = hashlib.sha256(write_products(offered.document(None)))
+    listed.update(racks.written(None, for_racks, {}))
+    state = f"{base}:{listed.hexdigest()}"
     if state == before and not is_due:
         _note_serial(revision, offered.serial)
         return False
     dated = offering.next_date(updated_at)
-    documents = _signed(offered, signer, dated, revision + 1)
+    documents = _signed(offered, for_racks, signer, dated, revision + 1)
     files = offered.files
     return served.replace(
         revision,
@@ -88,14 +91,20 @@ def _is_due(updated_at: datetime | None) -> bool:
     return updated_at is None or abs(utcnow() - updated_at) >= RENEWED_AFTER
 
 
-def _signed(offered: Offered, signer: Signer, dated: datetime, revision: int) -> dict[str, bytes]:
+def _signed(
+    offered: Offered,
+    for_racks: tuple[RackSet, ...],
+    signer: Signer,
+    dated: datetime,
+    revision: int,
+) -> dict[str, bytes]:
     """Every document by its path. The index names one that no other revision has."""
     path = f"streams/v1/images-{revision}"
     products = write_products(offered.document(dated))
     clear_index = write_index(offered.index(dated, f"{path}.sjson"))
     plain_index = write_index(offered.index(dated, f"{path}.json"))
     of_products, of_clear, of_plain = signer.sign([products, clear_index, plain_index])
-    return {
+    documents = {
         f"{path}.sjson": of_products.clear,
         f"{path}.json": products,
         f"{path}.json.gpg": of_products.detached,
@@ -104,6 +113,8 @@ def _signed(offered: Offered, signer: Signer, dated: datetime, revision: int) ->
         _INDEX_JSON: plain_index,
         f"{_INDEX_JSON}.gpg": of_plain.detached,
     }
+    [of_racks] = signer.sign([racks.written(dated, for_racks, documents)])
+    return {**documents, RACK_PATH: of_racks.clear}
 
 
 def _note_serial(revision: int, serial: int) -> None:

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The document that racks elsewhere follow: every name that machines may ask for.
+
+It's signed like an index, and no index lists it, so other readers of the stream never see
+it. It names the other documents of the same state by digest, among them the keys that may
+sign the next one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+
+from webapp.streams import checks, strictjson
+from webapp.streams.errors import DocumentProblem
+
+FORMAT = "slipway-rack:1"
+RACK_PATH = "streams/v1/rack.sjson"
+MAX_SETS, MAX_NAMES = 20_000, 5_000
+MAX_SIZE = 1 << 44
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_PATH = re.compile(r"(?:[\w.-]+/)*[\w.-]+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class RackFile:
+    """A file of a version. path: its pinned name below ``/images/``, quoted."""
+
+    sha256: str
+    size: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class RackSet:
+    """One version of an image.
+
+    current: the folders below ``/images/`` that mean it now. pinned: those that always do.
+    files: by every name they have in those folders. completed: Unix time.
+    """
+
+    version: str
+    completed: int
+    current: tuple[str, ...]
+    pinned: tuple[str, ...]
+    files: Mapping[str, RackFile]
+
+    @property
+    def image(self) -> str:
+        """``os/release/arch``, as settings name images."""
+        parts = self.pinned[0].split("/")
+        return "/".join((parts[0], parts[3], parts[1]))
+
+
+@dataclass(frozen=True)
+class RackDocument:
+    """One state of a region. documents: path -> sha256 of the rest of its signed tree."""
+
+    updated: datetime
+    documents: Mapping[str, str]
+    sets: tuple[RackSet, ...]
+
+
+def write(document: RackDocument) -> bytes:
+    """The text to sign. One value a line: gpg cuts signed lines at 20,000 characters."""
+    tree = {
+        "format": FORMAT,
+        "updated": format_datetime(document.updated.astimezone(UTC)),
+        "documents": dict(document.documents),
+        "sets": [write_set(one) for one in document.sets],
+    }
+    return (json.dumps(tree, indent=1, sort_keys=True) + "\n").encode()
+
+
+def write_set(one: RackSet) -> dict[str, Any]:
+    """A version as JSON has it."""
+    return {
+        "version": one.version,
+        "completed": one.completed,
+        "current": list(one.current),
+        "pinned": list(one.pinned),
+        "files": {
+            name: {"sha256": file.sha256, "size": file.size, "path": file.path}
+            for name, file in one.files.items()
+        },
+    }
+
+
+def parse(payload: bytes, *, where: str) -> RackDocument:
+    """Read what was signed. Raises DocumentProblem, whatever is wrong with it."""
+    try:
+        tree = checks.mapping(strictjson.loads(payload, what=where), "document", ())
+        if tree.get("format") != FORMAT:
+            raise ValueError(f"format {str(tree.get('format'))[:40]!r}")
+        documents = {_path(path): _digest(found) for path, found in tree["documents"].items()}
+        sets = tree["sets"]
+        if len(sets) > MAX_SETS or len(documents) > MAX_NAMES:
+            raise ValueError("too many entries")
+        return RackDocument(
+            updated=checks.parse_time(tree["updated"]),
+            documents=documents,
+            sets=tuple(_set(one) for one in sets),
+        )
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise DocumentProblem(
+            "The region's list for racks can't be read.",
+            where=where,
+            expected=FORMAT,
+            got=f"{type(error).__name__}: {error}"[:200],
+            next_step="Run the same version of Slipway on the region and on its racks.",
+        ) from error
+
+
+def _set(tree: Any) -> RackSet:
+    current, pinned = _texts(tree["current"]), _texts(tree["pinned"])
+    if not pinned or any(name.count("/") < 4 for name in (*current, *pinned)):
+        raise ValueError("a version without a folder")
+    if len(tree["files"]) > MAX_NAMES:
+        raise ValueError("too many files")
+    files = {name: _file(one) for name, one in tree["files"].items() if "/" not in name}
+    return RackSet(str(tree["version"]), _whole(tree["completed"]), current, pinned, files)
+
+
+def _file(tree: Any) -> RackFile:
+    size, path = _whole(tree["size"]), tree["path"]
+    if not isinstance(path, str) or not path.isascii() or not path.isprintable():
+        raise ValueError("a path that no header can have")
+    return RackFile(_digest(tree["sha256"]), size, path)
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= MAX_SIZE:
+        raise ValueError("a number out of range")
+    return value
+
+
+def _digest(value: Any) -> str:
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+        raise ValueError("no SHA-256")
+    return value
+
+
+def _path(value: str) -> str:
+    if not _PATH.fullmatch(value) or ".." in value:
+        raise ValueError("a document's path")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise ValueError("no list of texts")
+    return tuple(value)
