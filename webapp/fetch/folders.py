@@ -78,22 +78,29 @@ class Folders:
 
     def _place(self, path: str) -> tuple[str, list[str]]:
         """The real root and the real names below it."""
-        is_plain = not {".", ".."} & set(path.split("/")) and "\0" not in path
+        if {".", ".."} & set(path.split("/")) or "\0" in path:
+            got, step = "a path with '.', '..' or a NUL", "Write the path of the folder without."
+            raise self._refused(path, got, step)
         try:
-            real = os.path.realpath(path) if is_plain else ""
-            for root in (os.path.realpath(root) for root in self._roots) if real else ():
-                inside = os.path.relpath(real, root)
-                if inside == "." or not inside.startswith(".."):
-                    return root, [] if inside == "." else inside.split("/")
+            real = os.path.realpath(path)
+            for root in map(os.path.realpath, self._roots):
+                names = [name for name in os.path.relpath(real, root).split("/") if name != "."]
+                if names[:1] != [".."]:
+                    return root, names
         except OSError as error:
             raise unreadable(shown(f"file://{path}"), error) from error
-        raise FetchProblem(
+        got = f"a link to {real}" if real != path.rstrip("/") else ""
+        step = "Add it to SLIPWAY_FILE_SOURCES and restart Slipway, or move it there."
+        raise self._refused(path, got, step)
+
+    def _refused(self, path: str, got: str, next_step: str) -> FetchProblem:
+        return FetchProblem(
             "This folder isn't allowed as a boot source.",
             code="folder-refused",
             where=shown(f"file://{path}"),
             expected="a folder below " + (" or ".join(map(str, self._roots)) or "an allowed one"),
-            got=f"a link to {real}" if real and real != path.rstrip("/") else "",
-            next_step="Add it to SLIPWAY_FILE_SOURCES and restart Slipway, or move it there.",
+            got=got,
+            next_step=next_step,
         )
 
 

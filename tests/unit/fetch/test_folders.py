@@ -113,6 +113,27 @@ def test_nothing_leads_out(path: str, root: Path, fetcher: Fetcher) -> None:
     assert str(root) in problem.expected
 
 
+def test_the_reason_is_said(root: Path, fetcher: Fetcher) -> None:
+    (root / "outside").symlink_to("..")
+    dots = refused(fetcher, f"file://{root}/%2e%2e/secret")
+    assert (dots.got, dots.next_step) == (
+        "a path with '.', '..' or a NUL",
+        "Write the path of the folder without.",
+    )
+    link = refused(fetcher, f"file://{root}/outside/secret")
+    assert link.got == f"a link to {root.parent}/secret"
+    elsewhere = refused(fetcher, f"file://{root}-not/x")
+    assert (elsewhere.got, "SLIPWAY_FILE_SOURCES" in elsewhere.next_step) == ("", True)
+
+
+def test_names_that_begin_with_dots_are_names(root: Path, fetcher: Fetcher) -> None:
+    (root / "..data").mkdir()
+    (root / "..data" / "x").write_bytes(DATA)
+    found = fetcher.metadata(f"file://{root}/..data/x")
+    assert isinstance(found, Fetched)
+    assert found.content == DATA
+
+
 def test_links_that_stay_inside_are_followed(root: Path, fetcher: Fetcher) -> None:
     (root / "current").symlink_to("streams")
     (root.parent / "named").symlink_to(root)
