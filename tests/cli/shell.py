@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 
-from tests.support.commands import run
+from tests.support.commands import OnTerminal, run
 from tests.support.live import SLIPWAY
 
 Done = subprocess.CompletedProcess[str]
@@ -31,6 +33,16 @@ class Shell:
         return subprocess.CompletedProcess(
             done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
         )
+
+    def answered(self, answer: str, *args: str) -> tuple[int, str]:
+        """The exit code of a command on a terminal where this is typed, and what was shown."""
+        command, shown = OnTerminal(args, self.env), b""
+        os.write(command.screen, answer.encode())
+        with suppress(OSError):  # how a pseudo terminal says that its command has ended
+            while part := os.read(command.screen, 1000):
+                shown += part
+        os.close(command.screen)
+        return command.code(), shown.decode()
 
     def start(self, *args: str | Path) -> subprocess.Popen[bytes]:
         """Start and let run, as a shell with job control does."""

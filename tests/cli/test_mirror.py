@@ -49,6 +49,6 @@ def test_the_mirror_on_the_command_line(region: Flask, slipway: Shell) -> None:
 
 def test_options_that_exclude_each_other(slipway: Shell) -> None:
     assert slipway("mirror", "key", "--now").returncode == 2
-    assert slipway("mirror", "key", "--rotate", "--imgverify").returncode == 2
+    assert slipway("mirror", "key", "--rotate", "--imgverify", "--now").returncode == 2
     assert slipway("mirror", "bundle", "out", "--split", "much").returncode == 2
     assert slipway("mirror", "publish", "--all", "--image", "x").returncode == 2

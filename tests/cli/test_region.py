@@ -31,7 +31,8 @@ def test_the_database_goes_up_down_and_up_again(slipway: Shell, empty_database_u
     assert "slipway db upgrade" in refused(slipway("status"))
     assert slipway("db", "upgrade").returncode == 0
     assert slipway("status").returncode == 0
-    assert slipway("db", "downgrade", "base", stdin="n\n").returncode == 130
+    assert slipway.answered("n\n", "db", "downgrade", "base")[0] == 130
+    assert "again with --yes" in refused(slipway("db", "downgrade", "base", stdin="y\n"))
     assert slipway("db", "downgrade", "base", "--yes").returncode == 0
     assert "slipway db upgrade" in refused(slipway("status"))
     assert "revision" in refused(slipway("db", "upgrade", "nonsense"))

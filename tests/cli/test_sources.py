@@ -61,6 +61,16 @@ def test_an_image_is_bound_by_the_name_of_a_source(slipway: Shell, ids: tuple[st
 def test_removal_shows_what_moves_first(slipway: Shell, ids: tuple[str, str]) -> None:
     shown = slipway("source", "remove", ids[0], "--dry-run")
     assert "ubuntu/noble" in shown.stdout
-    assert slipway("source", "remove", ids[0], stdin="n\n").returncode == 130
+    code, screen = slipway.answered("n\n", "source", "remove", ids[0])
+    assert (code, "and its selections? [y/N]" in screen) == (130, True)
+    for words in ((), ("--json",)):
+        done = slipway("source", "remove", ids[0], *words)
+        assert (done.returncode, "again with --yes" in done.stderr) == (1, True)
+        assert done.stdout == "" or not words
+    code, screen = slipway.answered("y\n", "source", "remove", ids[0], "--json")
+    assert (code, "again with --yes" in screen) == (1, True)
+    code, screen = slipway.answered("y\n", "source", "change", ids[0], "--off", "--json")
+    assert (code, "This needs a confirmation: Make this change?" in screen) == (1, True)
+    assert "Architecture" not in screen
     assert slipway("source", "show", ids[0]).returncode == 0
     assert "stream didn't go back" in refused(slipway("source", "accept", ids[0]))

@@ -36,8 +36,9 @@ def test_soak_times_and_the_commissioning_release_are_steered(
     assert "No boot source offers ubuntu/warty" in refused(slipway("image", "soak", "ubuntu/warty"))
     slipway("setting", "set", "commissioning_distro_series", "jammy")
     assert "must stay selected" in refused(slipway("image", "unselect", "ubuntu/jammy", "--yes"))
-    asked = slipway("image", "unselect", "ubuntu/jammy", stdin="y\n")
-    assert "- ubuntu/jammy amd64" in asked.stdout
+    assert "with --commission noble" in refused(slipway("image", "unselect", "ubuntu/jammy"))
+    code, screen = slipway.answered("y\n", "image", "unselect", "ubuntu/jammy")
+    assert (code, "- ubuntu/jammy amd64" in screen) == (0, True)
     assert "noble" in slipway("setting", "live").stdout
 
 

@@ -32,6 +32,11 @@ def test_what_a_terminal_would_act_on_is_escaped() -> None:
         assert output.visible(chr(code)).isprintable()
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 def test_every_way_to_print_text_escapes_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -46,7 +51,7 @@ def test_every_way_to_print_text_escapes_it(
     output.print_json({"title": HOSTILE})
     output.print_json_line({"title": HOSTILE})
     output.usage_error(click.UsageError(HOSTILE))
-    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
     with pytest.raises(click.Abort):
         output.confirm(HOSTILE)
     for text in capsys.readouterr():

@@ -161,13 +161,13 @@ def load_command(
 
 
 def _confirmed(key: bytes) -> bytes:
-    """The key of a first bundle, after a person compared its fingerprint. Raises click.Abort."""
+    """The key of a first bundle, after a person compared its fingerprint. See output.confirm."""
     from webapp.trust.keyrings import load_keyring
 
     for each in load_keyring(key).keys:
         output.line(f"{each.fingerprint}  {', '.join(each.user_ids)}", err=True)
     output.line("Compare with the page Local mirror of the site that made the bundle.", err=True)
-    output.confirm("Trust this key for this bundle and later ones?")
+    output.confirm("Trust this key for this bundle and later ones?", "--keyring FILE")
     return key
 
 

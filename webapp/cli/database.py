@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import click
 
+from webapp.cli import output
 from webapp.cli.context import loaded_settings
 from webapp.cli.groups import Group
 
@@ -38,8 +39,8 @@ def db_upgrade(revision: str) -> None:
 
 @database_group.command("downgrade")
 @click.argument("revision")
-@click.confirmation_option(prompt="Downgrading may delete data. Continue?", help="Don't ask.")
-def db_downgrade(revision: str) -> None:
+@click.option("--yes", is_flag=True, help="Don't ask.")
+def db_downgrade(revision: str, yes: bool) -> None:
     """Roll back migrations.
 
     \b
@@ -50,5 +51,7 @@ def db_downgrade(revision: str) -> None:
     from webapp.extensions import db
     from webapp.extensions import settings as prepared
 
+    if not yes:
+        output.confirm("Downgrading may delete data. Continue?")
     with create_app(loaded_settings(), plane="none").app_context():
         database.downgrade(db.engine, revision, key=prepared().secret_key)

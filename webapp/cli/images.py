@@ -205,7 +205,8 @@ def unselect(
         output.confirm(f"The next import will delete {stored}. Deselect?")
     lost, others = preview["loses_commissioning"], preview["replacements"]
     if lost and others and not commission and not yes:
-        output.confirm(f"Machines are commissioned with {lost}. Use {others[0]} instead?")
+        question = f"Machines are commissioned with {lost}. Use {others[0]} instead?"
+        output.confirm(question, f"--commission {others[0]}")
         commission = others[0]
     body = {"remove": choices, "commission": commission}
     _print_change(api.call("POST", "/catalogue", body), as_json)

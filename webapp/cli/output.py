@@ -63,8 +63,19 @@ def usage_error(problem: click.ClickException) -> None:
             line(part, err=True)
 
 
-def confirm(question: str) -> None:
-    """Ask on stderr; raises click.Abort unless the answer is yes."""
+def confirm(question: str, option: str = "--yes") -> None:
+    """Ask on stderr; raises click.Abort unless the answer is yes.
+
+    Raises Problem where no one answers, i.e. without a terminal and with --json; option: what
+    answers instead.
+    """
+    context = click.get_current_context(silent=True)
+    is_program = context is not None and context.params.get("as_json", False)
+    if is_program or not is_terminal(sys.stdin):
+        raise Problem(
+            f"This needs a confirmation: {question}",
+            next_step=f"Run the command again with {option}.",
+        )
     click.confirm(visible(question), abort=True, err=True)
 
 

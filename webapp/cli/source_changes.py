@@ -43,10 +43,11 @@ def is_asked(is_sure: bool) -> bool:
     return not is_sure and output.is_terminal(sys.stdin)
 
 
-def ask(found: Any, question: str) -> None:
+def ask(found: Any, question: str, as_json: bool) -> None:
     """Show what moves, if anything does, and ask."""
     if found["moves"]:
-        print_moves(found)
+        if not as_json:
+            print_moves(found)
         output.confirm(question)
 
 
@@ -134,7 +135,7 @@ def undo(dry_run: bool, yes: bool, api: Api, as_json: bool) -> None:
         show(found, as_json)
         return
     if is_asked(yes):
-        ask(found, f"Undo “{change['summary']}”?")
+        ask(found, f"Undo “{change['summary']}”?", as_json)
     done = api.call("POST", "/source-changes/undo", {"id": change["id"]})
     output.result(done, as_json, f"Undone: {change['summary']}.")
 
@@ -156,7 +157,7 @@ def _bind(
         show(found, as_json)
         return
     if is_asked(yes):
-        ask(found, "Make this change?")
+        ask(found, "Make this change?", as_json)
     done = api.call("PUT", path, body)
     output.result(done, as_json, f"{words} The next import carries it out.")
 

@@ -237,7 +237,8 @@ def change_source(
         name: body[name] for name in ("priority", "is_enabled") if name in body
     }
     if ranks and source_changes.is_asked(yes):
-        source_changes.ask(source_changes.preview(api, source_id, ranks), "Make this change?")
+        moves = source_changes.preview(api, source_id, ranks)
+        source_changes.ask(moves, "Make this change?", as_json)
     changed = api.call("PATCH", f"/sources/{source_id}", body)
     output.result(changed, as_json, f"Changed boot source {source_id}.")
 
