@@ -57,7 +57,7 @@ def test_a_source_is_added_changed_and_removed(
 
 def test_selections_of_a_source_are_kept_by_it(app: Flask, program: Typed) -> None:
     with app.app_context():
-        source = factories.boot_source(checked_at=utcnow())
+        source = factories.boot_source(checked_at=factories.utcnow())
         source_id = factories.cache_entry(source).source_id
         db.session.remove()
     path, noble = f"sources/{source_id}/selections", {"os": "ubuntu", "release": "noble"}
@@ -79,7 +79,7 @@ def test_selections_of_a_source_are_kept_by_it(app: Flask, program: Typed) -> No
 
 def test_images_are_chosen_from_the_catalogue(app: Flask, program: Typed) -> None:
     with app.app_context():
-        source = factories.boot_source()
+        source = factories.boot_source(checked_at=factories.utcnow())
         for arch in ("amd64", "arm64"):
             factories.cache_entry(source, os="ubuntu", release="noble", arch=arch)
         db.session.remove()

@@ -8,6 +8,8 @@ from flask import Flask
 
 from tests.api.v1.typed import Typed
 from tests.support import factories
+from webapp.extensions import db
+from webapp.services.sources import sources
 
 BINDING = "bindings/ubuntu/noble/amd64"
 
@@ -23,6 +25,7 @@ def ids(app: Flask) -> tuple[int, int]:
                 url=f"http://{name}/",
                 name=name,
                 priority=priority,
+                checked_at=now,
                 refreshed_at=now,
                 is_unsigned=True,
                 keyring_filename="",
@@ -74,3 +77,24 @@ def test_an_image_is_bound_and_unbound(program: Typed, ids: tuple[int, int]) -> 
     assert program.call("PUT", BINDING, {"source_id": None}).status_code == 404
     wrong = program.call("PUT", "bindings/ubuntu/focal/amd64", {"source_id": ids[1]})
     assert wrong.json["errors"]["source_id"] == ["low doesn't offer ubuntu/focal amd64."]
+
+
+def test_what_a_source_may_offer_that_is_still_being_read_is_early_and_not_wrong(
+    app: Flask, program: Typed, ids: tuple[int, int]
+) -> None:
+    focal = {"os": "ubuntu", "release": "focal", "arch": "amd64"}
+    with app.app_context():
+        sources.switch(sources.get(ids[0]), True, "ada")  # it's read again
+    calls = (
+        ("POST", "catalogue", {"add": [focal]}),
+        ("PUT", "bindings/ubuntu/focal/amd64", {"source_id": ids[0]}),
+    )
+    for method, path, body in calls:
+        answer = program.call(method, path, body)
+        assert (answer.status_code, answer.json["code"]) == (503, "source-unread")
+        assert answer.headers["Retry-After"] == "5"
+    with app.app_context():
+        sources.get(ids[0]).checked_at = factories.utcnow()
+        db.session.commit()
+    for method, path, body in calls:
+        assert program.call(method, path, body).status_code == 422

@@ -121,6 +121,18 @@ def test_a_queued_run_of_some_sources_takes_the_image_on(both: Lab) -> None:
     assert (done.run.source_ids, done.run.only_images) == (None, None)
 
 
+def test_a_source_that_is_asked_for_beside_one_image_is_read_as_well(both: Lab) -> None:
+    some = single.start(ONE, "ann").run
+    loaded = runs.queue("manual", "ann", [both.source_id])
+    assert (loaded.id, loaded.source_ids, loaded.only_images) == (some.id, None, None)
+    carry_out(some)
+    both.mirror.publish_next()
+    alone = single.start(ONE, "ann").run
+    runs.claim(new_owner())
+    behind = runs.queue("manual", "ann", [both.source_id])  # what's at work keeps to its image
+    assert (behind.id != alone.id, behind.state, behind.only_images) == (True, "queued", None)
+
+
 def test_a_paused_run_that_has_the_image_stays_paused_and_says_so(both: Lab) -> None:
     run = runs.queue("schedule", "schedule")
     pausing.pause("ann")

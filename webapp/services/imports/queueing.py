@@ -26,6 +26,14 @@ def wanted(*, is_full: bool = False) -> Any:
     return query.limit(1).execution_options(populate_existing=True)
 
 
+def is_free_for(source_ids: Sequence[int]) -> bool:
+    """Whether every active run reads these sources, and not for some images alone."""
+    return all(
+        run.only_images is None and (run.source_ids is None or {*source_ids} <= {*run.source_ids})
+        for run in db.session.scalars(wanted().limit(None))
+    )
+
+
 def insert(
     trigger: str,
     requested_by: str,

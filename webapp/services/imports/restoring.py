@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from webapp.errors import InvalidFields
+from webapp.errors import Problem
 from webapp.models import ResourceType
 from webapp.services.images import binning
 from webapp.services.imports import preview, selecting
@@ -54,7 +54,7 @@ def _leaving(ids: Collection[int]) -> list[str]:
 def _select(line: selecting.Choice, actor: str) -> bool:
     try:
         proposal = selecting.of_choices([line], [])
-    except InvalidFields:  # no source offers it
+    except Problem:  # no source offers it, as far as is known
         return False
     selecting.save(proposal, actor, is_imported=False)
     return bool(proposal.pending)

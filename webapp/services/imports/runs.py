@@ -81,12 +81,15 @@ def queue(trigger: str, requested_by: str, source_ids: Sequence[int] | None = No
     """Ask for an import; an active one is returned instead of a second.
 
     trigger: ``manual``, ``schedule``, ``source``, ``start`` or ``change``. source_ids: the
-    only sources to read, None for all; one of all of them waits behind one of some. A run
-    that is being stopped does not count as active, so a start after a stop is not lost. One
-    that a person asks for, even when it's on its way, doesn't wait for a window.
+    only sources to read, None for all; all of them are read if an active run is of others or
+    of some images. One of all waits behind one of some. A run that is being stopped does not
+    count as active, so a start after a stop is not lost. One that a person asks for, even
+    when it's on its way, doesn't wait for a window.
     """
-    is_full = source_ids is None
     while True:
+        if source_ids is not None and not queueing.is_free_for(source_ids):
+            source_ids = None
+        is_full = source_ids is None
         if is_full:
             queueing.widen(trigger, requested_by)
         # The lock serializes this with finish(): either the returned run still sees

@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 
 from webapp.errors import InvalidFields
 from webapp.services.imports import runs
-from webapp.services.sources import catalogue, changes, commissioning, kernels, selections
+from webapp.services.sources import (
+    catalogue,
+    changes,
+    commissioning,
+    kernels,
+    selections,
+    sources,
+)
 from webapp.services.sources.changes import Pending
 from webapp.services.sources.commissioning import Loss
 from webapp.services.sources.picture import Picture
@@ -62,8 +69,9 @@ def of_choices(
     """The current selection with some images more and some less.
 
     chosen: the kernels of releases, ``*`` for all; they are those of all its architectures.
-    Raises InvalidFields naming ``add`` or ``remove`` for an image that no source offers, and
-    ``kernels`` for a choice that isn't offered or leaves an image without any.
+    Raises InvalidFields naming ``add`` or ``remove`` for an image that no source offers, Problem
+    while one is still being read, and InvalidFields naming ``kernels`` for a choice that isn't
+    offered or leaves an image without any.
     """
     picture = catalogue.read()
     more = {pick for choice in add for pick in _picks(picture, choice, "add")}
@@ -127,5 +135,7 @@ def _picks(picture: Picture, choice: Choice, field: str) -> set[Pick]:
     }
     if not found:
         name = f"{os}/{release} {arch}"[:200]
+        for source in sources.all_sources():
+            selections.demand_read(source, f"a selection of {name}")
         raise InvalidFields({field: [f"No source offers {name}. See the catalogue."]})
     return found

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from webapp.errors import InvalidFields, NotFound
 from webapp.extensions import db
 from webapp.models import BootSource, BootSourceCache, BootSourceSelection
-from webapp.services.sources import naming, steps
+from webapp.services.sources import naming, selections, steps
 from webapp.services.sources.steps import ARCHES, BINDING, Binding, Line, Step
 from webapp.services.system import events
 from webapp.services.system.wake import wake
@@ -19,7 +19,8 @@ from webapp.services.system.wake import wake
 def to_bind(line: Line, source: BootSource) -> list[Step]:
     """The steps that bind an image to a source, and select it there.
 
-    Raises InvalidFields (``source_id``) when the source doesn't offer it.
+    Raises InvalidFields (``source_id``) when the source doesn't offer it, Problem before it
+    was read.
     """
     os, release, arch = line
     offered = db.session.scalar(
@@ -33,6 +34,7 @@ def to_bind(line: Line, source: BootSource) -> list[Step]:
         .limit(1)
     )
     if offered is None:
+        selections.demand_read(source, words(line))
         name = naming.title(source.name, source.url)
         raise InvalidFields({"source_id": [f"{name} doesn't offer {words(line)}."[:400]]})
     before = steps.bindings().get(line)

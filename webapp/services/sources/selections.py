@@ -221,18 +221,27 @@ def _offered_arches() -> dict[Line, set[str]]:
     return offered
 
 
-def _check(source: BootSource, wanted: Wanted, selection_id: int | None) -> None:
-    """Raises InvalidFields; Problem while what the source offers isn't known yet."""
-    problems = check_selection(wanted, offers_of(source.id))
-    if problems and source.checked_at is None and source.is_enabled:
-        raise Problem(  # (rule: selection-before-catalogue)
+def demand_read(source: BootSource, got: str) -> None:
+    """Raise Problem while what a source offers isn't known yet (rule: selection-before-catalogue).
+
+    got: what it doesn't offer as far as is known.
+    """
+    if source.checked_at is None and source.is_enabled:
+        raise Problem(
             "This boot source is still being read, so what it offers isn't known yet.",
             code="source-unread",
             where=source.url,
             expected="a source that was read",
-            got=f"a selection of {wanted.os}/{wanted.release}"[:200],
+            got=got[:200],
             next_step="Try again in a few seconds.",
         )
+
+
+def _check(source: BootSource, wanted: Wanted, selection_id: int | None) -> None:
+    """Raises InvalidFields; Problem while what the source offers isn't known yet."""
+    problems = check_selection(wanted, offers_of(source.id))
+    if problems:
+        demand_read(source, f"a selection of {wanted.os}/{wanted.release}")
     taken = db.session.scalar(
         select(BootSourceSelection.id).where(
             BootSourceSelection.source_id == source.id,
