@@ -18,6 +18,7 @@ from tests.api.v1.typed import Typed
 from tests.support import disks
 from webapp.extensions import db, settings, store
 from webapp.models import Upload, utcnow
+from webapp.services.uploads import takeover
 from webapp.services.uploads import work as upload_work
 from webapp.storage.leases import new_owner
 
@@ -196,6 +197,22 @@ def test_an_upload_that_a_living_worker_holds_is_left_to_it(program: Typed, app:
         db.session.commit()
     work(app)
     assert state(program, place)["state"] == "checking"
+
+
+def test_a_worker_waits_until_the_last_request_lets_go_of_the_bytes(
+    program: Typed, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others wake it between that request's commit and its end; it gave up for a minute."""
+    place = begin(program, len(DISK)).headers["Location"]
+    patch(program, place, 0, DISK)
+    with app.app_context():
+        upload = db.session.scalars(select(Upload)).one()
+        request = store().receiver(upload.token, upload.size)
+        monkeypatch.setattr(takeover.time, "sleep", lambda _seconds: request.close())
+        upload_work.work("a worker", lambda: False)
+        db.session.remove()
+    assert state(program, place)["state"] == "done"
+    assert served(app, "custom/amd64/generic/web/uploaded/root-dd.gz") == DISK
 
 
 def test_a_worker_that_dies_between_any_two_steps_is_followed(

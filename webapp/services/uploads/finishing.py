@@ -26,7 +26,7 @@ from webapp.models import (
 from webapp.services.blobs import reserving
 from webapp.services.images import expiring, publishing
 from webapp.services.system import events
-from webapp.services.uploads import names, resources, uploads
+from webapp.services.uploads import names, resources, takeover, uploads
 from webapp.storage.base import BlobReceiver
 from webapp.storage.errors import BlobBusy
 
@@ -97,8 +97,9 @@ def _has_bytes(upload: Upload) -> bool:
 
 
 def _receiver(upload: Upload) -> BlobReceiver:
+    """The bytes, locked. The request that confirmed the last of them lets go just after that."""
     try:
-        return store().receiver(upload.token, upload.size)
+        return takeover.wait_for(upload.token, upload.size)
     except BlobBusy:
         raise Conflict(
             "This upload is being finished.", code="upload-busy", next_step="Wait until it is done."

@@ -34,6 +34,11 @@ def receiver(upload: Upload) -> BlobReceiver:
         with db.engine.begin() as connection:
             wish = update(Upload).where(Upload.id == upload_id).values(touched_at=utcnow())
             connection.execute(wish)
+    return wait_for(token, size)
+
+
+def wait_for(token: str, size: int) -> BlobReceiver:
+    """The bytes, locked, as soon as whoever has them lets go. Raises BlobBusy after a time."""
     until = time.monotonic() + PATIENCE_S
     while True:
         try:
