@@ -213,11 +213,14 @@ def child(task: dict[str, str]) -> None:
     from webapp import create_app, database
     from webapp.extensions import db
     from webapp.models import BootSource, BootSourceCache, BootSourceSelection
+    from webapp.server import worker
     from webapp.services.imports import preview
     from webapp.services.sources import drafts, refreshing, sources
 
     folder = Path(task["folder"])
     app = create_app(plane="none")
+    if hasattr(worker, "spare_collector"):  # not in an earlier commit
+        worker.spare_collector()
     found: dict[str, Cost] = {}
     with app.app_context():
         database.upgrade(db.engine)

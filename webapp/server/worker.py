@@ -9,6 +9,7 @@ SIGTERM, which supervisors send, and would unpickle what is in the queue.
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -46,6 +47,7 @@ log = structlog.get_logger(__name__)
 
 def run_worker(app: Flask) -> int:
     """Work until SIGTERM or SIGINT; a running import is handed back, resumable."""
+    spare_collector()
     worker = Worker(app)
     if threading.current_thread() is threading.main_thread():
         worker.heed_signals()
@@ -53,6 +55,12 @@ def run_worker(app: Flask) -> int:
         return worker.run()
     finally:
         _close_databases(app)
+
+
+def spare_collector() -> None:
+    """Keep what is loaded out of garbage collections: it stays, and takes time each time."""
+    gc.collect()
+    gc.freeze()
 
 
 def _close_databases(app: Flask) -> None:

@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 from webapp.streams.errors import DocumentProblem
-from webapp.streams.strictjson import Decimal, Unusable
+from webapp.streams.quickjson import Decimal
+from webapp.streams.strictjson import Unusable
 from webapp.streams.urls import UNPRINTABLE
 
 TOO_LARGE = "document-too-large"  # the one flaw of an entry that refuses the document

@@ -27,6 +27,7 @@ from webapp.streams.model import (
     ReleaseNotification,
     Version,
 )
+from webapp.streams.quickjson import Decimal
 from webapp.streams.urls import check_path
 
 __all__ = [
@@ -347,7 +348,7 @@ def _notification(value: Any, at: tuple[str, ...]) -> ReleaseNotification:
     if type(message) is not str or len(message) > MAX_MESSAGE:
         raise checks.wrong_type("message", f"text of at most {MAX_MESSAGE} characters", message, at)
     version = notice.get("version", "")
-    if type(version) is int or isinstance(version, strictjson.Decimal):
+    if type(version) is int or isinstance(version, Decimal):
         version = str(version)
     return ReleaseNotification(
         version=checks.name_of(version or "1", "version", at),

@@ -1,22 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parse JSON as I-JSON (RFC 7493) asks for, with limits, so that it means one thing only.
 
-The standard library checks for none of this, and parses a str: one odd character makes that
-four times as large as the document. Here a token is decoded at a time, and what the result
-takes in memory is counted while it grows.
+The standard library checks for none of this by itself, and parses a str: one odd character
+makes that four times as large as the document. It reads the usual document (quickjson).
+Any other is decoded a token at a time here, and what the result takes in memory is counted
+while it grows.
 """
 
 from __future__ import annotations
 
 import codecs
+import json
 import math
 import re
 import sys
 from dataclasses import dataclass
-from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any, NoReturn
 
+from webapp.streams import quickjson
 from webapp.streams.errors import DocumentProblem
+from webapp.streams.quickjson import MAX_INTEGER, MAX_INTEGER_DIGITS, MIN_INTEGER, Decimal
 from webapp.trust import sniff
 
 MAX_DEPTH = 32
@@ -24,13 +27,9 @@ MAX_VALUES = 400_000  # the full published catalogue holds some 13,000
 MAX_OBJECT_BYTES = 40 << 20  # of memory for all of them; that catalogue takes less than 2 MiB
 MAX_PIECES = 200_000  # of a text: what stands between escapes, and the escapes
 MAX_NESTED = 200  # levels, of parts that aren't kept as well
-# The bounds of a BIGINT column; the largest size a stream names is far below.
-MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _BAD_TEXT = "U+0000 or half of a surrogate pair"
-_MAX_INTEGER_DIGITS = len(str(MIN_INTEGER))
 _PIECE_BYTES = 1 << 20  # that are decoded at a time
-_NUMBER_BYTES = 100
 _MAX_SHARED_BYTES, _MAX_SHARED = 32, 10_000
 _CONSTANTS = {b"true": True, b"false": False, b"null": None}
 
@@ -59,23 +58,6 @@ _WORDS = {
 }
 
 
-class Decimal(float):
-    """A number that remembers how it was written: a version 24.10 isn't 24.1."""
-
-    __slots__ = ("_text",)
-    _text: str
-
-    def __new__(cls, text: str) -> Decimal:
-        """The number in this text."""
-        number = super().__new__(cls, text)
-        number._text = text
-        return number
-
-    def __str__(self) -> str:
-        """The number as the document writes it, at most 64 characters."""
-        return self._text[:64]
-
-
 @dataclass(frozen=True, slots=True)
 class Unusable:
     """Stands for a value that strict JSON doesn't have; it's of none of JSON's types.
@@ -100,7 +82,11 @@ def loads(
     instead of refusing the whole text.
     Raises DocumentProblem and nothing else.
     """
-    value = _Parser(payload, what, max_depth, keeps_unusable).parse()
+    value = quickjson.loads(
+        payload, max_depth=max_depth, max_values=MAX_VALUES, max_object_bytes=MAX_OBJECT_BYTES
+    )
+    if value is None:
+        value = _Parser(payload, what, max_depth, keeps_unusable).parse()
     if isinstance(value, Unusable):  # all of it: say why
         return loads(payload, what=what, max_depth=max_depth)
     return value
@@ -161,7 +147,7 @@ class _Parser:
         if text is not None:
             return self._text(text)
         if number is not None:
-            self._count(_NUMBER_BYTES)
+            self._count(quickjson.NUMBER_BYTES)
             digits = number.decode()
             is_float = any(sign in digits for sign in ".eE")
             return self._float(digits) if is_float else self._integer(digits)
@@ -223,7 +209,7 @@ class _Parser:
             return text
         text = written.decode()
         if b"\\" in written:
-            text = scanstring(text + '"', 0)[0]
+            text = json.loads(f'"{text}"')
         self._count(sys.getsizeof(text))
         if b"\\" in written and ("\0" in text or _SURROGATE.search(text)):
             return self._odd("bad-text", "Unicode text", _BAD_TEXT)
@@ -276,7 +262,7 @@ class _Parser:
         self._refuse("not-json", "one JSON document", place if kind in _READABLE else kind)
 
     def _integer(self, digits: str) -> Any:
-        if len(digits) <= _MAX_INTEGER_DIGITS and MIN_INTEGER <= int(digits) <= MAX_INTEGER:
+        if len(digits) <= MAX_INTEGER_DIGITS and MIN_INTEGER <= int(digits) <= MAX_INTEGER:
             return int(digits)
         return self._odd("bad-number", "an integer of at most 64 bits", _shown(digits))
 

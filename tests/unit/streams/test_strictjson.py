@@ -9,18 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.streams import strictjson
+from webapp.streams import quickjson, strictjson
 from webapp.streams.errors import DocumentProblem
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"))
 VALUES = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers(strictjson.MIN_INTEGER, strictjson.MAX_INTEGER)
+    | st.integers(quickjson.MIN_INTEGER, quickjson.MAX_INTEGER)
     | st.floats(allow_nan=False, allow_infinity=False)
     | TEXT,
     lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner),
 )
+
+NEARLY = st.text('{}[]",:\\u0123456789eE+-. \n\ttrufalsn\x00\ud800', max_size=40)
 
 
 def refusal(payload: bytes, **options: int) -> DocumentProblem:
@@ -29,13 +31,86 @@ def refusal(payload: bytes, **options: int) -> DocumentProblem:
     return refused.value
 
 
+def quickly(payload: bytes, max_depth: int = strictjson.MAX_DEPTH) -> Any:
+    """The value by the standard parser, under the limits of the strict one."""
+    return quickjson.loads(
+        payload,
+        max_depth=max_depth,
+        max_values=strictjson.MAX_VALUES,
+        max_object_bytes=strictjson.MAX_OBJECT_BYTES,
+    )
+
+
+def carefully(payload: bytes, max_depth: int = strictjson.MAX_DEPTH) -> Any:
+    """The value by the strict parser alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quickjson, "MAX_BYTES", -1)
+        return strictjson.loads(payload, what="x", max_depth=max_depth)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether values and their types are the same, and how numbers were written."""
+    return shape(one) == shape(other)
+
+
+def shape(value: Any) -> Any:
+    if type(value) is dict:
+        return [(key, shape(one)) for key, one in value.items()]
+    if type(value) is list:
+        return [shape(one) for one in value]
+    return type(value), str(value)
+
+
 @given(VALUES, st.booleans(), st.sampled_from((None, 0, 1)))
-def test_valid_documents_mean_what_json_says(
+def test_both_parsers_read_valid_documents_alike(
     value: Any, ensure_ascii: bool, indent: int | None
 ) -> None:
     payload = json.dumps(value, ensure_ascii=ensure_ascii, indent=indent).encode()
+    expected = json.loads(payload, parse_float=quickjson.Decimal)
+    quick = quickly(payload, max_depth=100)
 
-    assert strictjson.loads(payload, what="x", max_depth=100) == json.loads(payload)
+    assert same(strictjson.loads(payload, what="x", max_depth=100), expected)
+    assert same(carefully(payload, max_depth=100), expected)
+    assert quick is None or same(quick, expected)
+
+
+@given(NEARLY)
+def test_what_the_quick_parser_reads_the_strict_one_reads_alike(text: str) -> None:
+    payload = text.encode("utf-8", "surrogatepass")
+    quick = quickly(payload)
+
+    if quick is not None:
+        assert same(quick, carefully(payload))
+
+
+def test_published_documents_are_read_quickly() -> None:
+    item = {"ftype": "squashfs", "path": "a/b", "size": 2**40, "sha256": "f" * 64, "v": 24.10}
+    products = {f"product {n}": {"label": "é", "items": {"squashfs": item}} for n in range(20_000)}
+    payload = json.dumps({"products": products}, ensure_ascii=False).encode()
+
+    assert len(payload) > 3 << 20
+    assert same(quickly(payload), carefully(payload))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'["\\ud83d"]',
+        b'["\\u0000"]',
+        b'{"a": 1, "a": 2}',
+        b"[NaN]",
+        b"[1e999]",
+        b"[9223372036854775808]",
+        b"[" * 33 + b"]" * 33,
+        b"[" * 100_000 + b"]" * 100_000,
+        b"[" + b"1," * strictjson.MAX_VALUES + b"1]",
+        b'["%s"]' % (b"x" * quickjson.MAX_BYTES),
+        b"[%s]" % b",".join(b'{"%d":{}}' % n for n in range(130_000)),
+    ],
+    ids=lambda payload: payload[:24].decode(),
+)
+def test_what_is_odd_or_large_is_left_to_the_strict_parser(payload: bytes) -> None:
+    assert quickly(payload) is None
 
 
 @given(st.binary())
@@ -48,7 +123,7 @@ def test_random_bytes_are_refused_or_mean_what_json_says(payload: bytes) -> None
     assert value == json.loads(payload)
 
 
-@given(st.text('{}[]",:\\u0123456789eE+-. \n\ttrufalsn\x00\ud800', max_size=40))
+@given(NEARLY)
 def test_text_that_is_nearly_json_never_raises_anything_else(text: str) -> None:
     payload = text.encode("utf-8", "surrogatepass")
     try:
