@@ -86,6 +86,15 @@ class FileBody:
         self._done = done
         self._position = os.lseek(handle, start, os.SEEK_SET)
 
+    @property
+    def sent(self) -> int:
+        """Bytes that went out so far."""
+        return self._position - self._start
+
+    def wait(self, wake: Callable[[], None]) -> bool:
+        """See server.sockets.Transfer: all of the file is here."""
+        return False
+
     def fileno(self) -> int:
         return self._handle
 
@@ -112,4 +121,4 @@ class FileBody:
         """Called by the server when the answer ended, well or not."""
         if self._position < self._stop:
             self._cut()
-        self._done(self._position - self._start)
+        self._done(self.sent)

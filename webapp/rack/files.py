@@ -17,14 +17,10 @@ from urllib.parse import quote
 
 from webapp.rack.bodies import FileBody, StreamBody, fit_buffer
 from webapp.rack.conditions import Decision, Facts, decide
-from webapp.rack.proofs import Proofs
+from webapp.rack.parts import Documents, Events, Names, Opener, Signatures, VersionUse
 from webapp.rack.requests import FOREVER, PREFIX, Environ, Headers, Request, repr_digest
-from webapp.services.images.fetching import Fetches
 from webapp.services.images.published import Located
-from webapp.services.images.serving import NamesUnread, PublishedMap
-from webapp.services.mirror.signatures import CodeSignatures
-from webapp.services.mirror.tree import SignedTree
-from webapp.services.system.recorder import Recorder
+from webapp.services.images.serving import NamesUnread
 from webapp.storage.base import BlobReader, BlobStore
 from webapp.storage.errors import StoreProblem
 
@@ -44,13 +40,13 @@ class Files:
 
     def __init__(
         self,
-        published: PublishedMap,
+        published: Names,
         store: BlobStore,
-        recorder: Recorder,
-        proofs: Proofs,
-        fetches: Fetches,
-        tree: SignedTree,
-        signatures: CodeSignatures,
+        recorder: Events,
+        proofs: Opener,
+        fetches: VersionUse,
+        tree: Documents,
+        signatures: Signatures,
         *,
         accel_prefix: str = "",
         trusted_proxies: int = 0,

@@ -27,15 +27,14 @@ from gunicorn.http import errors
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from webapp.server.incoming import read_head, sender, target, with_one_option
+from webapp.server.sending import Sending
 from webapp.server.sockets import InPlaceUnreader, Transfer, received, refuse
 
 HEAD_S = 10.0  # a request's head must be whole after this
 BODY_RATE = 10 << 10  # bytes per second at which an ordinary body has to arrive
 STREAM_S = 300.0  # for a chunked body that is no upload
-STALL_S = 60.0  # for a machine that takes no byte of its file
 MAX_COLLECTED = 64 << 20  # bytes of bodies in memory, in each process
 REAP_S = 0.5  # between checks for expired connections
-SEND_PIECE = 1 << 20  # bytes of a file sent to one machine before others get their turn
 MAX_HEAD = 64 << 10  # bytes of it that we hold for one connection
 # A refused client that is still sending reads the reason afterwards (RFC 9112 9.6).
 LINGER_S = 2.0  # how long it may pause
@@ -68,7 +67,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._arriving: dict[TConn, bytearray] = {}  # in the order of their arrival
         self._collected = 0  # bytes of those, beyond what a head may have
-        self._sending: dict[TConn, Transfer] = {}
+        self._sending = Sending(lambda: self.poller, self.method_queue, self._sent)
         self._current = threading.local()  # the connection whose request this thread answers
         self._leaving: dict[TConn, int] = {}  # likewise; bytes they sent meanwhile
         self._queued: deque[TConn] = deque()
@@ -233,32 +232,16 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             transfer.close()
         elif transfer is not None:
             conn.is_kept = is_kept
-            conn.sock.setblocking(False)
-            self._sending[conn] = transfer
-            self.poller.register(conn.sock, selectors.EVENT_WRITE, partial(self._on_sending, conn))
-            conn.timeout = time.monotonic() + STALL_S
+            self._sending.begin(conn, transfer)
             return
         self._go_on(conn, is_kept)
 
-    def _on_sending(self, conn: TConn, client: socket.socket) -> None:
-        """Send what the socket takes of a file, without waiting."""
-        transfer = self._sending[conn]
-        try:
-            is_over = transfer.send(client, SEND_PIECE)
-        except BlockingIOError:
-            return
-        except OSError:
-            self._end_transfer(conn)
-            self._drop(conn)
-            return
-        conn.timeout = time.monotonic() + STALL_S
-        if is_over:
-            self._end_transfer(conn)
+    def _sent(self, conn: TConn, is_well: bool) -> None:
+        """The event loop's transfer ended."""
+        if is_well:
             self._go_on(conn, conn.is_kept)
-
-    def _end_transfer(self, conn: TConn) -> None:
-        self.poller.unregister(conn.sock)
-        self._sending.pop(conn).close()
+        else:
+            self._drop(conn)
 
     def _go_on(self, conn: TConn, is_kept: bool) -> None:
         """Wait for the next request of a connection, or let it go."""
@@ -343,9 +326,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
                 if waiting is self._arriving and conn.incoming is not None:
                     refuse(conn.sock, 408, "Request Timeout")
                 self._give_up(conn)
-        for conn in [conn for conn in self._sending if conn.timeout <= now]:
-            self._end_transfer(conn)
-            self._drop(conn)
+        self._sending.reap(now)
 
     def _make_room(self) -> None:
         """Close the connection that has been without a request for the longest time."""

@@ -25,6 +25,10 @@ class Transfer(Protocol):
         """Send at most so many bytes without waiting; True at the end. Raises OSError."""
         ...
 
+    def wait(self, wake: Callable[[], None]) -> bool:
+        """Whether the next byte isn't here yet; then ``wake`` is called once, when it is."""
+        ...
+
     def close(self) -> None:
         """End it, whole or not."""
         ...
