@@ -30,6 +30,7 @@ SUBJECTS = (
     "imports",
     "uploads",
     "mirror",
+    "racks",
     "overview",
     "backups",
 )
@@ -91,6 +92,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "services.uploads": BASE | {"conversion", "fetch", "inspection", "models", "storage"},
     "services.mirror": BASE
     | {"bundle", "fetch", "mirror", "models", "storage", "streams", "trust"},
+    "services.racks": BASE | {"models", "streams"},
     "services.overview": BASE | {"models"},
     "services.backups": BASE | {"database", "models", "storage"},
     # Edges: what the outside touches.

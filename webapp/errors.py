@@ -43,6 +43,7 @@ KINDS = {
     "forbidden": Kind("Not allowed", 403),
     "code-required": Kind("Code required", 403),
     "sign-in-refused": Kind("Sign-in refused", 401),
+    "enrolment-refused": Kind("Enrolment refused", 403),
     "setup-code-invalid": Kind("Setup link is no longer valid", 403),
     "inspection-busy": Kind("Another inspection is running", 429, 3),
     "too-many-attempts": Kind("Too many attempts", 429, 60),

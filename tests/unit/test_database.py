@@ -47,6 +47,8 @@ from webapp.models import (
     Publication,
     PublishedDocument,
     PublishedStream,
+    Rack,
+    RackToken,
     ResourceFile,
     ResourceSet,
     RunState,
@@ -138,6 +140,14 @@ def fill(engine: Engine) -> dict[str, int]:
         key = SigningKey(fingerprint="F" * 40, public=b"x")
         session.add_all([PublishedStream(id=1), document, key])
         session.add(CodeCertificate(fingerprint="F" * 64, chain=b"x", is_own=True))
+        enrolment = RackToken(
+            token_hash="t", created_by="ada", expires_at=utcnow(), uses=1, uses_left=0
+        )
+        session.add(enrolment)
+        session.flush()
+        session.add(
+            Rack(name="rack-1", system_id="abc123", credential_hash="c", token_id=enrolment.id)
+        )
         session.add(CodeSignature(blob_id=blob.id, fingerprint="F" * 64, content=b"x"))
         line = {"os": "ubuntu", "release": "noble", "arch": "amd64"}
         binding = ImageBinding(**line, source_id=source.id, source_name="mirror")
@@ -159,6 +169,7 @@ ADDED_LATER = (
     *("api_nonce", "api_token", "package_list", "published_document", "published_stream"),
     *("code_certificate", "code_signature", "signing_key", "upload"),
     *("image_binding", "image_priority", "image_soak", "selection_rule", "source_change"),
+    *("rack", "rack_token"),
 )
 
 

@@ -19,6 +19,7 @@ from webapp.models.mirror import (
     PublishedStream,
     SigningKey,
 )
+from webapp.models.racks import Rack, RackMode, RackToken
 from webapp.models.resources import (
     Blob,
     BlobFault,
@@ -85,6 +86,9 @@ __all__ = [
     "Publication",
     "PublishedDocument",
     "PublishedStream",
+    "Rack",
+    "RackMode",
+    "RackToken",
     "ResourceFile",
     "ResourceSet",
     "ResourceType",

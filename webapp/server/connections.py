@@ -88,6 +88,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
 
         def answer(environ: dict[str, Any], start_response: Any) -> Any:
             environ["slipway.hand_over"] = self._take_over
+            environ["slipway.is_alive"] = lambda: self.alive
             environ["slipway.unreader"] = self._current.conn.parser.unreader
             return app(environ, start_response)
 

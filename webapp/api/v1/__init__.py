@@ -7,7 +7,7 @@ import json
 
 from flask import Flask, Response, request
 
-from webapp.api.v1 import answers, document
+from webapp.api.v1 import answers, document, rack_calls
 from webapp.api.v1.dispatch import API, add_unknown, view_of
 from webapp.api.v1.table import ENDPOINTS
 from webapp.errors import Problem
@@ -24,6 +24,7 @@ def register(app: Flask) -> None:
             methods=[endpoint.method],
             provide_automatic_options=False,
         )
+    rack_calls.register(app)
     document.attach(app, ENDPOINTS)
     app.add_url_rule(f"{API}/openapi.json", endpoint="api_v1.document", view_func=_document)
     add_unknown(app, ENDPOINTS)

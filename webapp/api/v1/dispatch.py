@@ -22,7 +22,7 @@ from webapp.api.v1.callers import Caller, demand, demand_code, identify
 from webapp.api.v1.schemas import Empty, is_storable
 from webapp.errors import NotFound, Problem
 from webapp.http import dispatch
-from webapp.http.bodies import Incoming, drain, read
+from webapp.http.bodies import MAX_BODY_BYTES, Incoming, drain, read
 from webapp.http.dispatch import Params
 from webapp.services.accounts.rights import Right
 
@@ -31,6 +31,7 @@ _PARAM = re.compile(r"<(?:(\w+):)?(\w+)>")
 
 Query = TypeVar("Query", bound=BaseModel)
 Body = TypeVar("Body", bound=BaseModel | None)
+Schema = TypeVar("Schema", bound=BaseModel)
 Run = TypeVar("Run", bound=Callable[..., BaseModel | Response | None])
 
 
@@ -154,7 +155,8 @@ class _Dialect:
             raise _no_such_path()
         incoming = Incoming(request) if endpoint.takes_bytes else None
         try:
-            return Call(caller, _query(endpoint), _body(endpoint), incoming)
+            body = None if endpoint.body is None else read_body(endpoint.body)
+            return Call(caller, read_query(endpoint.query), body, incoming)
         except ValidationError as error:
             raise answers.invalid(error) from None
 
@@ -226,15 +228,15 @@ def _response_of(endpoint: Endpoint, result: BaseModel | Response | None) -> Res
     return response
 
 
-def _query(endpoint: Endpoint) -> BaseModel:
+def read_query(schema: type[Schema]) -> Schema:
+    """The query string. Raises ValidationError."""
     values = {name: request.args.getlist(name)[-1] for name in request.args}
-    return endpoint.query.model_validate(values)
+    return schema.model_validate(values)
 
 
-def _body(endpoint: Endpoint) -> BaseModel | None:
-    if endpoint.body is None:
-        return None
-    raw = read(request)
+def read_body(schema: type[Schema], max_bytes: int = MAX_BODY_BYTES) -> Schema:
+    """The JSON body. Raises ValidationError, BodyTooLarge, or Problem for another type."""
+    raw = read(request, max_bytes)
     if raw and request.mimetype != answers.JSON:
         raise Problem(
             "This type of body isn't accepted here.",
@@ -243,7 +245,7 @@ def _body(endpoint: Endpoint) -> BaseModel | None:
             expected=answers.JSON,
             got=request.mimetype[:60] or "none",
         )
-    return endpoint.body.model_validate_json(raw or b"{}")
+    return schema.model_validate_json(raw or b"{}")
 
 
 def _check_match(endpoint: Endpoint, call: Call[Any, Any], params: Params) -> None:

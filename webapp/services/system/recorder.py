@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import Engine, bindparam, insert, update
+from sqlalchemy import Connection, Engine, bindparam, insert, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.models import Event, utcnow
@@ -29,7 +29,10 @@ _Key = tuple[str, str, str, str]
 
 @dataclass(slots=True)
 class Tally:
-    """Equal events of one actor, counted together; row_id once it has a row."""
+    """Equal events of one actor, counted together; row_id once it has a row.
+
+    rack: the one on another machine that reported them, "" for the region's own.
+    """
 
     kind: str
     actor: str
@@ -44,14 +47,29 @@ class Tally:
     row_id: int | None = None
     written: int = 0  # requests that the row counts
     written_at: float = 0.0
+    rack: str = ""
 
     @property
     def detail(self) -> dict[str, Any]:
         """What the event says about them."""
         detail: dict[str, Any] = {"status": self.status, "requests": self.requests}
-        if self.version:
+        if self.version or self.rack:
             detail |= {"version": self.version, "bytes": self.size, "files": self.files}
-        return detail
+        return detail | ({"rack": self.rack} if self.rack else {})
+
+    def count(self, size: int, file: str) -> None:
+        """Count one more."""
+        self.requests += 1
+        self.size += size
+        if file and file not in self.files and len(self.files) < MAX_FILES:
+            self.files.append(file)
+
+    def join(self, row_id: int, detail: Mapping[str, Any]) -> None:
+        """Be counted in a row that another process wrote."""
+        self.row_id = row_id
+        self.requests += int(detail["requests"])
+        self.size += int(detail["bytes"])
+        self.files = list(dict.fromkeys([*detail["files"], *self.files]))[:MAX_FILES]
 
 
 class Recorder:
@@ -101,11 +119,8 @@ class Recorder:
                 if self._thread is None and self._is_threaded:
                     self._thread = threading.Thread(target=self._run, name="events", daemon=True)
                     self._thread.start()
-            seen.requests += 1
-            seen.size += size
+            seen.count(size, file)
             seen.status = status
-            if file and file not in seen.files and len(seen.files) < MAX_FILES:
-                seen.files.append(file)
 
     def flush(self) -> None:
         """Write all that's new; when that fails it stays for the next time."""
@@ -162,27 +177,33 @@ class Recorder:
 
 def write(engine: Engine, tallies: Sequence[Tally]) -> None:
     """Add or update one event for each, in one transaction. Raises SQLAlchemyError."""
+    with engine.begin() as connection:
+        ids = put(connection, tallies)
+    for seen, row_id in zip(tallies, ids, strict=True):
+        seen.row_id = row_id
+
+
+def put(connection: Connection, tallies: Sequence[Tally]) -> list[int]:
+    """Add or update one event for each; their ids. The caller commits. Raises SQLAlchemyError."""
     fresh = [seen for seen in tallies if seen.row_id is None]
     known = [seen for seen in tallies if seen.row_id is not None]
-    with engine.begin() as connection:
-        if fresh:
-            rows = [
-                {
-                    "at": seen.at,
-                    "kind": seen.kind,
-                    "actor": seen.actor,
-                    "subject": seen.subject,
-                    "detail": seen.detail,
-                }
-                for seen in fresh
-            ]
-            added = insert(Event).returning(Event.id, sort_by_parameter_order=True)
-            ids = connection.scalars(added, rows).all()
-        if known:
-            connection.execute(
-                update(Event).where(Event.id == bindparam("row")).values(detail=bindparam("now")),
-                [{"row": seen.row_id, "now": seen.detail} for seen in known],
-            )
+    ids: Iterator[int] = iter(())
     if fresh:
-        for seen, row_id in zip(fresh, ids, strict=True):
-            seen.row_id = row_id
+        rows = [
+            {
+                "at": seen.at,
+                "kind": seen.kind,
+                "actor": seen.actor,
+                "subject": seen.subject,
+                "detail": seen.detail,
+            }
+            for seen in fresh
+        ]
+        added = insert(Event).returning(Event.id, sort_by_parameter_order=True)
+        ids = iter(connection.scalars(added, rows).all())
+    if known:
+        connection.execute(
+            update(Event).where(Event.id == bindparam("row")).values(detail=bindparam("now")),
+            [{"row": seen.row_id, "now": seen.detail} for seen in known],
+        )
+    return [next(ids) if seen.row_id is None else seen.row_id for seen in tallies]
