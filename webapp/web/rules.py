@@ -19,7 +19,7 @@ from webapp.models import SelectionRule
 from webapp.services.accounts.rights import Right
 from webapp.services.imports import rule_preview, runs
 from webapp.services.imports.rule_preview import RulePreview
-from webapp.services.sources import rules, sources
+from webapp.services.sources import rules, ruling, sources
 from webapp.services.sources.ruling import ANY, Kind, Match, Rule
 from webapp.streams.osnames import os_title
 from webapp.web import forms
@@ -144,7 +144,7 @@ def confirm_remove(rule_id: int) -> ResponseReturnValue:
         None,
         row=row,
         title=rules.rule_of(row).title,
-        preview=rule_preview.preview(None, row),
+        preview=rule_preview.of_rule(None, row),
     )
 
 
@@ -166,7 +166,7 @@ def _save(row: SelectionRule | None) -> ResponseReturnValue:
     form = RuleForm()
     try:
         rule = form.rule()
-        preview = rule_preview.preview(rule, row)
+        preview = rule_preview.of_rule(rule, row)
         digest = _digest(rule, preview)
         needs_confirmation = bool(preview.drops) and request.form.get("seen") != digest
         if request.form.get("preview") or needs_confirmation:
@@ -197,13 +197,14 @@ def _page(
         SelectChoice("", "All boot sources"),
         *(SelectChoice(str(id), name) for id, name in names.items()),
     ]
-    systems = {product.os for product in rules.world().products} | {form.os.data or "ubuntu"}
+    systems = {*rules.systems(), form.os.data or "ubuntu"}
     form.os.choices = [SelectChoice(os, os_title(os)) for os in sorted(systems, key=_ubuntu_first)]
     return hx.render(
         "images/rule.html",
         None,
         status=status,
         form=form,
+        max_pattern=ruling.MAX_PATTERN,
         row=row,
         title=rules.rule_of(row).title if row else "",
         preview=preview,

@@ -29,6 +29,24 @@ def source_id(app: Flask) -> int:
     return made
 
 
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"count": 51}, "less than or equal to 50"),
+        ({"count": 0}, "Give a number from 1 to 50."),
+        ({"source_id": 2**31}, "less than or equal to 2147483647"),
+        ({"replaces": 2**63}, "less than or equal to 2147483647"),
+        ({"arches": ["amd64"] * 51}, "at most 50 items"),
+    ],
+)
+def test_numbers_of_a_rule_have_limits(
+    program: Typed, source_id: int, wrong: dict[str, object], words: str
+) -> None:
+    refused = program.call("POST", "rules/preview", NEWEST | wrong)
+    assert refused.status_code == 422
+    assert words in str(refused.json["errors"]), refused.json
+
+
 def test_a_rule_is_previewed_added_changed_and_removed(
     app: Flask, program: Typed, source_id: int
 ) -> None:

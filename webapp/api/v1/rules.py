@@ -10,11 +10,12 @@ from pydantic import Field
 from webapp.api.v1.callers import demand
 from webapp.api.v1.dispatch import Call, PlainCall, Routes
 from webapp.api.v1.schemas import Empty, Page, RequestModel, ResponseModel
+from webapp.http.dispatch import MAX_ID
 from webapp.models import SelectionRule
 from webapp.services.accounts.rights import Right
 from webapp.services.imports import rule_preview, runs
 from webapp.services.imports.rule_preview import RulePreview
-from webapp.services.sources import rules
+from webapp.services.sources import rules, ruling
 from webapp.services.sources.ruling import Kind, Rule
 
 routes = Routes("rules")
@@ -29,21 +30,23 @@ class RuleDraft(RequestModel):
     """
 
     kind: Kind
-    os: str = Field("", max_length=64, description="Operating system, e.g. `centos`")
-    count: int = Field(0, ge=0, le=50)
+    os: str = Field("", max_length=ruling.MAX_NAME, description="Operating system, e.g. `centos`")
+    count: int = Field(0, ge=0, le=ruling.MAX_COUNT)
     pattern: str = Field(
         "",
-        max_length=200,
+        max_length=ruling.MAX_PATTERN,
         description="Regular expression (RE2) for whole names, e.g. `ubuntu/(noble|jammy)`",
     )
-    arches: list[str] = Field(["*"], min_length=1, max_length=50)
+    arches: list[str] = Field(["*"], min_length=1, max_length=ruling.MAX_LISTED)
     kernels: list[str] = Field(
         ["*"],
         min_length=1,
-        max_length=50,
+        max_length=ruling.MAX_LISTED,
         description="Names such as `hwe-24.04`, or families such as `ga` and `hwe-lowlatency`",
     )
-    source_id: int | None = Field(None, description="Only this boot source; null: all")
+    source_id: int | None = Field(
+        None, ge=1, le=MAX_ID, description="Only this boot source; null: all"
+    )
 
     def rule(self) -> Rule:
         """As the service takes it."""
@@ -99,7 +102,7 @@ class RuleResponse(ResponseModel):
 class RulePreviewRequest(RuleDraft):
     """A rule to preview. replaces: the rule that it would take the place of."""
 
-    replaces: int | None = None
+    replaces: int | None = Field(None, ge=1, le=MAX_ID)
 
 
 class RuleChangeItem(ResponseModel):
@@ -144,7 +147,7 @@ def preview(call: Call[Empty, RulePreviewRequest]) -> RulePreviewResponse:
     """Preview a rule before saving it: the images that it adds and drops, and the bytes."""
     rule, replaced = call.body.rule(), call.body.replaces
     row = rules.get(replaced) if replaced is not None else None
-    return _preview(rule.title, rule_preview.preview(rule, row))
+    return _preview(rule.title, rule_preview.of_rule(rule, row))
 
 
 @routes("GET", ONE, Right.SEE)
@@ -168,7 +171,7 @@ def change(call: Call[Empty, RuleRequest], id: int) -> RuleResponse:
 def preview_removal(call: PlainCall, id: int) -> RulePreviewResponse:
     """Preview what goes at the next import if the rule is removed."""
     row = rules.get(id)
-    return _preview(rules.rule_of(row).title, rule_preview.preview(None, row))
+    return _preview(rules.rule_of(row).title, rule_preview.of_rule(None, row))
 
 
 @routes("DELETE", ONE, Right.SELECT, state=read)

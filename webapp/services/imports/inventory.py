@@ -45,12 +45,9 @@ _NAMES = [name for name in Offer.__dataclass_fields__ if name != "older"]  # lar
 _OFFER = [getattr(BootSourceCache, name) for name in _NAMES]
 
 
-def sources(fresh: Collection[int], ruled: Effect | None = None) -> list[SourceState]:
-    """Every source with its catalogue; ``fresh`` are the ids of those that could be read.
-
-    ruled: what rules ask for, as they are saved by default.
-    """
-    ruled = ruled if ruled is not None else rules.current()
+def sources(fresh: Collection[int]) -> list[SourceState]:
+    """Every source with its catalogue; ``fresh`` are the ids of those that could be read."""
+    ruled = rules.current()
     asked = wanted(ruled)
     soaks = soaking.of_sources()
     pins = select(BootResource.id).where(BootResource.pinned_version != "").limit(1)

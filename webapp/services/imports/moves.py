@@ -237,4 +237,4 @@ def of_catalogue(source_id: int, priority: int, offers: Sequence[Offer]) -> Move
 
 
 def _now() -> tuple[list[SourceState], Inventory]:
-    return inventory.sources(preview.fresh_sources()), inventory.read(store())
+    return preview.states(), inventory.read(store())

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 from webapp.extensions import store
 from webapp.services.images.keys import Key, key_of
-from webapp.services.imports import bound, claims, inventory
+from webapp.services.imports import bound, claims, inventory, preview
 from webapp.services.imports.claims import Claim
 from webapp.services.imports.plans import Inventory, SourceState, StoredResource
-from webapp.services.imports.preview import fresh_sources
 from webapp.services.sources.steps import Binding, Line
 from webapp.streams.documents import version_key
 from webapp.streams.mapping import Offer
@@ -91,7 +90,7 @@ class Comparison:
 
 def read(*, wants_all: bool = False) -> Comparison:
     """The images that more than one source offers or that are selected; else all of them."""
-    sources, known = inventory.sources(fresh_sources()), inventory.read(store())
+    sources, known = preview.states(), inventory.read(store())
     found = [
         one
         for one in contests(sources, known)

@@ -18,20 +18,20 @@ from webapp.services.sources import sources
 
 def next_plan() -> ImportPlan:
     """The plan of an import that would find every source as it was when it was last read."""
-    return planning.plan(_states(), inventory.read(store()), held=held_back())
+    return planning.plan(states(), inventory.read(store()), held=held_back())
 
 
 def next_report() -> PlanReport:
     """The same as people read it, approve it and keep it."""
-    states, known = _states(), inventory.read(store())
-    return report(planning.plan(states, known, held=held_back()), states, known)
+    found, known = states(), inventory.read(store())
+    return report(planning.plan(found, known, held=held_back()), found, known)
 
 
-def report(plan: ImportPlan, states: Sequence[SourceState], known: Inventory) -> PlanReport:
+def report(plan: ImportPlan, found: Sequence[SourceState], known: Inventory) -> PlanReport:
     """Tell a plan, with the room on the disk and what catalogues leave out."""
     rows = db.session.execute(select(BootSource.id, BootSource.left_out)).all()
     left_out = {row.id: row.left_out for row in rows}
-    return plan_report.report(plan, states, known, store().free_bytes(), left_out)
+    return plan_report.report(plan, found, known, store().free_bytes(), left_out)
 
 
 def held_back() -> frozenset[Key]:
@@ -54,5 +54,6 @@ def fresh_sources() -> set[int]:
     }
 
 
-def _states() -> list[SourceState]:
+def states() -> list[SourceState]:
+    """Every source as it was when it was last read."""
     return inventory.sources(fresh_sources())

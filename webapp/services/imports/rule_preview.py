@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from webapp.extensions import store
 from webapp.models import SelectionRule
 from webapp.services.images.keys import Key
-from webapp.services.imports import inventory, planning
-from webapp.services.imports.plans import ImportPlan
-from webapp.services.imports.preview import fresh_sources, held_back
+from webapp.services.imports import inventory, planning, preview
+from webapp.services.imports.plans import ImportPlan, Inventory, SourceState
 from webapp.services.sources import rules, ruling
-from webapp.services.sources.ruling import Match, Rule
+from webapp.services.sources.rules import Effect
+from webapp.services.sources.ruling import Match, Product, Rule, World
+
+_OFFERED = [name for name in Product.__dataclass_fields__ if name != "source_id"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class RulePreview:
         return self.free is not None and self.bytes_to_fetch > self.free
 
 
-def preview(rule: Rule | None, row: SelectionRule | None = None) -> RulePreview:
+def of_rule(rule: Rule | None, row: SelectionRule | None = None) -> RulePreview:
     """Preview a rule, in place of a saved one if there's a row; None: without that one.
 
     Raises InvalidFields for a rule that can't be evaluated.
@@ -57,14 +59,14 @@ def preview(rule: Rule | None, row: SelectionRule | None = None) -> RulePreview:
     saved = [(one.id, rules.rule_of(one), rules.found_of(one)) for one in rules.all_rules()]
     row_id = row.id if row else None
     others = [(one, found) for id, one, found in saved if id != row_id]
+    states, known, held = preview.states(), inventory.read(store()), preview.held_back()
     matches: list[Match] = []
     if rule is not None:
         before = rules.found_of(row) if row else []
-        matches = ruling.evaluate(rule, rules.world(), before, is_edited=True)
+        matches = ruling.evaluate(rule, _world(states, known), before, is_edited=True)
         others.append((rule, matches))
-    known, fresh, held = inventory.read(store()), fresh_sources(), held_back()
-    now = planning.plan(inventory.sources(fresh), known, held=held)
-    after = planning.plan(inventory.sources(fresh, rules.effect_of(others)), known, held=held)
+    now = planning.plan(states, known, held=held)
+    after = planning.plan(_ruled(states, rules.effect_of(others)), known, held=held)
     return RulePreview(
         matches=tuple(matches),
         adds=tuple(_adds(now, after)),
@@ -72,6 +74,34 @@ def preview(rule: Rule | None, row: SelectionRule | None = None) -> RulePreview:
         bytes_to_fetch=max(0, after.bytes_needed - now.bytes_needed),
         free=store().free_bytes(),
     )
+
+
+def _world(states: Sequence[SourceState], known: Inventory) -> World:
+    """What the rule is evaluated against, out of what the plans are made of (rules.world)."""
+    ordered = sorted(states, key=lambda state: (-state.priority, state.id))
+    return World(
+        products=[
+            Product(state.id, *(getattr(offer, name) for name in _OFFERED))
+            for state in ordered
+            if state.is_enabled
+            for offer in sorted(state.offers, key=lambda one: one.product)
+            if not offer.bootloader_type
+        ],
+        stored={(one.os, one.release, one.arch) for one in known.resources},
+        source_ids={state.id for state in states},
+        today=rules.today(),
+    )
+
+
+def _ruled(states: Iterable[SourceState], effect: Effect) -> Iterable[SourceState]:
+    """The sources with other rules."""
+    for state in states:
+        people = [one for one in state.wanted if not one.rule]
+        yield replace(
+            state,
+            wanted=(*people, *effect.wanted.get(state.id, ())),
+            dropped=effect.dropped.get(state.id, frozenset()),
+        )
 
 
 def _adds(now: ImportPlan, after: ImportPlan) -> Iterable[Change]:

@@ -21,7 +21,7 @@ from webapp.models import (
     RunState,
 )
 from webapp.services.images.keys import CUSTOM, Image
-from webapp.services.imports import claims, inventory, preview, queueing
+from webapp.services.imports import claims, preview, queueing
 from webapp.services.system import events
 from webapp.services.system.wake import wake
 
@@ -90,7 +90,7 @@ def start(image: Image, actor: str) -> Request:
 
 
 def _demand_wanted(image: Image) -> None:
-    states = inventory.sources(preview.fresh_sources())
+    states = preview.states()
     wanted = claims.of([state for state in states if state.is_enabled])
     if any(key.image == image for key in wanted):
         return

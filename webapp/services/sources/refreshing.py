@@ -8,7 +8,7 @@ noted on the source until the next good read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import cast
@@ -49,11 +49,29 @@ class RefreshOutcome:
     warnings: tuple[Problem, ...] = ()
 
 
-def refresh(source: BootSource, is_stopped: Callable[[], bool] | None = None) -> RefreshOutcome:
+def refresh(source: BootSource) -> RefreshOutcome:
     """Read one source and replace its catalogue, or keep it and note why not.
 
-    Stopped on request, it changes nothing: that is no trouble of the source.
+    Rules are evaluated afterwards.
     """
+    return _refresh_each([source], lambda: False)[0]
+
+
+def _refresh_each(
+    sources: Iterable[BootSource], is_stopped: Callable[[], bool]
+) -> list[RefreshOutcome]:
+    """Read sources one after the other, and then evaluate the rules once."""
+    outcomes = []
+    for source in sources:
+        outcomes.append(_refresh(source, is_stopped))
+    if any(outcome.problem is None for outcome in outcomes):
+        rules.evaluate()
+        db.session.commit()
+    return outcomes
+
+
+def _refresh(source: BootSource, is_stopped: Callable[[], bool]) -> RefreshOutcome:
+    """Stopped on request, it changes nothing: that is no trouble of the source."""
     source_id, stamp, seen = source.id, source.updated_at, source.refreshed_at
     try:
         keyring = keyring_of(source)
@@ -70,9 +88,7 @@ def refresh(source: BootSource, is_stopped: Callable[[], bool] | None = None) ->
     return RefreshOutcome(source_id, snapshot.is_unchanged, None, snapshot.warnings)
 
 
-def _read(
-    source: BootSource, keyring: Keyring | None, is_stopped: Callable[[], bool] | None
-) -> Snapshot:
+def _read(source: BootSource, keyring: Keyring | None, is_stopped: Callable[[], bool]) -> Snapshot:
     """The stream from the source's own address, else from the first mirror that has it.
 
     A mirror stands in only while the source itself can't be reached.
@@ -105,25 +121,28 @@ def refresh_all(
 
     only: the ids of those to read, None for all.
     """
-    outcomes = []
+    return _refresh_each(_importing(is_stopped, only), is_stopped)
+
+
+def _importing(
+    is_stopped: Callable[[], bool], only: Collection[int] | None
+) -> Iterator[BootSource]:
+    """The sources that an import reads, each noted before it's read."""
     for source in all_sources():
         if is_stopped():
-            break
+            return
         if source.is_enabled and (only is None or source.id in only):
             _write_health(source.id, {"imported_at": utcnow()})
             db.session.commit()
-            outcomes.append(refresh(source, is_stopped))
-    return outcomes
+            yield source
 
 
-def refresh_unread(is_stopped: Callable[[], bool] | None = None) -> int:
+def refresh_unread(is_stopped: Callable[[], bool]) -> int:
     """Read sources that weren't read since they were added or changed; returns how many."""
     unread = db.session.scalars(
         select(BootSource).where(BootSource.checked_at.is_(None), BootSource.is_enabled)
     ).all()
-    for source in unread:
-        refresh(source, is_stopped)
-    return len(unread)
+    return len(_refresh_each(unread, is_stopped))
 
 
 def mark_unread(source: BootSource) -> None:
@@ -162,6 +181,8 @@ def replace_known(source_id: int, stamp: datetime, snapshot: Snapshot) -> None:
             next_step="Refresh it, and review its state again.",
         )
     _replace(source, snapshot)
+    rules.evaluate()
+    db.session.commit()
 
 
 def _store_snapshot(
@@ -181,6 +202,7 @@ def _store_snapshot(
         db.session.rollback()
         return
     _replace(source, snapshot)
+    db.session.commit()
 
 
 def _replace(source: BootSource, snapshot: Snapshot) -> None:
@@ -229,8 +251,6 @@ def _replace(source: BootSource, snapshot: Snapshot) -> None:
             "left_out": [one.as_dict() for one in snapshot.skipped[:MAX_LEFT_OUT]],
         }
     _write_health(source_id, health)
-    rules.evaluate()
-    db.session.commit()
 
 
 def _is_older(snapshot: Snapshot, stored: datetime | None) -> bool:

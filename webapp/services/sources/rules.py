@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from sqlalchemy import func, select, update
 
@@ -20,6 +20,7 @@ from webapp.services.system import events
 from webapp.streams.filters import Wanted
 
 MAX_RULES = 100
+MAX_SYSTEMS = 200  # to choose from
 
 _PRODUCT = tuple(getattr(BootSourceCache, name) for name in Product.__dataclass_fields__)
 
@@ -122,8 +123,25 @@ def world() -> World:
         products=[Product(*row) for row in rows],
         stored={(os, release, arch) for os, release, arch in stored},
         source_ids=set(db.session.scalars(select(BootSource.id))),
-        today=datetime.now(UTC).date(),
+        today=today(),
     )
+
+
+def today() -> date:
+    """The day by which support ends."""
+    return datetime.now(UTC).date()
+
+
+def systems() -> Sequence[str]:
+    """The operating systems that enabled sources offer, at most ``MAX_SYSTEMS``."""
+    return db.session.scalars(
+        select(BootSourceCache.os)
+        .join(BootSource, BootSource.id == BootSourceCache.source_id)
+        .where(BootSource.is_enabled, BootSourceCache.bootloader_type == "")
+        .distinct()
+        .order_by(BootSourceCache.os)
+        .limit(MAX_SYSTEMS)
+    ).all()
 
 
 def evaluate() -> None:
