@@ -13,7 +13,7 @@ from webapp.errors import InvalidFields, NotFound
 from webapp.extensions import settings
 from webapp.services.accounts import rights
 from webapp.services.accounts.rights import Right
-from webapp.services.images import history, keys, listing
+from webapp.services.images import history, keys, listing, steering
 from webapp.services.images.listing import Image
 from webapp.services.imports import delete_preview, runs, selecting
 from webapp.services.sources import (
@@ -118,6 +118,11 @@ def show(os: str, release: str, arch: str) -> ResponseReturnValue:
         keep_url=url_for("versions.keep", **link),
         soak_url=url_for("soak.change_image", **link),
         soak_days=soaking.of_image(image.name, arch),
+        limits={
+            "kept": steering.MAX_KEPT,
+            "days": steering.MAX_DAYS,
+            "soak_days": soaking.MAX_DAYS,
+        },
         is_managed=is_managed(),
     )
 

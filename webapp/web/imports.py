@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from webapp import hx, numbers
 from webapp.extensions import settings
+from webapp.http.dispatch import MAX_ID
 from webapp.models import utcnow
 from webapp.services.accounts.rights import Right, may
 from webapp.services.images import priorities
@@ -33,7 +34,6 @@ from webapp.web.import_rows import action_rows, ended, run_row, run_view
 blueprint = Blueprint("imports", __name__, url_prefix="/imports")
 
 HISTORY, PAGE = 20, 50
-MAX_ID = 2**31 - 1
 
 
 @blueprint.get("/")

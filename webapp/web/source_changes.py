@@ -19,7 +19,7 @@ from webapp.services.accounts.rights import Right
 from webapp.services.imports import moves, runs
 from webapp.services.imports.moves import Moves
 from webapp.services.sources import binding, sources, steps
-from webapp.services.sources.drafts import MAX_PRIORITY
+from webapp.services.sources.drafts import MAX_PRIORITY, PRIORITY_RANGE
 from webapp.services.sources.steps import Line
 from webapp.web.access import me, requires
 from webapp.web.source_health import require_managed, row_of, title_of
@@ -214,10 +214,11 @@ def _page_of(source: BootSource) -> tuple[str, str]:
 
 def _priority() -> int:
     """Raises InvalidFields."""
-    found = numbers.whole(request.values.get("priority", "").strip(), digits=7)
+    text = request.values.get("priority", "").strip()
+    found = numbers.whole(text.removeprefix("-"), digits=7)
     if found is None or found > MAX_PRIORITY:
-        raise InvalidFields({"priority": [f"Enter a number from 0 to {MAX_PRIORITY:,}."]})
-    return found
+        raise InvalidFields({"priority": [PRIORITY_RANGE]})
+    return -found if text.startswith("-") else found
 
 
 def _image(values: Mapping[str, str]) -> Line:

@@ -33,7 +33,7 @@ from wtforms.validators import Length, NumberRange, Optional
 from webapp.errors import InvalidFields, Problem
 from webapp.models import BootSource
 from webapp.services.sources.client_certs import MAX_PEM_BYTES
-from webapp.services.sources.drafts import MAX_PRIORITY, SourceDraft
+from webapp.services.sources.drafts import MAX_PRIORITY, PRIORITY_RANGE, SourceDraft
 from webapp.services.system import proxies, secrets
 
 MAAS_IO = "https://images.maas.io/ephemeral-v3/"
@@ -82,7 +82,10 @@ class SourceForm(FlaskForm):
     is_unsigned = BooleanField("I accept images from this source without a signature")
     unsigned_host = StringField("Type the host name to confirm", validators=[Optional()])
     name = StringField("Name", validators=[Optional(), Length(max=80)])
-    priority = IntegerField("Priority", validators=[Optional(), NumberRange(0, MAX_PRIORITY)])
+    priority = IntegerField(
+        "Priority",
+        validators=[Optional(), NumberRange(-MAX_PRIORITY, MAX_PRIORITY, PRIORITY_RANGE)],
+    )
     schedule = StringField("Schedule", validators=[Optional(), Length(max=100)])
     mirrors = TextAreaField("Mirrors", validators=[Optional(), Length(max=20_000)])
     is_direct = BooleanField("Connect without a proxy, even if the settings have one")

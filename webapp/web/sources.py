@@ -22,9 +22,15 @@ from webapp.services.sources import (
     sources,
     steps,
 )
-from webapp.services.sources.drafts import MAAS_IO_FINGERPRINT, MAX_CONFIRMED, SourceDraft, grouped
+from webapp.services.sources.drafts import (
+    MAAS_IO_FINGERPRINT,
+    MAX_CONFIRMED,
+    MAX_PRIORITY,
+    SourceDraft,
+    grouped,
+)
 from webapp.services.system import live_settings
-from webapp.services.system.live_settings import SOAK_DAYS
+from webapp.services.system.live_settings import MAX_SOAK_DAYS, SOAK_DAYS
 from webapp.streams.errors import Disagreement
 from webapp.web import source_form, source_health
 from webapp.web.access import me, requires
@@ -128,6 +134,8 @@ def show(source_id: int) -> ResponseReturnValue:
         is_state_due=accepting.is_due(source),
         has_rivals=len(sources.all_sources()) > 1,
         soak_days=live_settings.read(SOAK_DAYS),
+        max_soak_days=MAX_SOAK_DAYS,
+        max_priority=MAX_PRIORITY,
         route=sources.route_of(source) if may(me().role, Right.MANAGE) else "",
         client_cert=client_certs.subject_of(source.client_cert),
         is_managed=is_managed(),

@@ -55,15 +55,17 @@ def test_a_priority_is_previewed_set_and_undone(
     assert administrator.post("/sources/undo", {"change": change}).status_code == 409
     assert "Last change" not in text_of(administrator.get("/sources/"))
     assert administrator.get("/sources/undo").status_code == 303
+    administrator.post(f"/sources/{low}/priority", {"priority": "-2"})
+    assert stored()[1].priority == -2
 
 
-@pytest.mark.parametrize("value", ["", "-1", "1e3", "10000000"])
+@pytest.mark.parametrize("value", ["", "--1", "1e3", "10000000", "-1000001"])
 def test_a_wrong_priority_is_refused(
     administrator: Visitor, pair: tuple[BootSource, BootSource], value: str
 ) -> None:
     answer = administrator.get(f"/sources/{pair[0].id}/priority?priority={value}")
     assert answer.status_code == 422
-    assert "Enter a number from 0 to 1,000,000." in text_of(answer)
+    assert "Enter a whole number from -1,000,000 to 1,000,000." in text_of(answer)
 
 
 def test_disabling_is_shown_first_and_can_start_the_import(

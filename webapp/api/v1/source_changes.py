@@ -11,6 +11,7 @@ from pydantic import Field
 from webapp.api.v1.dispatch import Call, PlainCall, Routes
 from webapp.api.v1.schemas import Empty, Page, RequestModel, ResponseModel
 from webapp.api.v1.sources import ONE, SourceChangeRequest, api_names, draft_from
+from webapp.http.dispatch import MAX_ID
 from webapp.services.accounts.rights import Right
 from webapp.services.imports import moves, offers
 from webapp.services.imports.moves import Moves
@@ -62,7 +63,7 @@ class MovesResponse(ResponseModel):
 class BindingRequest(RequestModel):
     """The source that an image comes from; null lets priorities decide again."""
 
-    source_id: int | None = Field(ge=1, le=2147483647)
+    source_id: int | None = Field(ge=1, le=MAX_ID)
     is_preview: bool = Field(False, description="Only show what would change")
 
 
@@ -98,7 +99,7 @@ class LastChangeResponse(ResponseModel):
 class UndoRequest(RequestModel):
     """The change to undo: the last one, as it was read."""
 
-    id: int = Field(ge=1, le=2147483647)
+    id: int = Field(ge=1, le=MAX_ID)
     is_preview: bool = Field(False, description="Only show what would change")
 
 

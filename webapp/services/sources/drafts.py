@@ -25,6 +25,7 @@ MAX_URL = 2000
 MAX_CONFIRMED = 1000
 MAX_MIRRORS = 8
 MAX_PRIORITY = 1_000_000
+PRIORITY_RANGE = f"Enter a whole number from {-MAX_PRIORITY:,} to {MAX_PRIORITY:,}."
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,8 @@ def check(draft: SourceDraft, source_id: int | None = None) -> tuple[SourceDraft
             "This index isn't signed. Use the URL of the signed one (index.sjson), "
             "or confirm that the source is unsigned."
         ]
+    if abs(draft.priority or 0) > MAX_PRIORITY:
+        problems["priority"] = [PRIORITY_RANGE]
     if len(draft.confirmed_products) > MAX_CONFIRMED:
         problems["confirmed_products"] = [f"Confirm at most {MAX_CONFIRMED} products."]
     try:
