@@ -36,7 +36,7 @@ SUBJECTS = (
 )
 
 # Each room and the rooms of ours that it may import. "" is webapp/__init__.py.
-BASE = {"errors", "numbers", "severity", "config", "extensions"}
+BASE = {"durable", "errors", "numbers", "severity", "config", "extensions"}
 EDGE = BASE | {"services", "models", "streams", "trust", "storage"}
 SERVICES = BASE | {
     *("fetch", "sealing", "inspection", "models", "storage", "streamclient", "streams", "trust"),
@@ -55,6 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "storage",
         "web",
     },
+    "durable": set(),
     "errors": set(),
     "severity": set(),
     "numbers": set(),
@@ -73,11 +74,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": set(),
     "trust": {"errors"},
     "streams": {"errors", "trust"},
-    "storage": {"errors", "numbers"},
+    "storage": {"durable", "errors", "numbers"},
     "fetch": {"errors", "storage"},
     "streamclient": {"errors", "fetch", "streams", "trust"},
-    "mirror": {"errors", "fetch", "storage", "streamclient", "streams", "trust"},
-    "bundle": {"errors", "fetch", "streams", "trust"},
+    "mirror": {"durable", "errors", "fetch", "storage", "streamclient", "streams", "trust"},
+    "bundle": {"durable", "errors", "fetch", "streams", "trust"},
     "vmware": {"errors", "numbers", "severity"},
     "inspection": {"severity"},
     "conversion": {"inspection"},

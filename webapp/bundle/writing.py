@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from webapp import durable
 from webapp.bundle import manifest as manifests
 from webapp.bundle.manifest import BundleProblem, Manifest, Member, Piece
 
@@ -89,7 +90,7 @@ class Folder:
                 if path.name != _LOCK:
                     path.unlink()
             for digest, text in documents.items():
-                _write(self._work / digest, text)
+                durable.write(self._work / digest, text)
             self._keep(request, plan, list(documents))
 
     def fill(
@@ -118,7 +119,7 @@ class Folder:
                     file.flush()
                     os.fsync(file.fileno())
                 os.replace(self._work / _PART, self.path / manifests.piece_name(number))
-                _sync(self.path)
+                durable.sync_folder(self.path)
                 pieces.append(Piece(plan.sizes[number], digest.hexdigest()))
                 self._keep(request, replace(plan, pieces=tuple(pieces)), list(documents))
             stream.finish()
@@ -127,10 +128,10 @@ class Folder:
     def finish(self, key: bytes, signed: bytes) -> None:
         """Add the signed manifest, last; from then on it's a bundle."""
         with self._reporting():
-            _write(self.path / manifests.KEY, key)
-            _write(self._work / manifests.NAME, signed)
+            durable.write(self.path / manifests.KEY, key)
+            durable.write(self._work / manifests.NAME, signed)
             os.replace(self._work / manifests.NAME, self.path / manifests.NAME)
-            _sync(self.path)
+            durable.sync_folder(self.path)
             shutil.rmtree(self._work)
 
     def _is_there(self, number: int, piece: Piece) -> bool:
@@ -140,7 +141,7 @@ class Folder:
     def _keep(self, request: str, plan: Manifest, documents: list[str]) -> None:
         text = manifests.write(plan).decode()
         kept = {"request": request, "manifest": text, "documents": documents}
-        _write(self._work / _PLAN, json.dumps(kept).encode())
+        durable.write(self._work / _PLAN, json.dumps(kept).encode())
 
     def _check_room(self, needed: int) -> None:
         free = shutil.disk_usage(self.path).free
@@ -229,21 +230,3 @@ class _Stream:
     def _of(self, member: Member) -> Iterator[bytes]:
         text = self._documents.get(member.sha256)
         return iter((text,)) if text is not None else self._source(member, 0)
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.new")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from webapp import durable
 from webapp.mirror.folder import FileStat
 from webapp.mirror.model import MirrorProblem, WantedFile
 from webapp.streamclient import KnownDocument
@@ -87,7 +87,7 @@ def save(folder: Path, state: State) -> None:
     for document in state.documents.values():
         path = _content_path(folder, document.sha256)
         if not path.exists():
-            _write(path, document.content)
+            durable.write(path, document.content)
     tree = {
         "version": VERSION,
         "root": state.root,
@@ -98,7 +98,7 @@ def save(folder: Path, state: State) -> None:
         ],
         "unwanted": {path: since.isoformat() for path, since in state.unwanted.items()},
     }
-    _write(folder / "state.json", json.dumps(tree, indent=0).encode())
+    durable.write(folder / "state.json", json.dumps(tree, indent=0).encode())
     kept = {_content_path(folder, document.sha256) for document in state.documents.values()}
     for leftover in set(folder.glob("document-*")) - kept:
         leftover.unlink(missing_ok=True)
@@ -122,20 +122,6 @@ def _document(folder: Path, entry: dict[str, Any]) -> KnownDocument:
         raise ValueError("a document was changed")
     times = {name: datetime.fromisoformat(entry[name]) if entry[name] else None for name in TIMES}
     return KnownDocument(**{**entry, **times, "content": content})
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.new")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _damaged(folder: Path, got: str) -> MirrorProblem:

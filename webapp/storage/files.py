@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from webapp.durable import sync_folder
 from webapp.storage import writeback
 from webapp.storage.base import CHUNK, Closing, checked_range
 from webapp.storage.errors import (
@@ -126,7 +127,7 @@ class GrowingFile:
         try:
             self._rename(target)
             self._release()  # the name of the partial is free for others from here on
-            fsync_folder(target.parent)
+            sync_folder(target.parent)
         except OSError as error:
             raise self._problem(error) from error
 
@@ -158,7 +159,7 @@ class GrowingFile:
             os.rename(self._path, target)
         except FileNotFoundError:
             target.parent.mkdir(mode=0o750, exist_ok=True)
-            fsync_folder(self._layout.blobs)
+            sync_folder(self._layout.blobs)
             os.rename(self._path, target)
 
     def _problem(self, error: OSError) -> StoreProblem:
@@ -234,15 +235,6 @@ def advise(fd: int, start: int, length: int, advice: int) -> None:
     """Tell the kernel what comes; some file systems do not listen and nothing depends on it."""
     with suppress(OSError):
         os.posix_fadvise(fd, start, length, advice)
-
-
-def fsync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def remove_partial(path: Path, sha256: str) -> None:

@@ -10,10 +10,11 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from webapp.durable import sync_folder
 from webapp.storage.base import BlobStat, Partial, checked_digest, checked_size, hash_of
 from webapp.storage.errors import BlobMissing, StoreFull, StoreUnusable, free_of, problem_of
 from webapp.storage.file_uploads import FileReceiver
-from webapp.storage.files import FileReader, FileWriter, fsync_folder, open_file, remove_partial
+from webapp.storage.files import FileReader, FileWriter, open_file, remove_partial
 from webapp.storage.layout import MARKER_TEXT, Layout
 
 
@@ -42,7 +43,7 @@ class FilesystemStore:
             for folder in (layout.blobs, layout.partials, layout.uploads):
                 if not folder.is_dir():
                     folder.mkdir(mode=0o750, exist_ok=True)
-                    fsync_folder(layout.root)
+                    sync_folder(layout.root)
 
     def check(self) -> None:
         """Write, fsync and remove a small file; see base.BlobStore."""
@@ -228,8 +229,8 @@ class FilesystemStore:
                 os.fsync(fd)
             finally:
                 os.close(fd)
-        fsync_folder(layout.root)
-        fsync_folder(layout.root.parent)
+        sync_folder(layout.root)
+        sync_folder(layout.root.parent)
 
     def _demand_marker(self) -> None:
         """Tell "that blob is not there" from "the whole volume is not there"."""

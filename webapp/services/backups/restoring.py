@@ -20,6 +20,7 @@ from sqlalchemy import Engine, create_engine
 
 from webapp import config, database
 from webapp.config import Settings
+from webapp.durable import sync_folder
 from webapp.services.backups import manifest, postgres, reading, settling, unfinished
 from webapp.services.backups.manifest import Manifest
 from webapp.services.backups.reading import Backup
@@ -27,7 +28,6 @@ from webapp.services.backups.unfinished import Attempt
 from webapp.services.mirror import keys
 from webapp.storage.base import BlobStore
 from webapp.storage.errors import problem_of
-from webapp.storage.files import fsync_folder
 from webapp.storage.opening import open_store
 
 _THREADS = 2
@@ -129,7 +129,7 @@ def _keep_authorities(folder: Path, source_id: int, content: bytes) -> str:
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / f"{source_id}.pem"
     _write(path, iter([content]))
-    fsync_folder(folder)
+    sync_folder(folder)
     return str(path)
 
 
@@ -144,7 +144,7 @@ def _load(backup: Backup, engine: Engine, attempt: Attempt) -> None:
         else:  # perhaps on another file system
             with dump.open("rb") as file:
                 _write(target, _pieces(file))
-        fsync_folder(target.parent)
+        sync_folder(target.parent)
     else:
         postgres.load(engine, dump, attempt.number)
 
@@ -234,4 +234,4 @@ def _flush(folder: Path) -> None:
                 os.fsync(fd)
             finally:
                 os.close(fd)
-    fsync_folder(folder)
+    sync_folder(folder)

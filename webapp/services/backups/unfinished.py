@@ -24,10 +24,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, MetaData, insert, inspect, select
 
-from webapp import database
+from webapp import database, durable
 from webapp.errors import Problem
 from webapp.services.backups import postgres
-from webapp.storage.files import fsync_folder
 
 _IGNORED = {"lost+found"}  # in the root of a file system
 
@@ -196,7 +195,7 @@ def _unmark(folder: Path, engine: Engine, work: Path) -> None:
     gone = folder / f"{database.UNFINISHED}.done"
     shutil.rmtree(gone, ignore_errors=True)
     os.rename(work, gone)  # at once, or half of it would be a mark that nothing explains
-    fsync_folder(folder)
+    durable.sync_folder(folder)
     shutil.rmtree(gone)
 
 
@@ -228,15 +227,7 @@ def _empty(folder: Path, but: set[str] | None = None) -> None:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a small file, all of it or none."""
-    part = path.with_suffix(".part")
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "w") as file:
-        json.dump(dict(content), file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(part, path)
-    fsync_folder(path.parent)
+    durable.write(path, json.dumps(dict(content)).encode(), mode=0o600)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from webapp.durable import sync_folder
 from webapp.errors import Problem
 from webapp.services.backups import manifest
 from webapp.services.backups.manifest import Manifest, Member
@@ -90,7 +91,7 @@ class _FolderWriter(Writer):
     def finish(self, document: Manifest) -> None:
         self.add_bytes(manifest.NAME, manifest.render(document))
         for folder, _, _ in os.walk(self._work):
-            _sync_folder(Path(folder))
+            sync_folder(Path(folder))
 
     def publish(self, target: Path) -> None:
         os.rename(self._work, target)  # replaces an empty folder, and nothing else
@@ -162,7 +163,7 @@ def writing(target: Path) -> Iterator[Writer]:
             finally:
                 writer.close()
             writer.publish(target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
         except BaseException:
             shutil.rmtree(work, ignore_errors=True)
             raise
@@ -218,14 +219,6 @@ def _created(path: Path) -> BinaryIO:
 def _sync(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _problem(error: OSError, target: Path) -> Problem:

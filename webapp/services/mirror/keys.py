@@ -7,7 +7,6 @@ knows the public halves. So processes that serve the stream never hold a secret.
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from sqlalchemy import delete, select, update
 
+from webapp import durable
 from webapp.extensions import db, settings
 from webapp.models import PublishedStream, Setting, SigningKey, utcnow
 from webapp.services.mirror import served
@@ -201,20 +201,11 @@ def _read_secret(fingerprint: str) -> bytes:
 
 
 def keep_secret(data_dir: Path, fingerprint: str, secret: bytes) -> None:
-    """Write the file with a temporary name, flush it, and rename it. Raises SigningProblem."""
+    """Write the file, all of it or none. Raises SigningProblem."""
     path = _path_in(data_dir, fingerprint)
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        fresh = path.with_suffix(f".{os.getpid()}")
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(secret)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        os.fsync(folder)
-        os.close(folder)
+        durable.write(path, secret, mode=0o600)
     except OSError as error:
         raise SigningProblem(
             "The signing key can't be stored.",
