@@ -222,14 +222,8 @@ def _connect(source: BootSource | None) -> ResponseReturnValue:
         preview=preview,
         offered=catalogue.offered(preview.offers),
         signer=grouped(preview.fingerprint),
-        found=moves.of_catalogue(source.id, _priority(draft, source), preview.offers)
-        if source
-        else None,
+        found=moves.of_stream(source, draft, preview.offers) if source else None,
     )
-
-
-def _priority(draft: SourceDraft, source: BootSource) -> int:
-    return source.priority if draft.priority is None else draft.priority
 
 
 def _form_page(

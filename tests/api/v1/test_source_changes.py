@@ -56,6 +56,15 @@ def test_a_change_of_a_source_is_previewed_made_and_undone(
     assert program.get("source-changes/last") == {"change": None}
 
 
+@pytest.mark.parametrize("more", [{}, {"name": "x"}, {"url": "http://elsewhere.invalid/"}])
+def test_disabling_is_previewed_as_on_the_page_whatever_else_changes(
+    program: Typed, ids: tuple[int, int], more: dict[str, str]
+) -> None:
+    path = f"sources/{ids[0]}/preview"
+    shown = program.call("POST", path, {"is_enabled": False, **more}).json
+    assert [(one["kind"], one["source"]) for one in shown["moves"]] == [("move", "low")]
+
+
 def test_removal_is_previewed(program: Typed, ids: tuple[int, int]) -> None:
     shown = program.call("POST", f"sources/{ids[0]}/preview", {"is_removed": True}).json
     assert [(one["kind"], one["source"]) for one in shown["moves"]] == [("move", "low")]

@@ -21,7 +21,7 @@ routes = Routes("sources")
 BINDING = "/bindings/<string:os>/<string:release>/<string:arch>"
 MAX_MOVES = 1000
 # Those that a preview needn't read the stream for.
-_RANKS = {"priority", "is_enabled"}
+_APART = {"priority", "is_enabled", "name", "schedule", "is_removed"}
 
 
 class SourcePreviewRequest(SourceChangeRequest):
@@ -107,18 +107,19 @@ class UndoRequest(RequestModel):
 def preview_change(call: Call[Empty, SourcePreviewRequest], id: int) -> MovesResponse:
     """Show which images a change of a source moves; nothing is saved.
 
-    A change of more than priority and is_enabled reads the stream first.
+    A change of what decides how its stream is read, or what it is, reads that first, unless
+    the source is off.
     """
     row, sent = sources.get(id), call.body
     if sent.is_removed:
         return _moves(moves.of_removal(id), is_done=False)
     with api_names():
         draft = draft_from(sent, sources.draft_of(row))
-        priority = row.priority if draft.priority is None else draft.priority
-        if sent.model_fields_set <= _RANKS | {"is_removed"}:
+        if sent.model_fields_set <= _APART or not draft.is_enabled:
+            priority = row.priority if draft.priority is None else draft.priority
             return _moves(moves.of_values(row, priority, draft.is_enabled), is_done=False)
         found = sources.connect(draft, id)
-    return _moves(moves.of_catalogue(id, priority, found.offers), is_done=False)
+    return _moves(moves.of_stream(row, draft, found.offers), is_done=False)
 
 
 @routes("GET", "/bindings", Right.SEE)

@@ -15,6 +15,7 @@ from webapp.models import BootSource
 from webapp.services.images.keys import Key
 from webapp.services.imports import inventory, planning, preview
 from webapp.services.imports.plans import ImportPlan, Inventory, SourceState
+from webapp.services.sources.drafts import SourceDraft
 from webapp.services.sources.steps import ARCHES, BINDING, ENABLED, PRIORITY, Binding, Step
 from webapp.streams.filters import Wanted
 from webapp.streams.mapping import Offer
@@ -224,12 +225,19 @@ def of_removal(source_id: int) -> Moves:
     return compare(states, after, known, without(source_id, known))
 
 
-def of_catalogue(source_id: int, priority: int, offers: Sequence[Offer]) -> Moves:
-    """What a source would do with another stream."""
+def of_stream(source: BootSource, draft: SourceDraft, offers: Sequence[Offer]) -> Moves:
+    """What a source would do as it's drafted, with the stream that was read for it."""
     states, known = _now()
+    priority = source.priority if draft.priority is None else draft.priority
     after = [
-        replace(state, priority=priority, offers=tuple(offers), is_fresh=True)
-        if state.id == source_id
+        replace(
+            state,
+            priority=priority,
+            is_enabled=draft.is_enabled,
+            offers=tuple(offers),
+            is_fresh=True,
+        )
+        if state.id == source.id
         else state
         for state in states
     ]
