@@ -148,7 +148,7 @@ def list_kernels(name: str, arch: str, api: Api, as_json: bool) -> None:
       slipway image kernels ubuntu/noble --arch amd64 --json
     """
     choice = _choice(name, arch)
-    found = api.get("/kernels", **choice)
+    found = {"items": list(api.items("/kernels", **choice))}
     if as_json:
         output.print_json(found)
         return

@@ -127,7 +127,7 @@ def compare_offers(everything: bool, api: Api, as_json: bool) -> None:
     Example:
       slipway source offers --all
     """
-    found = api.get("/offers", is_all=everything)
+    found = {"items": list(api.items("/offers", is_all=everything))}
     if as_json:
         output.print_json(found)
         return

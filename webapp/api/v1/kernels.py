@@ -6,7 +6,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from webapp.api.v1.dispatch import Call, Routes
-from webapp.api.v1.schemas import Page, RequestModel, ResponseModel
+from webapp.api.v1.schemas import Page, ResponseModel, WholePaging, part_of
 from webapp.services.accounts.rights import Right
 from webapp.services.sources import catalogue, kernels
 from webapp.services.sources.kernels import KernelOffer
@@ -14,7 +14,7 @@ from webapp.services.sources.kernels import KernelOffer
 routes = Routes("catalogue")
 
 
-class KernelFilter(RequestModel):
+class KernelFilter(WholePaging):
     """Which images: all given fields must match."""
 
     os: str = Field("", max_length=200)
@@ -51,14 +51,14 @@ def read_kernels(call: Call[KernelFilter, None]) -> Page[KernelResponse]:
     """List the kernels of the images that can be selected, with the bytes that each adds."""
     picture, wanted = catalogue.read(), call.query
     found = [
-        _kernel(one)
+        one
         for box in picture.boxes
         if wanted.os in ("", box.pick.os)
         and wanted.release in ("", box.pick.release)
         and wanted.arch in ("", box.pick.arch)
         for one in kernels.offers(box, picture.ready)
     ]
-    return Page[KernelResponse](items=found)
+    return part_of(found, wanted, _kernel)
 
 
 def _kernel(one: KernelOffer) -> KernelResponse:

@@ -19,6 +19,7 @@ from webapp.http.dispatch import MAX_ID
 
 MAX_ITEMS = 1000
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -78,11 +79,24 @@ class Paging(RequestModel):
     cursor: int = Field(0, ge=0, le=MAX_ID, description="`next` of the previous page")
 
 
+class WholePaging(Paging):
+    """Which part of a list; ``cursor`` is ``next`` of the previous one."""
+
+    limit: int = Field(MAX_ITEMS, ge=1, le=MAX_ITEMS, description="Maximum number of entries")
+
+
 class Page(ResponseModel, Generic[T]):
     """A page of a list. ``next``: the cursor of the next page, null at the end."""
 
     items: list[T]
     next: int | None = None
+
+
+def part_of(rows: Sequence[R], paging: Paging, response_of: Callable[[R], T]) -> Page[T]:
+    """A page of rows that are all known; cursors count them."""
+    end = paging.cursor + paging.limit
+    shown = rows[paging.cursor : end]
+    return Page[T](items=[response_of(row) for row in shown], next=end if end < len(rows) else None)
 
 
 def page_of(

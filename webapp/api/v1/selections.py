@@ -9,10 +9,18 @@ from pydantic import Field
 
 from webapp.api.v1.callers import demand
 from webapp.api.v1.dispatch import Call, Routes
-from webapp.api.v1.schemas import Page, ProblemItem, RequestModel, ResponseModel
+from webapp.api.v1.schemas import (
+    Page,
+    ProblemItem,
+    RequestModel,
+    ResponseModel,
+    WholePaging,
+    part_of,
+)
 from webapp.errors import InvalidFields
 from webapp.services.accounts.rights import Right
 from webapp.services.imports import offers, preview, selecting
+from webapp.services.imports.offers import Contest
 from webapp.services.imports.plan_report import Reason
 from webapp.services.sources import catalogue
 from webapp.services.sources.kernels import KernelChange
@@ -224,7 +232,7 @@ def choose(call: Call[CatalogueFilter, SelectionChangeRequest]) -> SelectionChan
     )
 
 
-class OffersFilter(RequestModel):
+class OffersFilter(WholePaging):
     """Which images: those selected or offered by several sources, or all."""
 
     is_all: bool = False
@@ -262,18 +270,7 @@ class OfferedImageResponse(ResponseModel):
 @routes("GET", "/offers", Right.SEE)
 def read_offers(call: Call[OffersFilter, None]) -> Page[OfferedImageResponse]:
     """Compare what boot sources offer: who provides each image, and why."""
-    found = [
-        OfferedImageResponse(
-            name=one.key.name,
-            architecture=one.key.architecture,
-            title=one.title,
-            stored_version=one.stored_version,
-            bound_to=one.bound_to,
-            sources=[ContenderItem.model_validate(each) for each in one.contenders],
-        )
-        for one in offers.read(wants_all=call.query.is_all).contests
-    ]
-    return Page[OfferedImageResponse](items=found)
+    return part_of(offers.read(wants_all=call.query.is_all).contests, call.query, _offered)
 
 
 @routes("GET", "/plan", Right.SEE)
@@ -351,6 +348,17 @@ def _image(box: Box, release: Release | None) -> CatalogueImageResponse:
         other_sources=list(box.others),
         is_lts=release is not None and release.is_lts,
         support_until=release.support_eol if release else None,
+    )
+
+
+def _offered(one: Contest) -> OfferedImageResponse:
+    return OfferedImageResponse(
+        name=one.key.name,
+        architecture=one.key.architecture,
+        title=one.title,
+        stored_version=one.stored_version,
+        bound_to=one.bound_to,
+        sources=[ContenderItem.model_validate(each) for each in one.contenders],
     )
 
 
