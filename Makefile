@@ -13,8 +13,9 @@ DATA := $(or $(SLIPWAY_DATA_DIR),var)
 ARGS ?=
 LOCKS := requirements.txt requirements-build.txt
 DEV_LOCKS := $(LOCKS) requirements-dev.txt
-# Two processes run the tests, a file in one of them; ARGS="-n 0" runs them one after the other.
-SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
+# Three processes run the tests, a file in one of them, in the order of tests/support/order.py;
+# ARGS="-n 0" runs them one after the other.
+SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
 QUICK := tests/test_layout.py tests/test_rules.py tests/test_templates.py tests/unit/services \
 	tests/unit/streams tests/unit/web tests/unit/test_config.py tests/unit/test_security_docs.py
 CHECKED := webapp tests bench deploy migrations wsgi.py

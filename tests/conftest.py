@@ -16,7 +16,7 @@ import pytest
 
 from tests.mirror.maker import Mirror, make_mirror
 from tests.mirror.server import MirrorServer
-from tests.support import databases, network, signed
+from tests.support import databases, network, order, signed
 from tests.support.databases import Databases, PostgresDatabases, Queries, SQLiteDatabases
 from tests.support.postgres import Cluster
 
@@ -40,9 +40,6 @@ MARKERS = {
 }
 
 
-LONGEST = ("test_interrupted.py", "test_main_job.py", "test_pages.py", "test_mixed_up.py")
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Declare our markers and refuse an unknown database at once."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -64,17 +61,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what is quick first, then what is slow, then what drives a browser.
-
-    Of those the longest come first, so that two processes end at about the same time.
-    """
-
-    def weight(item: pytest.Item) -> tuple[int, int]:
-        if item.get_closest_marker("browser"):
-            return 2, LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST)
-        return (1, 0) if item.get_closest_marker("slow") else (0, 0)
-
-    items.sort(key=weight)
+    """Let what waits run beside what computes."""
+    order.arrange(items)
 
 
 def pytest_collection_finish() -> None:
