@@ -12,12 +12,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from webapp.errors import Problem
 from webapp.streams import strictjson
 from webapp.streams.errors import DocumentProblem
 from webapp.streams.urls import check_path
+from webapp.trust.files import read_bounded
 
 FORMAT = "slipway-bundle:1"
 HELD_FORMAT = "slipway-held:1"
@@ -129,12 +131,16 @@ def parse(payload: bytes, *, where: str, is_whole: bool = True) -> Manifest:
     return manifest
 
 
-def held_by(raw: bytes, *, where: str) -> frozenset[str]:
+def held_at(path: Path) -> frozenset[str]:
     """The digests that the other side has: of an earlier bundle, or as it stated itself.
 
-    The signature of a bundle isn't checked: what is left out by mistake is missed when the
-    bundle is loaded, before anything changes. Raises BundleProblem.
+    path: of the bundle's folder, or of a file. The signature of a bundle isn't checked: what is
+    left out by mistake is missed when the bundle is loaded, before anything changes. Raises
+    BundleProblem.
     """
+    path = path / NAME if path.is_dir() else path
+    where = str(path)
+    raw = read_bounded(where, max_bytes=MAX_BYTES, what="bundle", problem=BundleProblem)
     clear = _CLEAR.match(raw.replace(b"\r\n", b"\n"))
     if clear:
         return frozenset(member.sha256 for member in parse(clear[1], where=where).members)

@@ -22,8 +22,8 @@ WORK = ".work"  # in the folder of an unfinished bundle
 _PLAN, _PART, _LOCK = "plan.json", "part", "lock"
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
-# Gives the bytes of a member from an offset on, or raises a Problem.
-Source = Callable[[Member, int], Iterator[bytes]]
+# Gives the bytes of a member, or raises a Problem.
+Source = Callable[[Member], Iterator[bytes]]
 
 
 class Folder:
@@ -229,4 +229,4 @@ class _Stream:
 
     def _of(self, member: Member) -> Iterator[bytes]:
         text = self._documents.get(member.sha256)
-        return iter((text,)) if text is not None else self._source(member, 0)
+        return iter((text,)) if text is not None else self._source(member)

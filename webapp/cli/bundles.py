@@ -67,19 +67,11 @@ def bundle_command(
       slipway mirror bundle out --since site-b.json --filter 'release~(jammy|noble)'
     """
     from webapp.bundle import manifest
-    from webapp.bundle.manifest import BundleProblem
     from webapp.services.mirror import bundling
     from webapp.streams.filters import parse_filter
-    from webapp.trust.files import read_bounded
 
     wanted = [parse_filter(text) for text in filters]
-    held: frozenset[str] = frozenset()
-    if since is not None:
-        path = since / manifest.NAME if since.is_dir() else since
-        raw = read_bounded(
-            str(path), max_bytes=manifest.MAX_BYTES, what="bundle", problem=BundleProblem
-        )
-        held = manifest.held_by(raw, where=str(path))
+    held = manifest.held_at(since) if since is not None else frozenset()
     with (
         app_context(),
         output.interruptible("Run the same command again to continue."),

@@ -31,10 +31,10 @@ class AddressForm(FlaskForm):
 @requires(Right.SEE)
 def index() -> ResponseReturnValue:
     """Show the mirror, and what to type at another site."""
-    return _page(AddressForm(formdata=None, data={"prefix": options.prefix()}))
+    return _page()
 
 
-def _page(form: AddressForm, *, status: int = 200) -> ResponseReturnValue:
+def _page(form: AddressForm | None = None, *, status: int = 200) -> ResponseReturnValue:
     mirror = mirror_status.read()
     return hx.render(
         "mirror/index.html",
@@ -45,7 +45,7 @@ def _page(form: AddressForm, *, status: int = 200) -> ResponseReturnValue:
         web_url=request.host_url + mirror.prefix,
         folder=rack_url() + mirror_status.example_folder(),
         names=mirror_status.image_names(),
-        form=form,
+        form=form or AddressForm(formdata=None, data={"prefix": mirror.prefix}),
     )
 
 

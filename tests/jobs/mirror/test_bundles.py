@@ -194,12 +194,11 @@ def test_a_delta_has_only_what_the_other_side_lacks(
         load(tmp_path / "first")
         for content in (b"kernel", b"initrd", ROOT, b"old root"):
             images.stored(content)  # as if it was imported
-        statement = json.dumps({"format": "slipway-held:1", "sha256": loading.held().sha256})
+        statement = {"format": "slipway-held:1", "sha256": loading.held().sha256}
+        (tmp_path / "held.json").write_text(json.dumps(statement))
     images.image({"squashfs": b"newest"}, name="ubuntu/focal", release="focal")
-    raw = (
-        statement.encode() if by == "statement" else (tmp_path / "first/bundle.sjson").read_bytes()
-    )
-    delta = make(tmp_path / "delta", held=manifest.held_by(raw, where="since"))
+    since = tmp_path / ("held.json" if by == "statement" else "first")
+    delta = make(tmp_path / "delta", held=manifest.held_at(since))
     assert (delta.images, delta.pieces, delta.left_out) == (3, 1, 4)
     keys.request_rotation("ada")  # the next one is published, and doesn't sign yet
     with other():
@@ -212,9 +211,8 @@ def test_a_delta_has_only_what_the_other_side_lacks(
 
 def test_a_delta_without_its_base_is_refused(held: None, other: Other, tmp_path: Path) -> None:
     make(tmp_path / "first")
-    raw = (tmp_path / "first" / "bundle.sjson").read_bytes()
     images.image({"squashfs": b"newest"}, name="ubuntu/focal", release="focal")
-    make(tmp_path / "delta", held=manifest.held_by(raw, where="since"))
+    make(tmp_path / "delta", held=manifest.held_at(tmp_path / "first"))
     with other():
         with pytest.raises(BundleProblem) as caught:
             load(tmp_path / "delta")

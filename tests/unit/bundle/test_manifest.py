@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +14,10 @@ from webapp.errors import Problem
 
 
 @pytest.mark.parametrize("raw", [b"", b"{}", b"[]", b'{"format": "x", "sha256": []}', b"\xff"])
-def test_what_is_no_statement_is_refused(raw: bytes) -> None:
+def test_what_is_no_statement_is_refused(raw: bytes, tmp_path: Path) -> None:
+    (tmp_path / "it").write_bytes(raw)
     with pytest.raises(BundleProblem, match="says nothing"):
-        manifest.held_by(raw, where="it")
+        manifest.held_at(tmp_path / "it")
 
 
 def crafted(**changes: object) -> bytes:

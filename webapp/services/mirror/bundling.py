@@ -22,6 +22,7 @@ from webapp.services.images.fetching import Fetches
 from webapp.services.mirror import keys, offering, options
 from webapp.services.mirror.keys import Signer
 from webapp.services.mirror.offering import Offered
+from webapp.services.mirror.options import Options
 from webapp.services.system import events, statements
 from webapp.streams.filters import Filter, file_fields
 from webapp.streams.model import INDEX_PATH, Product
@@ -57,14 +58,15 @@ def make(
     held: digests that the other side has. split: bytes of a piece. Raises Problem; then
     whole pieces stay, and the same call continues.
     """
-    request = repr((sorted(map(str, filters)), sorted(held), split, options.read()))
+    wanted = options.read()
+    request = repr((sorted(map(str, filters)), sorted(held), split, wanted))
     request = hashlib.sha256(request.encode()).hexdigest()
     folder = Folder(out)
     with folder.claimed():
         signer = keys.ensure()
         found = folder.plan(request)
         if found is None or not _is_stored(found[0], found[1]):
-            found = _plan(signer, filters, held, split)
+            found = _plan(signer, wanted, filters, held, split)
             folder.begin(request, *found)
         plan, documents = found
         with _kept_stored():
@@ -87,12 +89,12 @@ def make(
 
 
 def _plan(
-    signer: Signer, filters: Sequence[Filter], held: frozenset[str], split: int
+    signer: Signer, wanted: Options, filters: Sequence[Filter], held: frozenset[str], split: int
 ) -> tuple[Manifest, dict[str, bytes]]:
     """What is going to be written, and the signed documents by digest."""
     made_at = _dated()
     with db.engine.connect() as connection:
-        offered = _filtered(offering.read(connection, options.read()), filters)
+        offered = _filtered(offering.read(connection, wanted), filters)
     db.session.rollback()  # signing takes a while, and holds nothing
     path = f"{manifests.DOCUMENTS}images-{made_at:%Y%m%d%H%M%S}.sjson"
     texts = [
@@ -151,18 +153,19 @@ def _filtered(offered: Offered, filters: Sequence[Filter]) -> Offered:
         return any(all(one.matches(each) for one in filters) for each in fields)
 
     has_loaders = not any(one.key == _LOADER_KEY for one in filters)
-    kept = [
-        product
-        for product in offered.products
-        if passes(product) or (has_loaders and _LOADER_KEY in product.fields)
-    ]
-    if not any(passes(product) for product in kept):
+    found = {product.name for product in offered.products if passes(product)}
+    if not found:
         raise BundleProblem(
             "There are no images to bundle.",
             code="bundle-empty",
             expected="at least one image" + (" that the filters match" if filters else ""),
             next_step="See what is offered: slipway mirror status",
         )
+    kept = (
+        product
+        for product in offered.products
+        if product.name in found or (has_loaders and _LOADER_KEY in product.fields)
+    )
     return replace(offered, products=tuple(kept))
 
 
@@ -173,9 +176,9 @@ def _is_stored(plan: Manifest, documents: Mapping[str, bytes]) -> bool:
     return wanted <= set(db.session.scalars(query))
 
 
-def _source(member: Member, start: int) -> Iterator[bytes]:
+def _source(member: Member) -> Iterator[bytes]:
     with store().open(member.sha256) as reader:
-        yield from reader.chunks(start)
+        yield from reader.chunks()
 
 
 @contextmanager

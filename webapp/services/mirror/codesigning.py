@@ -26,7 +26,7 @@ from webapp.models import (
     utcnow,
 )
 from webapp.services.images import publishing
-from webapp.services.mirror import keys, signatures
+from webapp.services.mirror import keys, served, signatures
 from webapp.services.system import events, statements
 from webapp.services.system.wake import wake
 from webapp.trust import codesigning
@@ -54,7 +54,11 @@ def reconcile() -> int:
         return count
     except (Problem, OSError, SQLAlchemyError) as error:
         db.session.rollback()
-        problem = error if isinstance(error, Problem) else _as_problem(error)
+        problem = served.as_problem(
+            error,
+            "Files can't be signed for iPXE.",
+            "Check the database and free disk space. It's tried again each minute.",
+        )
         log.error("files could not be signed for iPXE", **problem.as_dict())
         try:
             _note(problem.as_dict())
@@ -184,13 +188,3 @@ def _note(problem: dict[str, str]) -> None:
     if problem:
         events.record("mirror.failed", actor="worker", subject="imgverify", **problem)
     db.session.commit()
-
-
-def _as_problem(error: Exception) -> Problem:
-    words = getattr(error, "strerror", None) or str(getattr(error, "orig", error))
-    return Problem(
-        "Files can't be signed for iPXE.",
-        code="mirror",
-        got=words[:300],
-        next_step="Check the database and free disk space. It's tried again each minute.",
-    )

@@ -88,9 +88,10 @@ def load(
     """
     ring = load_keyring(keyring)
     folder = _folder(name)
+    folder.parent.mkdir(mode=0o755, exist_ok=True)
     bundle = reading.opened(folders, ring)
     _check_base(bundle, folder)
-    bundle.check(on_check, lambda: False)
+    bundle.check(on_check)
     stored = partial(_from_store, store())  # several threads ask, without an app context
     with Fetcher(Route(), files=bundle.files(stored)) as fetcher:
         report = pull(
@@ -135,9 +136,7 @@ def _folder(name: str) -> Path:
             got=ascii(name)[1:-1][:80],
             next_step="Correct --name.",
         )
-    root = settings().data_dir / fetching.LOADED
-    root.mkdir(mode=0o755, exist_ok=True)
-    return root / name
+    return settings().data_dir / fetching.LOADED / name
 
 
 def _url(name: str) -> str:
@@ -194,19 +193,20 @@ class _Stored:
     """A stored file, read in order."""
 
     def __init__(self, reader: BlobReader) -> None:
-        self._reader, self._at = reader, 0
+        self._reader = reader
+        self.seek(0)
 
     def seek(self, offset: int) -> int:
         """Continue there."""
-        self._at = offset
+        self._chunks, self._rest = self._reader.chunks(offset), memoryview(b"")
         return offset
 
     def readinto(self, view: memoryview) -> int:
         """Fill the view, or less."""
-        chunk = next(self._reader.chunks(self._at, self._at + len(view), len(view)), b"")
-        view[: len(chunk)] = chunk
-        self._at += len(chunk)
-        return len(chunk)
+        chunk = self._rest or memoryview(next(self._chunks, b""))
+        count = min(len(chunk), len(view))
+        view[:count], self._rest = chunk[:count], chunk[count:]
+        return count
 
     def close(self) -> None:
         """Let go of it."""

@@ -129,7 +129,11 @@ def _note_serial(revision: int, serial: int) -> None:
 
 def _note_failure(error: Exception) -> None:
     """Keep why, with an event when it's another reason than before."""
-    problem = error if isinstance(error, Problem) else _as_problem(error)
+    problem = served.as_problem(
+        error,
+        "The local mirror can't be published.",
+        "Check the database and free disk space. The last signed stream stays.",
+    )
     log.error("the local mirror could not be published", **problem.as_dict())
     try:
         stream = served.row()
@@ -139,13 +143,3 @@ def _note_failure(error: Exception) -> None:
         db.session.commit()
     except SQLAlchemyError:
         db.session.rollback()
-
-
-def _as_problem(error: Exception) -> Problem:
-    words = getattr(error, "strerror", None) or str(getattr(error, "orig", error))
-    return Problem(
-        "The local mirror can't be published.",
-        code="mirror",
-        got=words[:300],
-        next_step="Check the database and free disk space. The last signed stream stays.",
-    )

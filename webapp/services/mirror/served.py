@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select, update
 
+from webapp.errors import Problem
 from webapp.extensions import db, settings
 from webapp.models import PublishedDocument, PublishedStream, utcnow
 from webapp.services.system import statements
@@ -86,3 +87,11 @@ def _forget(now: datetime) -> None:
             PublishedDocument.path.not_in(db.session.scalars(kept).all()),
         )
     )
+
+
+def as_problem(error: Exception, what: str, next_step: str) -> Problem:
+    """Why the worker's attempt failed: itself if it's a Problem, else one with these words."""
+    if isinstance(error, Problem):
+        return error
+    words = getattr(error, "strerror", None) or str(getattr(error, "orig", error))
+    return Problem(what, code="mirror", got=words[:300], next_step=next_step)

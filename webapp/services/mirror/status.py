@@ -70,10 +70,11 @@ class MirrorStatus:
 
 def read() -> MirrorStatus:
     """The state of the mirror."""
-    wanted, prefix = options.read(), options.prefix()
+    wanted = options.read()
     row = db.session.get(PublishedStream, 1) or PublishedStream(
-        id=1, revision=0, serial=-1, fingerprint="", images=0, files=0, size=0, problem={}
-    )
+        id=1, prefix=options.PREFIX, revision=0, serial=-1, fingerprint="",
+        images=0, files=0, size=0, problem={},
+    )  # fmt: skip
     is_served = wanted.is_on and row.serial >= 0
     serial = db.session.scalar(select(Publication.serial)) or 0
     waiting = [key for key in keys.all_keys() if key.signs_from > utcnow()][-1:]
@@ -81,8 +82,8 @@ def read() -> MirrorStatus:
         is_on=wanted.is_on,
         chosen=wanted.images,
         has_uploads=wanted.has_uploads,
-        prefix=prefix,
-        url=_url() + prefix,
+        prefix=row.prefix,
+        url=_url() + row.prefix,
         revision=row.revision,
         serial=max(row.serial, 0),
         is_current=is_served and row.serial == serial and not row.problem,
