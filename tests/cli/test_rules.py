@@ -49,9 +49,13 @@ def test_a_rule_is_previewed_added_changed_listed_and_removed(slipway: Shell) ->
     assert db.session.scalars(select(SelectionRule)).all() == []
     assert "Added rule 1: Newest Ubuntu LTS, ga." in slipway("rule", "add", *newest).stdout
     assert "ubuntu/noble amd64" in slipway("rule", "list").stdout
-    done = slipway("rule", "edit", "1", "--count", "2")
+    done = slipway("rule", "change", "1", "--count", "2")
     assert "+ ubuntu/jammy amd64/ga-22.04" in done.stdout
     assert "Changed rule 1: Newest 2 Ubuntu LTS, ga." in done.stdout
+    for given, kept in (("1", 1), ("all", None)):
+        rule = json.loads(slipway("rule", "change", "1", "--source", given, "--json").stdout)
+        assert rule["source_id"] == kept
+    assert "Give a number, or all" in slipway("rule", "change", "1", "--source", "x").stderr
     [rule] = json.loads(slipway("rule", "list", "--json").stdout)["items"]
     assert [match["release"] for match in rule["matches"]] == ["jammy", "noble"]
     wrong = ("pattern", "--pattern", "(a")

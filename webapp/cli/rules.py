@@ -10,7 +10,7 @@ import click
 
 from webapp.cli import output
 from webapp.cli.client import Api, with_api
-from webapp.cli.groups import Group, former
+from webapp.cli.groups import Group
 
 KINDS = ("newest-lts", "supported-lts", "newest", "every", "pattern")
 FIELDS = ("kind", "os", "count", "pattern", "arches", "kernels", "source_id")
@@ -19,6 +19,16 @@ FIELDS = ("kind", "os", "count", "pattern", "arches", "kernels", "source_id")
 @click.group("rule", cls=Group)
 def rule_group() -> None:
     """Select images by rule, at each refresh of a boot source."""
+
+
+def _source(
+    _context: click.Context, _option: click.Parameter, text: str | None
+) -> int | str | None:
+    if text is None or text == "all":
+        return text
+    if not text.isdecimal():
+        raise click.BadParameter(f"{text!r} isn't the ID of a boot source. Give a number, or all.")
+    return int(text)
 
 
 def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -37,7 +47,13 @@ def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 multiple=True,
                 help="Kernel or family, e.g. ga or hwe-24.04; can be repeated.",
             ),
-            click.option("--source", "source_id", type=int, help="Only this boot source."),
+            click.option(
+                "--source",
+                "source_id",
+                metavar="ID",
+                callback=_source,
+                help='Only this boot source; "all" for all.',
+            ),
         )
     ):
         command = option(command)
@@ -161,12 +177,10 @@ def remove(id: int, yes: bool, api: Api, as_json: bool) -> None:
     output.result({"removed": id}, as_json, f"Removed rule {id}: {found['title']}.")
 
 
-former(rule_group, "edit", change)
-
-
 def _given(kind: str | None, values: dict[str, Any]) -> dict[str, Any]:
     body = {"kind": kind, **values}
-    return {name: value for name, value in body.items() if value not in (None, ())}
+    given = {name: value for name, value in body.items() if value not in (None, ())}
+    return given | ({"source_id": None} if given.get("source_id") == "all" else {})
 
 
 def _images(matches: list[dict[str, Any]]) -> list[str]:
