@@ -77,7 +77,7 @@ def test_a_new_source_is_accepted_in_its_form(
     assert administrator.post("/sources/connect", {**form, **kept}).status_code == 422
     accepted = {**form, **kept, "accepts": "y"}
     # What was accepted stays so when something else is wrong, and for this address only.
-    again = administrator.post("/sources/connect", {**accepted, "priority": "-1"})
+    again = administrator.post("/sources/connect", {**accepted, "priority": "high"})
     assert again.status_code == 422
     later = {**form, "kept": hidden(again, "kept")}
     preview = administrator.post("/sources/connect", later)
