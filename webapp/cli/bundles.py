@@ -3,27 +3,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
 
-from webapp.cli import output
+from webapp.cli import output, sizes
 from webapp.cli.client import Api, with_api
 from webapp.cli.context import app_context
 
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-
-
-def _bytes(context: click.Context, option: click.Parameter, text: str) -> int:
-    match = re.fullmatch(r"([0-9]{1,12}) ?([KMGT]?)B?", text.upper())
-    found = int(match[1]) * _UNITS[match[2]] if match else 0
-    if not found:
-        raise click.BadParameter(f"{text!r} isn't a size. Give a number and M or G: 4G.")
-    return found
 
 
 @click.command("bundle")
@@ -39,7 +29,7 @@ def _bytes(context: click.Context, option: click.Parameter, text: str) -> int:
     metavar="SIZE",
     default="1G",
     show_default=True,
-    callback=_bytes,
+    callback=sizes.parse,
     help="Size of a piece, e.g. 700M or 4G (decimal).",
 )
 @click.option(

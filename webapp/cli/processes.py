@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``slipway run``, ``web``, ``rack`` and ``worker``: the processes of Slipway."""
+"""``slipway run``, ``web`` and ``worker``: the processes of Slipway; ``rack`` is in racks.py."""
 
 from __future__ import annotations
 
@@ -33,17 +33,6 @@ def web() -> None:
     from webapp.server import planes
 
     planes.run_plane("web", loaded_settings())
-
-
-@click.command()
-def rack() -> None:
-    """Run only the server that machines boot from.
-
-    It listens on SLIPWAY_RACK_BIND.
-    """
-    from webapp.server import planes
-
-    planes.run_plane("rack", loaded_settings())
 
 
 @click.command()

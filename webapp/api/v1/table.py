@@ -11,6 +11,7 @@ from webapp.api.v1 import (
     imports,
     kernels,
     mirror,
+    racks,
     rules,
     selections,
     soak,
@@ -42,6 +43,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *imports.routes.endpoints,
     *uploads.routes.endpoints,
     *mirror.routes.endpoints,
+    *racks.routes.endpoints,
     *esxi.routes.endpoints,
     *accounts.routes.endpoints,
 )

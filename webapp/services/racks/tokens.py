@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import secrets
+import socket
 from collections.abc import Sequence
 from datetime import timedelta
 
 from sqlalchemy import delete, select
 
 from webapp.errors import Conflict, InvalidFields, NotFound
-from webapp.extensions import db
+from webapp.extensions import db, settings
 from webapp.models import RackToken, utcnow
 from webapp.services.accounts import credentials
 from webapp.services.mirror import keys
@@ -76,6 +77,21 @@ def revoke(token_id: int, actor: str) -> None:
         )
     events.record("rack_token.revoked", actor=actor, subject="racks")
     db.session.commit()
+
+
+def command(token: str, url: str) -> str:
+    """The line to type on the rack. url: of this region, as the rack reaches it."""
+    return f"SLIPWAY_REGION_URL={url} SLIPWAY_RACK_TOKEN={token} slipway run --role rack"
+
+
+def region_url() -> str:
+    """The web port's address, a guess where no setting names it."""
+    known = settings()
+    if known.public_url:
+        return known.public_url
+    host, _, port = known.web_bind.rpartition(":")
+    name = socket.gethostname() if host in ("0.0.0.0", "[::]") else host  # noqa: S104
+    return f"http://{name}:{port}/"
 
 
 def _forget_old() -> None:
