@@ -199,3 +199,12 @@ def test_the_command_line_keeps_a_user_whom_a_token_created(slipway: Shell, regi
     assert slipway("user", "change", "bo", "--keep").returncode == 0
     db.session.refresh(bo)
     assert bo.parent_id is None
+
+
+def test_a_user_is_deleted_once_it_was_confirmed(slipway: Shell, region: Flask) -> None:
+    factories.user("root", role=Role.ADMINISTRATOR)
+    factories.user("bo")
+    assert "with --yes" in refused(slipway("user", "delete", "bo"))
+    assert users.user_named("bo")
+    assert slipway("user", "delete", "bo", "--yes").stdout == "Deleted bo.\n"
+    assert [user.username for user in users.list_users()] == ["root"]

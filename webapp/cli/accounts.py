@@ -64,6 +64,13 @@ def create_user(name: str, role: str, password_stdin: bool, as_json: bool) -> No
             )
 
 
+def _user_named(api: Api, name: str) -> dict[str, Any]:
+    for user in api.get("/users")["items"]:
+        if user["username"] == name.lower():
+            return dict(user)
+    raise Problem(f"There's no user {name}.", next_step="`slipway user list` lists them.")
+
+
 def _created(name: str, role: Any, from_stdin: bool) -> Any:
     """Create the user; a person can choose another password if one is refused."""
     from webapp.services.accounts import users
@@ -193,16 +200,34 @@ def change_user(
     body = {name: value for name, value in sent.items() if value is not None}
     if not body:
         raise click.UsageError("nothing to change; use --role, --on, --off or --keep")
-    found = [u for u in api.get("/users")["items"] if u["username"] == name.lower()]
-    if not found:
-        raise Problem(f"There's no user {name}.", next_step="`slipway user list` lists them.")
+    user_id = _user_named(api, name)["id"]
     headers = {"Slipway-Code": code} if code else {}
-    changed = api.call("PATCH", f"/users/{found[0]['id']}", body, headers=headers)
+    changed = api.call("PATCH", f"/users/{user_id}", body, headers=headers)
     if as_json:
         output.print_json(changed)
     else:
         state = "enabled" if changed["is_active"] else "disabled"
         output.line(f"{changed['username']}: {changed['role']}, {state}.")
+
+
+@user_group.command("delete")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--code", default="", help="Your second factor's code, with --url.")
+@with_api
+def delete_user(name: str, yes: bool, code: str, api: Api, as_json: bool) -> None:
+    """Delete a user with their sessions, API keys and tokens.
+
+    \b
+    Examples:
+      slipway user delete bo
+    """
+    found = _user_named(api, name)
+    if not yes:
+        output.confirm(f"Delete {found['username']}? This can't be undone.")
+    headers = {"Slipway-Code": code} if code else {}
+    api.call("DELETE", f"/users/{found['id']}", headers=headers)
+    output.result({"deleted": found["username"]}, as_json, f"Deleted {found['username']}.")
 
 
 @user_group.command("reset-two-factor")

@@ -115,23 +115,31 @@ def revoke_key(name: str, key_id: int, as_json: bool) -> None:
     help="What it can do, within the user's role. Can be repeated.",
 )
 @click.option("--label", default="command line", show_default=True, help="Name of the token.")
-@click.option("--days", type=click.IntRange(1, 3650), help="Days until it expires.")
+@click.option(
+    "--days",
+    type=click.IntRange(1, 3650),
+    default=90,
+    show_default=True,
+    help="Days until it expires.",
+)
+@click.option("--no-expiry", is_flag=True, help="A token that doesn't expire.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def create_token(
-    name: str, scopes: tuple[str, ...], label: str, days: int | None, as_json: bool
+    name: str, scopes: tuple[str, ...], label: str, days: int, no_expiry: bool, as_json: bool
 ) -> None:
     """Create an API token for a user and print it once.
 
     \b
     Examples:
       slipway token create ada --scope all > token
-      slipway token create ci --scope read --scope import --days 90
+      slipway token create ci --scope read --scope import --no-expiry
     """
     from webapp.services.accounts import rights, tokens, users
 
     chosen = list(rights.Scope) if "all" in scopes else list(scopes)
     with app_context():
-        _, token = tokens.create(users.user_named(name), label, chosen, days=days)
+        end = None if no_expiry else days
+        _, token = tokens.create(users.user_named(name), label, chosen, days=end)
     output.result({"token": token, "scopes": [str(scope) for scope in chosen]}, as_json, token)
 
 

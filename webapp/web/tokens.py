@@ -62,7 +62,7 @@ class ScopeChoice:
 @requires(Right.OWN_ACCESS)
 def index() -> ResponseReturnValue:
     """List them."""
-    return _page(TokenForm(None, data={"scopes": ["read"]}))
+    return _page(TokenForm(None, data={"scopes": ["read"], "days": tokens.DEFAULT_DAYS}))
 
 
 @blueprint.post("/account/tokens")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Users, for administrators: list, add, disable, change roles and passwords."""
+"""Users, for administrators: list, add, disable, delete, change roles and passwords."""
 
 from __future__ import annotations
 
@@ -170,6 +170,26 @@ def set_active(user_id: int) -> ResponseReturnValue:
     text = "can sign in again" if is_active else "is disabled and has been signed out"
     flash(f"{user.username} {text}.", "ok")
     return hx.see_other(url_for("users.show", user_id=user.id))
+
+
+@blueprint.get("/<int(max=2147483647):user_id>/delete")
+@requires(Right.USERS)
+def ask_delete(user_id: int) -> ResponseReturnValue:
+    """Show what is lost with a user, and ask."""
+    user = users.get(user_id)
+    row = UserRow(user, two_factor.is_on(user), credentials.in_words(user.id))
+    return hx.render("users/delete.html", None, row=row)
+
+
+@blueprint.post("/<int(max=2147483647):user_id>/delete")
+@requires(Right.USERS, is_confirmed=True)
+def delete(user_id: int) -> ResponseReturnValue:
+    """Delete a user."""
+    user = users.get(user_id)
+    name = user.username
+    users.remove(user, actor=me().username)
+    flash(f"Deleted {name}.", "ok")
+    return hx.see_other(url_for("users.index"))
 
 
 @blueprint.post("/<int(max=2147483647):user_id>/keep")

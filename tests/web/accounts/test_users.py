@@ -18,7 +18,7 @@ from tests.web.visitors import PASSWORD, Visitor, everything, leads_to, text_of
 from webapp.errors import Conflict, InvalidFields, NotFound
 from webapp.extensions import db
 from webapp.models import APIKey, Event, LoginSession, Role, User, utcnow
-from webapp.services.accounts import users
+from webapp.services.accounts import rights, tokens, users
 
 Count = Callable[[], AbstractContextManager[Queries]]
 
@@ -31,7 +31,7 @@ def test_an_administrator_adds_a_user(
 ) -> None:
     form = {"username": "Jonas", "role": "operator", "password": PASSWORD}
     assert leads_to(administrator.post("/users/add", form)) == "/users/"
-    assert "jonas Operator Active never" in text_of(administrator.get("/users/"))
+    assert "jonas Operator Active Off never" in text_of(administrator.get("/users/"))
     assert visit().sign_in("jonas").status_code == 303
     with app.app_context():
         event = db.session.scalars(select(Event).where(Event.kind == "user.added")).one()
@@ -224,3 +224,57 @@ def test_pages_take_the_same_sql_however_much_they_show(
             key = {"consumer_key": f"c{number}", "token_key": f"t{number}", "secret_hash": "h"}
             factories.saved(APIKey(user_id=administrator.user_id, name="x", **key))
     assert {path: cost(path) for path in before} == before
+
+
+# -- deleting
+
+
+def test_an_administrator_deletes_a_user_with_all_access(
+    app: Flask, administrator: Visitor, visit: Callable[..., Visitor]
+) -> None:
+    with app.app_context():
+        maria = users.create_user("maria", PASSWORD, Role.OPERATOR)
+        _, token = tokens.create(maria, "ci", ["read"], days=1)
+        user_id = maria.id
+    guest = visit()
+    assert guest.sign_in("maria").status_code == 303
+    assert guest.is_signed_in()
+    page = f"/users/{user_id}/delete"
+    assert "1 API token stop" in text_of(administrator.get(page))
+    assert leads_to(administrator.post(page, {})) == "/users/"
+    assert "maria Operator" not in text_of(administrator.get("/users/"))
+    assert not guest.is_signed_in()
+    with app.app_context():
+        assert tokens.check(token) is None
+        event = db.session.scalars(select(Event).where(Event.kind == "user.deleted")).one()
+        assert (event.actor, event.subject) == (administrator.username, "maria")
+        assert event.detail == {"revoked": 1}
+
+
+def test_nobody_deletes_themselves_or_the_last_administrator(
+    app: Flask, administrator: Visitor
+) -> None:
+    with app.app_context():
+        own = users.user_named(administrator.username)
+        answer = administrator.post(f"/users/{own.id}/delete", {})
+        assert "delete your own account" in text_of(answer)
+        with pytest.raises(Conflict, match="last administrator"):
+            users.remove(own, actor="command line")
+        assert [user.username for user in users.list_users()] == [own.username]
+
+
+def test_a_user_created_by_a_deleted_ones_token_is_disabled(region: Flask) -> None:
+    factories.user("root", role=Role.ADMINISTRATOR)
+    maria = factories.user("maria", role=Role.ADMINISTRATOR)
+    _, token = tokens.create(maria, "ci", list(rights.Scope), days=1)
+    child = users.create_user("child", PASSWORD, Role.VIEWER, parent=tokens.check(token))
+    users.remove(maria, actor="root")
+    db.session.refresh(child)
+    assert not child.is_active
+
+
+def test_the_list_shows_who_has_a_second_factor(app: Flask, administrator: Visitor) -> None:
+    with app.app_context():
+        factories.user("maria").totp_secret = "sealed"
+        db.session.commit()
+    assert "maria Viewer Active On never" in text_of(administrator.get("/users/"))

@@ -28,11 +28,11 @@ class MeResponse(ResponseModel):
 
 
 class TokenRequest(RequestModel):
-    """A new token. days: until it expires; never when left out."""
+    """A new token. days: until it expires; 90 when left out, null for a token without end."""
 
     name: str = Field(max_length=100)
     scopes: list[str] = Field(["read"], min_length=1, max_length=10)
-    days: int | None = Field(None, ge=1, le=tokens.MAX_DAYS)
+    days: int | None = Field(tokens.DEFAULT_DAYS, ge=1, le=tokens.MAX_DAYS)
 
 
 class TokenResponse(ResponseModel):
@@ -243,6 +243,12 @@ def change_user(call: Call[Empty, UserChangeRequest], id: int) -> UserResponse:
     if sent.is_active is not None:
         users.set_active(user, sent.is_active, actor=call.actor)
     return _user(user)
+
+
+@routes("DELETE", ONE, Right.USERS, needs_code=True)
+def delete_user(call: PlainCall, id: int) -> None:
+    """Delete a user with their sessions, keys and tokens; the last administrator stays."""
+    users.remove(users.get(id), actor=call.actor)
 
 
 def _demand_no_gain(call: Call[Empty, UserChangeRequest], user: User) -> None:

@@ -22,6 +22,7 @@ from webapp.services.system import events
 PREFIX = "slp_"  # lets scanners for leaked secrets know one
 _HINT = len(PREFIX) + 6
 MAX_DAYS = 3650
+DEFAULT_DAYS = 90  # where people don't choose; a token that never ends is one they ask for
 
 log = structlog.get_logger(__name__)
 

@@ -200,6 +200,25 @@ def set_active(user: User, is_active: bool, *, actor: str) -> None:
     db.session.commit()
 
 
+def remove(user: User, *, actor: str) -> None:
+    """Delete a user with their sessions, keys and tokens, and end what those created.
+
+    What they did stays under their name. Raises Conflict for one's own account and for the
+    last administrator.
+    """
+    if user.username == actor:
+        raise Conflict(
+            "You can't delete your own account.",
+            where=user.username,
+            next_step="Ask another administrator to do it.",
+        )
+    _change(user, {"is_active": False}, is_loss=True)
+    revoked = lineage.end_all(user, actor=actor)
+    events.record("user.deleted", actor=actor, subject=user.username, revoked=revoked)
+    db.session.delete(user)
+    db.session.commit()
+
+
 def keep(user: User, *, actor: str) -> None:
     """Let a user no longer end with the token that created them."""
     lineage.lock(user)
