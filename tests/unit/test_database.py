@@ -28,6 +28,7 @@ from webapp.models import (
     APIToken,
     Base,
     Blob,
+    BootEntry,
     BootResource,
     BootSource,
     BootSourceCache,
@@ -153,6 +154,7 @@ def fill(engine: Engine) -> dict[str, int]:
         binding = ImageBinding(**line, source_id=source.id, source_name="mirror")
         priority = ImagePriority(name="ubuntu/noble", arch="amd64", priority="high")
         session.add_all([binding, priority, SourceChange(summary="bound", steps=[])])
+        session.add(BootEntry(machine="amd64", os="ubuntu", release="noble", arch="amd64"))
         soak = ImageSoak(name="ubuntu/noble", arch="amd64", days=7)
         session.add_all([SelectionRule(kind="every", os="ubuntu"), soak])
         session.commit()
@@ -166,7 +168,14 @@ def counts(engine: Engine) -> dict[str, int]:
 
 
 ADDED_LATER = (
-    *("api_nonce", "api_token", "package_list", "published_document", "published_stream"),
+    *(
+        "api_nonce",
+        "api_token",
+        "boot_entry",
+        "package_list",
+        "published_document",
+        "published_stream",
+    ),
     *("code_certificate", "code_signature", "signing_key", "upload"),
     *("image_binding", "image_priority", "image_soak", "selection_rule", "source_change"),
     *("rack", "rack_token"),

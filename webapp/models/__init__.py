@@ -11,6 +11,7 @@ from webapp.models.accounts import (
     User,
 )
 from webapp.models.base import Base, utcnow
+from webapp.models.boot import BootEntry
 from webapp.models.events import Event, Publication, Setting
 from webapp.models.mirror import (
     CodeCertificate,
@@ -66,6 +67,7 @@ __all__ = [
     "Blob",
     "BlobFault",
     "BlobState",
+    "BootEntry",
     "BootResource",
     "BootSource",
     "BootSourceCache",

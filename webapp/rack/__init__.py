@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from flask import Flask
 
 from webapp.extensions import db, settings, store
+from webapp.rack.boot import BootFiles
 from webapp.rack.files import Files
 from webapp.rack.proofs import Proofs
+from webapp.services.boot.serving import BootMap
 from webapp.services.images.fetching import Fetches
 from webapp.services.images.serving import PublishedMap
 from webapp.services.mirror import options
@@ -48,8 +50,10 @@ def register_mirror(app: Flask) -> None:
 def _files(app: Flask) -> Files:
     with app.app_context():
         known = settings()
+        shared = app.extensions["slipway.publication"]
+        published = PublishedMap(db.engine, known.retire_grace, shared)
         files = Files(
-            PublishedMap(db.engine, known.retire_grace, app.extensions["slipway.publication"]),
+            published,
             store(),
             recorder.Recorder(partial(recorder.write, db.engine)),
             Proofs(store(), db.engine),
@@ -58,6 +62,7 @@ def _files(app: Flask) -> Files:
             CodeSignatures(db.engine),
             accel_prefix=known.accel_prefix,
             trusted_proxies=known.trusted_proxies,
+            boot=BootFiles(published, BootMap(db.engine), known.rack_url),
         )
     app.extensions["slipway.rack"] = files
     return files

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from webapp.rack.bodies import FileBody, StreamBody, fit_buffer
+from webapp.rack.boot import BootFiles
 from webapp.rack.conditions import Decision, Facts, decide
 from webapp.rack.parts import Documents, Events, Names, Opener, Signatures, VersionUse
 from webapp.rack.requests import FOREVER, PREFIX, Environ, Headers, Request, repr_digest
@@ -50,6 +51,7 @@ class Files:
         *,
         accel_prefix: str = "",
         trusted_proxies: int = 0,
+        boot: BootFiles | None = None,
     ) -> None:
         self.published = published
         self.recorder = recorder
@@ -58,6 +60,7 @@ class Files:
         self.fetches = fetches
         self._tree = tree
         self._signatures = signatures
+        self._boot = boot
         self._accel_prefix = accel_prefix
         self._trusted_proxies = trusted_proxies
 
@@ -79,9 +82,10 @@ class Files:
         request = Request(environ, start_response, self._actor(environ), mirror)
         if request.method not in ("GET", "HEAD"):
             return request.say(405, "Only GET and HEAD.", [("Allow", "GET, HEAD")])
-        if not is_image and not mirror:
-            return request.say(404, "There is nothing here.")
         try:
+            if not is_image and not mirror:
+                answer = self._boot.answer(request) if self._boot else None
+                return request.say(404, "There is nothing here.") if answer is None else answer
             if request.is_of_mirror:
                 answer = self._document(request)
                 if answer is not None:

@@ -25,6 +25,7 @@ STATUS = {
     200: "200 OK",
     206: "206 Partial Content",
     304: "304 Not Modified",
+    400: "400 Bad Request",
     404: "404 Not Found",
     405: "405 Method Not Allowed",
     412: "412 Precondition Failed",

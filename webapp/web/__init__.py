@@ -15,6 +15,7 @@ def register(app: Flask) -> None:
         accounts,
         api_help,
         bin,
+        boot,
         confirming,
         errors,
         formatting,
@@ -72,6 +73,7 @@ def register(app: Flask) -> None:
     app.register_blueprint(import_timing.blueprint)
     app.register_blueprint(storage.blueprint)
     app.register_blueprint(metrics.blueprint)
+    app.register_blueprint(boot.blueprint)
     app.register_blueprint(mirror.blueprint)
     app.register_blueprint(accounts.blueprint)
     app.register_blueprint(two_factor.blueprint)

@@ -45,6 +45,7 @@ NAV = (
     NavItem("imports.index", "Imports", has_pill=True),
     NavItem("uploads.index", "Uploads", Right.UPLOAD),
     NavItem("vmware.index", "VMware"),
+    NavItem("boot.index", "Boot"),
     NavItem("storage.index", "Storage"),
     NavItem("mirror.index", "Local mirror"),
 )

@@ -6,6 +6,7 @@ from __future__ import annotations
 from webapp.api.v1 import (
     accounts,
     bin,
+    boot,
     esxi,
     images,
     imports,
@@ -42,6 +43,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *bin.routes.endpoints,
     *imports.routes.endpoints,
     *uploads.routes.endpoints,
+    *boot.routes.endpoints,
     *mirror.routes.endpoints,
     *racks.routes.endpoints,
     *esxi.routes.endpoints,

@@ -83,7 +83,7 @@ def read() -> MirrorStatus:
         chosen=wanted.images,
         has_uploads=wanted.has_uploads,
         prefix=row.prefix,
-        url=_url() + row.prefix,
+        url=rack_address() + row.prefix,
         revision=row.revision,
         serial=max(row.serial, 0),
         is_current=is_served and row.serial == serial and not row.problem,
@@ -140,7 +140,8 @@ def public_key() -> tuple[str, str]:
     return signer.fingerprint, signer.public.decode("ascii", "replace")
 
 
-def _url() -> str:
+def rack_address() -> str:
+    """The rack's address, as far as this process knows it."""
     known = settings()
     if known.rack_url:
         return known.rack_url

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``slipway boot``."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+
+from tests.cli.shell import Shell, refused
+from tests.rack import images
+
+MAC = "52:54:00:12:34:56"
+
+
+@pytest.fixture(autouse=True)
+def noble(region: Flask) -> None:
+    images.image()
+
+
+def test_entries_are_set_listed_explained_and_removed(slipway: Shell) -> None:
+    assert "Next: slipway boot set default ubuntu/noble" in slipway("boot", "list").stdout
+    done = slipway("boot", "set", "default", "ubuntu/noble", "--parameters", "quiet")
+    assert done.stdout == "Machines on amd64: ubuntu/noble amd64\n"
+    done = slipway("boot", "set", MAC.replace(":", "-"), "ubuntu/jammy")
+    assert f"{MAC}: ubuntu/jammy amd64\n! ubuntu/jammy amd64 isn't stored. Next:" in done.stdout
+    listed = slipway("boot", "list").stdout
+    assert "default for amd64" in listed
+    assert "20260105" in listed
+    said = slipway("boot", "explain", "52:54:00:00:00:01").stdout
+    assert "52:54:00:00:00:01 has no entry, so it gets the default image for amd64." in said
+    assert "/images/ubuntu/amd64/ga-24.04/noble/stable/20260105/boot-kernel" in said
+    script = slipway("boot", "explain", "52:54:00:00:00:01", "--config", "ipxe").stdout
+    assert script.startswith("#!ipxe\n")
+    assert f"Removed the entry of {MAC}." in slipway("boot", "unset", MAC).stdout
+    assert f"{MAC} has no entry." in refused(slipway("boot", "unset", MAC))
+    assert "--parameters: Boot loaders can't pass on" in refused(
+        slipway("boot", "set", MAC, "ubuntu/noble", "--parameters", "a && b")
+    )
