@@ -103,8 +103,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "web": EDGE | {"http", "hx", "inspection", "middleware", "vmware"},
     "api": EDGE | {"http", "inspection", "middleware", "vmware"},
     "rack": EDGE | {"middleware"},
+    # A rack without a database: no query is made in it.
+    "remoterack": BASE | {"fetch", "rack", "services", "storage", "streams", "trust"},
     # It imports the planes before it forks, so that their children share the memory.
-    "server": EDGE | {"", "api", "database", "logs", "rack", "web"},
+    "server": EDGE | {"", "api", "database", "logs", "rack", "remoterack", "web"},
     # Most commands speak to /api/v1, and so know no service.
     "cli": EDGE
     | {"", "api", "bundle", "database", "escaping", "fetch", "inspection", "mirror", "server"}

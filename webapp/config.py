@@ -158,6 +158,27 @@ class Settings:
     imgverify_key: str = _set(
         "", "PEM file with your own code signing key and certificates, for iPXE", to.text
     )
+    region_url: str = _set(
+        "",
+        "URL of the region that a rack on another machine follows (slipway run --role rack)",
+        lambda name, value: to.http_url(name, value) if value else "",
+    )
+    rack_token: str = _set("", "Token that enrols such a rack", to.text, secret=True)
+    rack_fingerprint: str = _set(
+        "", "Fingerprint of the region's mirror key, in place of a token", to.text
+    )
+    rack_name: str = _set("", "Name of such a rack at its region; empty: the host's name", to.text)
+    rack_upstreams: tuple[str, ...] = _set(
+        "", "URLs of mirrors that such a rack fetches from, in order", to.urls
+    )
+    rack_mode: str = _set(
+        "on-demand",
+        "What a rack without a token fetches in advance: everything or nothing (on-demand)",
+        to.choice("on-demand", "everything"),
+    )
+    rack_max_gb: int = _set(
+        "0", "Size of the store of a rack without a token, in GiB; 0: no limit", to.number(0, 10**6)
+    )
     scrub_days: int = _set(
         "30", "Days within which every stored file is re-checked; 0: never", to.number(0, 3650)
     )

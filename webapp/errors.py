@@ -65,6 +65,9 @@ KINDS = {
     "names-unread": Kind("Image names not loaded yet", 503, 5),
     "api": Kind("Refused by the server", 500),
     "api-unreachable": Kind("Server unreachable", 500),
+    # A rack on another machine.
+    "rack": Kind("Rack can't do this", 500),
+    "rack-*": Kind("Rack can't follow its region", 503, 5),
     # The store.
     "store": Kind("Store error", 503, 30),
     "store-full": Kind("Not enough disk space", 507),

@@ -101,6 +101,11 @@ def http_url(name: str, value: str) -> str:
     return value.rstrip("/") + "/"
 
 
+def urls(name: str, value: str) -> tuple[str, ...]:
+    """Addresses of http or https, separated by commas."""
+    return tuple(http_url(name, part.strip()) for part in value.split(",") if part.strip())
+
+
 def database_url(name: str, value: str) -> str:
     """SQLite or PostgreSQL."""
     if value.startswith("postgres://"):

@@ -11,17 +11,29 @@ from webapp.cli.context import loaded_settings
 
 
 @click.command()
-def run() -> None:
+@click.option(
+    "--role",
+    type=click.Choice(["all", "rack"]),
+    default="all",
+    help="all: a region with its own rack. rack: a rack that follows a region elsewhere.",
+)
+def run(role: str) -> None:
     """Start Slipway and keep it running until Ctrl-C.
 
     Migrates the database, then starts the pages and the REST API, the server that
-    machines boot from, and the worker.
+    machines boot from, and the worker. With --role rack it starts only a server that
+    machines boot from, without a database; see docs/racks.md.
 
     \b
     Examples:
       slipway run
       SLIPWAY_DATA_DIR=/srv/slipway SLIPWAY_WEB_BIND=127.0.0.1:5240 slipway run
+      SLIPWAY_REGION_URL=http://10.0.0.2:5240 SLIPWAY_RACK_TOKEN=… slipway run --role rack
     """
+    if role == "rack":
+        from webapp.server.rack_role import supervise_rack
+
+        sys.exit(supervise_rack(loaded_settings()))
     from webapp.server.supervisor import supervise
 
     sys.exit(supervise(loaded_settings()))

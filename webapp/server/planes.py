@@ -9,6 +9,9 @@ import re
 import resource
 import socket
 import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -54,10 +57,27 @@ def run_plane(plane: Plane, settings: Settings, listener: socket.socket | None =
     _raise_file_limit()
     process = os.getpid()
     try:
-        Arbiter(_Application(plane, settings, listener)).run()
+        make = partial(create_app, settings, plane=plane)
+        Arbiter(_Application(plane, settings, listener, make)).run()
     finally:  # also reached in gunicorn's forks
         if os.getpid() == process:
             database.fold_journals(settings.database_url, settings.queue_url)
+
+
+def run_remote_rack(settings: Settings, listener: socket.socket) -> None:
+    """Serve as a rack that follows a region elsewhere; leaves by SystemExit.
+
+    In one process: it knows every fetch that is under way, and so there is one for a file.
+    """
+    from webapp.remoterack.app import RemoteRack
+
+    def make() -> RemoteRack:
+        rack = RemoteRack(settings)
+        rack.start()
+        return rack
+
+    _raise_file_limit()
+    Arbiter(_Application("rack", replace(settings, rack_workers=1), listener, make)).run()
 
 
 def check(settings: Settings) -> None:
@@ -118,8 +138,15 @@ def _raise_file_limit() -> None:
 class _Application(BaseApplication):  # type: ignore[misc]
     """gunicorn's view of one plane: its configuration, and the app in each worker."""
 
-    def __init__(self, plane: Plane, settings: Settings, listener: socket.socket) -> None:
+    def __init__(
+        self,
+        plane: Plane,
+        settings: Settings,
+        listener: socket.socket,
+        make: Callable[[], Any],
+    ) -> None:
         self._plane = plane
+        self._make = make
         self._settings = settings
         self._listener = listener.detach()
         threads = settings.web_threads if plane == "web" else settings.rack_threads
@@ -139,7 +166,7 @@ class _Application(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Any:
         try:
-            return create_app(self._settings, plane=self._plane)
+            return self._make()
         except Problem as problem:
             log.error("the app could not start", plane=self._plane, problem=str(problem))
             sys.exit(APP_FAILED)

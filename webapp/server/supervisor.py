@@ -83,7 +83,22 @@ def supervise(settings: Settings) -> int:
         Child("rack", lambda: run("rack")),
         Child("worker", work),
     ]
-    probes = [ReadinessProbe(listener) for listener in listeners.values()]
+    try:
+        return keep_running(
+            children, list(listeners.values()), lambda: _announce(settings, setup_code)
+        )
+    finally:
+        database.fold_journals(settings.database_url, settings.queue_url)
+
+
+def keep_running(
+    children: list[Child], listeners: list[socket.socket], announce: Callable[[], None]
+) -> int:
+    """Start children and keep them running until a signal; returns the exit code.
+
+    announce: called once, when every listener is answered.
+    """
+    probes = [ReadinessProbe(listener) for listener in listeners]
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     try:
         for child in children:
@@ -92,18 +107,17 @@ def supervise(settings: Settings) -> int:
         while True:
             caught = signal.sigtimedwait(WATCHED, _pause(children, is_ready))
             if caught is not None and caught.si_signo in STOPPING:
-                for listener in listeners.values():
+                for listener in listeners:
                     listener.close()
                 return _stop(children)
             for child in children:
                 child.tend(mask)
             if not is_ready and all(probe.is_answered() for probe in probes):
                 is_ready = True
-                _announce(settings, setup_code)
+                announce()
     finally:  # signals stay blocked: whoever presses Ctrl-C on has been heard
         for child in children:
             child.kill()
-        database.fold_journals(settings.database_url, settings.queue_url)
 
 
 def lock_data_dir(folder: Path) -> BinaryIO:
@@ -166,21 +180,21 @@ def _pause(children: list[Child], is_ready: bool) -> float:
 
 
 def _announce(settings: Settings, setup_code: str | None) -> None:
-    web = settings.public_url or _url(settings.web_bind)
-    _print(f"Slipway is ready: {web}")
-    _print(f"Machines fetch from {settings.rack_url or _url(settings.rack_bind)}images/")
+    web = settings.public_url or url_of(settings.web_bind)
+    say(f"Slipway is ready: {web}")
+    say(f"Machines fetch from {settings.rack_url or url_of(settings.rack_bind)}images/")
     if setup_code:
-        _print("Create the first administrator within 24 hours with this link, which works once:")
-        _print(f"  {web}setup?code={setup_code}")
+        say("Create the first administrator within 24 hours with this link, which works once:")
+        say(f"  {web}setup?code={setup_code}")
 
 
-def _print(line: str) -> None:
+def say(line: str) -> None:
     """Print a line; a closed output stops nothing."""
     with contextlib.suppress(OSError):
         print(line, flush=True)
 
 
-def _url(bind: str) -> str:
+def url_of(bind: str) -> str:
     host, _, port = bind.rpartition(":")
     return f"http://{'localhost' if host in ('0.0.0.0', '[::]') else host}:{port}/"  # noqa: S104
 
@@ -190,7 +204,7 @@ def _stop(children: list[Child]) -> int:
     began = time.monotonic()
     for child in children:  # before a word is printed: the output may be closed
         child.terminate()
-    _print("Stopping; press Ctrl-C again to stop at once.")
+    say("Stopping; press Ctrl-C again to stop at once.")
     while any(child.is_running() for child in children):
         caught = signal.sigtimedwait(WATCHED, 0.5)
         passed = time.monotonic() - began
@@ -198,9 +212,9 @@ def _stop(children: list[Child]) -> int:
         is_urged = caught is not None and caught.si_signo in STOPPING and passed > TWICE_S
         if is_urged or passed > STOP_S:
             slow = [child.name for child in children if child.is_running()]
-            _print(f"Killed {', '.join(slow)}.")
+            say(f"Killed {', '.join(slow)}.")
             return 1
-    _print("Stopped.")
+    say("Stopped.")
     return 0
 
 

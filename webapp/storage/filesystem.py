@@ -98,6 +98,18 @@ class FilesystemStore:
                 self._demand_marker()
                 raise BlobMissing(sha256) from None
 
+    def open_partial(self, sha256: str) -> FileReader:
+        """Read what has come of a blob so far, while its writer appends. Raises BlobMissing."""
+        with self._reporting():
+            try:
+                return FileReader(self._layout.partial(sha256), sha256)
+            except FileNotFoundError:
+                raise BlobMissing(sha256) from None
+
+    def path_of(self, sha256: str) -> Path:
+        """Where a whole blob's file is, or would be."""
+        return self._layout.blob(sha256)
+
     def delete(self, sha256: str) -> None:
         """Remove a whole blob; see base.BlobStore.
 

@@ -24,6 +24,7 @@ RACK_PATH = "streams/v1/rack.sjson"
 MAX_SETS, MAX_NAMES = 20_000, 5_000
 MAX_SIZE = 1 << 44
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_QUOTED = re.compile(r"[\w/:@!$&'()*+,;=~.%-]+", re.ASCII)
 _PATH = re.compile(r"(?:[\w.-]+/)*[\w.-]+", re.ASCII)
 
 
@@ -128,8 +129,8 @@ def _set(tree: Any) -> RackSet:
 
 def _file(tree: Any) -> RackFile:
     size, path = _whole(tree["size"]), tree["path"]
-    if not isinstance(path, str) or not path.isascii() or not path.isprintable():
-        raise ValueError("a path that no header can have")
+    if not isinstance(path, str) or not _QUOTED.fullmatch(path) or "/.." in path:
+        raise ValueError("a path that isn't quoted")
     return RackFile(_digest(tree["sha256"]), size, path)
 
 
