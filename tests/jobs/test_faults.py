@@ -173,7 +173,7 @@ def test_what_does_not_fit_is_refused_before_the_first_byte(
         f"{needed} bytes free",
         f"{needed - 1} bytes free",
     )
-    assert "2 images that are no longer selected can be deleted" in failure.next_step
+    assert "2 images no longer selected can be deleted" in failure.next_step
     assert not lab.fetched()
     assert (images(), set(store().digests())) == (before, held)
     assert transfers(run) == []

@@ -40,7 +40,7 @@ class Bundle:
             names = ", ".join(manifests.piece_name(n) for n in missing[:5])
             more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
             raise BundleProblem(
-                f"{len(missing)} of the bundle's {len(self.manifest.pieces)} pieces are missing.",
+                f"Pieces of the bundle are missing: {len(missing)} of {len(self.manifest.pieces)}.",
                 code="bundle-missing",
                 where=", ".join(map(str, self._folders)),
                 got=f"no {names}{more}",

@@ -11,6 +11,7 @@ import click
 from webapp.cli import output
 from webapp.cli.context import app_context, loaded_settings
 from webapp.cli.groups import Group
+from webapp.numbers import counted
 
 _WITH_BYTES = "--with-bytes"
 
@@ -68,12 +69,14 @@ def backup_create(context: click.Context, target: Path, keep: str | None, as_jso
 
     with app_context(), output.progress("Backing up", 0) as advance:
         made = making.make(target.absolute(), making.Keep(keep or "none"), advance)
-    words = f"Backed up to {made.target}: {output.size(made.size)} in {made.files} files."
+    words = (
+        f"Backed up to {made.target}: {output.size(made.size)} in {counted(made.files, 'file')}."
+    )
     output.result({**asdict(made), "target": str(made.target)}, as_json, words)
     if made.only_here:
         output.line(
-            f"{made.only_here} files that no boot source offers aren't in it. "
-            f"Add {_WITH_BYTES} to include them.",
+            f"Not included: {counted(made.only_here, 'file')} that no boot source offers. "
+            f"Add {_WITH_BYTES} to include all files.",
             err=True,
         )
     if made.damaged:

@@ -12,6 +12,7 @@ import click
 from webapp.cli import output, sizes
 from webapp.cli.client import Api, with_api
 from webapp.cli.context import app_context
+from webapp.numbers import counted
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -70,11 +71,11 @@ def bundle_command(
         made = bundling.make(
             out.absolute(), filters=wanted, held=held, split=split, advance=advance
         )
-    images, pieces = _count(made.images, "image"), _count(made.pieces, "piece")
+    images, pieces = counted(made.images, "image"), counted(made.pieces, "piece")
     words = f"Bundled {images}: {output.size(made.size)} in {pieces}."
     if made.left_out:
         verb = "is" if made.left_out == 1 else "are"
-        words += f" {_count(made.left_out, 'file')} that the other side has {verb} left out."
+        words += f" {counted(made.left_out, 'file')} that the other side has {verb} left out."
     output.result(asdict(made), as_json, words)
     if not as_json:
         output.line(f"Key: {made.fingerprint}")
@@ -155,13 +156,9 @@ def _confirmed(key: bytes) -> bytes:
 
 def _words(done: Any) -> list[str]:
     made = output.time(done.made_at.isoformat())
-    lines = [f"Loaded {_count(done.images, 'image')} of {made} as boot source {done.source_id}."]
+    lines = [f"Loaded {counted(done.images, 'image')} of {made} as boot source {done.source_id}."]
     if done.is_importing:
         lines.append("The images that are selected from it are being imported.")
     else:
         lines.append("Next: slipway image available, then slipway image select NAME --import")
     return lines
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

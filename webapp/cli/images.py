@@ -12,6 +12,7 @@ from webapp.cli import image_lookup as lookup
 from webapp.cli.client import Api, with_api
 from webapp.cli.groups import Group, former
 from webapp.cli.imports import show_plan
+from webapp.numbers import counted
 
 
 @click.group("image", cls=Group)
@@ -280,8 +281,7 @@ def _question(api: Api, found: list[dict[str, Any]], version: str) -> str:
     words = f"Delete {names}? This frees {output.size(sum(e['frees'] for e in effects))}."
     machines = max(e["used_by"] for e in effects)
     if machines:
-        count = "1 machine" if machines == 1 else f"{machines} machines"
-        words += f" {count} booted it in the last week."
+        words += f" {counted(machines, 'machine')} booted it in the last week."
     if any(e["comes_back"] for e in effects):
         words += " It's still selected, so the next import downloads it again."
     return words

@@ -14,6 +14,7 @@ from webapp.cli import image_lookup as lookup
 from webapp.cli import output
 from webapp.cli.client import Api, with_api
 from webapp.cli.groups import Group
+from webapp.numbers import counted
 
 _POLL_S = 0.5
 _COMING = ("downloading", "verifying")
@@ -64,7 +65,7 @@ def show_plan(everything: bool, api: Api, as_json: bool) -> None:
 
 def _plan_summary(plan: dict[str, Any], everything: bool) -> Iterator[str]:
     if plan["keep"] and not everything:
-        yield f"Kept: {_images(len(plan['keep']))}; --all lists them."
+        yield f"Kept: {counted(len(plan['keep']), 'image')}; --all lists them."
     held = f" ({output.size(plan['bytes_held'])} here already)" if plan["bytes_held"] else ""
     yield f"To download: {output.size(plan['bytes_to_fetch'])}{held}"
     used, peak, final = (output.size(plan[f"bytes_{key}"]) for key in ("used", "peak", "final"))
@@ -72,10 +73,6 @@ def _plan_summary(plan: dict[str, Any], everything: bool) -> Iterator[str]:
     yield f"On disk: {used} now, {peak} at most, {final} afterwards; free: {free}"
     if plan["bytes_lacking"]:
         yield f"Not enough room: {output.size(plan['bytes_lacking'])} more are needed."
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"
 
 
 @import_group.command("start")
@@ -265,7 +262,7 @@ def _plan_words(run: dict[str, Any]) -> Iterator[str]:
         return
     approved = " (approved)" if run["is_approved"] else ""
     size = output.size(plan["bytes_to_fetch"])
-    yield f"Plan{approved}: {_images(len(plan['actions']))} to fetch, {size}"
+    yield f"Plan{approved}: {counted(len(plan['actions']), 'image')} to fetch, {size}"
     for word, images in (("remove", plan["retire"]), ("unconfirmed", plan["wait"])):
         for one in images:
             yield f"  {word}: {one['name']} {one['architecture']}: {one['why']}"

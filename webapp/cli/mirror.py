@@ -16,6 +16,7 @@ from webapp.cli.bundles import bundle_command, held_command, load_command
 from webapp.cli.client import Api, with_api
 from webapp.cli.groups import Group
 from webapp.errors import Problem
+from webapp.numbers import counted
 
 if TYPE_CHECKING:
     from webapp.mirror import PullProgress, PullReport
@@ -161,8 +162,7 @@ def _status_fields(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "State", _state_words(found)
     yield "URL", found["url"]
     yield "Offered", _offer_words(found)
-    images = f"{found['images']} image{'' if found['images'] == 1 else 's'}"
-    files = f"{found['files']} file{'' if found['files'] == 1 else 's'}"
+    images, files = counted(found["images"], "image"), counted(found["files"], "file")
     yield "Content", f"{images}, {files}, {output.size(found['bytes'])}"
     yield "Serial", str(found["serial"])
     yield "Signed", output.time(found["signed_at"])
@@ -357,4 +357,4 @@ def _amount(files: tuple[WantedFile, ...]) -> str:
             break
         size /= 1024
         text = f"{size:.1f} {unit}"
-    return f"{len(files)} file{'' if len(files) == 1 else 's'} ({text})"
+    return f"{counted(len(files), 'file')} ({text})"

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from webapp import numbers
 from webapp.cli import output
 from webapp.cli.client import Api, with_api
 from webapp.cli.groups import Group
@@ -26,9 +27,10 @@ def _source(
 ) -> int | str | None:
     if text is None or text == "all":
         return text
-    if not text.isdecimal():
+    found = numbers.whole(text, digits=9)
+    if found is None:
         raise click.BadParameter(f"{text!r} isn't the ID of a boot source. Give a number, or all.")
-    return int(text)
+    return found
 
 
 def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:

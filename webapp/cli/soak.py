@@ -84,4 +84,4 @@ def _words(found: dict[str, Any]) -> str:
     days = found["days"]
     if days is None:
         return "no soak time of its own"
-    return f"versions must be at least {days} {'day' if days == 1 else 'days'} old"
+    return f"versions must be at least {numbers.counted(days, 'day')} old"

@@ -11,6 +11,7 @@ import click
 from webapp.cli import output
 from webapp.cli.client import Api, with_api
 from webapp.cli.groups import Group
+from webapp.numbers import counted
 
 _POLL_S = 1.0
 
@@ -40,8 +41,8 @@ def show(api: Api, as_json: bool) -> None:
         output.print_json(held)
         return
     free = held["free_bytes"]
-    output.line(f"Stored: {held['blobs']} files, {output.size(held['stored_bytes'])}")
-    output.line(f"Unfinished: {held['unfinished_files']} files")
+    output.line(f"Stored: {counted(held['blobs'], 'file')}, {output.size(held['stored_bytes'])}")
+    output.line(f"Unfinished: {counted(held['unfinished_files'], 'file')}")
     output.line(f"Free: {'unknown' if free is None else output.size(free)}")
     output.line(_words(held["scrub"]))
 
@@ -86,9 +87,8 @@ def _follow(api: Api, found: dict[str, Any]) -> dict[str, Any]:
 
 def _words(found: dict[str, Any]) -> str:
     if found["damaged"]:
-        files = "1 damaged file" if found["damaged"] == 1 else f"{found['damaged']} damaged files"
         return (
-            f"{files}. Machines don't get damaged files. "
+            f"{counted(found['damaged'], 'damaged file')}. Machines don't get damaged files. "
             "Next: slipway import start replaces them, or lists what to upload again."
         )
     if found["is_running"]:

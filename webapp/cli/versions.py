@@ -11,6 +11,7 @@ import click
 from webapp.cli import image_lookup as lookup
 from webapp.cli import output
 from webapp.cli.client import Api, with_api
+from webapp.numbers import counted
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -199,7 +200,7 @@ def keep(
     path, kernel = lookup.path_of(api, name, arch)
     body = {"keep_versions": versions, "keep_days": days, **kernel}
     done = api.call("PUT", f"{path}/keeping", body)
-    words = f"{name}: {len(done['versions'])} versions are stored. The next clean-up "
+    words = f"{name}: {counted(len(done['versions']), 'version')} stored. The next clean-up "
     output.result(done, as_json, words + "deletes older ones unless something keeps them.")
 
 

@@ -15,6 +15,7 @@ from wtforms.validators import EqualTo, InputRequired
 from webapp import hx
 from webapp.errors import InvalidFields, NotFound
 from webapp.models import APIKey, LoginSession, User
+from webapp.numbers import counted
 from webapp.services.accounts import credentials, sessions, two_factor, users
 from webapp.services.accounts import keys as api_keys
 from webapp.services.accounts.rights import Right
@@ -194,7 +195,7 @@ def end_session(session_id: int) -> ResponseReturnValue:
 def end_other_sessions() -> ResponseReturnValue:
     """End all of one's own sessions but this one."""
     count = sessions.end_others(me())
-    flash(f"Signed out of {count} other session{'' if count == 1 else 's'}.", "ok")
+    flash(f"Signed out of {counted(count, 'other session')}.", "ok")
     return hx.see_other(url_for("accounts.account"))
 
 

@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from webapp import hx
 from webapp.extensions import settings
+from webapp.numbers import counted
 from webapp.services.accounts.rights import Right, may
 from webapp.services.images import binning
 from webapp.services.imports import restoring
@@ -78,6 +79,6 @@ def discard(os: str, release: str, arch: str) -> ResponseReturnValue:
 
 
 def _emptied(done: binning.Emptied) -> ResponseReturnValue:
-    images = "1 image" if done.images == 1 else f"{done.images} images"
-    flash(f"Deleted {images} for good. {byte_size(done.bytes)} will be freed shortly.", "ok")
+    freed = f"{byte_size(done.bytes)} will be freed shortly."
+    flash(f"Deleted {counted(done.images, 'image')} for good. {freed}", "ok")
     return hx.see_other(url_for("bin.index"))

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from flask import Flask
 from markupsafe import Markup, escape
 
+from webapp.numbers import counted
 from webapp.severity import Severity
 
 SPANS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
@@ -18,7 +19,7 @@ UNITS = ("kB", "MB", "GB", "TB", "PB")
 def byte_size(size: float) -> str:
     """Bytes in SI units with three digits at most: 999 bytes, 1.2 GB, 340 MB."""
     if size < 1000:
-        return f"{int(size)} byte" + ("" if int(size) == 1 else "s")
+        return counted(int(size), "byte")
     value = float(size)
     for unit in UNITS:
         value /= 1000
@@ -74,8 +75,7 @@ def relative_time(at: datetime, now: datetime | None = None) -> str:
     if span >= 30 * 86400:
         return absolute_date(at)
     name, length = next(unit for unit in SPANS if span >= unit[1])
-    count = int(span // length)
-    text = f"{count} {name}{'' if count == 1 else 's'}"
+    text = counted(int(span // length), name)
     return f"{text} ago" if seconds > 0 else f"in {text}"
 
 
@@ -130,6 +130,7 @@ def register(app: Flask) -> None:
         relative_time,
         browser_name,
         code_words,
+        counted,
         spoken,
     ):
         app.add_template_filter(function)

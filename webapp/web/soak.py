@@ -64,4 +64,5 @@ def _days() -> int | None:
 def _words(days: int | None) -> str:
     if days is None:
         return "No soak time of its own."
-    return f"Versions are imported once they're {days} days old." if days else "Imported at once."
+    old = numbers.counted(days, "day")
+    return f"Versions are imported once they're {old} old." if days else "Imported at once."

@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import url_for
 
+from webapp.numbers import counted
 from webapp.services.images.differences import Change, Difference
 from webapp.services.images.history import VersionLine
 
@@ -68,6 +69,6 @@ def difference_row(found: Difference) -> DifferenceRow:
     for kind in ("changed", "added", "removed"):
         changes = [one for one in found.packages or () if one.kind == kind]
         if changes:
-            title = f"{len(changes)} package{'' if len(changes) == 1 else 's'} {kind}"
+            title = f"{counted(len(changes), 'package')} {kind}"
             groups.append(Group(title, changes[:SHOWN], max(0, len(changes) - SHOWN)))
     return DifferenceRow(found, tuple(groups))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from webapp.numbers import counted
 from webapp.severity import Severity
 from webapp.vmware.model import Finding
 from webapp.vmware.planned import HostPlan
@@ -29,7 +30,7 @@ def plan_outcome(plan: HostPlan) -> PlanOutcome:
     if not plan.is_promise:
         return PlanOutcome(
             Severity.ERROR,
-            f"Host would be unreachable: {errors} error{'' if errors == 1 else 's'}",
+            f"Host would be unreachable: {counted(errors, 'error')}",
             "",
             "Fix the errors below to see the commands.",
             findings,

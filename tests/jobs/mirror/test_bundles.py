@@ -216,7 +216,7 @@ def test_a_delta_without_its_base_is_refused(held: None, other: Other, tmp_path:
     with other():
         with pytest.raises(BundleProblem) as caught:
             load(tmp_path / "delta")
-        assert (caught.value.code, caught.value.got) == ("bundle-incomplete", "4 files are missing")
+        assert (caught.value.code, caught.value.got) == ("bundle-incomplete", "4 missing files")
         assert tree() == {}
 
 

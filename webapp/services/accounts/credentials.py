@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.models import APIKey, APIToken, User, utcnow
+from webapp.numbers import counted
 from webapp.services.accounts import lineage
 from webapp.services.system import events
 
@@ -54,7 +55,7 @@ def in_words(user_id: int) -> str:
         )
     ).one()
     return " and ".join(
-        f"{count} API {noun}{'' if count == 1 else 's'}"
+        counted(count, f"API {noun}")
         for noun, count in zip(_NOUNS.values(), counts, strict=True)
         if count
     )

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from webapp.numbers import counted
 from webapp.streams.documents import version_key
 
 
@@ -86,5 +87,5 @@ def _judge(one: Version, place: int, policy: Policy, now: datetime) -> Verdict:
         return Verdict(f"one of the newest {policy.keep_versions}")
     until = one.used_at + timedelta(days=policy.keep_days)
     if now < until:
-        return Verdict(f"used in the last {policy.keep_days} days", until)
+        return Verdict(f"used in the last {counted(policy.keep_days, 'day')}", until)
     return Verdict("")

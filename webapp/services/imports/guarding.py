@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from webapp.errors import Problem
+from webapp.numbers import counted
 from webapp.services.images.keys import Key
 from webapp.services.imports.plans import Inventory, Refusal, Retirement, SourceState
 
@@ -43,7 +44,7 @@ def still_held(
 def unconfirmed(found: Sequence[Retirement]) -> Problem:
     """Why these images stay for now."""
     count = len(found)
-    images = "1 image isn't" if count == 1 else f"{count} images aren't"
+    images = f"{counted(count, 'image')} {'is' if count == 1 else 'are'}n't"
     return Problem(
         f"{images} removed until you confirm it: that's more than half of what is stored.",
         code="removal-unconfirmed",

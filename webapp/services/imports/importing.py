@@ -28,6 +28,7 @@ from webapp.models import (
     ResourceType,
     RunState,
 )
+from webapp.numbers import counted
 from webapp.services.blobs import reserving
 from webapp.services.images import locks, publishing
 from webapp.services.images.keys import Key, PlannedSet
@@ -346,7 +347,7 @@ class Import:
             words += " A source changed in the meantime, so another import follows."
         if not self.failures.count:
             return RunState.SUCCEEDED, words
-        words += f" {summary.count(self.failures.count, 'problem')}."
+        words += f" {counted(self.failures.count, 'problem')}."
         has_images = db.session.scalar(
             select(BootResource.id).where(BootResource.current_set_id.is_not(None)).limit(1)
         )

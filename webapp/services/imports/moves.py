@@ -7,6 +7,7 @@ the catalogues give before and after, so that the preview is what an import does
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -67,10 +68,10 @@ class Moves:
     @property
     def summary(self) -> str:
         """How many images, "" for none."""
-        words = ((MOVE, "moved"), (ADD, "added"), (REMOVE, "removed"), (STAY, "kept as they are"))
-        counts = [(sum(one.kind == kind for one in self.moves), word) for kind, word in words]
-        parts = [f"{count} {word}" for count, word in counts if count]
-        return ", ".join(parts)
+        counts = Counter(one.kind for one in self.moves)
+        stay = "kept as it is" if counts[STAY] == 1 else "kept as they are"
+        words = ((MOVE, "moved"), (ADD, "added"), (REMOVE, "removed"), (STAY, stay))
+        return ", ".join(f"{counts[kind]} {word}" for kind, word in words if counts[kind])
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from typing import cast
 
 from webapp.errors import Problem
 from webapp.models import Priority
+from webapp.numbers import counted
 from webapp.services.images.keys import Image, Key, PlannedSet, key_of
 from webapp.services.imports import bound, claims, guarding, placing
 from webapp.services.imports.claims import Claim
@@ -153,7 +154,8 @@ def nothing_left(count: int) -> Problem:
     Deselecting every image isn't: an administrator did that (rule: never-empty-the-store).
     """
     return Problem(
-        f"Removing unselected images would leave none, so all {count} are kept.",
+        f"Removing unselected images would leave none, so {counted(count, 'image')} stay"
+        f"{'s' if count == 1 else ''}.",
         code="import-guard",
         expected="at least one selected and stored image",
         got="none",

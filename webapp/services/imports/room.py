@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from webapp.errors import Problem
+from webapp.numbers import counted
 from webapp.services.images import binning, versions
 from webapp.services.imports import summary
 from webapp.services.imports.plans import ImportPlan
@@ -19,13 +20,14 @@ def lack(todo: ImportPlan, free: int | None) -> Problem | None:
         enough = "enough" if held >= missing else "not enough alone"
         advice += f" Emptying the bin frees {held} bytes, {enough}."
     if count := len(todo.retire):
-        advice += f" {count} images that are no longer selected can be deleted."
+        advice += f" {counted(count, 'image')} no longer selected can be deleted."
     if older := versions.count_older():
-        advice += f" {summary.count(older, 'older version')} can be deleted."
+        advice += f" {counted(older, 'older version')} can be deleted."
+    images = summary.images(one.key for one in todo.sets)
     return Problem(
         "Not enough disk space. Nothing was changed.",
         code="store-full",
-        where=f"{len(todo.to_fetch)} files of {summary.images(one.key for one in todo.sets)}",
+        where=f"{counted(len(todo.to_fetch), 'file')} of {images}",
         expected=f"{todo.bytes_needed} bytes free",
         got=f"{free} bytes free",
         next_step=f"Free up {missing} bytes, select fewer images or delete some.{advice}",

@@ -9,17 +9,13 @@ from sqlalchemy import select
 
 from webapp.extensions import db
 from webapp.models import BootResource, Event, ImportRun, ResourceType
+from webapp.numbers import counted
 from webapp.services.images.keys import Key
-
-
-def count(number: int, word: str) -> str:
-    """E.g. ``1 image`` or ``2 images``."""
-    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def images(keys: Iterable[Key]) -> str:
     """How many images these boot resources are, e.g. ``2 images``."""
-    return count(len({_image(key) for key in keys}), "image")
+    return counted(len({_image(key) for key in keys}), "image")
 
 
 def published(run_id: int) -> str:
@@ -73,4 +69,4 @@ def _image(key: Key) -> tuple[str, str]:
 
 
 def _listed(*words: tuple[int, str]) -> str:
-    return " and ".join(count(number, word) for number, word in words if number)
+    return " and ".join(counted(number, word) for number, word in words if number)

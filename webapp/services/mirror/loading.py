@@ -26,6 +26,7 @@ from webapp.fetch import Fetcher, Route
 from webapp.fetch.folders import LocalFile
 from webapp.mirror import PullProgress, pull
 from webapp.models import Blob, BlobState, BootSource
+from webapp.numbers import counted
 from webapp.services.imports import runs
 from webapp.services.sources import refreshing, selections, sources
 from webapp.services.sources.drafts import SourceDraft
@@ -167,7 +168,7 @@ def _check_base(bundle: Bundle, folder: Path) -> None:
             code="bundle-incomplete",
             where=missing[0].paths[0],
             expected="every file that it leaves out",
-            got=f"{len(missing)} files are missing",
+            got=counted(len(missing), "missing file"),
             next_step="Load the earlier bundle first. Or create one for this side: run "
             "`slipway mirror held` here, and give its output to --since there.",
         )

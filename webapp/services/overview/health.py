@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from webapp.errors import Problem
 from webapp.extensions import db, store
 from webapp.models import BootResource, BootSource, RunState, Setting, utcnow
+from webapp.numbers import counted
 from webapp.services.blobs import scrubbing
 from webapp.services.imports import inventory, runs
 from webapp.services.mirror import status as mirror_status
@@ -192,7 +193,7 @@ def _mirror() -> list[Check]:
         return [
             Check("local mirror", Severity.ERROR, problem["what"], problem.get("next_step", ""))
         ]
-    return [Check("local mirror", Severity.OK, f"published: {found.images} images")]
+    return [Check("local mirror", Severity.OK, f"published: {counted(found.images, 'image')}")]
 
 
 _STEPS = (

@@ -18,6 +18,7 @@ from sqlalchemy import delete, or_, select, update
 from webapp.errors import InvalidFields, NotFound
 from webapp.extensions import db
 from webapp.models import BootResource, BootSource, BootSourceCache, ImageSoak, utcnow
+from webapp.numbers import counted
 from webapp.services.system import events, live_settings
 from webapp.services.system.live_settings import SOAK_DAYS
 from webapp.streams.documents import version_key
@@ -44,9 +45,8 @@ class Hold:
     @property
     def words(self) -> str:
         """What waits, for what and until when."""
-        many = "1 day" if self.days == 1 else f"{self.days} days"
         what = "no version is" if self.is_first else f"{self.version} isn't"
-        return f"{what} {many} old yet; {self.version} will be on {self.until}"
+        return f"{what} {counted(self.days, 'day')} old yet; {self.version} will be on {self.until}"
 
 
 @dataclass(frozen=True)
