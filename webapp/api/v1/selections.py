@@ -14,13 +14,10 @@ from webapp.api.v1.schemas import (
     ProblemItem,
     RequestModel,
     ResponseModel,
-    WholePaging,
-    part_of,
 )
 from webapp.errors import InvalidFields
 from webapp.services.accounts.rights import Right
-from webapp.services.imports import offers, preview, selecting
-from webapp.services.imports.offers import Contest
+from webapp.services.imports import preview, selecting
 from webapp.services.imports.plan_report import Reason
 from webapp.services.sources import catalogue
 from webapp.services.sources.kernels import KernelChange
@@ -232,47 +229,6 @@ def choose(call: Call[CatalogueFilter, SelectionChangeRequest]) -> SelectionChan
     )
 
 
-class OffersFilter(WholePaging):
-    """Which images: those selected or offered by several sources, or all."""
-
-    is_all: bool = False
-
-
-class ContenderItem(ResponseModel):
-    """What a source offers of an image. why: the reason that it's used or not."""
-
-    source_id: int
-    source_url: str
-    source_name: str
-    priority: int
-    version: str
-    label: str
-    size: int
-    is_selected: bool
-    is_winner: bool
-    why: str
-
-
-class OfferedImageResponse(ResponseModel):
-    """An image with the sources that offer it. stored_version: empty if none is stored.
-
-    bound_to: the source that it's bound to, empty when priorities decide.
-    """
-
-    name: str
-    architecture: str
-    title: str
-    stored_version: str
-    bound_to: str
-    sources: list[ContenderItem]
-
-
-@routes("GET", "/offers", Right.SEE)
-def read_offers(call: Call[OffersFilter, None]) -> Page[OfferedImageResponse]:
-    """Compare what boot sources offer: who provides each image, and why."""
-    return part_of(offers.read(wants_all=call.query.is_all).contests, call.query, _offered)
-
-
 @routes("GET", "/plan", Right.SEE)
 def plan(call: Call[PlanFilter, None]) -> PlanResponse:
     """Preview what the next import will do, and why."""
@@ -348,17 +304,6 @@ def _image(box: Box, release: Release | None) -> CatalogueImageResponse:
         other_sources=list(box.others),
         is_lts=release is not None and release.is_lts,
         support_until=release.support_eol if release else None,
-    )
-
-
-def _offered(one: Contest) -> OfferedImageResponse:
-    return OfferedImageResponse(
-        name=one.key.name,
-        architecture=one.key.architecture,
-        title=one.title,
-        stored_version=one.stored_version,
-        bound_to=one.bound_to,
-        sources=[ContenderItem.model_validate(each) for each in one.contenders],
     )
 
 
