@@ -113,7 +113,7 @@ def test_from_a_boot_source_to_images_and_back(
         stopped = place.run(
             "image", "unselect", "ubuntu/noble", answers={"Deselect": "n"}, code=130
         )
-        assert "The next import will delete ubuntu/noble amd64" in stopped
+        assert "The next import will move ubuntu/noble amd64" in stopped
         place.run("image", "unselect", "ubuntu/noble", answers={"Deselect": "y"})
         place.run("image", "delete", "ubuntu/noble", answers={"Delete": "y"})
         assert place.json("image", "list")["items"] == []

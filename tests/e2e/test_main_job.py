@@ -257,7 +257,7 @@ def test_the_whole_journey_works_without_javascript(
         box = page.get_by_role("checkbox", name=re.compile("Ubuntu 24.04 LTS amd64"))
         box.uncheck()
         page.get_by_role("button", name="Update selection").click()
-        page.get_by_text("stored, will be deleted").wait_for()
+        page.get_by_text("stored, moves to the bin").wait_for()
         assert not box.is_checked()
         assert slipway.cli("status", "--json").count('"Synced"') >= 1
         page.get_by_text("Select another LTS release to take its place.").wait_for()

@@ -130,7 +130,7 @@ def select(
             _print_change(preview, as_json)
             return
         lost = preview["stored_removed"]
-        question = f"The next import will delete {', '.join(lost)}. " if lost else ""
+        question = f"The next import will move {', '.join(lost)} to the bin. " if lost else ""
         if (lost or preview["warnings"]) and not yes:
             output.confirm(f"{question}Save this choice of kernels?")
     _print_change(api.call("POST", "/catalogue", body), as_json)
@@ -188,7 +188,7 @@ def unselect(
     api: Api,
     as_json: bool,
 ) -> None:
-    """Deselect images; the next import deletes stored ones.
+    """Deselect images; the next import moves stored ones to the bin.
 
     \b
     Examples:
@@ -203,7 +203,7 @@ def unselect(
         return
     if preview["stored_removed"] and not yes:
         stored = ", ".join(preview["stored_removed"])
-        output.confirm(f"The next import will delete {stored}. Deselect?")
+        output.confirm(f"The next import will move {stored} to the bin. Deselect?")
     lost, others = preview["loses_commissioning"], preview["replacements"]
     if lost and others and not commission and not yes:
         question = f"Machines are commissioned with {lost}. Use {others[0]} instead?"

@@ -156,7 +156,7 @@ def change(
     if not as_json:
         _show(found)
     if found["drops"] and not yes:
-        output.confirm(f"The next import will delete {_dropped(found)}. Change the rule?")
+        output.confirm(f"The next import will move {_dropped(found)} to the bin. Change the rule?")
     made = api.call("PUT", f"/rules/{id}", body | {"is_imported": imports})
     output.result(made, as_json, f"Changed rule {id}: {made['title']}.")
 
@@ -166,7 +166,7 @@ def change(
 @click.option("--yes", is_flag=True, help="Don't ask about stored images.")
 @with_api
 def remove(id: int, yes: bool, api: Api, as_json: bool) -> None:
-    """Remove a rule; the next import deletes what nothing else selects.
+    """Remove a rule; what nothing else selects goes to the bin.
 
     \b
     Example:
@@ -174,7 +174,7 @@ def remove(id: int, yes: bool, api: Api, as_json: bool) -> None:
     """
     found = api.get(f"/rules/{id}/removal")
     if found["drops"] and not yes:
-        output.confirm(f"The next import will delete {_dropped(found)}. Remove the rule?")
+        output.confirm(f"The next import will move {_dropped(found)} to the bin. Remove the rule?")
     api.call("DELETE", f"/rules/{id}")
     output.result({"removed": id}, as_json, f"Removed rule {id}: {found['title']}.")
 

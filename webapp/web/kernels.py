@@ -28,12 +28,16 @@ blueprint = Blueprint("kernels", __name__, url_prefix="/images/<os>/<release>/ke
 
 @dataclass(frozen=True)
 class KernelRow:
-    """A kernel with what it adds to each architecture. is_offered: some source still has it."""
+    """A kernel with what it adds to each architecture. is_offered: some source still has it.
+
+    is_ruled: a rule selects it, whatever is chosen here.
+    """
 
     name: str
     title: str
     is_generic: bool
     is_chosen: bool
+    is_ruled: bool
     offers: dict[str, KernelOffer]
 
     @property
@@ -63,14 +67,15 @@ def save(os: str, release: str) -> ResponseReturnValue:
         errors = [message for messages in problem.fields.values() for message in messages]
         return _page(picture, found, errors=errors, status=422)
     base, seen = request.form.get("base", ""), request.form.get("seen", "")
-    reason = proposal.objection(base=base, seen=seen)
+    commission = request.form.get("commission", "")
+    reason = proposal.objection(base=base, seen=seen, commission=commission)
     if request.form.get("review") or reason:
         status = 409 if reason and not request.form.get("review") else 200
         return _page(picture, found, proposal=proposal, reason=reason, status=status)
     if not proposal.pending:
         flash("No changes to save.", "info")
         return hx.see_other(url_for("kernels.edit", os=os, release=release))
-    selecting.save(proposal, me().username, is_imported=True)
+    selecting.save(proposal, me().username, is_imported=True, commission=commission)
     flash(f"Kernels of {found.title} saved. The import has started.", "ok")
     return hx.see_other(url_for("images.index"))
 
@@ -93,7 +98,11 @@ def _proposal(release: Release) -> Proposal:
     add = [(*line, arch) for arch in release.boxes if arch in arches]
     remove = [(*line, arch) for arch in release.boxes if arch not in arches]
     chosen = ANY if request.form.get("which") == "all" else request.form.getlist("kernel")
-    if not add or set(chosen) == _chosen(list(release.boxes.values())):
+    boxes = list(release.boxes.values())
+    is_chosen = set(chosen) != _chosen(boxes)
+    if is_chosen and not add and not any(box.is_selected for box in boxes):
+        raise InvalidFields({"arch": ["Select an architecture for these kernels."]})
+    if not add or not is_chosen:
         return selecting.of_choices(add, remove)
     return selecting.of_choices(add, remove, {line: chosen})
 
@@ -104,7 +113,8 @@ def _chosen(boxes: Sequence[Box]) -> set[str]:
         return set(ANY)
     known = {name for box in boxes for kernel in box.kernels for name in kernel.answers_to}
     gone = {name for box in boxes for name in box.chosen if name not in known} - set(ANY)
-    return {kernel.name for box in boxes for kernel in box.kept_kernels} | gone
+    kept = {k.name for box in boxes for k in box.kernels if k.is_among(box.chosen)}
+    return kept | gone
 
 
 def _rows(picture: Picture, boxes: Sequence[Box], chosen: set[str]) -> list[KernelRow]:
@@ -123,6 +133,7 @@ def _rows(picture: Picture, boxes: Sequence[Box], chosen: set[str]) -> list[Kern
                 title=kernel_names.title(name),
                 is_generic=any(one.is_generic for one in found.values()),
                 is_chosen=not chosen.isdisjoint({name, *ANY}),
+                is_ruled=any(one.kernel.is_among(one.box.ruled_kernels) for one in found.values()),
                 offers=found,
             )
         )

@@ -10,7 +10,12 @@ import pytest
 from tests.support import factories
 from tests.web.images.boxes import box, hidden, offer, rows_of, save
 from tests.web.visitors import Visitor, leads_to, text_of
+from webapp.extensions import db
 from webapp.models import BootSource, BootSourceSelection, ImportRun
+from webapp.services.sources import commissioned, rules
+from webapp.services.sources.ruling import Kind, Rule
+from webapp.services.system import live_settings
+from webapp.services.system.live_settings import COMMISSIONING
 
 PAGE = "/images/ubuntu/noble/kernels/"
 HWE = {"subarch": "hwe-24.04", "answers_to": ["hwe-24.04"], "release_version": "24.04"}
@@ -118,3 +123,58 @@ def test_an_outdated_form_is_not_saved(noble: BootSource, operator: Visitor) -> 
 
 def test_a_release_that_no_source_offers_has_no_page(noble: BootSource, viewer: Visitor) -> None:
     assert viewer.get("/images/ubuntu/warty/kernels/").status_code == 404
+
+
+def test_kernels_of_a_release_that_only_a_rule_selects_need_an_architecture(
+    noble: BootSource, operator: Visitor
+) -> None:
+    rules.add(Rule(Kind.NEWEST_LTS, count=1, arches=("amd64",), kernels=("ga",)), "ada")
+    assert "1 of 2 kernels" in text_of(operator.get("/images/"))
+    shown = text_of(operator.get(PAGE))
+    assert "for machines without a kernel of their own, selected by a rule" in shown
+    response = send(operator, arch=[], kernel=["hwe-24.04"])
+    assert response.status_code == 422
+    assert "Select an architecture for these kernels." in text_of(response)
+    assert send(operator, kernel=["hwe-24.04"]).status_code == 303  # the rule has the generic one
+    assert kernels() == [["hwe-24.04"]]
+    assert save(operator, box(noble, "ubuntu/noble/amd64")).status_code == 303
+    assert kernels() == [["hwe-24.04"]]
+
+
+def test_kernels_that_go_though_a_rule_keeps_the_image_have_to_be_confirmed(
+    source: BootSource, operator: Visitor
+) -> None:
+    for kernel in ({"subarch": "ga-24.04"}, HWE):
+        files = {"boot-kernel": str(kernel["subarch"]).encode()}
+        items = [factories.item(name, content) for name, content in files.items()]
+        product = f"stored:{kernel['subarch']}"
+        new = {"release": "noble", "arch": "s390x", "release_version": "24.04", "items": items}
+        offer(source, **{**new, "product": product, **kernel})
+        subarch = str(kernel["subarch"])
+        factories.boot_resource(files, arch="s390x", subarch=subarch, source_id=source.id)
+    factories.selection(source, arches=["s390x"], subarches=["hwe-24.04"])
+    rules.add(Rule(Kind.NEWEST_LTS, count=1, arches=("s390x",), kernels=("ga",)), "ada")
+    asked = save(operator)
+    assert asked.status_code == 409
+    words = text_of(asked)
+    assert "Not saved yet: stored kernels would move to the bin" in words
+    assert "hwe-24.04" in words
+    assert "stored, moves to the bin with the next import" in words
+    assert save(operator, seen=hidden(asked.text, "seen")).status_code == 303
+    assert kernels() == []
+
+
+def test_the_commissioning_release_is_replaced_here_as_well(
+    noble: BootSource, operator: Visitor
+) -> None:
+    for release in ("noble", "jammy"):
+        factories.selection(noble, release=release)
+    live_settings.change(COMMISSIONING, "noble", "ada")
+    refused = send(operator, arch=[])
+    assert refused.status_code == 409
+    assert "Commission with jammy instead" in text_of(refused)
+    assert len(kernels()) == 2
+    assert send(operator, arch=[], commission="jammy").status_code == 303
+    assert [row.release for row in rows_of(BootSourceSelection)] == ["jammy"]
+    db.session.rollback()
+    assert commissioned.release() == "jammy"

@@ -60,7 +60,7 @@ def test_a_rule_that_drops_stored_images_has_to_be_confirmed(
     assert 'value="amd64"' in operator.get(url).text
     response = operator.post(url, NEWEST)
     assert response.status_code == 409
-    assert "ubuntu/jammy amd64/ga-22.04: will be deleted" in text_of(response)
+    assert "ubuntu/jammy amd64/ga-22.04: moves to the bin" in text_of(response)
     assert rows_of(SelectionRule)[0].kind == "every"
     sent = {**NEWEST, "seen": hidden(response.text, "seen")}
     assert operator.post(url, sent).status_code == 303
@@ -71,7 +71,7 @@ def test_a_rule_is_removed_after_showing_what_goes(source: BootSource, operator:
     row = rules.add(Rule(Kind.NEWEST_LTS, count=1, arches=("amd64",)), "ada")
     factories.boot_resource(source_id=source.id)
     url = f"{PAGE}{row.id}/remove"
-    assert "ubuntu/noble amd64/ga-24.04: will be deleted" in text_of(operator.get(url))
+    assert "ubuntu/noble amd64/ga-24.04: moves to the bin" in text_of(operator.get(url))
     assert operator.post(url, {}).status_code == 303
     assert rows_of(SelectionRule) == []
 

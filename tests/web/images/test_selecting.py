@@ -33,7 +33,7 @@ def test_a_review_counts_what_comes_and_what_goes(source: BootSource, operator: 
     shown = text_of(part)
     assert "1 to add, 1 to remove" in shown
     assert "frees 2.0 kB" in shown
-    assert "Ubuntu 24.04 LTS amd64: stored, will be deleted at the next import" in shown
+    assert "Ubuntu 24.04 LTS amd64: stored, moves to the bin with the next import" in shown
     assert selected() == {("noble", ("amd64",))}
 
 
@@ -107,7 +107,7 @@ def test_a_stored_image_goes_only_after_it_was_seen_to_go(
     factories.boot_resource(source_id=source.id)
     asked = save(operator)
     assert asked.status_code == 409
-    assert "Not saved yet: 1 stored image would be deleted" in text_of(asked)
+    assert "Not saved yet: 1 stored image would move to the bin" in text_of(asked)
     assert "Confirm and update" in text_of(asked)
     assert selected() == {("noble", ("amd64",))}
     assert runs.current() is None

@@ -112,7 +112,9 @@ def test_an_image_that_nothing_selects_is_announced_as_deleted_next(
 ) -> None:
     factories.boot_resource(release="jammy", source_id=source.id)
     shown = text_of(viewer.get("/images/"))
-    assert "Will be deleted No longer selected. The next import deletes it. Select" in shown
+    assert (
+        "Will be deleted No longer selected. The next import moves it to the bin. Select" in shown
+    )
     source.is_enabled = False
     db.session.commit()
     assert "Kept while its boot source is off" in text_of(viewer.get("/images/"))

@@ -140,11 +140,11 @@ def test_deselecting_a_locked_image_does_not_announce_its_end(
     source: BootSource, noble: BootResource, operator: Visitor
 ) -> None:
     jammy = {"image": box(source, "ubuntu/jammy/amd64")}
-    assert "will be deleted" in operator.post("/images/pending", jammy, **HTMX_HEADERS).text
+    assert "moves to the bin" in operator.post("/images/pending", jammy, **HTMX_HEADERS).text
     act(operator, "lock", OLD)
     asked = text_of(operator.post("/images/pending", jammy, **HTMX_HEADERS))
     assert "stored and locked, stays" in asked
-    assert "will be deleted" not in asked
+    assert "moves to the bin" not in asked
     assert leads_to(save(operator, jammy["image"])) == "/images/"
     words = text_of(operator.get("/images/"))
     assert f"No longer selected. Kept: version {OLD} is locked." in words

@@ -180,7 +180,8 @@ def _unselected(source: BootSource | None, is_offered: bool, lock: str) -> Verdi
     why = _NO_ANSWER.get(health.judge(source).state) if source is not None else None
     if why is not None:
         return Verdict(Status.SYNCED, f"No longer selected. Kept while its boot source {why}.")
-    next_step = "The next import deletes it." + (" Select it to keep it." if is_offered else "")
+    next_step = "The next import moves it to the bin."
+    next_step += " Select it to keep it." if is_offered else ""
     return Verdict(Status.REMOVING, "No longer selected.", next_step)
 
 

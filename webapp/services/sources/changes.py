@@ -17,7 +17,7 @@ from webapp.services.sources.selections import Line, Pick
 class Pending:
     """What saving would change: picks added and removed, bytes to fetch and to free.
 
-    kernels: selections with another choice of them.
+    kernels: selections with another choice of them, and images whose kernels rules choose now.
     """
 
     added: tuple[Box, ...]
@@ -35,8 +35,9 @@ class Pending:
         """Names this set of changes, so that a confirmation cannot mean another one."""
         added = (f"+{box.value}" for box in self.added)
         removed = (f"-{box.value}" for box in self.removed)
-        chosen = (f"{one.line}:{','.join(one.chosen)}" for one in self.kernels)
-        return _digest([*added, *removed, *chosen])
+        chosen = (f"{one.line}:{','.join(one.chosen)}:{one.lost}" for one in self.kernels)
+        stored = (f"!{box.value}" for box in self.stored)
+        return _digest([*added, *removed, *chosen, *stored])
 
     @property
     def deletes(self) -> bool:
@@ -83,9 +84,11 @@ def pending(
     added = tuple(after[b.pick] for b in boxes if b.pick in selected and not b.is_selected)
     removed = tuple(b for b in boxes if b.pick not in selected and b.is_selected)
     kept = [(box, after[box.pick]) for box in boxes if box.pick in selected and box.is_selected]
+    kept += [(b, _deselected(b, picture)) for b in removed if b.rules and not b.is_locked]
     fresh = {d: size for box in added for d, size in box.digests.items()}
     fresh |= {d: s for old, new in kept for d, s in new.digests.items() if d not in old.digests}
     needed = {digest for box in after.values() for digest in box.digests}
+    needed |= {digest for _, box in kept for digest in box.digests}
     leaving = {_image(box) for box in removed if not box.is_locked and not box.rules}
     dropped = {_image(old): old.digests.keys() - new.digests.keys() for old, new in kept}
     gone: dict[str, int] = {}
@@ -105,7 +108,10 @@ def pending(
         new_bytes=sum(size for d, size in fresh.items() if d not in picture.ready),
         freed_bytes=sum(size for d, size in gone.items() if d not in staying | needed),
         loses_last_lts=bool(lts & picture.selected) and not lts & (selected | ruled),
-        kernels=tuple(kernels.changes(picture, concerned, chosen)),
+        kernels=(
+            *kernels.changes(picture, concerned, chosen),
+            *kernels.left_to_rules(picture, removed),
+        ),
     )
 
 
@@ -115,6 +121,11 @@ def _selected(box: Box, picture: Picture, chosen: Mapping[Line, tuple[str, ...]]
         return box
     made = replace(box, is_selected=True)
     return made.with_kernels(chosen.get(box.line, box.chosen), picture.ready)
+
+
+def _deselected(box: Box, picture: Picture) -> Box:
+    """A box as rules alone have it."""
+    return replace(box, is_selected=False).with_kernels(box.chosen, picture.ready)
 
 
 def _image(box: Box) -> Image:

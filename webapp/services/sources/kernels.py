@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from webapp.errors import InvalidFields
 from webapp.services.sources.picture import Box, Kernel, Picture
@@ -45,8 +45,8 @@ class KernelOffer:
 class KernelChange:
     """Another choice of kernels for a selection: names that its images gain and lose.
 
-    Images that weren't selected before gain and lose none. lost: those of the removed ones
-    that are stored.
+    Images that weren't selected before gain and lose none, and what a rule selects stays.
+    lost: those of the removed ones that are stored.
     """
 
     line: Line
@@ -111,7 +111,8 @@ def check(boxes: Sequence[Box], selected: Sequence[Box], chosen: Collection[str]
             f"It has {', '.join(choices)}."
         )
     for box in selected:
-        if box.kernels and not any(kernel.is_among(chosen) for kernel in box.kernels):
+        names_of = {*chosen, *box.ruled_kernels}
+        if box.kernels and not any(kernel.is_among(names_of) for kernel in box.kernels):
             choices = dict.fromkeys(kernel.name for kernel in box.kernels)
             raise _refusal(
                 f"{_release(box)} {box.pick.arch} would have no kernel to boot. "
@@ -127,7 +128,7 @@ def warnings(boxes: Iterable[Box], chosen: Collection[str]) -> tuple[str, ...]:
         f"kernel is set."
         for box in boxes
         for kernel in box.kernels
-        if names.GENERIC in kernel.answers_to and not kernel.is_among(chosen)
+        if names.GENERIC in kernel.answers_to and not kernel.is_among({*chosen, *box.ruled_kernels})
     )
 
 
@@ -139,22 +140,45 @@ def changes(
         found = [box for box in boxes if box.line == line]
         if not found or set(found[0].chosen) == set(after):
             continue
-        gained, lost = set(), {}
-        for box in (box for box in found if box.is_selected):
-            for one in offers(box, picture.ready):
-                is_kept = one.kernel.is_among(after)
-                if is_kept and not one.is_chosen:
-                    gained.add(one.kernel.name)
-                if not is_kept and one.is_chosen:
-                    lost[one.kernel.name] = one.is_stored and box.is_stored
-        yield KernelChange(
-            line=line,
-            title=found[0].title,
-            chosen=after,
-            added=tuple(sorted(gained, key=names.order_key)),
-            removed=tuple(sorted(lost, key=names.order_key)),
-            lost=tuple(name for name in sorted(lost, key=names.order_key) if lost[name]),
-        )
+        selected = [(box, replace(box, chosen=after)) for box in found if box.is_selected]
+        yield _change(picture, line, after, selected, found[0].title)
+
+
+def left_to_rules(picture: Picture, boxes: Iterable[Box]) -> Iterator[KernelChange]:
+    """The kernels that deselected boxes lose though rules keep them: those of people alone."""
+    for box in boxes:
+        if box.rules and not box.is_locked:
+            ruled = replace(box, is_selected=False)
+            change = _change(picture, box.line, box.ruled_kernels, [(box, ruled)], box.title)
+            if change.removed:
+                yield change
+
+
+def _change(
+    picture: Picture,
+    line: Line,
+    after: tuple[str, ...],
+    boxes: Iterable[tuple[Box, Box]],
+    title: str,
+) -> KernelChange:
+    """The difference that boxes make, each as it is and as it will be."""
+    gained: set[str] = set()
+    removed: set[str] = set()
+    lost: set[str] = set()
+    for box, becomes in boxes:
+        before, then = ({kernel.name for kernel in one.kept_kernels} for one in (box, becomes))
+        gained |= then - before
+        removed |= before - then
+        stored = {one.kernel.name for one in offers(box, picture.ready) if one.is_stored}
+        lost |= (before - then) & stored if box.is_stored else set()
+    return KernelChange(
+        line=line,
+        title=title,
+        chosen=after,
+        added=tuple(sorted(gained, key=names.order_key)),
+        removed=tuple(sorted(removed, key=names.order_key)),
+        lost=tuple(sorted(lost, key=names.order_key)),
+    )
 
 
 def _release(box: Box) -> str:

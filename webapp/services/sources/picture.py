@@ -145,8 +145,8 @@ class Release:
 
     @property
     def chosen_kernels(self) -> tuple[str, ...]:
-        """Those of them that its selection has."""
-        kept = {k.name for b in self.boxes.values() for k in b.kernels if k.is_among(b.chosen)}
+        """Those of them that its selection or a rule has."""
+        kept = {kernel.name for box in self.boxes.values() for kernel in box.kept_kernels}
         return tuple(name for name in self.kernels if name in kept)
 
     @property
@@ -284,6 +284,8 @@ def _release(
             (s for s in candidates if Pick(s, os, release, arch) in selected), candidates[0]
         )
         pick = Pick(source_id, os, release, arch)
+        everywhere = (ruled.kernels.get(Pick(s, os, release, arch), ()) for s in candidates)
+        ruled_kernels = {name for names in everywhere for name in names}
         box = Box(
             pick=pick,
             title=title,
@@ -297,7 +299,7 @@ def _release(
             other_picks=tuple(Pick(s, os, release, arch) for s in candidates if s != source_id),
             kernels=_kernels(by_source[source_id]),
             rules=ruled.titles.get((os, release, arch), ()),
-            ruled_kernels=ruled.kernels.get(pick, ()),
+            ruled_kernels=tuple(sorted(ruled_kernels)),
         )
         chosen = kernels_of.get((source_id, os, release), tuple(ANY))
         boxes[arch] = box.with_kernels(chosen, ready)

@@ -35,7 +35,8 @@ def row(release: str = "noble", version: str = "24.04 LTS", **values: Any) -> Ro
 
 def arranged(*rows: Row, selected: set[Pick] | None = None, **values: Any) -> Picture:
     ready, stored = frozenset(values.get("ready", ())), values.get("stored", {})
-    return picture(rows, NAMES, selected or set(), ready, stored, TODAY, values.get("chosen"))
+    more = (values.get("chosen"), values.get("ruled"))
+    return picture(rows, NAMES, selected or set(), ready, stored, TODAY, *more)
 
 
 def test_long_term_releases_come_first_and_newest_first() -> None:

@@ -11,6 +11,7 @@ from webapp.errors import InvalidFields
 from webapp.services.sources import kernels
 from webapp.services.sources.changes import base_of, pending
 from webapp.services.sources.picture import Box, Picture
+from webapp.services.sources.rules import Effect
 from webapp.services.sources.selections import Pick
 
 NOBLE = Pick(1, "ubuntu", "noble", "amd64")
@@ -121,3 +122,45 @@ def test_a_choice_is_kept_in_order_and_all_is_all() -> None:
     for wrong in ([], ["k" * 65], [f"k{n}" for n in range(101)]):
         with pytest.raises(InvalidFields):
             kernels.cleaned(wrong)
+
+
+def ruled() -> Picture:
+    """Noble with the GA kernel by a rule, and with the HWE kernel as a person selected it."""
+    effect = Effect(
+        titles={("ubuntu", "noble", "amd64"): ("Newest LTS, ga",)},
+        kernels={NOBLE: ("ga-24.04",)},
+    )
+    stored = {("ubuntu", "noble", "amd64"): {"ga-k": 10, "root": 90, "hwe-k": 11}}
+    files = ("ga-k", "root", "hwe-k")
+    return noble("hwe-24.04", ruled=effect, stored=stored, ready=files)
+
+
+def test_deselecting_what_a_rule_keeps_loses_the_kernels_that_it_doesnt_select() -> None:
+    made = ruled()
+    assert made.ubuntu[0].chosen_kernels == ("ga-24.04", "hwe-24.04")
+    change = pending(made, set())
+    assert change.stored == ()
+    [lost] = change.kernels
+    assert (lost.removed, lost.lost) == (("hwe-24.04",), ("hwe-24.04",))
+    assert change.deletes
+    assert change.freed_bytes == 11
+    assert change.digest != pending(noble("hwe-24.04"), set()).digest
+
+
+def test_a_rule_of_another_source_keeps_its_kernels_too() -> None:
+    other = Pick(2, "ubuntu", "noble", "amd64")
+    rows = (*ROWS, row(source_id=2))
+    effect = Effect(
+        titles={("ubuntu", "noble", "amd64"): ("A rule",)}, kernels={other: ("ga-24.04",)}
+    )
+    made = arranged(*rows, selected={NOBLE}, chosen={LINE: ("ga-24.04",)}, ruled=effect)
+    assert pending(made, set()).kernels == ()
+
+
+def test_kernels_that_a_rule_selects_are_neither_lost_nor_missing() -> None:
+    made = ruled()
+    [change] = kernels.changes(made, made.boxes, {LINE: ("hwe-24.04-edge",)})
+    assert (change.added, change.removed) == (("hwe-24.04-edge",), ("hwe-24.04",))
+    assert kernels.warnings(made.boxes, ("hwe-24.04",)) == ()
+    [none] = kernels.changes(made, made.boxes, {LINE: ("ga-24.04", "hwe-24.04")})
+    assert (none.added, none.removed) == ((), ())
