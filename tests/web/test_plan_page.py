@@ -55,10 +55,12 @@ def test_an_image_is_imported_alone_and_comes_first(source: BootSource, operator
     assert "has started" in text_of(operator.get("/images/"))
     assert "Only ubuntu/noble amd64" in text_of(operator.get(f"/imports/{run.id}"))
     here = "/images/ubuntu/noble/amd64/priority"
-    assert f'href="{here}"' in operator.get("/imports/plan").text
+    assert f'href="{here}?next=plan"' in operator.get("/imports/plan").text
     assert "Downloaded before all others, after boot loaders" in text_of(operator.get(here))
     assert operator.post(here, {"priority": "soon"}).status_code == 422
-    assert leads_to(operator.post(here, {"priority": "high"})) == "/imports/plan"
+    assert 'href="/imports/plan"' in operator.get(f"{here}?next=plan").text
+    assert leads_to(operator.post(f"{here}?next=plan", {"priority": "high"})) == "/imports/plan"
+    assert leads_to(operator.post(here, {"priority": "high"})) == "/images/ubuntu/noble/amd64"
     assert "High" in text_of(operator.get("/imports/plan"))
     assert "High priority" in text_of(operator.get("/images/"))
 

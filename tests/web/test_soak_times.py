@@ -52,7 +52,7 @@ def test_a_source_has_days_of_its_own_until_they_are_taken_away(
     assert leads_to(administrator.post(f"{path}/soak", {"days": "3"})) == path
     db.session.expire_all()
     assert (source.soak_days, source.updated_at) == (3, stamp)
-    assert 'name="days" min="0" max="365" inputmode="numeric"\n      value="3"' in (
+    assert 'name="days" min="0" max="365" inputmode="numeric"\n    value="3"' in (
         administrator.get(path).text
     )
     assert "no version is 3 days old yet" in text_of(administrator.get("/imports/plan"))
@@ -73,7 +73,7 @@ def test_a_stored_image_shows_from_when_its_update_is_available(
     assert words in text_of(operator.get("/images/"))
     page = operator.get("/images/ubuntu/noble/amd64")
     assert words in text_of(page)
-    assert 'name="days" min="0" max="365" inputmode="numeric"\n        value="2"' in page.text
+    assert 'name="days" min="0" max="365" inputmode="numeric"\n    value="2"' in page.text
     operator.post("/images/ubuntu/noble/amd64/soak", {"days": ""})
     assert db.session.scalar(db.select(ImageSoak.days)) is None
 

@@ -116,13 +116,8 @@ def show(os: str, release: str, arch: str) -> ResponseReturnValue:
         versions=[version_row(line, link, len(image.resource_ids)) for line in found.lines],
         change_url=url_for("versions.change", **link),
         keep_url=url_for("versions.keep", **link),
-        soak_url=url_for("soak.change_image", **link),
         soak_days=soaking.of_image(image.name, arch),
-        limits={
-            "kept": steering.MAX_KEPT,
-            "days": steering.MAX_DAYS,
-            "soak_days": soaking.MAX_DAYS,
-        },
+        limits={"kept": steering.MAX_KEPT, "days": steering.MAX_DAYS},
         is_managed=is_managed(),
     )
 

@@ -90,7 +90,7 @@ def action_rows(actions: Iterable[Action], priorities: Mapping[Image, Priority])
         image = Key(one.name, one.architecture).image
         os, _, release = image.name.partition("/")
         priority = priorities.get(image, Priority.NORMAL)
-        url = url_for("priorities.edit", os=os, release=release, arch=image.arch)
+        url = url_for("priorities.edit", os=os, release=release, arch=image.arch, next="plan")
         rows.append(ActionRow(one, priority.capitalize(), url))
     return rows
 

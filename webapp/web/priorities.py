@@ -32,6 +32,7 @@ def edit(os: str, release: str, arch: str) -> ResponseReturnValue:
         title=f"{catalogue.titles().get(image.name, image.name)} {arch}",
         image=image,
         priority=priorities.of(image),
+        back=_back(image),
     )
 
 
@@ -45,4 +46,12 @@ def save(os: str, release: str, arch: str) -> ResponseReturnValue:
         raise InvalidFields({"priority": [f"Choose one of these: {', '.join(Priority)}."]})
     priorities.change(image, Priority(value), me().username)
     flash(f"{image} has {value} priority.", "ok")
-    return hx.see_other(url_for("imports.show_plan"))
+    return hx.see_other(_back(image)[0])
+
+
+def _back(image: Image) -> tuple[str, str]:
+    """The page that the visitor came from: the plan, or the image."""
+    if request.args.get("next") == "plan":
+        return url_for("imports.show_plan"), "What will happen"
+    os, _, release = image.name.partition("/")
+    return url_for("images.show", os=os, release=release, arch=image.arch), image.name

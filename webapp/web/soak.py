@@ -10,6 +10,7 @@ from webapp import hx, numbers
 from webapp.errors import InvalidFields
 from webapp.services.accounts.rights import Right
 from webapp.services.sources import soaking, sources
+from webapp.services.system import live_settings
 from webapp.web.access import me, requires
 from webapp.web.source_health import require_managed
 
@@ -41,8 +42,9 @@ def change_image(os: str, release: str, arch: str) -> ResponseReturnValue:
 
 
 def register(app: Flask) -> None:
-    """Add the forms, and the filter that gives their address for an image."""
+    """Add the forms, their limit, and the filter that gives their address for an image."""
     app.register_blueprint(blueprint)
+    app.jinja_env.globals["max_soak_days"] = live_settings.MAX_SOAK_DAYS
 
     @app.template_filter("soak_url")
     def _url(name: str, architecture: str) -> str:
@@ -55,9 +57,8 @@ def _days() -> int | None:
     """The days of the form, None for an empty field. Raises InvalidFields."""
     text = request.form.get("days", "").strip()
     days = numbers.whole(text)
-    if text and (days is None or days > soaking.MAX_DAYS):
-        words = f"Enter a whole number from 0 to {soaking.MAX_DAYS}, or nothing."
-        raise InvalidFields({"days": [words]})
+    if text and days is None:
+        raise InvalidFields({"days": [live_settings.SOAK_RANGE]})
     return days
 
 

@@ -32,12 +32,12 @@ OFFERS = ("sources.offers", "Offers")
 
 @dataclass(frozen=True)
 class Question:
-    """A change as its page asks for it. values: what the form sends to ``action``."""
+    """A change as its page asks for it. fields: what the form sends to ``action``."""
 
     title: str
     button: str
     action: str
-    values: Mapping[str, str]
+    fields: Mapping[str, str]
     back: tuple[str, str]
     is_final: bool = False  # it can't be undone
 

@@ -30,7 +30,7 @@ from webapp.services.sources.drafts import (
     grouped,
 )
 from webapp.services.system import live_settings
-from webapp.services.system.live_settings import MAX_SOAK_DAYS, SOAK_DAYS
+from webapp.services.system.live_settings import SOAK_DAYS
 from webapp.streams.errors import Disagreement
 from webapp.web import source_form, source_health
 from webapp.web.access import me, requires
@@ -134,7 +134,6 @@ def show(source_id: int) -> ResponseReturnValue:
         is_state_due=accepting.is_due(source),
         has_rivals=len(sources.all_sources()) > 1,
         soak_days=live_settings.read(SOAK_DAYS),
-        max_soak_days=MAX_SOAK_DAYS,
         max_priority=MAX_PRIORITY,
         route=sources.route_of(source) if may(me().role, Right.MANAGE) else "",
         client_cert=client_certs.subject_of(source.client_cert),

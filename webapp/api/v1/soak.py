@@ -9,6 +9,7 @@ from webapp.api.v1.dispatch import Call, PlainCall, Routes
 from webapp.api.v1.schemas import Empty, RequestModel, ResponseModel
 from webapp.services.accounts.rights import Right
 from webapp.services.sources import soaking, sources
+from webapp.services.system.live_settings import MAX_SOAK_DAYS
 
 routes = Routes("soak times")
 SOURCE = "/sources/<int:id>/soak"
@@ -18,7 +19,7 @@ IMAGE = "/images/<string:os>/<string:release>/<string:arch>/soak"
 class SoakRequest(RequestModel):
     """Days that versions must be old; null: as its source, or else the setting, has it."""
 
-    days: int | None = Field(ge=0, le=soaking.MAX_DAYS)
+    days: int | None = Field(ge=0, le=MAX_SOAK_DAYS)
 
 
 class SoakResponse(ResponseModel):

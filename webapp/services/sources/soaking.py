@@ -24,7 +24,6 @@ from webapp.services.system.live_settings import SOAK_DAYS
 from webapp.streams.documents import version_key
 from webapp.streams.offers import Offer
 
-MAX_DAYS = live_settings.MAX_SOAK_DAYS
 _DATED = re.compile(r"(\d{4})(\d\d)(\d\d)(\.\d+)*", re.ASCII)
 _DAY = timedelta(days=1)
 Sightings = Mapping[str, str]  # version -> first seen at, as ISO; "" where its name has a date
@@ -183,8 +182,8 @@ def set_source(source: BootSource, days: int | None, actor: str) -> None:
 
 
 def _check(days: int | None) -> None:
-    if days is not None and not 0 <= days <= MAX_DAYS:
-        raise InvalidFields({"days": [f"Enter a whole number from 0 to {MAX_DAYS}."]})
+    if days is not None and not 0 <= days <= live_settings.MAX_SOAK_DAYS:
+        raise InvalidFields({"days": [live_settings.SOAK_RANGE]})
 
 
 def holds() -> dict[tuple[int, str, str], list[Hold | None]]:

@@ -38,6 +38,7 @@ DAY_RATE, NIGHT_RATE, NIGHT_HOURS = "import_rate", "import_night_rate", "import_
 TIME_ZONE, WINDOWS = "import_time_zone", "import_windows"
 SCHEDULE = "import_schedule"
 SOAK_DAYS, MAX_SOAK_DAYS = "import_soak_days", 365
+SOAK_RANGE = f"Enter a whole number from 0 to {MAX_SOAK_DAYS}."
 
 _WORD = re.compile(r"[A-Za-z0-9._+-]{0,100}", re.ASCII)
 _WORDS = {"true": True, "yes": True, "on": True, "1": True}
@@ -81,7 +82,7 @@ def _text(parse: Callable[[str], object]) -> Callable[[str], str]:
 def _days(value: str) -> str:
     days = numbers.whole(value.strip())
     if days is None or days > MAX_SOAK_DAYS:
-        raise InvalidFields({"value": [f"Enter a whole number from 0 to {MAX_SOAK_DAYS}."]})
+        raise InvalidFields({"value": [SOAK_RANGE]})
     return str(days)
 
 
