@@ -42,13 +42,15 @@ class Answer:
         return hashlib.sha256(self.body).hexdigest()
 
 
-def fetch(url: str, path: str, **headers: str) -> Answer:
+def fetch(
+    url: str, path: str, *, method: str = "GET", sent: bytes | None = None, **headers: str
+) -> Answer:
     """One request by a machine that notices a body that ends early."""
     host, port = url.removeprefix("http://").rstrip("/").split(":")
     began = time.monotonic()
     with closing(http.client.HTTPConnection(host, int(port), timeout=60)) as connection:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request("GET", path, headers=named)
+        connection.request(method, path, sent, named)
         answer = connection.getresponse()
         body, first = bytearray(), 0.0
         try:
@@ -156,6 +158,8 @@ class Line:
             def do_GET(self) -> None:
                 line.answer(self)
 
+            do_POST = do_GET
+
             def log_message(self, *args: Any) -> None:
                 return
 
@@ -175,9 +179,11 @@ class Line:
             handler.connection.shutdown(socket.SHUT_RDWR)
             return
         named = {name: handler.headers[name] for name in handler.headers if name != "Host"}
-        for name in ("Connection", "If-None-Match"):  # whoever plays old answers asks for all
+        # Whoever plays old answers asks for all of them.
+        for name in ("Connection", "If-None-Match", "Content-Length"):
             named.pop(name, None)
-        answer = fetch(self.target, path, **named)
+        sent = handler.rfile.read(int(handler.headers.get("Content-Length", 0))) or None
+        answer = fetch(self.target, path, method=handler.command, sent=sent, **named)
         body = self.alter(path, answer.body) if answer.status in (200, 206) else answer.body
         self.requests[path] += 1
         handler.send_response_only(answer.status)

@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 POLL_S = 1.5  # between looks at the tree without a region to ask
 AGAIN_S = 2.0  # after a region or a tree that failed
 REMOVED_S = 60.0  # between questions of a rack that its region doesn't know
+TIDY_S = 60.0  # between looks for files that no name means any more
 REFILL_S = 5.0  # after a file that couldn't be fetched in advance
 
 
@@ -190,7 +191,7 @@ class Agent:
 
     def _fetch_in_advance(self) -> None:
         while not self._stopped.is_set():
-            self._work.wait()
+            self._work.wait(TIDY_S)
             self._work.clear()
             try:
                 offered, is_done = self._offered, self._fetch_all()

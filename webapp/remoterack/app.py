@@ -63,10 +63,7 @@ def fingerprint_of(settings: Settings) -> str:
 
 
 def prepare(settings: Settings) -> Path:
-    """Make the folder, check the pin and enrol if need be; the folder. Raises Problem.
-
-    A region that doesn't answer just now is no reason not to start.
-    """
+    """Make the folders and check the pin; the rack's folder. Raises Problem."""
     folder = settings.data_dir / FOLDER
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -82,6 +79,14 @@ def prepare(settings: Settings) -> Path:
     store = FilesystemStore(settings.store_dir)
     store.prepare(create=True)
     store.check()
+    return folder
+
+
+def enrol_first(settings: Settings, folder: Path) -> None:
+    """Enrol if need be. Raises RackProblem when the region refuses.
+
+    A region that doesn't answer just now is no reason not to start.
+    """
     if settings.rack_token and Enrolment.load(folder / CREDENTIAL) is None:
         try:
             enrol(settings, folder)
@@ -89,7 +94,6 @@ def prepare(settings: Settings) -> Path:
             if problem.code == "rack-token":
                 raise
             log.warning("the rack isn't enrolled yet", **problem.as_dict())
-    return folder
 
 
 def enrol(settings: Settings, folder: Path) -> Enrolment:
@@ -130,6 +134,7 @@ class RemoteRack:
         fills = Fills(
             store,
             upstreams,
+            is_here=holding.has,
             make_room=lambda size: self.agent.make_room(size),
             on_bytes=lambda count: state.counts.add(fetched_bytes=count),
             on_done=done,

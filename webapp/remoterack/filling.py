@@ -170,8 +170,9 @@ class Fill:
 class Fills:
     """Every fill of this process; there is one process, so there is one fetch for a digest.
 
-    on_done: called for each file that is whole, before anyone is told. on_problem: for
-    each upstream that failed. make_room: for so many bytes. on_bytes: so many came.
+    is_here: whether a file is held. make_room: for so many bytes. on_bytes: so many came.
+    on_done: called for each file that is whole, before anyone is told. on_problem: for each
+    upstream that failed.
     """
 
     def __init__(
@@ -179,6 +180,7 @@ class Fills:
         store: FilesystemStore,
         upstreams: Upstreams,
         *,
+        is_here: Callable[[str], bool],
         make_room: Callable[[int], None],
         on_bytes: Callable[[int], None],
         on_done: Callable[[Wanted], None],
@@ -186,7 +188,7 @@ class Fills:
     ) -> None:
         self._store = store
         self._upstreams = upstreams
-        self._make_room, self._on_bytes = make_room, on_bytes
+        self._is_here, self._make_room, self._on_bytes = is_here, make_room, on_bytes
         self._on_done, self._on_problem = on_done, on_problem
         self._running: dict[str, Fill] = {}
         self._failed: dict[str, tuple[float, Problem]] = {}
@@ -198,14 +200,18 @@ class Fills:
         with self._lock:
             return tuple(self._running.values())
 
-    def get(self, wanted: Wanted, *, is_forced: bool = False) -> Fill | Problem:
+    def get(self, wanted: Wanted) -> Fill | Problem:
         """The fill of a file, begun if need be; or why there is none now."""
         with self._lock:
             fill = self._running.get(wanted.sha256)
             if fill is not None:
                 return fill
+            if self._is_here(wanted.sha256):  # it ended since the caller looked
+                fill = Fill(wanted)
+                fill.end(None)
+                return fill
             failed = self._failed.get(wanted.sha256)
-            if failed and not is_forced and time.monotonic() < failed[0]:
+            if failed and time.monotonic() < failed[0]:
                 return failed[1]
             if self._stopped.is_set() or len(self._running) >= MAX_FILLS:
                 return Problem("Too many files are on their way.", code="rack-busy")

@@ -8,6 +8,7 @@ import re
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -129,7 +130,8 @@ class Opener:
         fill = self._fills.get(wanted_of(found))
         if isinstance(fill, Problem):
             return None
-        fill.wait_ready(FIRST_BYTE_S)
+        # From its start, so that an upstream that hangs doesn't hold a thread for each machine.
+        fill.wait_ready(max(0.0, fill.began + FIRST_BYTE_S - time.monotonic()))
         if fill.is_complete:
             return self._holding.open(found.sha256, found.size)
         following = fill.follow() if fill.is_flowing else None

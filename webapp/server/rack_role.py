@@ -19,7 +19,7 @@ def supervise_rack(settings: Settings) -> int:
     remote.fingerprint_of(settings)
     settings.data_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
     held = lock_data_dir(settings.data_dir)
-    remote.prepare(settings)
+    remote.enrol_first(settings, remote.prepare(settings))
     listener = planes.listen("rack", settings)
 
     def run() -> None:
