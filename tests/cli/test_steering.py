@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 from flask import Flask
 
 from tests.cli.shell import Shell, refused
 from tests.support import factories
+from tests.support.scenery import closed_window
 from webapp.extensions import db
 from webapp.models import utcnow
+from webapp.services.imports import runs
+from webapp.services.system import live_settings
 
 
 def test_soak_times_and_the_commissioning_release_are_steered(
@@ -51,3 +55,20 @@ def test_past_imports_show_how_fast_they_were(region: Flask, slipway: Shell) -> 
     db.session.remove()
     assert "5.0 MB/s" in slipway("import", "list").stdout
     assert "2.0 MB/s" in slipway("import", "show", id).stdout
+
+
+def test_a_start_outside_the_windows_asks_a_person_and_tells_a_script(
+    region: Flask, slipway: Shell
+) -> None:
+    live_settings.change("import_windows", closed_window(), "ada")
+    db.session.remove()
+    code, screen = slipway.answered("n\n", "import", "start")
+    assert code != 0
+    assert re.search(r"No window for imports is open\. The next one opens at \S+ \S+ UTC", screen)
+    assert runs.current() is None
+    db.session.remove()
+    code, screen = slipway.answered("y\n", "import", "start")
+    assert (code, "is queued. Next: slipway import watch" in screen) == (0, True)
+    done = slipway("import", "start")
+    assert (done.returncode, "This import doesn't wait for one." in done.stderr) == (0, True)
+    assert slipway("import", "start", "--now").stderr == ""

@@ -272,3 +272,9 @@ def unprepared_esxi(actor: str) -> int:
         uploads.append(upload, [data])
         work.work("a worker", lambda: False)
     return upload.id
+
+
+def closed_window() -> str:
+    """A window for imports that isn't open for some hours."""
+    hour = (factories.utcnow().hour + 5) % 24
+    return f"{hour:02}:00-{hour:02}:30"

@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 
 from tests.support import factories
+from tests.support.scenery import closed_window
 from tests.web.images.boxes import offer
 from tests.web.visitors import Visitor, text_of
 from webapp.extensions import db
@@ -63,8 +64,7 @@ def test_a_schedule_is_shown_with_the_next_import(region: Flask, administrator: 
 def test_a_start_outside_the_windows_is_asked_about_first(
     region: Flask, operator: Visitor, path: str
 ) -> None:
-    hour = (utcnow().hour + 5) % 24
-    live_settings.change("import_windows", f"{hour:02}:00-{hour:02}:30", "ada")
+    live_settings.change("import_windows", closed_window(), "ada")
     source = factories.boot_source(refreshed_at=utcnow())
     offer(source, release="noble", arch="amd64", release_version="24.04")
     factories.selection(source)

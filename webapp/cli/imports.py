@@ -14,6 +14,7 @@ from webapp.cli import image_lookup as lookup
 from webapp.cli import output
 from webapp.cli.client import Api, with_api
 from webapp.cli.groups import Group
+from webapp.errors import Problem
 from webapp.numbers import counted
 
 _POLL_S = 0.5
@@ -80,8 +81,9 @@ def _plan_summary(plan: dict[str, Any], everything: bool) -> Iterator[str]:
 @click.option("--arch", default="", help="Architecture of NAME, e.g. amd64.")
 @click.option("--wait", is_flag=True, help="Wait until it ends; exit code 1 if it fails.")
 @click.option("--yes", is_flag=True, help="Do exactly what the plan says, removals included.")
+@click.option("--now", is_flag=True, help="Don't ask while no import window is open.")
 @with_api
-def start(name: str, arch: str, wait: bool, yes: bool, api: Api, as_json: bool) -> None:
+def start(name: str, arch: str, wait: bool, yes: bool, now: bool, api: Api, as_json: bool) -> None:
     """Start importing the selected images, or NAME alone.
 
     If an import is already running, it continues; NAME alone comes after it, unless it's
@@ -99,16 +101,31 @@ def start(name: str, arch: str, wait: bool, yes: bool, api: Api, as_json: bool) 
     if arch and not name:
         raise click.UsageError("--arch needs the NAME of an image.")
     if name:
-        run = api.call("POST", f"{lookup.wanted(api, name, arch)}/import")
+        run = _begin(api, f"{lookup.wanted(api, name, arch)}/import", {}, is_sure=now)
         words = f"{run['message']} Next: slipway import watch"
     else:
-        body = {"plan": api.get("/plan")["digest"]} if yes else None
-        run = api.call("POST", "/imports", body)
+        body = {"plan": api.get("/plan")["digest"]} if yes else {}
+        run = _begin(api, "/imports", body, is_sure=now)
         words = f"Import {run['id']} is {run['state']}. Next: slipway import watch"
     if wait:
         _follow(api, run["id"], as_json)
         return
     output.result(run, as_json, words)
+
+
+def _begin(api: Api, path: str, body: dict[str, Any], *, is_sure: bool) -> dict[str, Any]:
+    """Start an import. While no window is open, ask a person first, and tell a script."""
+    if not is_sure and output.is_terminal(sys.stdin):
+        try:
+            return dict(api.call("POST", path, body | {"can_run_outside_windows": False}))
+        except Problem as problem:
+            if problem.code != "outside-windows":
+                raise
+            output.confirm(f"{problem.what} Import now?", "--now")
+    run = dict(api.call("POST", path, body))
+    if run["is_outside_windows"] and not is_sure:
+        output.line("No window for imports is open. This import doesn't wait for one.", err=True)
+    return run
 
 
 @import_group.command("watch")

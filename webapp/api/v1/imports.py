@@ -20,7 +20,7 @@ from webapp.api.v1.schemas import (
     page_of,
 )
 from webapp.errors import NotFound
-from webapp.models import ImportRun, Role
+from webapp.models import ImportRun, Role, utcnow
 from webapp.services.accounts.rights import Right
 from webapp.services.images.keys import Image
 from webapp.services.imports import approving, pausing, report, retrying, runs, single
@@ -57,7 +57,15 @@ class RunImageItem(ResponseModel):
     arch: str
 
 
-class StartRequest(RequestModel):
+class StartOneRequest(RequestModel):
+    """How to start."""
+
+    can_run_outside_windows: bool = Field(
+        True, description="false: refuse with `outside-windows` while no window is open"
+    )
+
+
+class StartRequest(StartOneRequest):
     """What to import."""
 
     plan: str = Field(
@@ -81,7 +89,13 @@ class RunResponse(RunFields):
     )
 
 
-class OneImageResponse(RunResponse):
+class StartedResponse(RunResponse):
+    """The import. is_outside_windows: no window is open, and it doesn't wait for one."""
+
+    is_outside_windows: bool
+
+
+class OneImageResponse(StartedResponse):
     """The import that downloads the image. outcome: started; queued behind another; or joined."""
 
     outcome: Outcome
@@ -204,29 +218,47 @@ def read_all(call: Call[Paging, None]) -> Page[RunResponse]:
 
 
 @routes("POST", "/imports", Right.IMPORT, status=202)
-def start(call: Call[Empty, StartRequest]) -> RunResponse:
+def start(call: Call[Empty, StartRequest]) -> StartedResponse:
     """Import all selected images; if an import is already running, it continues.
 
-    With a plan, do exactly that or nothing, after the one that is running.
+    With a plan, do exactly that or nothing, after the one that is running. Imports that are
+    started by hand don't wait for a window.
     """
+    is_outside = _is_outside(call.body)
     if call.body.plan:
         run = approving.start(call.body.plan, call.actor)
     else:
         run = runs.queue("manual", call.actor)
-    return RunResponse.model_validate(run)
+    found = _response(run, call.caller.sees)
+    return StartedResponse(**found.model_dump(), is_outside_windows=is_outside)
 
 
 @routes(
     "POST", "/images/<string:os>/<string:release>/<string:arch>/import", Right.IMPORT, status=202
 )
-def start_one(call: PlainCall, os: str, release: str, arch: str) -> OneImageResponse:
+def start_one(
+    call: Call[Empty, StartOneRequest], os: str, release: str, arch: str
+) -> OneImageResponse:
     """Import one selected image, and nothing else because of that.
 
     An import that has it already is joined; else it gets its own, after the one that is running.
     """
+    is_outside = _is_outside(call.body)
     done = single.start(Image(f"{os}/{release}", arch), call.actor)
     found = _response(done.run, call.caller.sees)
-    return OneImageResponse(**found.model_dump(), outcome=done.outcome, message=done.message)
+    return OneImageResponse(
+        **found.model_dump(),
+        is_outside_windows=is_outside,
+        outcome=done.outcome,
+        message=done.message,
+    )
+
+
+def _is_outside(sent: StartOneRequest) -> bool:
+    """Whether no window is open now. Raises Conflict if that matters."""
+    if not sent.can_run_outside_windows:
+        pausing.demand_window()
+    return not pausing.window_state(utcnow()).is_open
 
 
 @routes("POST", "/imports/retry", Right.IMPORT, status=202)

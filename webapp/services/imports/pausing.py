@@ -14,8 +14,9 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import update
 
+from webapp.errors import Conflict
 from webapp.extensions import db
-from webapp.models import ACTIVE_STATES, HOLD_USER, HOLD_WINDOW, ImportRun
+from webapp.models import ACTIVE_STATES, HOLD_USER, HOLD_WINDOW, ImportRun, utcnow
 from webapp.services.imports import queueing, runs
 from webapp.services.system import events, live_settings, statements, windows
 from webapp.services.system.live_settings import TIME_ZONE, WINDOWS
@@ -53,6 +54,25 @@ def window_state(now: datetime) -> WindowState:
         changes_at=windows.next_change(now, found, zone),
         is_limited=bool(found),
     )
+
+
+def demand_window() -> None:
+    """Raise Conflict while no window is open, for those who don't want to import then."""
+    window = window_state(utcnow())
+    if not window.is_open:
+        at = window.changes_at
+        opens = f" The next one opens at {at:%Y-%m-%d %H:%M} UTC." if at else ""
+        raise OutsideWindows(
+            f"No window for imports is open.{opens}",
+            where=WINDOWS,
+            next_step="Wait for it, or allow this import to run outside the windows.",
+        )
+
+
+class OutsideWindows(Conflict):
+    """Imports may not start by themselves now."""
+
+    code = "outside-windows"
 
 
 def follow_windows(run_id: int, owner: str) -> str:
