@@ -9,8 +9,10 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 
@@ -19,6 +21,7 @@ from tests.mirror.server import MirrorServer
 from tests.support import databases, network, order, signed
 from tests.support.databases import Databases, PostgresDatabases, Queries, SQLiteDatabases
 from tests.support.postgres import Cluster
+from webapp.fetch import Limits
 
 if TYPE_CHECKING:
     from argon2 import PasswordHasher
@@ -82,6 +85,14 @@ def _shared() -> Iterator[None]:
     from tests.support import sharing
 
     with sharing.shared():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_pauses() -> Iterator[None]:
+    """Pause for hundredths of a second before another try; tests/unit/fetch times its own."""
+    limits = partial(Limits, backoff_s=0.01)
+    with mock.patch("webapp.services.system.fetching.Limits", limits):
         yield
 
 

@@ -113,7 +113,8 @@ def stage(
 def test_axe_finds_nothing_on_any_page(stage: Stage, open_page: OpenPage) -> None:
     page = open_page(stage.url)
     stage.enter(page)
-    for path in stage.paths.values():
+    # Of a list of 500 offers, which are alike, it measures the few that are selected.
+    for path in (stage.paths | {"offers": "/sources/offers"}).values():
         page.goto(path)
         axe(page)
 
