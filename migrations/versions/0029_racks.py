@@ -46,7 +46,6 @@ def upgrade() -> None:
         sa.Column("settings_revision", sa.Integer(), nullable=False),
         sa.Column("offered_revision", sa.Integer(), nullable=False),
         sa.Column("offered_serial", sa.Integer(), nullable=False),
-        sa.Column("offered_index", sa.String(), nullable=False),
         sa.Column("held_state", sa.BigInteger(), nullable=False),
         sa.Column("held_serial", sa.Integer(), nullable=False),
         sa.Column("bytes", sa.BigInteger(), nullable=False),

@@ -72,6 +72,9 @@ def stage(
         upload_id = scenery.unprepared_esxi(ADMIN)
         ended = scenery.ended_imports(source)
         scenery.running_import()
+        rack = factories.rack(
+            seen_at=utcnow(), errors=[{"at": "2026-01-01T00:00:00Z", "what": "x" * 300}]
+        )
         with scenery.served(app) as url:
             made = Stage(url, mirror, server, cookies)
             made.paths = {
@@ -88,6 +91,9 @@ def stage(
                 "new upload's state": f"/uploads/{upload_id}",
                 "new upload dropped": f"/uploads/{upload_id}/drop",
                 "local mirror": "/local-mirror/",
+                "racks": "/racks/",
+                "rack": f"/racks/{rack.id}/",
+                "removed rack": f"/racks/{rack.id}/remove",
                 "vmware": "/vmware/",
                 "network": "/vmware/network?example=1",
                 "storage": "/vmware/storage?version=8&disk=16&layout=vmfs6&no_datastore=1",

@@ -22,6 +22,7 @@ from webapp.models import (
     BootSourceSelection,
     FileTransfer,
     ImportRun,
+    Rack,
     ResourceFile,
     ResourceSet,
     User,
@@ -177,3 +178,9 @@ def user(username: str = "", password_hash: str = "!", **values: Any) -> User:
     """A user; without a hash nobody can sign in with a password."""
     name = username or f"user{next(_numbers)}"
     return saved(User(username=name, password_hash=password_hash, **values))
+
+
+def rack(**values: Any) -> Rack:
+    """An enrolled rack that was never seen."""
+    name = f"rack-{next(_numbers)}"
+    return saved(Rack(**{"name": name, "system_id": name, "credential_hash": name, **values}))

@@ -73,7 +73,6 @@ class Rack(Base):
 
     offered_revision: Mapped[int] = mapped_column(default=0)
     offered_serial: Mapped[int] = mapped_column(default=0)
-    offered_index: Mapped[str] = mapped_column(default="")
 
     held_state: Mapped[int] = mapped_column(BigInteger, default=0)
     held_serial: Mapped[int] = mapped_column(default=0)

@@ -26,6 +26,7 @@ def register(app: Flask) -> None:
         metrics,
         mirror,
         priorities,
+        racks,
         refusals,
         rules,
         setup,
@@ -75,6 +76,7 @@ def register(app: Flask) -> None:
     app.register_blueprint(metrics.blueprint)
     app.register_blueprint(boot.blueprint)
     app.register_blueprint(mirror.blueprint)
+    app.register_blueprint(racks.blueprint)
     app.register_blueprint(accounts.blueprint)
     app.register_blueprint(two_factor.blueprint)
     app.register_blueprint(setup.blueprint)

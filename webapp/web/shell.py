@@ -48,6 +48,7 @@ NAV = (
     NavItem("boot.index", "Boot"),
     NavItem("storage.index", "Storage"),
     NavItem("mirror.index", "Local mirror"),
+    NavItem("racks.index", "Racks"),
 )
 
 

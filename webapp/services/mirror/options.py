@@ -22,7 +22,7 @@ _MAX_SEGMENTS = 4
 # Other parts of Slipway answer below these, on one of its ports.
 RESERVED = frozenset(
     "MAAS account api bin boot favicon.ico grub health help images imports ipxe.cfg local-mirror "
-    "metrics pxelinux.cfg setup shell sign-in sign-out sources static storage uploads users "
+    "metrics pxelinux.cfg racks setup shell sign-in sign-out sources static storage uploads users "
     "vmware".split()
 )
 

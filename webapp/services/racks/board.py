@@ -150,7 +150,6 @@ _COLUMNS = (
     Rack.seen_at,
     Rack.offered_revision,
     Rack.offered_serial,
-    Rack.offered_index,
 )
 
 
@@ -170,5 +169,5 @@ def _known(row: Row[*tuple[Any, ...]]) -> Known:
         row.settings_revision,
         row.held_state,
         row.seen_at,
-        Stream(row.offered_revision, row.offered_serial, row.offered_index),
+        Stream(row.offered_revision, row.offered_serial),
     )

@@ -12,7 +12,6 @@ from sqlalchemy import update
 from webapp.extensions import db, settings
 from webapp.models import Rack
 from webapp.services.racks.board import Answer, Board
-from webapp.services.racks.offering import Stream
 from webapp.services.system import statements
 
 MAX_WAIT_S = 25
@@ -23,11 +22,13 @@ def next_state(
     rack: Rack, after: int, wait_s: float, is_wanted: Callable[[], bool]
 ) -> Answer | None:
     """What a rack is offered, once it isn't ``after``. See ``Board.wait``. Commits."""
-    rack_id, noted = rack.id, _offered(rack)
+    rack_id, noted = rack.id, (rack.offered_revision, rack.offered_serial)
     db.session.rollback()  # who waits keeps no connection
     answer = _board().wait(rack_id, after, min(wait_s, MAX_WAIT_S), is_wanted)
-    if answer is not None and answer.offer.stream != noted:
-        _note(rack_id, answer.offer.stream)
+    if answer is not None:
+        offered = (answer.offer.stream.revision, answer.offer.stream.serial)
+        if offered != noted:
+            _note(rack_id, *offered)
     return answer
 
 
@@ -40,19 +41,8 @@ def _board() -> Board:
     return cast(Board, found)
 
 
-def _offered(rack: Rack) -> Stream:
-    return Stream(rack.offered_revision, rack.offered_serial, rack.offered_index)
-
-
-def _note(rack_id: int, offered: Stream) -> None:
+def _note(rack_id: int, revision: int, serial: int) -> None:
     """Keep what it's offered, for while a later state is withheld from it."""
-    statements.execute(
-        update(Rack)
-        .where(Rack.id == rack_id)
-        .values(
-            offered_revision=offered.revision,
-            offered_serial=offered.serial,
-            offered_index=offered.index,
-        )
-    )
+    offered = {"offered_revision": revision, "offered_serial": serial}
+    statements.execute(update(Rack).where(Rack.id == rack_id).values(**offered))
     db.session.commit()

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from webapp.errors import NotFound
 from webapp.extensions import db
-from webapp.models import PublishedDocument, Rack, RackMode, utcnow
+from webapp.models import BootResource, PublishedDocument, Rack, RackMode, utcnow
 from webapp.services.racks import board, offering
 from webapp.services.racks.offering import Offer
 from webapp.severity import Severity
@@ -29,6 +29,7 @@ class RackState(enum.StrEnum):
 
     NEVER_SEEN = "never-seen"
     AWAY = "away"
+    DRAINED = "drained"
     WAITING = "waiting"
     SYNCING = "syncing"
     BEHIND = "behind"
@@ -36,11 +37,19 @@ class RackState(enum.StrEnum):
 
 
 @dataclass(frozen=True)
+class RackError:
+    """Something that went wrong on a rack, in the rack's words."""
+
+    at: datetime
+    what: str
+
+
+@dataclass(frozen=True)
 class RackStatus:
     """A rack now. text: its state in a few words. published_serial: what the region publishes.
 
     hit_rate: share of requests answered from its store, None before the first. has_errors:
-    whether the last error is recent. after_rack: name of the rack that it comes after.
+    whether one is recent. after_rack: name of the rack that it comes after.
     """
 
     id: int
@@ -75,7 +84,7 @@ class RackStatus:
     fetched_bytes: int
     speed: int
     verified_at: datetime | None
-    errors: tuple[dict[str, Any], ...]
+    errors: tuple[RackError, ...]
     has_errors: bool
     serving: tuple[dict[str, Any], ...]
 
@@ -103,6 +112,14 @@ def read(rack_id: int) -> RackStatus:
     )
 
 
+def image_names() -> list[str]:
+    """Every image that a rack could be told to copy, as ``os/release/arch``."""
+    names = select(BootResource.name, BootResource.arch).where(
+        BootResource.current_set_id.is_not(None), BootResource.bootloader_type == ""
+    )
+    return sorted({f"{row.name}/{row.arch}" for row in db.session.execute(names)})
+
+
 def _statuses(rows: Sequence[Rack]) -> list[RackStatus]:
     connection = db.session.connection()
     offers, stream = board.read(connection), board.stream(connection)
@@ -126,9 +143,9 @@ def _status(
 ) -> RackStatus:
     after = names.get(row.after_rack_id or 0, "")
     state = judge(row, offer, published_at, now)
-    severity, text = _words(row, state, after)
+    severity, text = _words(state, after)
     asked = row.hits + row.misses
-    last = max((str(one.get("at", "")) for one in row.errors), default="")
+    errors = [RackError(datetime.fromisoformat(one["at"]), one["what"]) for one in row.errors]
     return RackStatus(
         id=row.id,
         system_id=row.system_id,
@@ -162,8 +179,8 @@ def _status(
         fetched_bytes=row.fetched_bytes,
         speed=row.speed,
         verified_at=row.verified_at,
-        errors=tuple(row.errors),
-        has_errors=bool(last) and now - datetime.fromisoformat(last) < RECENT,
+        errors=tuple(sorted(errors, key=lambda one: one.at, reverse=True)),
+        has_errors=any(now - one.at < RECENT for one in errors),
         serving=tuple(row.serving),
     )
 
@@ -174,6 +191,8 @@ def judge(row: Rack, offer: Offer, published_at: datetime | None, now: datetime)
         return RackState.NEVER_SEEN
     if abs(now - row.seen_at) > LATE:
         return RackState.AWAY
+    if row.is_drained:
+        return RackState.DRAINED
     if offer.is_withheld:
         return RackState.WAITING
     if offering.is_behind(row.held_state, offer.stream.revision):
@@ -184,17 +203,16 @@ def judge(row: Rack, offer: Offer, published_at: datetime | None, now: datetime)
     return RackState.CURRENT
 
 
-def _words(row: Rack, state: RackState, after: str) -> tuple[Severity, str]:
+def _words(state: RackState, after: str) -> tuple[Severity, str]:
     if state is RackState.WAITING:
         return Severity.WAIT, f"Waiting for {after}"
-    if state is RackState.CURRENT and row.is_drained:
-        return Severity.OFF, "Drained"
     return _WORDS[state]
 
 
 _WORDS = {
     RackState.NEVER_SEEN: (Severity.WAIT, "Never seen"),
     RackState.AWAY: (Severity.ERROR, "Not seen"),
+    RackState.DRAINED: (Severity.OFF, "Drained"),
     RackState.SYNCING: (Severity.BUSY, "Syncing"),
     RackState.BEHIND: (Severity.WARN, "Out of date"),
     RackState.CURRENT: (Severity.OK, "Up to date"),

@@ -17,7 +17,7 @@ _BITS = 20  # of the settings' revision
 
 @dataclass(frozen=True)
 class Stream:
-    """A state of the stream. index: SHA-256 of its signed index, "" while nothing is published."""
+    """A state of the stream. index: SHA-256 of its signed index, "" to keep what there is."""
 
     revision: int = 0
     serial: int = 0
@@ -70,8 +70,9 @@ def _offer(stream: Stream, rack: Known, racks: Mapping[int, Known], now: datetim
     first = racks.get(rack.settings.after_rack_id or 0)
     is_withheld = (
         first is not None
-        and rack.offered.revision < stream.revision
+        and 0 < rack.offered.revision < stream.revision  # one that has nothing waits for no one
         and is_behind(first.held_state, stream.revision)
+        and not first.settings.is_drained
         and not is_away(first.seen_at, now)
     )
     offered = rack.offered if is_withheld else stream
