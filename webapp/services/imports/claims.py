@@ -43,16 +43,22 @@ def of(enabled: Sequence[SourceState]) -> dict[Key, list[Claim]]:
 
 
 def pinned(enabled: Sequence[SourceState], resource: StoredResource) -> list[Claim]:
-    """The readable sources that offer the version to which an image is to be pinned."""
+    """The readable sources that offer the version to which an image is to be pinned.
+
+    Those from which it's selected come first.
+    """
     version = resource.pinned_version
-    return [
+    if not version:
+        return []
+    found = [
         Claim(source, one)
         for source in enabled
         for offer in source.offers
-        if version and source.is_judged and key_of(offer) == resource.key
+        if source.is_judged and key_of(offer) == resource.key
         for one in (offer, *(offer.of_build(build) for build in offer.older))
         if one.version == version
     ]
+    return sorted(found, key=lambda claim: not is_wanted(claim.offer, claim.source.wanted))
 
 
 def winner(claims: Sequence[Claim], resource: StoredResource | None) -> Claim | None:

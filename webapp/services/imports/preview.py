@@ -42,7 +42,10 @@ def held_back() -> frozenset[Key]:
         .order_by(ImportRun.id.desc())
         .limit(1)
     )
-    return frozenset(Key(*names) for names in last.get("held", ())) if last else frozenset()
+    last = last or {}
+    # A plan that was kept before they were noted has those that it let wait itself.
+    before = [(one["name"], one["architecture"]) for one in last.get("wait", ())]
+    return frozenset(Key(*names) for names in last.get("held", before))
 
 
 def fresh_sources() -> set[int]:

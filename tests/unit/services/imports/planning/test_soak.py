@@ -97,6 +97,16 @@ def test_a_pin_wins() -> None:
     assert reason(made, GA) == f"pinned to {MONTH}; {WEEK} is available"
 
 
+def test_a_version_to_be_pinned_comes_from_where_its_selected() -> None:
+    pinned = stored(versions(MONTH), is_pinned=True, pinned_version=WEEK)
+    mine = source(versions(TODAY, WEEK))
+    other = source(versions(TODAY, WEEK), id=2, priority=9, wanted=[])
+    [found] = plan([mine, other], Inventory((pinned,), {})).sets
+    assert (found.source_id, found.offer.version) == (1, WEEK)
+    [found] = plan([source(versions(TODAY)), other], Inventory((pinned,), {})).sets
+    assert (found.source_id, found.offer.version) == (2, WEEK)
+
+
 @pytest.mark.parametrize(
     ("days", "images", "chosen"),
     [
