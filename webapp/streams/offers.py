@@ -11,6 +11,8 @@ from typing import Any
 
 MAX_MESSAGE = 1000  # characters of a publisher's notice that are shown
 
+ImageName = tuple[str, str, str]  # os, release, architecture
+
 
 @dataclass(frozen=True, slots=True)
 class Item:

@@ -17,8 +17,8 @@ from webapp.services.imports.selecting import Proposal
 from webapp.services.sources import catalogue, changes, kernels
 from webapp.services.sources.kernels import KernelOffer
 from webapp.services.sources.picture import Box, Picture, Release
-from webapp.services.sources.selections import ANY
 from webapp.streams import kernels as kernel_names
+from webapp.streams.filters import ANY
 from webapp.web.access import me, requires
 from webapp.web.image_rows import free_bytes, summary
 from webapp.web.source_health import require_managed
@@ -97,7 +97,7 @@ def _proposal(release: Release) -> Proposal:
     arches = set(request.form.getlist("arch"))
     add = [(*line, arch) for arch in release.boxes if arch in arches]
     remove = [(*line, arch) for arch in release.boxes if arch not in arches]
-    chosen = ANY if request.form.get("which") == "all" else request.form.getlist("kernel")
+    chosen = [ANY] if request.form.get("which") == "all" else request.form.getlist("kernel")
     boxes = list(release.boxes.values())
     is_chosen = set(chosen) != _chosen(boxes)
     if is_chosen and not add and not any(box.is_selected for box in boxes):
@@ -109,10 +109,10 @@ def _proposal(release: Release) -> Proposal:
 
 def _chosen(boxes: Sequence[Box]) -> set[str]:
     """The names that the form has selected for a selection as it is."""
-    if all(box.chosen == tuple(ANY) for box in boxes):
-        return set(ANY)
+    if all(box.chosen == (ANY,) for box in boxes):
+        return {ANY}
     known = {name for box in boxes for kernel in box.kernels for name in kernel.answers_to}
-    gone = {name for box in boxes for name in box.chosen if name not in known} - set(ANY)
+    gone = {name for box in boxes for name in box.chosen if name not in known} - {ANY}
     kept = {k.name for box in boxes for k in box.kernels if k.is_among(box.chosen)}
     return kept | gone
 
@@ -123,7 +123,7 @@ def _rows(picture: Picture, boxes: Sequence[Box], chosen: set[str]) -> list[Kern
         for box in boxes
         for one in kernels.offers(box, picture.ready)
     }
-    names = {name for name, _ in offers} | (chosen - set(ANY))
+    names = {name for name, _ in offers} | (chosen - {ANY})
     rows = []
     for name in sorted(names, key=kernel_names.order_key):
         found = {arch: one for (kernel, arch), one in offers.items() if kernel == name}
@@ -132,7 +132,7 @@ def _rows(picture: Picture, boxes: Sequence[Box], chosen: set[str]) -> list[Kern
                 name=name,
                 title=kernel_names.title(name),
                 is_generic=any(one.is_generic for one in found.values()),
-                is_chosen=not chosen.isdisjoint({name, *ANY}),
+                is_chosen=not chosen.isdisjoint({name, ANY}),
                 is_ruled=any(one.kernel.is_among(one.box.ruled_kernels) for one in found.values()),
                 offers=found,
             )
@@ -154,7 +154,7 @@ def _page(
     chosen, arches = _chosen(boxes), {box.pick.arch for box in boxes if box.is_selected}
     if proposal or errors:
         is_all = request.form.get("which") == "all"
-        chosen = set(ANY) if is_all else set(request.form.getlist("kernel"))
+        chosen = {ANY} if is_all else set(request.form.getlist("kernel"))
         arches = set(request.form.getlist("arch"))
     free = free_bytes()
     return hx.render(
@@ -163,7 +163,7 @@ def _page(
         status=status,
         release=release,
         arches=arches,
-        is_all=chosen == set(ANY),
+        is_all=chosen == {ANY},
         rows=_rows(picture, boxes, chosen),
         shared={box.pick.arch: kernels.shared_bytes(box) for box in boxes},
         base=changes.base_of(picture),

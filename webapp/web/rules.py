@@ -20,7 +20,9 @@ from webapp.services.accounts.rights import Right
 from webapp.services.imports import rule_preview, runs
 from webapp.services.imports.rule_preview import RulePreview
 from webapp.services.sources import rules, ruling, sources
-from webapp.services.sources.ruling import ANY, Kind, Match, Rule
+from webapp.services.sources.ruling import Kind, Match, Rule
+from webapp.streams.filters import ANY
+from webapp.streams.offers import ImageName
 from webapp.streams.osnames import os_title
 from webapp.web import forms
 from webapp.web.access import me, requires
@@ -217,7 +219,7 @@ def _page(
 
 def _images(matches: Sequence[Match]) -> list[Match]:
     """Each image once, whichever sources it's from."""
-    found: dict[tuple[str, str, str], Match] = {}
+    found: dict[ImageName, Match] = {}
     for match in matches:
         known = found.setdefault(match.image, match)
         if not known.is_wanted and match.is_wanted:

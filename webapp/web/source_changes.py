@@ -20,7 +20,7 @@ from webapp.services.imports import moves, runs
 from webapp.services.imports.moves import Moves
 from webapp.services.sources import binding, sources, steps
 from webapp.services.sources.drafts import MAX_PRIORITY, PRIORITY_RANGE
-from webapp.services.sources.steps import Line
+from webapp.streams.offers import ImageName
 from webapp.web.access import me, requires
 from webapp.web.source_health import require_managed, row_of, title_of
 
@@ -221,7 +221,7 @@ def _priority() -> int:
     return -found if text.startswith("-") else found
 
 
-def _image(values: Mapping[str, str]) -> Line:
+def _image(values: Mapping[str, str]) -> ImageName:
     os, release, arch = (values.get(name, "")[:200] for name in ("os", "release", "arch"))
     return os, release, arch
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from sqlalchemy import delete, select
 
-from webapp.errors import NotFound
 from webapp.extensions import db
-from webapp.models import BootResource, BootSourceCache, ImagePriority, Priority
+from webapp.models import ImagePriority, Priority
 from webapp.services.images.keys import Image
+from webapp.services.sources import catalogue
 from webapp.services.system import events, statements
 
 
@@ -19,15 +19,15 @@ def read() -> dict[Image, Priority]:
 
 
 def of(image: Image) -> Priority:
-    """The priority of an image. Raises NotFound if it's neither stored nor offered."""
-    _demand_known(image)
+    """The priority of an image. Raises NotFound if no source offers or has brought it."""
+    catalogue.demand_known(*image)
     row = db.session.get(ImagePriority, image)
     return Priority(row.priority) if row is not None else Priority.NORMAL
 
 
 def change(image: Image, priority: Priority, actor: str) -> None:
     """Set the priority of an image, from the next import on. Raises NotFound."""
-    _demand_known(image)
+    catalogue.demand_known(*image)
     ours = (ImagePriority.name == image.name, ImagePriority.arch == image.arch)
     statements.execute(delete(ImagePriority).where(*ours))
     if priority != Priority.NORMAL:
@@ -35,21 +35,3 @@ def change(image: Image, priority: Priority, actor: str) -> None:
         statements.execute(statements.insert_new(ImagePriority).values(**values))
     events.record("image.priority_changed", actor=actor, subject=str(image), priority=priority)
     db.session.commit()
-
-
-def _demand_known(image: Image) -> None:
-    os, _, release = image.name.partition("/")
-    stored = select(BootResource.id).where(
-        BootResource.name == image.name, BootResource.arch == image.arch
-    )
-    offered = select(BootSourceCache.id).where(
-        BootSourceCache.os == os,
-        BootSourceCache.release == release,
-        BootSourceCache.arch == image.arch,
-    )
-    if not any(db.session.scalar(query.limit(1)) for query in (stored, offered)):
-        raise NotFound(
-            "Image not found.",
-            where=str(image)[:200],
-            next_step="See the lists of stored images and of the catalogue.",
-        )

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from webapp.services.imports.plans import SourceState
-from webapp.services.sources.steps import Binding, Line
+from webapp.services.sources.steps import Binding
 from webapp.streams.filters import is_wanted
+from webapp.streams.offers import ImageName
 
-Bindings = Mapping[Line, Binding]
+Bindings = Mapping[ImageName, Binding]
 
 
 class _Image(Protocol):
@@ -64,7 +65,7 @@ def lacking(binding: Binding, sources: Sequence[SourceState]) -> str:
     )
 
 
-def flaw(line: Line, binding: Binding, sources: Sequence[SourceState]) -> str:
+def flaw(line: ImageName, binding: Binding, sources: Sequence[SourceState]) -> str:
     """Why a bound image stays as it is, "" when its source can provide it."""
     source = find(binding, sources)
     if (found := trouble(binding, sources)) or source is None:

@@ -11,9 +11,10 @@ from webapp.services.images.keys import Key, key_of
 from webapp.services.imports import bound, claims, inventory, preview
 from webapp.services.imports.claims import Claim
 from webapp.services.imports.plans import Inventory, SourceState, StoredResource
-from webapp.services.sources.steps import Binding, Line
+from webapp.services.sources.steps import Binding
 from webapp.streams.documents import version_key
 from webapp.streams.mapping import Offer
+from webapp.streams.offers import ImageName
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Contest:
     """
 
     key: Key
-    line: Line
+    line: ImageName
     title: str
     stored_version: str
     contenders: tuple[Contender, ...]
@@ -71,7 +72,7 @@ class BoundImage:
     trouble: str
 
     @property
-    def line(self) -> Line:
+    def line(self) -> ImageName:
         """The image."""
         return self.os, self.release, self.arch
 
@@ -83,7 +84,7 @@ class Comparison:
     contests: list[Contest]
     bound: list[BoundImage]
 
-    def is_bound(self, line: Line, source_id: int) -> bool:
+    def is_bound(self, line: ImageName, source_id: int) -> bool:
         """Whether an image is bound to this source."""
         return any((one.line, one.source_id) == (line, source_id) for one in self.bound)
 

@@ -12,9 +12,10 @@ from webapp.errors import Problem
 from webapp.models import Priority
 from webapp.services.images.keys import Image, Key, PlannedSet
 from webapp.services.sources.soaking import Hold, Soak
-from webapp.services.sources.steps import Binding, Line
+from webapp.services.sources.steps import Binding
 from webapp.streams.filters import Wanted
 from webapp.streams.mapping import Offer
+from webapp.streams.offers import ImageName
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class SourceState:
     wanted: tuple[Wanted, ...]
     name: str = ""
     soak: Soak = field(default_factory=Soak)
-    dropped: frozenset[tuple[str, str, str]] = frozenset()
+    dropped: frozenset[ImageName] = frozenset()
 
     @property
     def title(self) -> str:
@@ -130,7 +131,7 @@ class Inventory:
     resources: tuple[StoredResource, ...]
     blobs: Mapping[str, StoredBlob]
     damaged: tuple[Damaged, ...] = ()
-    bindings: Mapping[Line, Binding] = field(default_factory=dict)
+    bindings: Mapping[ImageName, Binding] = field(default_factory=dict)
     priorities: Mapping[Image, Priority] = field(default_factory=dict)
 
 

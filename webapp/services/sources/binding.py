@@ -11,12 +11,13 @@ from webapp.errors import InvalidFields, NotFound
 from webapp.extensions import db
 from webapp.models import BootSource, BootSourceCache, BootSourceSelection
 from webapp.services.sources import naming, selections, steps
-from webapp.services.sources.steps import ARCHES, BINDING, Binding, Line, Step
+from webapp.services.sources.steps import ARCHES, BINDING, Binding, Step
 from webapp.services.system import events
 from webapp.services.system.wake import wake
+from webapp.streams.offers import ImageName
 
 
-def to_bind(line: Line, source: BootSource) -> list[Step]:
+def to_bind(line: ImageName, source: BootSource) -> list[Step]:
     """The steps that bind an image to a source, and select it there.
 
     Raises InvalidFields (``source_id``) when the source doesn't offer it, Problem before it
@@ -55,7 +56,7 @@ def to_bind(line: Line, source: BootSource) -> list[Step]:
     return found
 
 
-def to_unbind(line: Line) -> list[Step]:
+def to_unbind(line: ImageName) -> list[Step]:
     """The steps that let priorities decide again. Raises NotFound when it isn't bound."""
     before = steps.bindings().get(line)
     if before is None:
@@ -67,7 +68,7 @@ def to_unbind(line: Line) -> list[Step]:
     return [_step(line, before, None)]
 
 
-def bind(line: Line, source: BootSource, actor: str) -> None:
+def bind(line: ImageName, source: BootSource, actor: str) -> None:
     """Bind an image to a source; the next import gets it from there."""
     found = to_bind(line, source)
     name = naming.title(source.name, source.url)
@@ -77,7 +78,7 @@ def bind(line: Line, source: BootSource, actor: str) -> None:
     wake()
 
 
-def unbind(line: Line, actor: str) -> None:
+def unbind(line: ImageName, actor: str) -> None:
     """Let priorities decide where an image comes from."""
     steps.carry_out(to_unbind(line), f"{words(line)} unbound", actor)
     events.record("image.unbound", actor=actor, subject=words(line))
@@ -85,12 +86,12 @@ def unbind(line: Line, actor: str) -> None:
     wake()
 
 
-def words(line: Line) -> str:
+def words(line: ImageName) -> str:
     """An image as people write it."""
     os, release, arch = line
     return f"{os}/{release} {arch}"
 
 
-def _step(line: Line, before: Binding | None, after: Binding | None) -> Step:
+def _step(line: ImageName, before: Binding | None, after: Binding | None) -> Step:
     old, new = (asdict(one) if one else None for one in (before, after))
     return Step(BINDING, old, new, 0, *line)

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from sqlalchemy import Text, cast, or_, select
 
+from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.models import (
     Blob,
@@ -21,10 +22,12 @@ from webapp.models import (
     BootSourceCache,
     ResourceFile,
     ResourceSet,
+    ResourceType,
 )
 from webapp.services.sources import rules, selections, steps
-from webapp.services.sources.picture import Image, Picture, Row, arch_order, picture
+from webapp.services.sources.picture import Picture, Row, arch_order, picture
 from webapp.streams.mapping import Offer
+from webapp.streams.offers import ImageName
 from webapp.streams.osnames import order_key
 
 
@@ -82,19 +85,19 @@ def _files(items: str) -> Mapping[str, int]:
     return {item["sha256"]: item["size"] for item in json.loads(items)}
 
 
-def _stored() -> dict[Image, dict[str, int]]:
+def _stored() -> dict[ImageName, dict[str, int]]:
     rows = db.session.execute(
         select(BootResource.os, BootResource.release, BootResource.arch, Blob.sha256, Blob.size)
         .join(ResourceFile, ResourceFile.set_id == BootResource.current_set_id)
         .join(Blob, Blob.id == ResourceFile.blob_id)
     )
-    found: dict[Image, dict[str, int]] = defaultdict(dict)
+    found: dict[ImageName, dict[str, int]] = defaultdict(dict)
     for os, release, arch, sha256, size in rows:
         found[os, release, arch][sha256] = size
     return dict(found)
 
 
-def _locked() -> frozenset[Image]:
+def _locked() -> frozenset[ImageName]:
     """Images of which a lock keeps something."""
     rows = db.session.execute(
         select(BootResource.os, BootResource.release, BootResource.arch)
@@ -118,6 +121,25 @@ def offered(offers: Iterable[Offer]) -> list[OfferedRelease]:
         )
         for (os, release), group in groups.items()
     ]
+
+
+def demand_known(name: str, arch: str) -> None:
+    """Raise NotFound for an image that no source offers and none has brought."""
+    os, _, release = name.partition("/")
+    offered = select(BootSourceCache.id).where(
+        BootSourceCache.os == os, BootSourceCache.release == release, BootSourceCache.arch == arch
+    )
+    stored = select(BootResource.id).where(
+        BootResource.name == name,
+        BootResource.arch == arch,
+        BootResource.rtype == ResourceType.SYNCED,
+    )
+    if not db.session.scalar(select(or_(offered.exists(), stored.exists()))):
+        raise NotFound(
+            "No boot source offers this image.",
+            where=f"{name} {arch}"[:200],
+            next_step="See the images that can be selected.",
+        )
 
 
 def titles() -> dict[str, str]:

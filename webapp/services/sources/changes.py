@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 from webapp.services.sources import kernels
 from webapp.services.sources.kernels import KernelChange
-from webapp.services.sources.picture import Box, Image, Picture, value_of
+from webapp.services.sources.picture import Box, Picture, value_of
 from webapp.services.sources.selections import Line, Pick
+from webapp.streams.offers import ImageName
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def _deselected(box: Box, picture: Picture) -> Box:
     return replace(box, is_selected=False).with_kernels(box.chosen, picture.ready)
 
 
-def _image(box: Box) -> Image:
+def _image(box: Box) -> ImageName:
     return box.pick.os, box.pick.release, box.pick.arch
 
 

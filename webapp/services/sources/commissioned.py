@@ -14,9 +14,10 @@ from sqlalchemy import select
 from webapp.errors import Problem
 from webapp.extensions import db
 from webapp.models import BootSource, BootSourceSelection, SelectionRule
-from webapp.services.sources.ruling import ANY, Match
+from webapp.services.sources.ruling import Match
 from webapp.services.system import live_settings
 from webapp.services.system.live_settings import COMMISSIONING
+from webapp.streams.filters import ANY
 
 
 def release() -> str:

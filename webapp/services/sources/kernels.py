@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 from webapp.errors import InvalidFields
 from webapp.services.sources.picture import Box, Kernel, Picture
-from webapp.services.sources.selections import ANY, Line
+from webapp.services.sources.selections import Line
 from webapp.streams import kernels as names
+from webapp.streams.filters import ANY
 
 MAX_CHOSEN = 100  # names in one choice
 MAX_NAME = 64
@@ -86,8 +87,8 @@ def cleaned(chosen: Iterable[str]) -> tuple[str, ...]:
     Raises InvalidFields for none, too many, or names that are too long.
     """
     found = sorted(set(chosen), key=names.order_key)
-    if ANY[0] in found:
-        return tuple(ANY)
+    if ANY in found:
+        return (ANY,)
     if not found:
         raise _refusal("Choose at least one kernel.")
     if len(found) > MAX_CHOSEN or any(len(name) > MAX_NAME for name in found):
@@ -102,7 +103,7 @@ def check(boxes: Sequence[Box], selected: Sequence[Box], chosen: Collection[str]
     before may stay while no source offers it.
     """
     known = {name for box in boxes for kernel in box.kernels for name in kernel.answers_to}
-    known |= {name for box in boxes for name in box.chosen} | set(ANY)
+    known |= {name for box in boxes for name in box.chosen} | {ANY}
     unknown = [name for name in chosen if name not in known]
     if unknown and boxes:
         choices = dict.fromkeys(kernel.name for box in boxes for kernel in box.kernels)

@@ -11,12 +11,13 @@ from functools import cached_property
 
 from webapp import numbers
 from webapp.services.sources.rules import Effect
-from webapp.services.sources.selections import ANY, Line, Pick
+from webapp.services.sources.selections import Line, Pick
 from webapp.streams import kernels
 from webapp.streams.documents import version_key
+from webapp.streams.filters import ANY
+from webapp.streams.offers import ImageName
 from webapp.streams.osnames import is_lts, order_key, os_title, release_title
 
-Image = tuple[str, str, str]  # os, release, architecture
 ARCH_ORDER = ("amd64", "arm64", "armhf", "i386", "ppc64el", "s390x", "riscv64")
 
 
@@ -52,7 +53,7 @@ class Kernel:
 
     def is_among(self, chosen: Collection[str]) -> bool:
         """Whether a choice of kernels has it (rule: selection-filters)."""
-        return ANY[0] in chosen or not set(chosen).isdisjoint(self.answers_to)
+        return ANY in chosen or not set(chosen).isdisjoint(self.answers_to)
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Box:
     other_picks: tuple[Pick, ...] = ()
     digests: Mapping[str, int] = field(default_factory=dict)
     kernels: tuple[Kernel, ...] = ()
-    chosen: tuple[str, ...] = tuple(ANY)
+    chosen: tuple[str, ...] = (ANY,)
     is_locked: bool = False
     rules: tuple[str, ...] = ()
     ruled_kernels: tuple[str, ...] = ()
@@ -170,10 +171,10 @@ class Picture:
     ubuntu: tuple[Release, ...]
     others: tuple[Release, ...]
     missing: tuple[Box, ...]
-    stored: Mapping[Image, Mapping[str, int]]
+    stored: Mapping[ImageName, Mapping[str, int]]
     ready: frozenset[str]  # digests of all whole blobs
-    locked: frozenset[Image] = frozenset()
-    ruled: Mapping[Image, tuple[str, ...]] = field(default_factory=dict)
+    locked: frozenset[ImageName] = frozenset()
+    ruled: Mapping[ImageName, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def releases(self) -> tuple[Release, ...]:
@@ -217,7 +218,7 @@ def picture(
     source_names: Mapping[int, str],
     selected: set[Pick],
     ready: frozenset[str],
-    stored: Mapping[Image, Mapping[str, int]],
+    stored: Mapping[ImageName, Mapping[str, int]],
     today: date,
     chosen: Mapping[Line, tuple[str, ...]] | None = None,
     ruled: Effect | None = None,
@@ -270,7 +271,7 @@ def _release(
     source_names: Mapping[int, str],
     selected: set[Pick],
     ready: frozenset[str],
-    stored: Mapping[Image, Mapping[str, int]],
+    stored: Mapping[ImageName, Mapping[str, int]],
     today: date,
     kernels_of: Mapping[Line, tuple[str, ...]],
     ruled: Effect,
@@ -301,7 +302,7 @@ def _release(
             rules=ruled.titles.get((os, release, arch), ()),
             ruled_kernels=tuple(sorted(ruled_kernels)),
         )
-        chosen = kernels_of.get((source_id, os, release), tuple(ANY))
+        chosen = kernels_of.get((source_id, os, release), (ANY,))
         boxes[arch] = box.with_kernels(chosen, ready)
     eol = sample.support_eol
     return Release(
@@ -330,7 +331,7 @@ def _kernels(rows: Iterable[Row]) -> tuple[Kernel, ...]:
     return tuple(sorted(found, key=lambda kernel: kernels.order_key(kernel.name)))
 
 
-def _missing(pick: Pick, source_names: Mapping[int, str], stored: Collection[Image]) -> Box:
+def _missing(pick: Pick, source_names: Mapping[int, str], stored: Collection[ImageName]) -> Box:
     return Box(
         pick=pick,
         title=release_title(pick.os, pick.release),

@@ -14,10 +14,11 @@ from webapp.errors import Conflict, InvalidFields, NotFound
 from webapp.extensions import db
 from webapp.models import BootResource, BootSource, BootSourceCache, SelectionRule, utcnow
 from webapp.services.sources import commissioned, ruling
-from webapp.services.sources.ruling import Image, Kind, Match, Product, Rule, World
+from webapp.services.sources.ruling import Kind, Match, Product, Rule, World
 from webapp.services.sources.selections import Pick
 from webapp.services.system import events
 from webapp.streams.filters import Wanted
+from webapp.streams.offers import ImageName
 
 MAX_RULES = 100
 MAX_SYSTEMS = 200  # to choose from
@@ -34,8 +35,8 @@ class Effect:
     """
 
     wanted: Mapping[int, Sequence[Wanted]] = field(default_factory=dict)
-    dropped: Mapping[int, frozenset[Image]] = field(default_factory=dict)
-    titles: Mapping[Image, tuple[str, ...]] = field(default_factory=dict)
+    dropped: Mapping[int, frozenset[ImageName]] = field(default_factory=dict)
+    titles: Mapping[ImageName, tuple[str, ...]] = field(default_factory=dict)
     kernels: Mapping[Pick, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -85,8 +86,8 @@ def current() -> Effect:
 def effect_of(evaluated: Iterable[tuple[Rule, Iterable[Match]]]) -> Effect:
     """The effect of rules with what they select."""
     wanted: dict[int, list[Wanted]] = defaultdict(list)
-    dropped: dict[int, set[Image]] = defaultdict(set)
-    titles: dict[Image, list[str]] = defaultdict(list)
+    dropped: dict[int, set[ImageName]] = defaultdict(set)
+    titles: dict[ImageName, list[str]] = defaultdict(list)
     kernels: dict[Pick, set[str]] = defaultdict(set)
     for rule, matches in evaluated:
         for one in matches:

@@ -16,16 +16,15 @@ from typing import Any
 
 from webapp.errors import InvalidFields
 from webapp.streams import kernels as kernel_names
+from webapp.streams.filters import ANY
+from webapp.streams.offers import ImageName
 from webapp.streams.osnames import is_lts, order_key, os_title
 
-ANY = "*"
 MAX_COUNT = 50
 MAX_PATTERN = 200  # characters
 MAX_LISTED = 50  # architectures, and kernels
 MAX_NAME = 64
 _PATTERN_BYTES = 1 << 20  # memory of a compiled expression
-
-Image = tuple[str, str, str]  # os, release, architecture
 
 
 class Kind(enum.StrEnum):
@@ -96,7 +95,7 @@ class Product:
     support_eol: date | None = None
 
     @property
-    def image(self) -> Image:
+    def image(self) -> ImageName:
         """The image that it's a kernel of."""
         return self.os, self.release, self.arch
 
@@ -119,7 +118,7 @@ class Match:
         return self.source_id, self.os, self.release, self.arch
 
     @property
-    def image(self) -> Image:
+    def image(self) -> ImageName:
         """The image, whichever source it's from."""
         return self.os, self.release, self.arch
 
@@ -147,7 +146,7 @@ class World:
     """
 
     products: Sequence[Product]
-    stored: Collection[Image]
+    stored: Collection[ImageName]
     source_ids: Collection[int]
     today: date
 

@@ -18,7 +18,6 @@ from webapp.services.system import events, statements
 from webapp.streams.filters import Wanted, check_selection
 from webapp.streams.offers import Build, Item, Offer
 
-ANY = ["*"]
 Line = tuple[int, str, str]  # source, os, release: one selection
 
 

@@ -13,12 +13,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import delete, select, update
 
-from webapp.errors import InvalidFields, NotFound
+from webapp.errors import InvalidFields
 from webapp.extensions import db
-from webapp.models import BootResource, BootSource, BootSourceCache, ImageSoak, utcnow
+from webapp.models import BootSource, BootSourceCache, ImageSoak, utcnow
 from webapp.numbers import counted
+from webapp.services.sources import catalogue
 from webapp.services.system import events, live_settings
 from webapp.services.system.live_settings import SOAK_DAYS
 from webapp.streams.documents import version_key
@@ -149,19 +150,7 @@ def set_image(name: str, arch: str, days: int | None, actor: str) -> None:
     Raises InvalidFields, and NotFound for an image that is neither on offer nor stored.
     """
     _check(days)
-    os, _, release = name.partition("/")
-    is_offered = select(BootSourceCache.id).where(
-        BootSourceCache.os == os, BootSourceCache.release == release, BootSourceCache.arch == arch
-    )
-    is_stored = select(BootResource.id).where(
-        BootResource.name == name, BootResource.arch == arch, BootResource.rtype == "synced"
-    )
-    if not db.session.scalar(select(or_(is_offered.exists(), is_stored.exists()))):
-        raise NotFound(
-            "No boot source offers this image.",
-            where=f"{name} {arch}"[:200],
-            next_step="See the images that can be selected.",
-        )
+    catalogue.demand_known(name, arch)
     if days is None:
         which = (ImageSoak.name == name, ImageSoak.arch == arch)
         db.session.execute(delete(ImageSoak).where(*which))

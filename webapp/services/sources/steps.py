@@ -21,11 +21,11 @@ from webapp.models import BootSource, BootSourceSelection, ImageBinding, SourceC
 from webapp.services.sources import commissioned
 from webapp.services.system import events
 from webapp.services.system.wake import wake
+from webapp.streams.offers import ImageName
 
 PRIORITY, ENABLED, BINDING, ARCHES = "priority", "enabled", "binding", "arches"
 MAX_CHANGES = 20
 RECENT = timedelta(days=7)
-Line = tuple[str, str, str]  # os, release, architecture
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Step:
         return replace(self, before=self.after, after=self.before)
 
     @property
-    def line(self) -> Line:
+    def line(self) -> ImageName:
         """The image that it's about."""
         return self.os, self.release, self.arch
 
@@ -72,7 +72,7 @@ class Step:
         return asdict(self)
 
 
-def bindings() -> Mapping[Line, Binding]:
+def bindings() -> Mapping[ImageName, Binding]:
     """The images that are bound to a source."""
     return {
         (row.os, row.release, row.arch): Binding(row.source_id, row.source_name)
