@@ -13,15 +13,17 @@ from tests.mirror.faults import Fault
 from tests.support import factories
 from webapp.errors import Problem
 from webapp.extensions import db
-from webapp.models import BootResource, ImportRun, Priority
+from webapp.models import BootResource, BootSourceCache, ImportRun, Priority
 from webapp.services.blobs import retention
 from webapp.services.images import history, priorities, steering, versions
 from webapp.services.images.keys import Image
-from webapp.services.imports import approving, pausing, preview, runs, scheduling, single
+from webapp.services.imports import approving, inventory, pausing, preview, runs, scheduling, single
+from webapp.services.imports.scope import Scope
 from webapp.services.imports.single import Outcome
 from webapp.services.overview import upkeep
 from webapp.services.sources import refreshing
 from webapp.storage.leases import new_owner
+from webapp.streams.offers import Offer
 
 pytestmark = pytest.mark.usefixtures("region")
 ONE, OTHER = Image("ubuntu/noble", "amd64"), Image("ubuntu/jammy", "amd64")
@@ -153,6 +155,22 @@ def test_an_approved_plan_without_the_image_is_not_changed(both: Lab) -> None:
     assert single.start(OTHER, "ann").run.id == run.id
 
 
+def test_asking_for_one_image_reads_its_own_part_of_the_catalogue(
+    both: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: set[tuple[str, str]] = set()
+    real = inventory.offer_of
+
+    def noted(row: BootSourceCache) -> Offer:
+        read.add((f"{row.os}/{row.release}", row.arch))
+        return real(row)
+
+    monkeypatch.setattr(inventory, "offer_of", noted)
+    run = single.start(ONE, "ann").run
+    assert Scope.of(run).sources() == {both.source_id}
+    assert read == {tuple(ONE)}
+
+
 def test_an_image_alone_does_not_put_off_the_regular_import(both: Lab) -> None:
     before = scheduling.due(runs.now()).first
     carry_out(single.start(ONE, "ann").run)
@@ -187,7 +205,7 @@ def test_images_come_in_the_order_of_their_priorities(both: Lab) -> None:
     assert [("noble" in path, "jammy" in path) for path in paths] == [(True, False), (False, True)]
     priorities.change(ONE, Priority.NORMAL, "ann")
     assert priorities.read() == {OTHER: Priority.LOW}
-    with pytest.raises(Problem, match="Image not found"):
+    with pytest.raises(Problem, match="No boot source offers this image"):
         priorities.change(Image("ubuntu/nope", "amd64"), Priority.HIGH, "ann")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, false, or_, select
 
 from webapp.extensions import db
 from webapp.models import (
@@ -24,7 +24,7 @@ from webapp.models import (
 )
 from webapp.services.blobs import checking, damage
 from webapp.services.images import locks, priorities
-from webapp.services.images.keys import Key
+from webapp.services.images.keys import Image, Key
 from webapp.services.imports.plans import (
     Damaged,
     ImportPlan,
@@ -45,14 +45,18 @@ _NAMES = [name for name in Offer.__dataclass_fields__ if name != "older"]  # lar
 _OFFER = [getattr(BootSourceCache, name) for name in _NAMES]
 
 
-def sources(fresh: Collection[int]) -> list[SourceState]:
-    """Every source with its catalogue; ``fresh`` are the ids of those that could be read."""
+def sources(fresh: Collection[int], images: Collection[Image] | None = None) -> list[SourceState]:
+    """Every source with its catalogue; ``fresh`` are the ids of those that could be read.
+
+    images: what to read of the catalogues, None for all.
+    """
     ruled = rules.current()
     asked = wanted(ruled)
     soaks = soaking.of_sources()
     pins = select(BootResource.id).where(BootResource.pinned_version != "").limit(1)
     needs_older = any(soaks.values()) or db.session.scalar(pins) is not None
-    offered = offers(needs_older=needs_older)
+    which = [] if images is None else [or_(false(), *map(_is_of, images))]
+    offered = offers(*which, needs_older=needs_older)
     columns = (BootSource.id, BootSource.url, BootSource.name, BootSource.priority,
                BootSource.is_enabled)  # fmt: skip
     found = db.session.execute(select(*columns)).all()
@@ -72,6 +76,15 @@ def sources(fresh: Collection[int]) -> list[SourceState]:
         )
         for row in found
     ]
+
+
+def _is_of(image: Image) -> ColumnElement[bool]:
+    os, _, release = image.name.partition("/")
+    return and_(
+        BootSourceCache.os == os,
+        BootSourceCache.release == release,
+        BootSourceCache.arch == image.arch,
+    )
 
 
 def offers(

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import null, select
 
 from webapp.extensions import db, store
 from webapp.models import BootSource, ImportRun
-from webapp.services.images.keys import Key
+from webapp.services.images.keys import Image, Key
 from webapp.services.imports import inventory, plan_report, planning
 from webapp.services.imports.plan_report import PlanReport
 from webapp.services.imports.plans import ImportPlan, Inventory, SourceState
@@ -57,6 +57,6 @@ def fresh_sources() -> set[int]:
     }
 
 
-def states() -> list[SourceState]:
-    """Every source as it was when it was last read."""
-    return inventory.sources(fresh_sources())
+def states(images: Collection[Image] | None = None) -> list[SourceState]:
+    """Every source as it was when it was last read, with some images or all."""
+    return inventory.sources(fresh_sources(), images)

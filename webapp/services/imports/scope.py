@@ -35,7 +35,9 @@ class Scope:
         if self.images is None:
             return self.source_ids
         bindings = steps.bindings()
-        wanted = claims.of([state for state in inventory.sources(()) if state.is_enabled])
+        wanted = claims.of(
+            [state for state in inventory.sources((), self.images) if state.is_enabled]
+        )
         mine = (wanted[key] for key in wanted if key.image in self.images)
         return {
             claim.source.id

@@ -90,7 +90,7 @@ def start(image: Image, actor: str) -> Request:
 
 
 def _demand_wanted(image: Image) -> None:
-    states = preview.states()
+    states = preview.states([image])
     wanted = claims.of([state for state in states if state.is_enabled])
     if any(key.image == image for key in wanted):
         return
@@ -99,10 +99,9 @@ def _demand_wanted(image: Image) -> None:
         BootResource.name.in_((image.name, image.name.removeprefix(f"{CUSTOM}/"))),
         BootResource.arch == image.arch,
     )
-    offered = [o for s in states for o in s.offers if f"{o.os}/{o.release}" == image.name]
     if db.session.scalar(uploaded.limit(1)) is not None:
         raise Conflict("An uploaded image doesn't come from a boot source.", where=str(image))
-    if any(offer.arch == image.arch for offer in offered):
+    if any(state.offers for state in states):
         raise Conflict(
             "This image isn't selected.",
             where=str(image),
