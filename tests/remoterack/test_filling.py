@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import random
 import signal
@@ -22,7 +23,7 @@ from webapp.remoterack.holding import Holding
 from webapp.storage.filesystem import FilesystemStore
 
 SIZE = 2_000_000
-ROOTS = {f"root-{n}": random.Random(n).randbytes(SIZE) for n in range(12)}
+ROOTS = {f"root-{n}": random.Random(n).randbytes(SIZE) for n in range(15)}
 FILES = {**images.FILES, **ROOTS}
 DIGESTS = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
 
@@ -218,3 +219,74 @@ def test_a_restart_in_the_middle_of_a_fetch_costs_no_byte_twice(
     line.gate.is_open.set()
     answer = rack.wait_for(f"{PATH}/root-11")
     assert (answer.sha256, answer.is_complete) == (DIGESTS["root-11"], True)
+
+
+def test_an_upstream_that_hangs_gives_503_and_then_the_file(line: Line, rack: RemoteRack) -> None:
+    line.gate = Gate("root-12", 0)
+    answer = fetch(rack.url, f"{PATH}/root-12")
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+    assert fetch(rack.url, f"{PATH}/boot-kernel").status == 200
+    line.gate.is_open.set()
+    assert rack.wait_for(f"{PATH}/root-12").sha256 == DIGESTS["root-12"]
+    assert line.requests[item("root-12")] == 1
+
+
+def test_ranges_are_right_while_a_file_grows_and_after(line: Line, rack: RemoteRack) -> None:
+    chance = random.Random(13)
+    line.gate = Gate("root-13", SIZE // 2)
+
+    def check(bounds: tuple[int, int]) -> bool:
+        first, last = bounds
+        answer = fetch(rack.url, f"{PATH}/root-13", Range=f"bytes={first}-{last}")
+        return answer.status == 206 and answer.body == ROOTS["root-13"][first : last + 1]
+
+    def bounds() -> tuple[int, int]:
+        first = chance.randrange(SIZE)
+        return first, chance.randrange(first, SIZE)
+
+    asked = [bounds() for _ in range(60)]
+    with ThreadPoolExecutor(30) as pool:
+        early = [pool.submit(check, one) for one in asked[:30]]
+        rack.wait_until(lambda: line.bytes[item("root-13")] >= SIZE // 2, "half of the file")
+        line.gate.is_open.set()
+        assert all(one.result() for one in early)
+    assert all(check(one) for one in asked[30:])
+    assert line.requests[item("root-13")] == 1
+
+
+def test_a_rack_that_is_killed_again_and_again_gives_no_wrong_file(
+    line: Line, rack: RemoteRack
+) -> None:
+    chance = random.Random(14)
+    line.rate = 2_000_000
+    answers: list[Answer] = []
+    is_over = threading.Event()
+
+    def ask() -> None:
+        while not is_over.is_set():
+            try:
+                answers.append(fetch(rack.url, f"{PATH}/root-14"))
+            except (OSError, http.client.HTTPException):
+                is_over.wait(0.05)
+
+    machines = [threading.Thread(target=ask) for _ in range(4)]
+    for machine in machines:
+        machine.start()
+    for _ in range(4):
+        before, share = len(answers), chance.randrange(SIZE // 4)
+        seen = line.bytes[item("root-14")]
+        rack.wait_until(
+            lambda before=before, goal=seen + share: (  # type: ignore[misc]
+                line.bytes[item("root-14")] > goal or rack.blob(DIGESTS["root-14"]).exists()
+            ),
+            f"more bytes after {before} answers",
+        )
+        os.kill(rack.pids()[-1], signal.SIGKILL)
+        rack.wait_until(lambda: len(rack.pids()) > 1, "another worker")
+    assert rack.wait_for(f"{PATH}/root-14").sha256 == DIGESTS["root-14"]
+    is_over.set()
+    for machine in machines:
+        machine.join()
+    complete = [one for one in answers if one.status == 200 and one.is_complete]
+    assert {one.sha256 for one in complete} <= {DIGESTS["root-14"]}
+    assert line.bytes[item("root-14")] < 3 * SIZE
