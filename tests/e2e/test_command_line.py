@@ -84,7 +84,7 @@ def test_from_a_boot_source_to_images_and_back(
             "source", "add", server.source_url, "--keyring", mirror.keyring, "--name", "lab"
         )
         assert "Added boot source 1" in shown
-        wait_until(lambda: "ok" in place.run("source", "list"), "the catalogue is read", seconds=60)
+        wait_until(lambda: "ok" in place.run("source", "list"), "the catalogue is read")
         assert "ubuntu/noble" in place.run("image", "available", "--arch", "amd64")
         shown = place.run("image", "select", "ubuntu/noble", "--arch", "amd64", "--dry-run")
         assert "+ ubuntu/noble amd64" in shown

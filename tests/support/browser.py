@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 OF_COLOURS = ("color-contrast", "link-in-text-block")  # rules of axe
 WIDTHS = {1280: 800, 390: 844}
+PATIENCE_MS = 90_000  # a bound for what hangs, also on a machine that is busy with much else
 # What axe does at each width: the colours, and options of axe.run.
 RUNS: dict[int, tuple[tuple[Literal["light", "dark"], dict[str, Any]], ...]] = {
     1280: (("light", {}),),
@@ -105,8 +106,9 @@ OpenPage = Callable[..., "Page"]
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, started once."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
         yield running
@@ -138,7 +140,7 @@ def open_page(browser: Browser, watch: Watch) -> Iterator[OpenPage]:
             locale="en-GB",
             timezone_id="UTC",
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         watch.over(context)
         return context.new_page()

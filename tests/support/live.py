@@ -21,6 +21,7 @@ from tests.support.commands import SLIPWAY as SLIPWAY
 from tests.support.ports import HOST, keep_port
 
 ROLES = ("web", "rack", "worker")
+PATIENCE_S = 120.0  # a bound for what hangs
 ADMIN = "admin"
 PASSWORD = "correct horse battery staple"
 
@@ -84,7 +85,7 @@ class LiveSlipway:
             return None
         process.send_signal(signal.SIGINT)
         try:
-            return process.wait(30)
+            return process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             for pid in [process.pid, *descendants(process.pid)]:
                 kill(pid, signal.SIGKILL)
@@ -154,7 +155,7 @@ def wait_until(
     condition: Callable[[], bool],
     what: str,
     *,
-    seconds: float = 60,
+    seconds: float = PATIENCE_S,
     alive: Callable[[], bool] = lambda: True,
 ) -> None:
     """Wait until the condition holds; fail after a time, or when it cannot hold any more."""

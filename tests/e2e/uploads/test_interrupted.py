@@ -101,7 +101,7 @@ def test_an_upload_is_paused_reloaded_and_gone_on_with(
     page.locator("main").get_by_text("GPT disk of 160 MiB").wait_for()
     page.get_by_label("Name", exact=True).first.fill("lab")
     page.get_by_role("button", name="Upload").click()
-    page.locator("main").get_by_text("Ready", exact=True).wait_for(timeout=90_000)
+    page.locator("main").get_by_text("Ready", exact=True).wait_for()
     digest = hashlib.sha256(data).hexdigest()
     assert page.locator("main").get_by_text(digest).count() == 1
     assert fetched(slipway, "custom/amd64/generic/lab/uploaded/root-dd.raw") == digest
@@ -146,7 +146,7 @@ def test_a_damaged_piece_is_sent_again_and_known_bytes_not_at_all(
     page.route(lambda url: "/uploads/files/" in url, damage_the_second)
     page.on("response", note)
     begin(page, file, "first")
-    page.locator("main").get_by_text("Ready", exact=True).wait_for(timeout=90_000)
+    page.locator("main").get_by_text("Ready", exact=True).wait_for()
     assert answers == [204, 460, 204, 204]
     piece = 8 << 20
     expected = [

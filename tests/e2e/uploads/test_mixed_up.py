@@ -39,7 +39,7 @@ def test_a_mix_up_is_fixed_by_one_click_and_esxi_is_recognised(
     expect(page.get_by_label("File type").first).to_have_value("ddgz")
     page.get_by_label("Name", exact=True).first.fill("esxi/6.7")
     page.get_by_role("button", name="Upload").click()
-    page.locator("main").get_by_text("Ready", exact=True).wait_for(timeout=90_000)
+    page.locator("main").get_by_text("Ready", exact=True).wait_for()
     page.locator("main").get_by_text(
         "VMware ESXi 6.7.0 build 14320388, prepared for deployment"
     ).first.wait_for()

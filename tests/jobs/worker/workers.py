@@ -17,7 +17,7 @@ from webapp.models import (
     ImportRun,
 )
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0  # a bound for what hangs
 
 
 def wait_for(what: Callable[[], object]) -> None:

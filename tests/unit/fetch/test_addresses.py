@@ -17,7 +17,7 @@ from tests.unit.fetch.servers import RawServer, saying
 from webapp.fetch import Fetched, Fetcher, FetchProblem, Limits, Route
 from webapp.fetch.addresses import AddressRule, Reach, reach_of, written_address
 
-QUICK = Limits(retries=0, connect_s=2, read_s=2, total_metadata_s=5, backoff_s=0.01)
+QUICK = Limits(retries=0, backoff_s=0.01)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,8 @@ from webapp.mirror import PullReport, pull
 from webapp.trust.keyrings import Keyring, load_keyring
 
 INDEX = "streams/v1/index.sjson"
-LIMITS = Limits(
-    connect_s=2, read_s=0.3, total_metadata_s=5, retries=1, backoff_s=0.01, speed_window_s=0.3
-)
+LIMITS = Limits(retries=1, backoff_s=0.01)
+IMPATIENT = replace(LIMITS, read_s=0.3, speed_window_s=0.3)  # for servers that fall silent
 
 
 def make_small(folder: Path, key: SigningKey, **options: Any) -> Mirror:

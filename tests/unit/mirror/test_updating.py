@@ -17,6 +17,7 @@ from tests.mirror.server import MirrorServer
 from tests.support import signed
 from tests.support.signed import SigningKey
 from tests.unit.mirror.pulling import (
+    IMPATIENT,
     INDEX,
     LIMITS,
     documents_of,
@@ -27,7 +28,7 @@ from tests.unit.mirror.pulling import (
     tree_of,
 )
 from webapp.errors import Problem
-from webapp.fetch import Fetcher
+from webapp.fetch import Fetcher, Limits
 from webapp.mirror.folder import MirrorFolder
 from webapp.mirror.model import MirrorProblem
 from webapp.storage.filesystem import FilesystemStore
@@ -161,12 +162,14 @@ def steady(
         yield upstream, server, base / "before"
 
 
-def problem_of_alone(root: str, upstream: Mirror, path: str, folder: Path) -> Problem:
+def problem_of_alone(
+    root: str, upstream: Mirror, path: str, folder: Path, limits: Limits
+) -> Problem:
     """Why one file cannot be had, as an import would say it."""
     store = FilesystemStore(folder / "store")
     store.prepare(create=True)
     size, sha256 = upstream.sizes[path], upstream.sha256[path]
-    with Fetcher(limits=LIMITS) as fetcher, pytest.raises(Problem) as caught:
+    with Fetcher(limits=limits) as fetcher, pytest.raises(Problem) as caught:
         fetcher.download(root + path, lambda: store.writer(sha256, size), size=size)
     return caught.value
 
@@ -189,8 +192,9 @@ def test_a_bad_file_leaves_the_mirror_as_it_was(
         fault = {"repeat": ["x", upstream.sizes[bad]]}
     server.set_faults([{"path": f"{bad}$", **fault}])
     server.reset()
+    limits = IMPATIENT if fault.keys() & {"drip", "stall", "hang"} else LIMITS
     with pytest.raises(Problem) as caught:
-        pulled(server, mine, signing_key)
+        pulled(server, mine, signing_key, limits=limits)
     assert caught.value.code == "mirror-incomplete"
     assert caught.value.where
 
@@ -200,7 +204,7 @@ def test_a_bad_file_leaves_the_mirror_as_it_was(
     assert bad not in has
     assert all(good[path] == has[path] for path in set(has) - set(had))
 
-    alone = problem_of_alone(server.source_url, upstream, bad, tmp_path)
+    alone = problem_of_alone(server.source_url, upstream, bad, tmp_path, limits)
     assert alone.code == code
     assert caught.value.what.endswith(alone.what)
 

@@ -24,7 +24,7 @@ from webapp.streams.urls import normalise
 from webapp.trust.keyrings import Keyring, load_keyring
 
 Tree = dict[str, Any]
-LIMITS = Limits(connect_s=2, read_s=2, total_metadata_s=5, retries=0, backoff_s=0.01)
+LIMITS = Limits(retries=0, backoff_s=0.01)
 CONTENT = "com.example.maas:stable:v3:download"
 NOBLE = "com.example.maas.stable:v3:boot:24.04:amd64:ga-24.04"
 DATE = "Sun, 22 Nov 2026 08:00:00 +0000"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,8 @@ from webapp.trust.keyrings import Keyring, load_keyring
 
 INDEX = "streams/v1/index.sjson"
 UBUNTU = "com.ubuntu.maas:stable:v3:download"
-LIMITS = Limits(
-    metadata_bytes=4 << 20, connect_s=2, read_s=1, total_metadata_s=5, retries=1, backoff_s=0.01
-)
+LIMITS = Limits(metadata_bytes=4 << 20, retries=1, backoff_s=0.01)
+IMPATIENT = replace(LIMITS, read_s=0.3, retries=0)  # for servers that fall silent
 
 
 def make_small(folder: Path, key: SigningKey) -> Mirror:

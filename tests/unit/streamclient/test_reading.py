@@ -14,6 +14,7 @@ from tests.mirror.maker import Documents, Mirror, stamp
 from tests.mirror.server import MirrorServer
 from tests.support.signed import SigningKey
 from tests.unit.streamclient.reading import (
+    IMPATIENT,
     INDEX,
     LIMITS,
     known_of,
@@ -198,5 +199,6 @@ def test_what_cannot_be_asked_is_not_called_missing(
         source = source_of(server, signing_key)
         offers = read_stream(source, fetcher, {}).offers
         server.set_faults([Fault(path=".", method="HEAD", **fault)])
-        check = check_items(source, offers, fetcher, sample=8, seconds=0.5)
+        with Fetcher(limits=IMPATIENT) as impatient:
+            check = check_items(source, offers, impatient, sample=8, seconds=0.5)
     assert (check.asked, check.missing, check.problem) == (0, (), None)
