@@ -221,6 +221,8 @@ KINDS = {
     "mirror-incomplete": Kind("Mirror incomplete", 500),
     "mirror-nothing-wanted": Kind("Filters match nothing", 500),
     "mirror-state": Kind("Mirror state can't be read", 500),
+    "rack-away": Kind("Rack not seen", 503),
+    "rack-behind": Kind("Rack out of date", 503),
     # Uploads.
     "tus-version": Kind("Unsupported tus version", 412),
     "upload": Kind("Upload failed"),

@@ -28,7 +28,7 @@ def run(role: str) -> None:
     Examples:
       slipway run
       SLIPWAY_DATA_DIR=/srv/slipway SLIPWAY_WEB_BIND=127.0.0.1:5240 slipway run
-      SLIPWAY_REGION_URL=http://10.0.0.2:5240 SLIPWAY_RACK_TOKEN=… slipway run --role rack
+      SLIPWAY_REGION_URL=http://10.0.0.2:5240 SLIPWAY_RACK_TOKEN=TOKEN slipway run --role rack
     """
     if role == "rack":
         from webapp.server.rack_role import supervise_rack

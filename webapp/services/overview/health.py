@@ -16,7 +16,11 @@ from webapp.models import BootResource, BootSource, RunState, Setting, utcnow
 from webapp.numbers import counted
 from webapp.services.blobs import scrubbing
 from webapp.services.imports import inventory, runs
+from webapp.services.mirror import options as mirror_options
 from webapp.services.mirror import status as mirror_status
+from webapp.services.racks import listing as racks
+from webapp.services.racks import offering
+from webapp.services.racks.listing import RackState, RackStatus
 from webapp.services.sources import commissioned, commissioning, rules, sources
 from webapp.services.sources import health as source_health
 from webapp.services.sources.health import SourceHealth
@@ -196,6 +200,25 @@ def _mirror() -> list[Check]:
     return [Check("local mirror", Severity.OK, f"published: {counted(found.images, 'image')}")]
 
 
+def _racks() -> list[Check]:
+    rows = racks.all_racks()
+    found = [_rack(row) for row in rows]
+    if rows and not mirror_options.read().is_on:
+        words = "off, so racks on other machines get no new images"
+        step = "Turn it on: slipway mirror publish on."
+        found.append(Check("local mirror", Severity.WARN, words, step))
+    return found
+
+
+def _rack(row: RackStatus) -> Check:
+    problem = racks.problem_of(row)
+    if problem is None:
+        return Check(f"rack {row.name}", row.severity, row.text.lower())
+    is_long = row.state is RackState.AWAY and offering.is_away(row.seen_at, utcnow())
+    severity = Severity.ERROR if is_long else Severity.WARN
+    return Check(f"rack {row.name}", severity, f"{problem.what} {problem.got}", problem.next_step)
+
+
 _STEPS = (
     _database,
     _store,
@@ -207,4 +230,5 @@ _STEPS = (
     _commissioning,
     _imports,
     _mirror,
+    _racks,
 )

@@ -30,6 +30,8 @@ from webapp.models import (
     utcnow,
 )
 from webapp.services.overview.health import WORKER_SEEN
+from webapp.services.racks import listing as racks
+from webapp.services.racks.listing import RackState
 from webapp.services.sources import commissioning, sources
 from webapp.services.sources import health as source_health
 from webapp.services.sources.health import SourceState
@@ -51,6 +53,7 @@ class Collector:
         yield from _imports(now)
         yield from _images()
         yield from _blobs()
+        yield from _racks(now)
         yield from _system(now)
 
 
@@ -187,6 +190,42 @@ def _blobs() -> Iterator[Metric]:
         "blob_bytes",
         "Their bytes",
         (({"state": str(state)}, float(held.get(state, (0, 0))[1])) for state in BlobState),
+    )
+
+
+def _racks(now: datetime) -> Iterator[Metric]:
+    named = [({"rack": row.name}, row) for row in racks.all_racks()]
+    yield _gauge(
+        "rack_state",
+        "1 for the state that a rack on another machine is in",
+        (
+            ({**labels, "state": str(state)}, float(state == row.state))
+            for labels, row in named
+            for state in RackState
+        ),
+    )
+    yield _gauge(
+        "rack_seen_age_seconds",
+        "Seconds since a rack was last seen",
+        ((labels, _age(row.seen_at, now)) for labels, row in named),
+    )
+    yield _gauge(
+        "rack_states_behind",
+        "Changes of the images that a rack doesn't hold yet",
+        ((labels, max(0.0, row.published_serial - row.held_serial)) for labels, row in named),
+    )
+    yield _gauge("rack_bytes", "Bytes in the store of a rack",
+                 ((labels, row.bytes) for labels, row in named))  # fmt: skip
+    yield _gauge("rack_sent_bytes", "Bytes that a rack sent to machines since it was enrolled",
+                 ((labels, row.sent_bytes) for labels, row in named))  # fmt: skip
+    yield _gauge(
+        "rack_requests",
+        "Requests to a rack since it was enrolled, by whether its store had the file",
+        (
+            ({**labels, "result": result}, float(count))
+            for labels, row in named
+            for result, count in (("hit", row.hits), ("miss", row.misses))
+        ),
     )
 
 

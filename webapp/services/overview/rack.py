@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rack as MAAS scripts see it: one controller that has every image the region has.
+"""Racks as MAAS scripts see them: the region's own first, then those on other machines.
 
-It serves files straight from the region's store, so it's always in sync;
-"import" makes it read the published names again.
+The region's own serves files straight from its store, so it's always in sync. "Import" makes
+a rack read the published names again.
 """
 
 from __future__ import annotations
@@ -20,9 +20,20 @@ from webapp.extensions import db
 from webapp.models import BootResource, Setting
 from webapp.services.images import publishing
 from webapp.services.imports import runs
+from webapp.services.racks import changing, listing
+from webapp.services.racks.listing import RackState, RackStatus
 from webapp.services.system import events, statements
 
 _KEY = "rack_system_id"
+_STATUS = {
+    RackState.NEVER_SEEN: "unknown",
+    RackState.AWAY: "unknown",
+    RackState.WAITING: "syncing",
+    RackState.SYNCING: "syncing",
+    RackState.BEHIND: "out-of-sync",
+    RackState.DRAINED: "synced",
+    RackState.CURRENT: "synced",
+}
 _LETTERS = string.ascii_lowercase + string.digits
 
 
@@ -33,6 +44,21 @@ class RackImage:
     name: str
     architecture: str
     subarches: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Controller:
+    """A rack. status: of its images, in MAAS's words (rule: rack-status).
+
+    rack_id: of one on another machine, None for the region's own.
+    """
+
+    system_id: str
+    fqdn: str
+    is_connected: bool
+    status: str
+    has_images: bool
+    rack_id: int | None = None
 
 
 def system_id() -> str:
@@ -52,15 +78,28 @@ def hostname() -> str:
     return socket.gethostname()
 
 
-def check(wanted: str) -> None:
-    """Raise NotFound for any other rack than ours."""
-    if wanted != system_id():
-        raise NotFound("There is no such rack controller.", where=wanted[:64])
+def controllers() -> list[Controller]:
+    """Every rack, the region's own first."""
+    is_importing = runs.is_importing()
+    own = Controller(
+        system_id(), hostname(), True, "region-importing" if is_importing else "synced", True
+    )
+    return [own, *(_controller(row, is_importing) for row in listing.all_racks())]
 
 
-def status() -> str:
-    """The state of the rack's images, in MAAS's words (rule: rack-status)."""
-    return "region-importing" if runs.is_importing() else "synced"
+def controller(wanted: str) -> Controller:
+    """The rack with this system_id. Raises NotFound."""
+    for one in controllers():
+        if one.system_id == wanted:
+            return one
+    raise NotFound("There is no such rack controller.", where=wanted[:64])
+
+
+def _controller(row: RackStatus, is_importing: bool) -> Controller:
+    is_connected = not row.is_away
+    status = "region-importing" if is_importing and is_connected else _STATUS[row.state]
+    has_images = is_connected and row.held_serial > 0
+    return Controller(row.system_id, row.name, is_connected, status, has_images, row.id)
 
 
 def images() -> list[RackImage]:
@@ -75,8 +114,17 @@ def images() -> list[RackImage]:
     return [RackImage(*key, tuple(sorted(found[key]))) for key in sorted(found)]
 
 
-def read_again(actor: str) -> None:
-    """Let the racks read the names once more."""
+def read_all_again(actor: str) -> None:
+    """Let every rack read the names once more."""
+    for one in controllers():
+        read_again(one, actor)
+
+
+def read_again(one: Controller, actor: str) -> None:
+    """Let a rack read the names once more."""
+    if one.rack_id is not None:
+        changing.read_again(one.rack_id, actor)
+        return
     publishing.bump()
     events.record("rack.notified", actor=actor, subject=hostname())
     db.session.commit()

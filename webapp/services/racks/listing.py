@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from webapp.errors import NotFound
+from webapp.errors import NotFound, Problem
 from webapp.extensions import db
 from webapp.models import BootResource, PublishedDocument, Rack, RackMode, utcnow
 from webapp.services.racks import board, offering
@@ -110,6 +110,29 @@ def read(rack_id: int) -> RackStatus:
         where=f"rack {rack_id}",
         next_step="It may have been removed. See the page Racks or `slipway rack list`.",
     )
+
+
+def problem_of(rack: RackStatus) -> Problem | None:
+    """What someone should see to, if anything."""
+    if rack.state is RackState.AWAY:
+        return Problem(
+            f"The rack {rack.name} doesn't answer.",
+            code="rack-away",
+            where=rack.address,
+            got=f"last seen {rack.seen_at:%Y-%m-%d %H:%M} UTC",
+            next_step="Check that it runs and reaches this region. Machines near it still get "
+            "what it has.",
+        )
+    if rack.state is RackState.BEHIND:
+        return Problem(
+            f"The rack {rack.name} holds old images.",
+            code="rack-behind",
+            where=rack.address,
+            expected=f"state {rack.published_serial}",
+            got=f"state {rack.held_serial}" if rack.held_serial else "nothing",
+            next_step=f"See its errors on the page Racks or with `slipway rack show {rack.name}`.",
+        )
+    return None
 
 
 def image_names() -> list[str]:
