@@ -84,7 +84,7 @@ class RuleRow:
 @requires(Right.SEE)
 def index() -> ResponseReturnValue:
     """List the rules with what each selects, and why."""
-    names = _source_names()
+    names = sources.titles()
     rows = [
         RuleRow(
             row=row,
@@ -194,7 +194,7 @@ def _page(
     seen: str = "",
     status: int = 200,
 ) -> ResponseReturnValue:
-    names = _source_names()
+    names = sources.titles()
     form.source_id.choices = [
         SelectChoice("", "All boot sources"),
         *(SelectChoice(str(id), name) for id, name in names.items()),
@@ -231,10 +231,6 @@ def _digest(rule: Rule, preview: RulePreview) -> str:
     """Names what a person confirms."""
     drops = [f"{one.name} {one.architecture}" for one in preview.drops]
     return hashlib.sha256(repr((rule, drops)).encode()).hexdigest()[:16]
-
-
-def _source_names() -> dict[int, str]:
-    return {row.id: row.name or row.url for row in sources.all_sources()}
 
 
 def _words(text: str | None) -> tuple[str, ...]:

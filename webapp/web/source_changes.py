@@ -20,9 +20,10 @@ from webapp.services.imports import moves, runs
 from webapp.services.imports.moves import Moves
 from webapp.services.sources import binding, sources, steps
 from webapp.services.sources.drafts import MAX_PRIORITY, PRIORITY_RANGE
+from webapp.services.sources.naming import title_of
 from webapp.streams.offers import ImageName
 from webapp.web.access import me, requires
-from webapp.web.source_health import require_managed, row_of, title_of
+from webapp.web.source_health import require_managed, row_of
 
 blueprint = Blueprint("source_changes", __name__, url_prefix="/sources")
 

@@ -74,11 +74,6 @@ def row_of(source: BootSource) -> SourceRow:
     return _row(source, *_counts())
 
 
-def title_of(source: BootSource) -> str:
-    """What a source is called."""
-    return naming.title(source.name, source.url)
-
-
 def is_managed() -> bool:
     """False in the seed's single-source mode when there is more than one source."""
     if not settings().single_source:
@@ -108,7 +103,7 @@ def _counts() -> tuple[dict[int, int], dict[int, int]]:
 def _row(source: BootSource, products: dict[int, int], picked: dict[int, int]) -> SourceRow:
     return SourceRow(
         source=source,
-        title=title_of(source),
+        title=naming.title_of(source),
         health=health.judge(source),
         products=products.get(source.id, 0),
         selections=picked.get(source.id, 0),

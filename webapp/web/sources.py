@@ -29,13 +29,14 @@ from webapp.services.sources.drafts import (
     SourceDraft,
     grouped,
 )
+from webapp.services.sources.naming import title_of
 from webapp.services.system import live_settings
 from webapp.services.system.live_settings import SOAK_DAYS
 from webapp.streams.errors import Disagreement
 from webapp.web import source_form, source_health
 from webapp.web.access import me, requires
 from webapp.web.source_form import SourceForm
-from webapp.web.source_health import KeyRow, is_managed, require_managed, row_of, title_of
+from webapp.web.source_health import KeyRow, is_managed, require_managed, row_of
 
 blueprint = Blueprint("sources", __name__, url_prefix="/sources")
 blueprint.add_app_template_filter(grouped, "fingerprint")

@@ -11,8 +11,9 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import joinedload
 
 from webapp.extensions import db
-from webapp.models import BootResource, BootSource, Event, ResourceSet, ResourceType, Upload
+from webapp.models import BootResource, Event, ResourceSet, ResourceType, Upload
 from webapp.services.images import versions
+from webapp.services.sources import sources
 
 OS = "esxi"
 
@@ -59,7 +60,7 @@ def listed() -> list[EsxiImage]:
         .options(joinedload(BootResource.current_set))
         .order_by(BootResource.name, BootResource.architecture)
     ).all()
-    sources = {row.id: row.name or row.url for row in db.session.scalars(select(BootSource))}
+    titles = sources.titles()
     reports = _reports([resource.id for resource in resources])
     kept = versions.of_several([resource.id for resource in resources])
     machines = _machines(resources)
@@ -68,7 +69,7 @@ def listed() -> list[EsxiImage]:
             resource=resource,
             origin="Uploaded"
             if resource.rtype == ResourceType.UPLOADED
-            else sources.get(resource.source_id or 0, "Removed boot source"),
+            else titles.get(resource.source_id or 0, "Removed boot source"),
             versions=tuple(
                 EsxiVersion(
                     set=one,

@@ -34,7 +34,7 @@ from webapp.models import (
 from webapp.services.images import keys, locks, priorities
 from webapp.services.images import status as image_status
 from webapp.services.images.status import Status, Verdict
-from webapp.services.sources import soaking
+from webapp.services.sources import naming, soaking
 from webapp.services.sources.picture import Box, Picture, arch_order
 from webapp.services.system import live_settings
 from webapp.streams.documents import version_key
@@ -280,7 +280,7 @@ def _stored_image(
         label=sets[0].label if sets else "",
         size=sum(files.values()),
         verdict=verdict,
-        source_name=(source.name or source.url) if source else "",
+        source_name=naming.title_of(source) if source else "",
         is_unsigned=any(s.is_unsigned for s in sets),
         is_uploaded=first.rtype == ResourceType.UPLOADED,
         is_bootloader=bool(first.bootloader_type),

@@ -36,10 +36,10 @@ def to_bind(line: ImageName, source: BootSource) -> list[Step]:
     )
     if offered is None:
         selections.demand_read(source, words(line))
-        name = naming.title(source.name, source.url)
+        name = naming.title_of(source)
         raise InvalidFields({"source_id": [f"{name} doesn't offer {words(line)}."[:400]]})
     before = steps.bindings().get(line)
-    after = Binding(source.id, naming.title(source.name, source.url))
+    after = Binding(source.id, naming.title_of(source))
     found = [_step(line, before, after)]
     if not offered:  # boot loaders come from every source, so no selection names them
         selected = db.session.scalar(
@@ -71,7 +71,7 @@ def to_unbind(line: ImageName) -> list[Step]:
 def bind(line: ImageName, source: BootSource, actor: str) -> None:
     """Bind an image to a source; the next import gets it from there."""
     found = to_bind(line, source)
-    name = naming.title(source.name, source.url)
+    name = naming.title_of(source)
     steps.carry_out(found, f"{words(line)} bound to {name}", actor)
     events.record("image.bound", actor=actor, subject=words(line), source=source.id)
     db.session.commit()

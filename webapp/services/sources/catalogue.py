@@ -24,7 +24,7 @@ from webapp.models import (
     ResourceSet,
     ResourceType,
 )
-from webapp.services.sources import rules, selections, steps
+from webapp.services.sources import rules, selections, sources, steps
 from webapp.services.sources.picture import Picture, Row, arch_order, picture
 from webapp.streams.mapping import Offer
 from webapp.streams.offers import ImageName
@@ -54,9 +54,6 @@ def read(today: date | None = None) -> Picture:
         .where(BootSource.is_enabled, BootSourceCache.bootloader_type == "")
         .order_by(BootSource.priority.desc(), BootSource.id, BootSourceCache.product)
     )
-    sources = {
-        source.id: source.name or source.url for source in db.session.scalars(select(BootSource))
-    }
     ready = db.session.scalars(select(Blob.sha256).where(Blob.state == BlobState.READY))
     selected, chosen = selections.current()
     bound = {line: one.source_id for line, one in steps.bindings().items()}
@@ -68,7 +65,7 @@ def read(today: date | None = None) -> Picture:
                 rows, key=lambda row: bound.get((row.os, row.release, row.arch)) != row.source_id
             )
         ],
-        sources,
+        sources.titles(),
         selected,
         frozenset(ready),
         _stored(),

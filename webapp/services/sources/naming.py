@@ -5,10 +5,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from webapp.errors import Problem
 from webapp.streams.urls import normalise
+
+
+class Named(Protocol):
+    """A boot source."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def url(self) -> str: ...
 
 
 def title(name: str, url: str) -> str:
@@ -17,6 +28,11 @@ def title(name: str, url: str) -> str:
         return name
     host, path = _place(url)
     return f"{host} {path.rpartition('/')[2]}".rstrip() if host else f"/{path}"
+
+
+def title_of(source: Named) -> str:
+    """What this source is called."""
+    return title(source.name, source.url)
 
 
 def titles(sources: Iterable[tuple[int, str, str]]) -> Mapping[int, str]:

@@ -7,7 +7,7 @@ fetched and verified; whatever goes wrong before that leaves the old one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 
@@ -178,6 +178,12 @@ def switch(source: BootSource, is_on: bool, actor: str) -> None:
     wake()
 
 
+def titles() -> Mapping[int, str]:
+    """What every source is called, by its id."""
+    columns = select(BootSource.id, BootSource.name, BootSource.url)
+    return naming.titles(db.session.execute(columns))
+
+
 def rank(source: BootSource, priority: int, actor: str) -> None:
     """Give a source another priority."""
     before = source.priority
@@ -199,7 +205,7 @@ def remove(source: BootSource, actor: str) -> None:
 
 def _remember(source: BootSource, priority: int, is_enabled: bool, actor: str) -> None:
     """Let a change of these two be undone."""
-    name = naming.title(source.name, source.url)
+    name = naming.title_of(source)
     made, words = [], []
     if source.priority != priority:
         made.append(Step(PRIORITY, priority, source.priority, source.id))
