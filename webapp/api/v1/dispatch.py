@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Generic, TypeVar, get_args, get_type_hints
+from typing import Generic, TypeVar, get_args, get_type_hints
 
 import structlog
 from flask import Flask, Response, request
@@ -58,6 +58,7 @@ class Call(Generic[Query, Body]):
 
 
 PlainCall = Call[Empty, None]
+AnyCall = Call[BaseModel, BaseModel | None]
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,13 @@ class Endpoint:
     @cached_property
     def query(self) -> type[BaseModel]:
         """The schema of the query string."""
-        found: type[BaseModel] = self._call_types[0]
-        return found
+        return self._call_types[0]
 
     @cached_property
     def body(self) -> type[BaseModel] | None:
         """The schema of the JSON body; None for endpoints without one."""
         found = self._call_types[1]
-        return None if found is type(None) else found
+        return found if issubclass(found, BaseModel) else None
 
     @cached_property
     def answer(self) -> type[BaseModel] | None:
@@ -108,8 +108,9 @@ class Endpoint:
         return re.compile(API + _PARAM.sub("[^/]+", self.path))
 
     @cached_property
-    def _call_types(self) -> tuple[Any, ...]:
-        return get_args(get_type_hints(self.run)["call"])
+    def _call_types(self) -> tuple[type[BaseModel], type[BaseModel | None]]:
+        query, body = get_args(get_type_hints(self.run)["call"])
+        return query, body
 
 
 @dataclass
@@ -150,7 +151,7 @@ class _Dialect:
         demand(caller, endpoint.right)
         return caller
 
-    def read(self, endpoint: Endpoint, caller: Caller, params: Params) -> Call[Any, Any]:
+    def read(self, endpoint: Endpoint, caller: Caller, params: Params) -> AnyCall:
         if not all(is_storable(value) for value in params.values() if isinstance(value, str)):
             raise _no_such_path()
         incoming = Incoming(request) if endpoint.takes_bytes else None
@@ -160,7 +161,7 @@ class _Dialect:
         except ValidationError as error:
             raise answers.invalid(error) from None
 
-    def run(self, endpoint: Endpoint, call: Call[Any, Any], params: Params) -> Response:
+    def run(self, endpoint: Endpoint, call: AnyCall, params: Params) -> Response:
         _check_match(endpoint, call, params)
         if endpoint.needs_code:
             demand_code(call.caller, request)
@@ -248,7 +249,7 @@ def read_body(schema: type[Schema], max_bytes: int = MAX_BODY_BYTES) -> Schema:
     return schema.model_validate_json(raw or b"{}")
 
 
-def _check_match(endpoint: Endpoint, call: Call[Any, Any], params: Params) -> None:
+def _check_match(endpoint: Endpoint, call: AnyCall, params: Params) -> None:
     """Refuse to change what is no longer what the client read (RFC 9110, 13.1.1)."""
     if endpoint.state is None or "If-Match" not in request.headers:
         return

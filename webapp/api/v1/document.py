@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from flask import Flask, current_app
+from pydantic import BaseModel
 
 from webapp.api.v1 import answers
 from webapp.api.v1.dispatch import API, Endpoint
@@ -15,6 +16,9 @@ from webapp.api.v1.schemas import Empty, ProblemResponse
 from webapp.http import tus
 from webapp.services.accounts import two_factor
 from webapp.services.overview import store
+
+View = Callable[[], str]
+Decorator = Callable[[View], View]
 
 _KEY = "slipway.openapi"
 _BEARER = "bearer"
@@ -78,20 +82,21 @@ def _generate(endpoints: tuple[Endpoint, ...]) -> dict[str, Any]:
         return _complete(spec.spec, endpoints)
 
 
-def _documented(decorate: Callable[..., Any], endpoint: Endpoint) -> Callable[..., Any]:
+def _documented(decorate: Callable[..., Decorator], endpoint: Endpoint) -> View:
     from spectree import Response as Answers
 
-    def view() -> None:
+    def view() -> str:
         """Never called."""
+        return ""
 
     view.__name__ = endpoint.name
     view.__doc__ = endpoint.run.__doc__
     status = endpoint.status
     if endpoint.answer is None and status == 200:
         status = _plain(endpoint)
-    responses: dict[str, Any] = {f"HTTP_{status}": endpoint.answer}
+    responses: dict[str, type[BaseModel] | None] = {f"HTTP_{status}": endpoint.answer}
     responses |= {f"HTTP_{refusal}": ProblemResponse for refusal in _refusals(endpoint)}
-    found: Callable[..., Any] = decorate(
+    return decorate(
         query=None if endpoint.query is Empty else endpoint.query,
         json=endpoint.body,
         resp=Answers(**responses),
@@ -99,7 +104,6 @@ def _documented(decorate: Callable[..., Any], endpoint: Endpoint) -> Callable[..
         operation_id=endpoint.name,
         skip_validation=True,
     )(view)
-    return found
 
 
 def _plain(endpoint: Endpoint) -> int:
@@ -161,6 +165,5 @@ def _headers(method: str) -> list[dict[str, Any]]:
     ]
 
 
-def _name(model: Any) -> str:
-    name: str = model.__name__
-    return name.replace("[", "_of_").replace("]", "")
+def _name(model: type[BaseModel]) -> str:
+    return model.__name__.replace("[", "_of_").replace("]", "")

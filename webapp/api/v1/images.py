@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -157,7 +157,7 @@ def read_all(call: Call[ResourceFilter, None]) -> Page[ResourceResponse]:
     return page_of(
         rows,
         wanted.limit,
-        lambda found: ResourceResponse(**_values(*found)),
+        lambda found: _resource(*found),
         lambda found: found[0].id,
     )
 
@@ -211,24 +211,25 @@ def _detail(id: int) -> ResourceDetailResponse:
     row = listing.resource_with_sets(id)
     current = next((s.version for s in row.sets if s.id == row.current_set_id), None)
     kept = versions.of(id)
-    return ResourceDetailResponse(**_values(row, current), versions=_versions(row, kept))
+    found = _resource(row, current).model_dump()
+    return ResourceDetailResponse(**found, versions=_versions(row, kept))
 
 
-def _values(row: BootResource, version: str | None) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "type": row.rtype,
-        "name": row.name,
-        "architecture": row.architecture,
-        "title": row.title,
-        "subarches": row.subarches,
-        "base_image": row.base_image,
-        "source_id": row.source_id,
-        "version": version,
-        "is_pinned": row.pinned_at is not None,
-        "is_locked": row.locked_at is not None,
-        "updated_at": row.updated_at,
-    }
+def _resource(row: BootResource, version: str | None) -> ResourceResponse:
+    return ResourceResponse(
+        id=row.id,
+        type=row.rtype,
+        name=row.name,
+        architecture=row.architecture,
+        title=row.title,
+        subarches=row.subarches,
+        base_image=row.base_image,
+        source_id=row.source_id,
+        version=version,
+        is_pinned=row.pinned_at is not None,
+        is_locked=row.locked_at is not None,
+        updated_at=row.updated_at,
+    )
 
 
 def _versions(row: BootResource, kept: Sequence[ResourceSet]) -> list[VersionResponse]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -28,7 +28,7 @@ def is_storable(text: str) -> bool:
     return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
 
 
-def _demand_storable(value: Any) -> None:
+def _demand_storable(value: object) -> None:
     if isinstance(value, str) and not is_storable(value):
         raise ValueError("This text has a character that can't be stored (NUL or a surrogate).")
     if isinstance(value, dict):
@@ -47,7 +47,7 @@ class RequestModel(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _storable(cls, values: Any) -> Any:
+    def _storable(cls, values: object) -> object:
         _demand_storable(values)
         return values
 
@@ -64,7 +64,7 @@ class PartialModel(ResponseModel):
     model_config = ConfigDict(extra="allow")
 
     @model_serializer(mode="wrap")
-    def _stored(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _stored(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
         return {k: v for k, v in serialize(self).items() if k in self.model_fields_set}
 
 
@@ -100,7 +100,7 @@ def part_of(rows: Sequence[R], paging: Paging, response_of: Callable[[R], T]) ->
 
 
 def page_of(
-    rows: Sequence[Any], limit: int, response_of: Callable[[Any], T], id_of: Callable[[Any], int]
+    rows: Sequence[R], limit: int, response_of: Callable[[R], T], id_of: Callable[[R], int]
 ) -> Page[T]:
     """A page of at most ``limit`` items. rows: one more than that when there's a next page."""
     shown = rows[:limit]
