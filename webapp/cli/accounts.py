@@ -144,10 +144,9 @@ def list_users(api: Api, as_json: bool) -> None:
       slipway user list
     """
     found = api.get("/users")
-    if as_json:
-        output.print_json(found)
-        return
-    output.print_table(
+    output.listing(
+        found,
+        as_json,
         ("ID", "User", "Role", "State", "Last sign-in"),
         [
             (

@@ -35,10 +35,9 @@ def list_command(api: Api, as_json: bool) -> None:
       slipway boot list --json | jq -r '.items[].machine'
     """
     found = api.get("/boot/entries")
-    if as_json:
-        output.print_json(found)
-        return
-    output.print_table(
+    output.listing(
+        found,
+        as_json,
         ("Machine", "Image", "Kernel", "Version", "Parameters"),
         [
             (

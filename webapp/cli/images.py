@@ -34,10 +34,9 @@ def list_images(api: Api, as_json: bool) -> None:
       slipway image list --json | jq -r '.items[] | select(.status != "Synced") | .name'
     """
     found = api.get("/images")
-    if as_json:
-        output.print_json(found)
-        return
-    output.print_table(
+    output.listing(
+        found,
+        as_json,
         ("Image", "Arch", "Version", "Size", "Status"),
         [
             (i["name"], i["arch"], i["stored_version"] or "-", output.size(i["size"]), _status(i))
@@ -61,10 +60,9 @@ def list_available(os: str, release: str, arch: str, api: Api, as_json: bool) ->
       slipway image available --release noble --json
     """
     found = api.get("/catalogue", os=os, release=release, arch=arch)
-    if as_json:
-        output.print_json(found)
-        return
-    output.print_table(
+    output.listing(
+        found,
+        as_json,
         ("Image", "Arch", "Title", "Version", "Size", "To download", ""),
         [
             (
@@ -150,10 +148,9 @@ def list_kernels(name: str, arch: str, api: Api, as_json: bool) -> None:
     """
     choice = _choice(name, arch)
     found = {"items": list(api.items("/kernels", **choice))}
-    if as_json:
-        output.print_json(found)
-        return
-    output.print_table(
+    output.listing(
+        found,
+        as_json,
         ("Kernel", "Arch", "Version", "Adds", "To download", ""),
         [
             (

@@ -218,10 +218,9 @@ def list_runs(limit: int, api: Api, as_json: bool) -> None:
       slipway import list
     """
     found = api.get("/imports", limit=limit)
-    if as_json:
-        output.print_json(found)
-        return
-    output.print_table(
+    output.listing(
+        found,
+        as_json,
         ("ID", "State", "Started by", "Started", "Downloaded", "Speed", "Summary"),
         [
             (

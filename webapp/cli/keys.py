@@ -66,10 +66,9 @@ def list_keys(name: str, as_json: bool) -> None:
             }
             for key in keys.of_user(users.user_named(name).id)
         ]
-    if as_json:
-        output.print_json(rows)
-        return
-    output.print_table(
+    output.listing(
+        rows,
+        as_json,
         ("ID", "Name", "Prefix", "Created", "Last used"),
         [
             (
@@ -166,10 +165,9 @@ def list_tokens(name: str, as_json: bool) -> None:
             }
             for row in tokens.of_user(users.user_named(name).id)
         ]
-    if as_json:
-        output.print_json(rows)
-        return
-    output.print_table(
+    output.listing(
+        rows,
+        as_json,
         ("ID", "Name", "Prefix", "Scopes", "Expires"),
         [
             (

@@ -114,6 +114,21 @@ def print_table(
         console().print(table)
 
 
+def listing(
+    found: Any,
+    as_json: bool,
+    columns: tuple[str, ...],
+    rows: Iterable[tuple[str, ...]],
+    *,
+    empty: str = "",
+) -> None:
+    """What was found: JSON for a program, a table for a person."""
+    if as_json:
+        print_json(found)
+    else:
+        print_table(columns, rows, empty=empty)
+
+
 def print_fields(pairs: Iterable[tuple[str, str]]) -> None:
     """One thing, a line for each of its values that isn't empty."""
     print_table(("", ""), [pair for pair in pairs if pair[1]])

@@ -69,10 +69,9 @@ def list_command(api: Api, as_json: bool) -> None:
       slipway rack list
     """
     found = api.get("/racks")["items"]
-    if as_json:
-        output.print_json(found)
-        return
-    output.print_table(
+    output.listing(
+        found,
+        as_json,
         ("Name", "State", "Holds", "Bytes", "Hits", "Speed", "Last seen"),
         [
             (
@@ -230,10 +229,9 @@ def token_group() -> None:
 def list_tokens(api: Api, as_json: bool) -> None:
     """List the tokens that enrol racks, without their secrets."""
     found = api.get("/racks/tokens")["items"]
-    if as_json:
-        output.print_json(found)
-        return
-    output.print_table(
+    output.listing(
+        found,
+        as_json,
         ("ID", "Created by", "Expires", "Racks left"),
         [
             (

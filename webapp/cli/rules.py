@@ -73,10 +73,9 @@ def list_rules(api: Api, as_json: bool) -> None:
       slipway rule list --json | jq '.items[].matches'
     """
     found = api.get("/rules")
-    if as_json:
-        output.print_json(found)
-        return
-    output.print_table(
+    output.listing(
+        found,
+        as_json,
         ("Id", "Rule", "Source", "Selects", "Last evaluated"),
         [
             (

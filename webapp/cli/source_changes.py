@@ -101,10 +101,9 @@ def list_bindings(api: Api, as_json: bool) -> None:
       slipway image bindings
     """
     found = api.get("/bindings")
-    if as_json:
-        output.print_json(found)
-        return
-    output.print_table(
+    output.listing(
+        found,
+        as_json,
         ("Image", "Arch", "Source", "Trouble"),
         [
             (f"{one['os']}/{one['release']}", one["arch"], one["source"], one["trouble"])

@@ -31,10 +31,9 @@ def list_sources(api: Api, as_json: bool) -> None:
       slipway source list --json | jq -r '.items[].url'
     """
     found = api.get("/sources")
-    if as_json:
-        output.print_json(found)
-        return
-    output.print_table(
+    output.listing(
+        found,
+        as_json,
         ("ID", "URL", "Name", "State", "Last checked"),
         [
             (str(s["id"]), s["url"], s["name"], s["state"], output.time(s["refreshed_at"]))
@@ -128,10 +127,9 @@ def compare_offers(everything: bool, api: Api, as_json: bool) -> None:
       slipway source offers --all
     """
     found = {"items": list(api.items("/offers", is_all=everything))}
-    if as_json:
-        output.print_json(found)
-        return
-    output.print_table(
+    output.listing(
+        found,
+        as_json,
         ("Image", "Architecture", "Source", "Version", "Size", "Used", "Why"),
         [
             (image["name"], image["architecture"], one["source_name"], one["version"],

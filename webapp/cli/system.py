@@ -103,10 +103,9 @@ def list_settings(url: str, token_file: Path | None, cacert: Path | None, as_jso
     else:
         # Works without a database, since a wrong setting may be why there is none.
         found = [dict(zip(keys, row, strict=True)) for row in table(loaded_settings())]
-    if as_json:
-        output.print_json(found)
-        return
-    output.print_table(
+    output.listing(
+        found,
+        as_json,
         ("Setting", "Value", "Origin", "Description"),
         [(s["name"], _shown(s["value"]), s["origin"], s["help"]) for s in found],
     )

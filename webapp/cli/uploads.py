@@ -140,10 +140,9 @@ def list_uploads(everything: bool, api: Api, as_json: bool) -> None:
       slipway upload list
     """
     found = api.get("/uploads", is_open=None if everything else True)
-    if as_json:
-        output.print_json(found)
-        return
-    output.print_table(
+    output.listing(
+        found,
+        as_json,
         ("ID", "Image", "Architecture", "State", "Received", "Size", "Expires"),
         [
             (
