@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
 import click
 
+from webapp.cli import image_lookup as lookup
 from webapp.cli import output
 from webapp.cli.client import Api, with_api
 from webapp.errors import Problem
@@ -61,9 +61,7 @@ def restore(name: str, arch: str, api: Api, as_json: bool) -> None:
       slipway image restore ubuntu/noble --arch amd64
     """
     image = _one(api.get("/bin"), name, arch)
-    kernel = arch.partition("/")[2]
-    body = {"kernel": kernel} if kernel else {}
-    done = api.call("POST", f"{_path(image)}/restore", body)
+    done = api.call("POST", f"{_path(image)}/restore", lookup.kernel_of(arch))
     words = f"Restored {done['name']} {done['arch']}. Nothing was downloaded."
     if done["is_selected"]:
         words += " It's selected again."
@@ -97,16 +95,12 @@ def _one(found: dict[str, Any], name: str, arch: str) -> dict[str, Any]:
             next_step="`slipway image bin` shows what is.",
         )
     if len(images) > 1:
-        arches = ", ".join(sorted(image["arch"] for image in images))
-        raise click.UsageError(
-            f"{name} has several architectures; choose one with --arch: {arches}"
-        )
+        raise lookup.several(name, (image["arch"] for image in images))
     return images[0]
 
 
 def _path(image: dict[str, Any]) -> str:
-    parts = (quote(image[key], safe="") for key in ("os", "release", "arch"))
-    return f"/bin/{'/'.join(parts)}"
+    return f"/bin/{lookup.in_url(image['os'], image['release'], image['arch'])}"
 
 
 def _left(image: dict[str, Any]) -> str:

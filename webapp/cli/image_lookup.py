@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
@@ -10,6 +11,25 @@ import click
 
 from webapp.cli.client import Api
 from webapp.errors import Problem
+
+
+def split(name: str) -> tuple[str, str]:
+    """Operating system and release of OS/RELEASE. Raises UsageError."""
+    os, _, release = name.partition("/")
+    if not release:
+        raise click.UsageError(f"{name}: expected OS/RELEASE, e.g. ubuntu/noble")
+    return os, release
+
+
+def in_url(*parts: str) -> str:
+    """Parts of a path, which may have any character."""
+    return "/".join(quote(part, safe="") for part in parts)
+
+
+def several(name: str, arches: Iterable[str]) -> click.UsageError:
+    """An image of which one architecture has to be chosen."""
+    found = ", ".join(sorted(arches))
+    return click.UsageError(f"{name} has several architectures; choose one with --arch: {found}")
 
 
 def resources(api: Api, name: str, arch: str) -> list[dict[str, Any]]:
@@ -37,27 +57,20 @@ def wanted(api: Api, name: str, arch: str) -> str:
         if image["name"] == name and arch in ("", image["arch"])
     ]
     if len(found) > 1:
-        arches = ", ".join(image["arch"] for image in found)
-        raise click.UsageError(
-            f"{name} has several architectures; choose one with --arch: {arches}"
-        )
+        raise several(name, (image["arch"] for image in found))
     if not (found or arch):
         raise Problem(
             f"There's no stored or selected image {name}.",
             next_step="`slipway image available` lists what boot sources offer.",
         )
     os, _, release = name.partition("/")
-    parts = (os, release, found[0]["arch"] if found else arch)
-    return "/images/" + "/".join(quote(part, safe="") for part in parts)
+    return f"/images/{in_url(os, release, found[0]['arch'] if found else arch)}"
 
 
 def one(api: Api, name: str, arch: str) -> dict[str, Any]:
     found = resources(api, name, arch)
     if len(found) > 1:
-        arches = ", ".join(r["architecture"] for r in found)
-        raise click.UsageError(
-            f"{name} has several architectures; choose one with --arch: {arches}"
-        )
+        raise several(name, (r["architecture"] for r in found))
     return found[0]
 
 
@@ -74,12 +87,14 @@ def path_of(api: Api, name: str, arch: str) -> tuple[str, dict[str, str]]:
             f"{name} isn't downloaded yet.", next_step="`slipway import start` downloads it."
         )
     if len(arches) > 1:
-        raise click.UsageError(
-            f"{name} has several architectures; choose one with --arch: {', '.join(arches)}"
-        )
+        raise several(name, arches)
     os, slash, release = name.removeprefix("custom/").partition("/")
     if not slash:
         os, release = "custom", os
-    parts = "/".join(quote(part, safe="") for part in (os, release, arches[0]))
+    return f"/images/{in_url(os, release, arches[0])}", kernel_of(arch)
+
+
+def kernel_of(arch: str) -> dict[str, str]:
+    """The kernel of an architecture such as amd64/hwe-24.04, as calls name it, if there's one."""
     kernel = arch.partition("/")[2]
-    return f"/images/{parts}", {"kernel": kernel} if kernel else {}
+    return {"kernel": kernel} if kernel else {}

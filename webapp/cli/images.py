@@ -285,9 +285,7 @@ def _question(api: Api, found: list[dict[str, Any]], version: str) -> str:
 
 
 def _choice(name: str, arch: str) -> dict[str, Any]:
-    os, slash, release = name.partition("/")
-    if not slash or not release:
-        raise click.UsageError(f"{name}: expected OS/RELEASE, e.g. ubuntu/noble")
+    os, release = lookup.split(name)
     return {"os": os, "release": release, "arch": arch}
 
 

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
 import click
 
 from webapp import numbers
+from webapp.cli import image_lookup as lookup
 from webapp.cli import output
 from webapp.cli.client import Api, with_api
 from webapp.errors import Problem
@@ -52,8 +52,8 @@ def image_soak(name: str, arch: str, days: str | None, api: Api, as_json: bool) 
       slipway image soak ubuntu/noble --days 14
       slipway image soak ubuntu/noble --arch amd64 --days 0
     """
-    os, _, release = name.partition("/")
-    offered = api.get("/catalogue", os=os, release=release)["items"] if release else []
+    os, release = lookup.split(name)
+    offered = api.get("/catalogue", os=os, release=release)["items"]
     arches = [one["arch"] for one in offered if arch in ("", one["arch"])]
     if not arches:
         raise Problem(
@@ -62,8 +62,7 @@ def image_soak(name: str, arch: str, days: str | None, api: Api, as_json: bool) 
         )
     found = {}
     for one in arches:
-        parts = "/".join(quote(part, safe="") for part in (os, release, one))
-        found[one] = _apply(api, f"/images/{parts}/soak", days)
+        found[one] = _apply(api, f"/images/{lookup.in_url(os, release, one)}/soak", days)
     if as_json:
         output.print_json(found)
         return

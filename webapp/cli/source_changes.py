@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import sys
 from typing import Any
-from urllib.parse import quote
 
 import click
 
+from webapp.cli import image_lookup as lookup
 from webapp.cli import output
 from webapp.cli.client import Api, with_api
 from webapp.errors import Problem
@@ -170,10 +170,7 @@ def show(found: Any, as_json: bool) -> None:
 
 
 def _path(name: str, arch: str) -> str:
-    os, slash, release = name.partition("/")
-    if not slash:
-        raise click.UsageError("NAME is OS/RELEASE, e.g. ubuntu/noble")
-    return "/bindings/" + "/".join(quote(part, safe="") for part in (os, release, arch))
+    return f"/bindings/{lookup.in_url(*lookup.split(name), arch)}"
 
 
 def _source_id(api: Api, text: str) -> int:
