@@ -194,8 +194,14 @@ def without(source_id: int, known: Inventory) -> Inventory:
 
 
 def _selected(state: SourceState, step: Step) -> tuple[Wanted, ...]:
-    others = [one for one in state.wanted if (one.os, one.release) != (step.os, step.release)]
-    own = next((one for one in state.wanted if one not in others), Wanted(step.os, step.release))
+    """What is wanted of a source after a step: another selection, beside what rules want."""
+    own = Wanted(step.os, step.release)
+    others = []
+    for one in state.wanted:
+        if (one.os, one.release, one.rule) == (step.os, step.release, ""):
+            own = one
+        else:
+            others.append(one)
     return (*others, replace(own, arches=tuple(step.after))) if step.after else tuple(others)
 
 

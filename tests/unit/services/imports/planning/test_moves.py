@@ -5,7 +5,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.unit.services.imports.planning.region import NOTHING, inventory_of, offer, source
+from tests.unit.services.imports.planning.region import (
+    NOBLE,
+    NOTHING,
+    inventory_of,
+    offer,
+    source,
+)
 from webapp.services.imports.moves import Move, Moves, applied, compare, without
 from webapp.services.imports.plans import Inventory, SourceState
 from webapp.services.sources.steps import ARCHES, BINDING, ENABLED, PRIORITY, Step
@@ -70,6 +76,17 @@ def test_a_binding_moves_one_image_and_selects_it_at_its_source() -> None:
         ("high", "low", "1")
     ]
     assert found.moves[0].why.endswith("; bound to low")
+
+
+def test_what_a_rule_selects_stays_when_a_selection_beside_it_goes() -> None:
+    by_rule = replace(NOBLE, rule="Newest LTS")
+    low = source(OLD, wanted=(by_rule, NOBLE), name="low")
+    gone = Step(ARCHES, ["*"], None, 1, "ubuntu", "noble")
+    states, _ = applied([gone], [low], ON_LOW)
+    assert states[0].wanted == (by_rule,)
+    assert moved(gone, sources=(low,)).moves == ()
+    states, _ = applied([gone.reverse], states, ON_LOW)
+    assert states[0].wanted == (by_rule, NOBLE)
 
 
 def test_undoing_steps_in_reverse_moves_everything_back() -> None:
