@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import load_only
 
 from webapp.errors import InvalidFields, NotFound, Problem
 from webapp.extensions import db
@@ -19,6 +20,14 @@ from webapp.streams.filters import Wanted, check_selection
 from webapp.streams.offers import Build, Item, Offer
 
 Line = tuple[int, str, str]  # source, os, release: one selection
+_FILTERED = (
+    BootSourceCache.os,
+    BootSourceCache.release,
+    BootSourceCache.arch,
+    BootSourceCache.label,
+    BootSourceCache.answers_to,
+    BootSourceCache.bootloader_type,
+)
 
 
 @dataclass(frozen=True, order=True)
@@ -238,7 +247,8 @@ def demand_read(source: BootSource, got: str) -> None:
 
 def _check(source: BootSource, wanted: Wanted, selection_id: int | None) -> None:
     """Raises InvalidFields; Problem while what the source offers isn't known yet."""
-    problems = check_selection(wanted, offers_of(source.id))
+    offered = select(BootSourceCache).where(BootSourceCache.source_id == source.id)
+    problems = check_selection(wanted, db.session.scalars(offered.options(load_only(*_FILTERED))))
     if problems:
         demand_read(source, f"a selection of {wanted.os}/{wanted.release}")
     taken = db.session.scalar(
