@@ -49,6 +49,7 @@ test)
     need qemu-img qemu-utils
     need qemu-system-x86_64 "qemu-system-x86 seabios"
     [ -e /usr/lib/ipxe/qemu/efi-virtio.rom ] || missing="$missing ipxe-qemu"
+    [ -e /usr/lib/ipxe/snponly.efi ] || missing="$missing ipxe"
     [ -e /usr/share/OVMF/OVMF_CODE_4M.fd ] || missing="$missing ovmf"
     ;;
 bench)

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import lzma
+
 import pytest
 from flask import Flask
 
 from tests.cli.shell import Shell, refused
 from tests.rack import images
+from tests.unit.services.boot.test_unpacking import archive
+from webapp.services.boot import loaders
 
 MAC = "52:54:00:12:34:56"
 
@@ -15,6 +19,17 @@ MAC = "52:54:00:12:34:56"
 @pytest.fixture(autouse=True)
 def noble(region: Flask) -> None:
     images.image()
+
+
+def test_boot_loaders_are_listed(slipway: Shell) -> None:
+    assert "No boot loader is stored." in slipway("boot", "loaders").stdout
+    content = lzma.compress(archive({"bootx64.efi": b"x", "ldlinux.c32": b"y"}))
+    images.image(
+        {"a.tar.xz": content, "b.tar.xz": b"broken" * 99}, os="grub-efi-signed", release="uefi",
+        subarch="generic", bootloader_type="uefi",
+    )  # fmt: skip
+    loaders.reconcile()
+    assert "! A boot loader's archive can't be unpacked." in slipway("boot", "loaders").stdout
 
 
 def test_entries_are_set_listed_explained_and_removed(slipway: Shell) -> None:

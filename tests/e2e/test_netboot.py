@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from tests.rack.server import LiveRack
 from tests.support import netboot
 from tests.support.databases import Databases
 from webapp.extensions import db
-from webapp.services.boot import table
+from webapp.services.boot import loaders, table
 
 pytestmark = pytest.mark.slow
 
@@ -37,13 +39,51 @@ def rack(
             release="bookworm",
         )
         table.set_entry("ada", "default", "debian/bookworm", arch="amd64", parameters=CONSOLE)
+        uefi = ("uefi", "amd64", "grub2-signed"), ("uefi", "amd64", "shim-signed")
+        images.image(
+            {
+                "ipxe.tar.xz": archive((("snponly.efi", netboot.IPXE),)),
+                **{f"{key[2]}.tar.xz": archive(found.loaders[key].members) for key in uefi},
+            },
+            os="grub-efi-signed",
+            release="uefi",
+            subarch="generic",
+            bootloader_type="uefi",
+        )
+        assert loaders.reconcile() == 1
         db.session.remove()
     with rack:
         yield rack
+
+
+def archive(members: tuple[tuple[str, Path], ...]) -> bytes:
+    """A boot loader's archive, as boot sources have them."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:xz") as tar:
+        for name, path in members:
+            tar.add(path, name)
+    return file.getvalue()
 
 
 def test_ipxe_boots_the_default_image_over_http(rack: LiveRack, tmp_path: Path) -> None:
     script = f"http://{netboot.GATEWAY}:{rack.port}/ipxe.cfg"
     console = netboot.boot(tmp_path, ["Linux version", INSTALLER], bootfile=script)
     assert f"BOOTIF=01-{netboot.MAC.replace(':', '-')} {CONSOLE}" in console.text
+    print(f"{console.cpu_s:.1f} s of a processor")
+
+
+def test_uefi_firmware_boots_over_http(rack: LiveRack, tmp_path: Path) -> None:
+    """The firmware loads iPXE of a boot loader's archive, and iPXE the rest."""
+    script = f"http://{netboot.GATEWAY}:{rack.port}/ipxe.cfg"
+    loader = f"http://{netboot.GATEWAY}:{rack.port}/snponly.efi"
+    expected = ["Linux version", INSTALLER]
+    console = netboot.boot(tmp_path, expected, bootfile=script, http_url=loader)
+    assert "efi: EFI v2" in console.text
+    print(f"{console.cpu_s:.1f} s of a processor")
+
+
+def test_uefi_firmware_starts_grub_by_shim_over_http(rack: LiveRack, tmp_path: Path) -> None:
+    """shim asks for ``//grubx64.efi``, and before that for files that aren't there."""
+    url = f"http://{netboot.GATEWAY}:{rack.port}/bootx64.efi"
+    console = netboot.boot(tmp_path, ["Welcome to GRUB!"], http_url=url)
     print(f"{console.cpu_s:.1f} s of a processor")

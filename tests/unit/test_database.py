@@ -29,6 +29,8 @@ from webapp.models import (
     Base,
     Blob,
     BootEntry,
+    BootLoader,
+    BootLoaderFile,
     BootResource,
     BootSource,
     BootSourceCache,
@@ -154,6 +156,9 @@ def fill(engine: Engine) -> dict[str, int]:
         binding = ImageBinding(**line, source_id=source.id, source_name="mirror")
         priority = ImagePriority(name="ubuntu/noble", arch="amd64", priority="high")
         session.add_all([binding, priority, SourceChange(summary="bound", steps=[])])
+        session.add(BootLoader(set_id=version.id))
+        session.flush()
+        session.add(BootLoaderFile(set_id=version.id, name="x.efi", sha256="1" * 64, content=b"x"))
         session.add(BootEntry(machine="amd64", os="ubuntu", release="noble", arch="amd64"))
         soak = ImageSoak(name="ubuntu/noble", arch="amd64", days=7)
         session.add_all([SelectionRule(kind="every", os="ubuntu"), soak])
@@ -172,6 +177,8 @@ ADDED_LATER = (
         "api_nonce",
         "api_token",
         "boot_entry",
+        "boot_loader",
+        "boot_loader_file",
         "package_list",
         "published_document",
         "published_stream",

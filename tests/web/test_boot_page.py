@@ -2,16 +2,18 @@
 from __future__ import annotations
 
 import html
+import lzma
 
 import pytest
 from flask import Flask
 from sqlalchemy import select
 
 from tests.rack import images
+from tests.unit.services.boot.test_unpacking import archive
 from tests.web.visitors import Visitor
 from webapp.extensions import db
 from webapp.models import BootEntry, Event
-from webapp.services.boot import table
+from webapp.services.boot import loaders, table
 
 PAGE = "/boot/"
 MAC = "52:54:00:12:34:56"
@@ -86,8 +88,22 @@ def test_the_page_explains_what_a_machine_would_boot(viewer: Visitor) -> None:
     assert "no default image for arm64" in text(viewer, f"{PAGE}?mac={MAC}&arch=arm64")
 
 
+def test_boot_loaders_are_listed(viewer: Visitor) -> None:
+    assert "None stored." in text(viewer)
+    content = lzma.compress(archive({"bootx64.efi": b"x", "ldlinux.c32": b"y"}))
+    images.image(
+        {"shim-signed.tar.xz": content}, os="grub-efi-signed", release="uefi", subarch="generic",
+        bootloader_type="uefi",
+    )  # fmt: skip
+    loaders.reconcile()
+    page = text(viewer)
+    assert "<code>bootx64.efi</code>" in page
+    assert "ldlinux" not in page
+
+
 def test_the_lines_for_dhcp_have_this_racks_address(viewer: Visitor) -> None:
     page = text(viewer)
     assert "dhcp-boot=tag:ipxe,http://localhost:5248/ipxe.cfg" in page
     assert 'filename "http://localhost:5248/ipxe.cfg";' in page
+    assert "dhcp-boot=tag:uefi-http-x64,tag:!ipxe,http://localhost:5248/bootx64.efi" in page
     assert '"boot-file-name": "http://localhost:5248/ipxe.cfg"' in page

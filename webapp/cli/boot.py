@@ -127,6 +127,34 @@ def explain_command(mac: str, arch: str, loader: str | None, api: Api, as_json: 
     _warn(found["problem"], as_json)
 
 
+@boot_group.command("loaders")
+@with_api
+def loaders_command(api: Api, as_json: bool) -> None:
+    """List the boot loaders that machines get from the rack.
+
+    \b
+    Example:
+      slipway boot loaders --json | jq -r '.items[].names[]'
+    """
+    found = api.get("/boot/loaders")
+    if as_json:
+        output.print_json(found)
+        return
+    output.print_table(
+        ("Firmware", "Architecture", "Version", "Files"),
+        [(one["firmware"], one["arch"], one["version"] or "-", _shown(one["names"]))
+         for one in found["items"]],
+        empty="No boot loader is stored. They come with each boot source that has them.",
+    )  # fmt: skip
+    for one in found["items"]:
+        _warn(one["problem"], as_json)
+
+
+def _shown(names: list[str]) -> str:
+    """The names that DHCP servers give, without the modules of PXELINUX."""
+    return ", ".join(name for name in names if not name.endswith(".c32")) or "-"
+
+
 def _fields(found: dict[str, Any]) -> list[tuple[str, str]]:
     fields = {
         "Image": found["image"],

@@ -11,7 +11,7 @@ from webapp.models.accounts import (
     User,
 )
 from webapp.models.base import Base, utcnow
-from webapp.models.boot import BootEntry
+from webapp.models.boot import BootEntry, BootLoader, BootLoaderFile
 from webapp.models.events import Event, Publication, Setting
 from webapp.models.mirror import (
     CodeCertificate,
@@ -68,6 +68,8 @@ __all__ = [
     "BlobFault",
     "BlobState",
     "BootEntry",
+    "BootLoader",
+    "BootLoaderFile",
     "BootResource",
     "BootSource",
     "BootSourceCache",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Boot configurations of the rack port: made for each request, from memory."""
+"""Boot loaders and their configurations on the rack port, from memory."""
 
 from __future__ import annotations
 
@@ -10,33 +10,52 @@ from webapp.rack.parts import Names
 from webapp.rack.requests import Request
 from webapp.services.boot import configs
 from webapp.services.boot.choosing import decide
-from webapp.services.boot.serving import BootMap
+from webapp.services.boot.configs import Asked
+from webapp.services.boot.serving import BootMap, BootState
 
 # What firmware sends as Host, and nothing that could end a line of a configuration.
 _HOST = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
+# One name at the root, or one below bootloader/FIRMWARE/ARCH/.
+_LOADER = re.compile(r"(?:bootloader/[\w-]+/\w+/)?[A-Za-z0-9][\w.+-]{0,63}", re.ASCII)
 _SLASHES = re.compile(r"/{2,}")
 
 
 class BootFiles:
-    """Answers for the paths of boot loaders. rack_url: the address to write, "" for the Host."""
+    """Answers for the paths that firmware and boot loaders know.
 
-    def __init__(self, published: Names, table: BootMap, rack_url: str = "") -> None:
+    rack_url: the address to write into configurations, "" for the one that was asked.
+    """
+
+    def __init__(self, published: Names, boot_map: BootMap, rack_url: str = "") -> None:
         self._published = published
-        self._table = table
+        self._map = boot_map
         self._rack_url = rack_url
 
     def answer(self, request: Request) -> Iterable[bytes] | None:
         """The answer, or None when the path is none of a boot loader's. Raises NamesUnread."""
         path = _SLASHES.sub("/", request.path)[1:]  # firmware asks for //grubx64.efi
         wanted = configs.asked(path)
-        if wanted is None:
+        if wanted is not None:
+            return self._configuration(request, wanted)
+        if not _LOADER.fullmatch(path):
             return None
+        file = self._state().loaders.get(path)
+        if file is None:
+            return None
+        kind = "application/efi" if path.endswith(".efi") else "application/octet-stream"
+        body, _, _ = request.give(file.content, file.sha256, file.modified, kind, is_fixed=False)
+        return body
+
+    def _state(self) -> BootState:
+        return self._map.at(self._published.names().serial)
+
+    def _configuration(self, request: Request, wanted: Asked) -> Iterable[bytes]:
         base = self._rack_url or _own_url(request)
         if not base:
             return request.say(400, "The request has no Host that can be used.")
         if not wanted.mac and not wanted.arch:
             return request.say(200, configs.chooser(wanted.loader, base).rstrip("\n"))
-        outcome = decide(self._table.at(self._published.names().serial), wanted.mac, wanted.arch)
+        outcome = decide(self._state().table, wanted.mac, wanted.arch)
         if wanted.mac and not outcome.has_own_entry:
             # The loader asks for the default next, by the architecture that it knows.
             return request.say(404, f"{wanted.mac} has no entry.")

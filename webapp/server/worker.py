@@ -27,6 +27,7 @@ from webapp import database
 from webapp.config import Settings
 from webapp.extensions import db
 from webapp.services.blobs import scrubbing
+from webapp.services.boot import loaders
 from webapp.services.imports import importing, runs
 from webapp.services.mirror import codesigning, publishing
 from webapp.services.overview import health, upkeep
@@ -221,6 +222,7 @@ class Worker:
     def _mirror(self) -> None:
         """Sign what is published and serve it as a stream, even during an import."""
         with self._app.app_context():
+            loaders.reconcile()
             publishing.reconcile()
             codesigning.reconcile()
 

@@ -13,7 +13,7 @@ from wtforms.validators import Length
 from webapp import hx
 from webapp.errors import InvalidFields
 from webapp.services.accounts.rights import Right
-from webapp.services.boot import dhcp, table
+from webapp.services.boot import dhcp, loaders, table
 from webapp.services.boot.choosing import GENERIC, StoredImage
 from webapp.services.boot.explaining import Explanation, explain
 from webapp.web import forms
@@ -97,6 +97,7 @@ def _page(form: EntryForm, *, status: int = 200) -> ResponseReturnValue:
         form=form,
         asked=asked,
         explained=explained,
+        loaders=loaders.listing(),
         dhcp=dhcp.lines(rack_url()),
     )
 

@@ -11,7 +11,7 @@ from webapp.api.v1.dispatch import Call, PlainCall, Routes
 from webapp.api.v1.schemas import Empty, Page, RequestModel, ResponseModel, StoredProblem
 from webapp.models import BootEntry
 from webapp.services.accounts.rights import Right
-from webapp.services.boot import table
+from webapp.services.boot import loaders, table
 from webapp.services.boot.choosing import GENERIC, Outcome
 from webapp.services.boot.explaining import explain
 from webapp.services.mirror.status import rack_address
@@ -118,6 +118,25 @@ def change(call: Call[Empty, BootEntryRequest], machine: str) -> BootEntryRespon
 def remove(call: PlainCall, machine: str) -> None:
     """Remove an entry. A machine without one gets the default of its architecture."""
     table.unset(call.actor, machine)
+
+
+class LoaderItem(ResponseModel):
+    """A boot loader in use. version is empty while none could be unpacked.
+
+    names: of its files, at the root of the rack's address. problem: of the current version.
+    """
+
+    firmware: str
+    arch: str
+    version: str
+    names: list[str]
+    problem: StoredProblem
+
+
+@routes("GET", "/boot/loaders", Right.SEE)
+def read_loaders(call: PlainCall) -> Page[LoaderItem]:
+    """List the boot loaders that machines get from the rack."""
+    return Page[LoaderItem](items=[LoaderItem.model_validate(one) for one in loaders.listing()])
 
 
 @routes("GET", "/boot/explain/<string:mac>", Right.SEE)
