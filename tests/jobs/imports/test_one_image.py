@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import select
 
 from tests.jobs.conftest import Lab, carry_out, check_region, images, transfers
 from tests.jobs.imports.streams import NOBLE, drop
@@ -17,7 +18,16 @@ from webapp.models import BootResource, BootSourceCache, ImportRun, Priority
 from webapp.services.blobs import retention
 from webapp.services.images import history, priorities, steering, versions
 from webapp.services.images.keys import Image
-from webapp.services.imports import approving, inventory, pausing, preview, runs, scheduling, single
+from webapp.services.imports import (
+    approving,
+    inventory,
+    pausing,
+    preview,
+    retrying,
+    runs,
+    scheduling,
+    single,
+)
 from webapp.services.imports.scope import Scope
 from webapp.services.imports.single import Outcome
 from webapp.services.overview import upkeep
@@ -133,6 +143,14 @@ def test_a_source_that_is_asked_for_beside_one_image_is_read_as_well(both: Lab) 
     runs.claim(new_owner())
     behind = runs.queue("manual", "ann", [both.source_id])  # what's at work keeps to its image
     assert (behind.id != alone.id, behind.state, behind.only_images) == (True, "queued", None)
+
+
+def test_trying_again_while_one_image_is_imported_starts_nothing_else(both: Lab) -> None:
+    run = single.start(ONE, "ann").run
+    runs.claim(new_owner())
+    assert retrying.try_again("ann").id == run.id
+    again = db.session.scalars(select(ImportRun).where(ImportRun.state == "queued")).all()
+    assert (list(again), run.retry_asked_at is not None) == ([], True)
 
 
 def test_a_paused_run_that_has_the_image_stays_paused_and_says_so(both: Lab) -> None:
