@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from flask import Flask
     from flask.testing import FlaskClient
 
+    from webapp import Plane
     from webapp.config import Settings
 
 # Where Python is told not to keep what it compiled, each of the hundreds of processes that
@@ -245,15 +246,15 @@ def settings(environ: dict[str, str]) -> Settings:
 
 
 @pytest.fixture
-def make_app(settings: Settings) -> Iterator[Callable[[str], Flask]]:
+def make_app(settings: Settings) -> Iterator[Callable[[Plane], Flask]]:
     """Make the app of a plane (``web``, ``rack`` or ``none``); they are closed at the end."""
     from webapp import create_app
     from webapp.extensions import db
 
     made: list[Flask] = []
 
-    def make(plane: str) -> Flask:
-        app = create_app(settings, plane=plane)  # type: ignore[arg-type]
+    def make(plane: Plane) -> Flask:
+        app = create_app(settings, plane=plane)
         app.testing = True
         made.append(app)
         return app
@@ -269,7 +270,7 @@ def make_app(settings: Settings) -> Iterator[Callable[[str], Flask]]:
 
 
 @pytest.fixture
-def app(make_app: Callable[[str], Flask]) -> Flask:
+def app(make_app: Callable[[Plane], Flask]) -> Flask:
     """The app that answers people and scripts, on a migrated database."""
     return make_app("web")
 
@@ -281,13 +282,13 @@ def client(app: Flask) -> FlaskClient:
 
 
 @pytest.fixture
-def rack_client(make_app: Callable[[str], Flask]) -> FlaskClient:
+def rack_client(make_app: Callable[[Plane], Flask]) -> FlaskClient:
     """A machine that fetches from the rack's port."""
     return make_app("rack").test_client()
 
 
 @pytest.fixture
-def region(make_app: Callable[[str], Flask]) -> Iterator[Flask]:
+def region(make_app: Callable[[Plane], Flask]) -> Iterator[Flask]:
     """An app that answers nobody, with its context pushed: for services and the worker."""
     app = make_app("none")
     with app.app_context():

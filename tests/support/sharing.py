@@ -67,7 +67,7 @@ def _statements() -> Iterator[None]:
     kept: LRUCache[object, object] = LRUCache(5000)
 
     def share(connection: Connection) -> None:
-        connection.engine._compiled_cache = kept  # type: ignore[assignment]
+        connection.execution_options(compiled_cache=kept)
 
     def is_alike(one: DefaultDialect, other: object) -> bool:
         return type(one) is type(other)

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -22,10 +23,10 @@ def elsewhere(
     """Settings of another machine: an empty folder and an empty database."""
     urls = []
 
-    def make(**values: object) -> Settings:
+    def make(**values: Any) -> Settings:
         urls.append(engine_databases.empty())
         folder = tmp_path / f"elsewhere{len(urls)}"
-        given = {
+        given: dict[str, Any] = {
             "data_dir": folder,
             "store_dir": folder / "store",
             "database_url": urls[-1],
@@ -33,7 +34,7 @@ def elsewhere(
             "secret_key": "",
             **values,
         }
-        return replace(settings, **given)  # type: ignore[arg-type]
+        return replace(settings, **given)
 
     yield make
     for url in urls:

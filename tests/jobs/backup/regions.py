@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from flask import Flask
 
-from webapp import create_app
+from webapp import Plane, create_app
 from webapp.config import Settings
 from webapp.extensions import db
 from webapp.models import Upload
@@ -22,9 +22,9 @@ Elsewhere = Callable[..., Settings]
 
 
 @contextmanager
-def running(settings: Settings, plane: str = "none") -> Iterator[Flask]:
+def running(settings: Settings, plane: Plane = "none") -> Iterator[Flask]:
     """An app on restored settings."""
-    app = create_app(settings, plane=plane)  # type: ignore[arg-type]
+    app = create_app(settings, plane=plane)
     with app.app_context():
         try:
             yield app

@@ -36,8 +36,11 @@ def versions(*names: str) -> Offer:
     return replace(newest, older=tuple(Build(one.version, one.items) for one in older))
 
 
-def soaked(*names: str, days: int = 7, **fields: object) -> SourceState:
-    return replace(source(versions(*names)), soak=Soak(NOW, days, **fields))  # type: ignore[arg-type]
+WEEKLY = Soak(NOW, 7)
+
+
+def soaked(*names: str, soak: Soak = WEEKLY) -> SourceState:
+    return replace(source(versions(*names)), soak=soak)
 
 
 def test_the_newest_version_that_is_old_enough_is_imported() -> None:
@@ -50,7 +53,7 @@ def test_the_newest_version_that_is_old_enough_is_imported() -> None:
 
 
 def test_without_a_soak_time_the_newest_version_is_imported() -> None:
-    assert plan([soaked(TODAY, WEEK, days=0)], NOTHING).sets[0].offer.version == TODAY
+    assert plan([soaked(TODAY, WEEK, soak=Soak(NOW, 0))], NOTHING).sets[0].offer.version == TODAY
 
 
 def test_the_first_import_waits_while_all_versions_are_too_young() -> None:
@@ -118,13 +121,13 @@ def test_a_version_to_be_pinned_comes_from_where_its_selected() -> None:
 def test_the_days_of_an_image_win(
     days: int, images: dict[tuple[str, str], int], chosen: str
 ) -> None:
-    made = plan([soaked(TODAY, WEEK, MONTH, days=days, images=images)], NOTHING)
+    made = plan([soaked(TODAY, WEEK, MONTH, soak=Soak(NOW, days, images))], NOTHING)
     assert made.sets[0].offer.version == chosen
 
 
 def test_a_version_without_a_date_is_as_old_as_its_first_sight() -> None:
     seen = {"noble": {"9": "2026-11-25T10:00:00+00:00", "8": "2026-11-20T23:59:59+00:00"}}
-    made = plan([soaked("9", "8", first_seen=seen)], NOTHING)
+    made = plan([soaked("9", "8", soak=replace(WEEKLY, first_seen=seen))], NOTHING)
     assert made.sets[0].offer.version == "8"
     assert "9 will be on 2026-12-02" in made.sets[0].why
     assert plan([soaked("9", "8")], NOTHING).sets[0].offer.version == "9"  # never dated: always old
@@ -163,7 +166,7 @@ def test_whatever_is_offered_no_stored_image_goes_back_or_away(
 ) -> None:
     names = sorted(names, reverse=True)
     region = inventory_of(versions(before)) if before else NOTHING
-    made = plan([soaked(*names, days=days)], region)
+    made = plan([soaked(*names, soak=Soak(NOW, days))], region)
     assert not made.retire
     for one in made.sets:
         held = days and one.offer.version != names[0]
