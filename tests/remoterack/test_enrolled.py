@@ -20,6 +20,7 @@ from tests.support.databases import Databases
 from tests.web.test_slow_clients import LiveWeb
 from webapp.extensions import db
 from webapp.models import BootResource, Event, Rack
+from webapp.services.mirror import options
 from webapp.services.racks import changing, tokens
 
 ROOT = random.Random(3).randbytes(1_000_000)
@@ -104,6 +105,25 @@ def test_a_publish_reaches_it_at_once(region: LiveWeb, rack: RemoteRack) -> None
     rack.wait_until(lambda: fetch(rack.url, f"{jammy}/squashfs").body == content, "the new version")
     digest = hashlib.sha256(content).hexdigest()
     rack.wait_until(lambda: rack.blob(digest).exists(), "it's fetched in advance")
+
+
+def test_a_mirror_that_is_off_for_others_is_there_for_it(
+    region: LiveWeb, token: str, tmp_path: Path
+) -> None:
+    with region.app.app_context():
+        options.change("ada", is_on=False)
+        db.session.remove()
+    try:
+        publish(region)
+        with RemoteRack(tmp_path, region.url, "", rack_token=token, rack_name="hidden") as rack:
+            rack.wait_for(f"{PATH}/boot-kernel")
+            rack.wait_until(lambda: rack.blob(DIGESTS["squashfs"]).exists(), "it has every file")
+            assert fetch(region.url, "/mirror/streams/v1/index.sjson").status == 404
+    finally:
+        with region.app.app_context():
+            options.change("ada", is_on=True)
+            db.session.remove()
+        publish(region)
 
 
 def test_fetches_become_events_of_the_region_and_survive_its_absence(

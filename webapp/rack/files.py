@@ -101,7 +101,8 @@ class Files:
     def _document(self, request: Request) -> Iterable[bytes] | None:
         """A signed document of the local mirror; None when it may be an item."""
         tree = self._tree.current()
-        if tree.documents is None or not tree.is_on:
+        may_read = tree.is_on and tree.may_read(request.environ.get("HTTP_AUTHORIZATION", ""))
+        if tree.documents is None or not may_read:
             return request.say(404, "The local mirror is off, or not published yet.")
         found = tree.documents.get(request.name)
         if found is None:

@@ -13,6 +13,7 @@ import structlog
 
 from webapp.config import Settings
 from webapp.errors import Problem
+from webapp.fetch import Route
 from webapp.remoterack.agent import Agent
 from webapp.remoterack.errors import RackProblem
 from webapp.remoterack.events import EventLog
@@ -123,7 +124,11 @@ class RemoteRack:
             state.settings = own
         store = FilesystemStore(settings.store_dir)
         holding = Holding(store)
-        upstreams = Upstreams((), lambda: state.settings.rate or 0)
+        upstreams = Upstreams(
+            (),
+            lambda: state.settings.rate or 0,
+            lambda root: route_to(root, settings.region_url, folder / CREDENTIAL),
+        )
 
         def note(problem: Problem) -> None:
             state.note(f"{problem.what} {problem.where}")
@@ -188,3 +193,11 @@ def roots_of(settings: Settings, chosen: RackSettings, mirror_path: str) -> tupl
     region = settings.region_url.rstrip("/") + "/" + mirror_path.strip("/") + "/"
     roots = settings.rack_upstreams or chosen.upstreams or (region,)
     return tuple(dict.fromkeys(root.rstrip("/") + "/" for root in roots))
+
+
+def route_to(root: str, region_url: str, path: Path) -> Route:
+    """How to reach an upstream: the region alone gets the credential, as its other calls do."""
+    enrolment = Enrolment.load(path) if root.startswith(region_url.rstrip("/") + "/") else None
+    if enrolment is None:
+        return Route()
+    return Route(auth_kind="bearer", secret=enrolment.credential, is_clear_fine=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from webapp.fetch import Bucket, Fetcher, FetchProblem, Limits
+from webapp.fetch import Bucket, Fetcher, FetchProblem, Limits, Route
 
 log = structlog.get_logger(__name__)
 
@@ -24,16 +24,24 @@ class Upstream:
     """A mirror. root: its URL with a slash at the end."""
 
     root: str
+    route: Route
     fetcher: Fetcher
 
 
 class Upstreams:
     """The mirrors in their order; threads share it.
 
-    rate: gives the bytes a second that all fetches share, 0 for no limit.
+    rate: gives the bytes a second that all fetches share, 0 for no limit. route_to: how to
+    reach one, with this rack's credential for its region alone.
     """
 
-    def __init__(self, roots: Sequence[str], rate: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        roots: Sequence[str],
+        rate: Callable[[], int],
+        route_to: Callable[[str], Route] = lambda root: Route(),
+    ) -> None:
+        self._route_to = route_to
         self._bucket = Bucket(rate)
         self._lock = threading.Lock()
         self._known: tuple[Upstream, ...] = ()
@@ -44,8 +52,9 @@ class Upstreams:
     def choose(self, roots: Sequence[str]) -> None:
         """Use these from the next file on."""
         with self._lock:
-            known = {one.root: one for one in self._known}
-            self._known = tuple(known.get(root) or self._new(root) for root in roots)
+            known = {(one.root, one.route): one for one in self._known}
+            wanted = [(root, self._route_to(root)) for root in roots]
+            self._known = tuple(known.get(one) or self._new(*one) for one in wanted)
 
     def all(self) -> tuple[Upstream, ...]:
         """All of them."""
@@ -69,6 +78,8 @@ class Upstreams:
         """End all fetches."""
         self._stopped.set()
 
-    def _new(self, root: str) -> Upstream:
-        fetcher = Fetcher(limits=LIMITS, bucket=self._bucket, is_stopped=self._stopped.is_set)
-        return Upstream(root, fetcher)
+    def _new(self, root: str, route: Route) -> Upstream:
+        fetcher = Fetcher(
+            route, limits=LIMITS, bucket=self._bucket, is_stopped=self._stopped.is_set
+        )
+        return Upstream(root, route, fetcher)

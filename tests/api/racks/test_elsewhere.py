@@ -71,12 +71,6 @@ def test_health_and_status_name_racks_that_are_away(
     assert "rack-away" in [problem["code"] for problem in program.get("status")["problems"]]
 
 
-def test_health_warns_when_racks_cannot_read_the_mirror(rack: RemoteRack, program: Typed) -> None:
-    program.call("PATCH", "mirror", {"is_on": False})
-    found = [c["found"] for c in program.get("health")["checks"] if c["name"] == "local mirror"]
-    assert "off, so racks on other machines get no new images" in found
-
-
 def test_metrics_have_a_state_and_figures_for_each_rack(publisher: Flask, rack: RemoteRack) -> None:
     offered = rack.next()
     rack.report(

@@ -16,7 +16,7 @@ from webapp.services.system import events, statements
 from webapp.services.system.wake import wake
 
 PREFIX = "mirror/"
-_KEY = "mirror"
+KEY = "mirror"
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}", re.ASCII)
 _MAX_SEGMENTS = 4
 # Other parts of Slipway answer below these, on one of its ports.
@@ -43,7 +43,7 @@ def prefix() -> str:
 
 def read() -> Options:
     """The options in force."""
-    kept = db.session.scalar(select(Setting.value).where(Setting.key == _KEY)) or {}
+    kept = db.session.scalar(select(Setting.value).where(Setting.key == KEY)) or {}
     known = {name: value for name, value in kept.items() if name in asdict(Options())}
     known["images"] = tuple(known.get("images", ()))
     return Options(**known)
@@ -57,7 +57,9 @@ def change(
     has_uploads: bool | None = None,
     prefix: str | None = None,
 ) -> Options:
-    """Change what isn't None. Turned off, the stream is gone at once. Raises InvalidFields.
+    """Change what isn't None. Raises InvalidFields.
+
+    Turned off, the stream is gone at once, except for racks that are enrolled here.
 
     prefix: of the mirror's address; from then on nothing is at the old one.
     """
@@ -70,8 +72,8 @@ def change(
     _check_images(set(new.images) - set(old.images))
     if prefix is not None:
         _move(_checked_prefix(prefix), actor)
-    db.session.merge(Setting(key=_KEY, value={**asdict(new), "images": list(new.images)}))
-    if not new.is_on:
+    db.session.merge(Setting(key=KEY, value={**asdict(new), "images": list(new.images)}))
+    if not new.is_on and not served.has_racks():
         served.withdraw()
     if new != old:
         events.record("mirror.changed", actor=actor, subject="mirror", **asdict(new))

@@ -45,8 +45,8 @@ def reconcile() -> bool:
 
 def _publish() -> bool:
     wanted = options.read()
-    if not wanted.is_on:
-        return False
+    if not wanted.is_on and not served.has_racks():
+        return _end()
     keys.rotate_if_asked()
     signer = keys.ensure()
     stream = served.row()
@@ -85,6 +85,15 @@ def _publish() -> bool:
             "size": sum(files.values()),
         },
     )
+
+
+def _end() -> bool:
+    """Serve nothing; whether anything was served, e.g. to a rack that was removed."""
+    was_served = served.row().serial >= 0
+    if was_served:
+        served.withdraw()
+    db.session.commit()
+    return was_served
 
 
 def _is_due(updated_at: datetime | None) -> bool:

@@ -11,7 +11,7 @@ from sqlalchemy import delete, select, update
 
 from webapp.errors import Problem
 from webapp.extensions import db, settings
-from webapp.models import PublishedDocument, PublishedStream, utcnow
+from webapp.models import PublishedDocument, PublishedStream, Rack, utcnow
 from webapp.services.system import statements
 
 MAX_REPLACED = 60  # documents kept for readers that are under way, whatever the grace time
@@ -59,6 +59,11 @@ def replace(revision: int, documents: Mapping[str, bytes], values: Mapping[str, 
     _forget(now)
     db.session.commit()
     return True
+
+
+def has_racks() -> bool:
+    """Whether racks on other machines read it, also while it's off for everyone else."""
+    return db.session.scalar(select(Rack.id).limit(1)) is not None
 
 
 def withdraw() -> None:

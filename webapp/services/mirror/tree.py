@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.models import PublishedDocument, PublishedStream
+from webapp.models import PublishedDocument, PublishedStream, Rack, Setting
+from webapp.services.mirror import options
 
 log = structlog.get_logger(__name__)
 
@@ -33,16 +35,28 @@ class Document:
 
 @dataclass(frozen=True)
 class Tree:
-    """The documents of one revision by their path below the prefix; none while it's off."""
+    """The documents of one revision by their path below the prefix; none while it's off.
+
+    readers: SHA-256 of the credentials that may read it, None for everyone.
+    """
 
     revision: int = -1
     prefix: str = "mirror/"
     documents: Mapping[str, Document] | None = None
+    readers: frozenset[str] | None = None
 
     @property
     def is_on(self) -> bool:
         """Whether anything is published."""
         return bool(self.documents)
+
+    def may_read(self, authorization: str) -> bool:
+        """Whether whoever sends this ``Authorization`` may read it."""
+        if self.readers is None:
+            return True
+        kind, _, credential = authorization.partition(" ")
+        digest = hashlib.sha256(credential.encode("latin-1", "replace")).hexdigest()
+        return kind == "Bearer" and digest in self.readers
 
 
 class SignedTree:
@@ -97,7 +111,15 @@ def _read(connection: Connection, known: Tree) -> Tree:
         }
         known = Tree(revision, prefix, documents)
         revision, prefix = _state(connection)  # raised in the meantime: they may be of either
-    return known
+    return replace(known, readers=_readers(connection))
+
+
+def _readers(connection: Connection) -> frozenset[str] | None:
+    """Who may read; enrolled racks alone while the mirror is off."""
+    chosen = connection.scalar(select(Setting.value).where(Setting.key == options.KEY)) or {}
+    if chosen.get("is_on", True):
+        return None
+    return frozenset(connection.scalars(select(Rack.credential_hash)))
 
 
 def _state(connection: Connection) -> tuple[int, str]:

@@ -16,7 +16,6 @@ from webapp.models import BootResource, BootSource, RunState, Setting, utcnow
 from webapp.numbers import counted
 from webapp.services.blobs import scrubbing
 from webapp.services.imports import inventory, runs
-from webapp.services.mirror import options as mirror_options
 from webapp.services.mirror import status as mirror_status
 from webapp.services.racks import listing as racks
 from webapp.services.racks import offering
@@ -201,13 +200,7 @@ def _mirror() -> list[Check]:
 
 
 def _racks() -> list[Check]:
-    rows = racks.all_racks()
-    found = [_rack(row) for row in rows]
-    if rows and not mirror_options.read().is_on:
-        words = "off, so racks on other machines get no new images"
-        step = "Turn it on: slipway mirror publish on."
-        found.append(Check("local mirror", Severity.WARN, words, step))
-    return found
+    return [_rack(row) for row in racks.all_racks()]
 
 
 def _rack(row: RackStatus) -> Check:

@@ -13,6 +13,7 @@ from webapp.extensions import db
 from webapp.models import BootResource, Rack, RackMode
 from webapp.services.racks import addresses
 from webapp.services.system import events, statements
+from webapp.services.system.wake import wake
 
 MAX_IMAGES = 500
 MAX_UPSTREAMS = 10
@@ -91,6 +92,7 @@ def remove(rack_id: int, actor: str) -> None:
     statements.execute(delete(Rack).where(Rack.id == rack_id))
     events.record("rack.removed", actor=actor, subject=row.name)
     db.session.commit()
+    wake()
 
 
 def _tell(rack_id: int, values: dict[str, Any]) -> None:
