@@ -11,8 +11,9 @@ from flask import Flask
 from sqlalchemy import select
 
 from tests.api.racks.remote import RemoteRack
+from tests.rack import images
 from webapp.extensions import db
-from webapp.models import Event, Rack, utcnow
+from webapp.models import BootResource, Event, Rack, ResourceSet, utcnow
 
 IMAGE = "ubuntu/amd64/ga-24.04/noble/stable"
 
@@ -82,6 +83,28 @@ def test_fetches_are_counted_as_the_regions_own_are(publisher: Flask, rack: Remo
         "files": ["boot-kernel", "squashfs"],
         "rack": "rack-1",
     }
+
+
+def test_versions_that_machines_fetch_from_racks_count_as_fetched(
+    publisher: Flask, rack: RemoteRack
+) -> None:
+    with publisher.app_context():
+        resource = db.session.scalars(select(BootResource)).one()
+        old = db.session.get_one(ResourceSet, resource.current_set_id).version
+        images.switch(resource, {"squashfs": b"new"}, version="20270101")
+        db.session.remove()
+
+    def versions() -> set[str]:
+        with publisher.app_context():
+            is_fetched = ResourceSet.fetched_at.is_not(None)
+            return set(db.session.scalars(select(ResourceSet.version).where(is_fetched)))
+
+    rack.report(events=[fetched(1, name="gpg.key"), fetched(2, name=f"{IMAGE}/{old}x/squashfs")])
+    assert versions() == set()
+    rack.report(events=[fetched(3)])
+    assert versions() == {"20270101"}
+    rack.report(events=[fetched(4, name=f"{IMAGE}/{old}/squashfs")])
+    assert versions() == {"20270101", old}
 
 
 def test_events_are_not_dated_in_the_future(publisher: Flask, rack: RemoteRack) -> None:

@@ -6,12 +6,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
 
 import structlog
-from sqlalchemy import Engine, update
+from sqlalchemy import ColumnElement, Engine, and_, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.models import ResourceSet, utcnow
+from webapp.models import BootResource, ResourceSet, utcnow
+from webapp.services.system import statements
 
 log = structlog.get_logger(__name__)
 
@@ -88,3 +90,34 @@ class Fetches:
     def _run(self) -> None:
         while not self._stopped.wait(PERIOD_S):
             self.flush(UPDATE_S)
+
+
+def note_folders(folders: Iterable[str]) -> None:
+    """Note what machines fetched from racks on other machines. The caller commits.
+
+    folders: below ``/images/``, of current or pinned versions; all kernels of an image count.
+    """
+    wanted = [_versions_of(folder.split("/")) for folder in set(folders)]
+    if found := [one for one in wanted if one is not None]:
+        ids = select(ResourceSet.id).join(BootResource, BootResource.id == ResourceSet.resource_id)
+        statements.execute(
+            update(ResourceSet)
+            .where(ResourceSet.id.in_(ids.where(or_(*found))))
+            .values(fetched_at=utcnow())
+        )
+
+
+def _versions_of(parts: list[str]) -> ColumnElement[bool] | None:
+    """The versions that a folder names; see ``published.image_path``."""
+    if len(parts) not in (5, 6):
+        return None
+    os, arch, _, release, label, *version = parts
+    return and_(
+        BootResource.os == ("" if os == "custom" else os),
+        BootResource.arch == arch,
+        BootResource.release == release,
+        ResourceSet.label == label,
+        ResourceSet.version == version[0]
+        if version
+        else ResourceSet.id == BootResource.current_set_id,
+    )

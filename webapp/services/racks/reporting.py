@@ -15,6 +15,7 @@ from sqlalchemy import select, update
 
 from webapp.extensions import db
 from webapp.models import Event, Rack, utcnow
+from webapp.services.images import fetching
 from webapp.services.system import recorder, statements
 from webapp.services.system.recorder import Tally
 
@@ -48,6 +49,7 @@ def keep(rack: Rack, values: Mapping[str, Any], fetches: Iterable[Fetch]) -> int
         tallies = _tallies(name, fresh, now)
         _join_known(tallies)
         recorder.put(db.session.connection(), tallies)
+        fetching.note_folders(tally.subject for tally in tallies)
     db.session.commit()
     return db.session.scalar(select(Rack.event_id).where(Rack.id == rack_id)) or 0
 
