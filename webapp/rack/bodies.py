@@ -99,10 +99,19 @@ class FileBody:
         return self._handle
 
     def send(self, sock: socket.socket, most: int) -> bool:
-        """Send at most ``most`` bytes without waiting; True at the end. Raises OSError."""
+        """Send at most ``most`` bytes without waiting; True at the end. Raises OSError.
+
+        BlockingIOError means that not even one was taken: who takes some isn't gone.
+        """
+        before = self._position
         while most > 0 and self._position < self._stop:
             count = min(most, self._stop - self._position)
-            sent = os.sendfile(sock.fileno(), self._handle, self._position, count)
+            try:
+                sent = os.sendfile(sock.fileno(), self._handle, self._position, count)
+            except BlockingIOError:
+                if self._position > before:
+                    return False
+                raise
             if not sent:
                 raise OSError(errno.EIO, "the file became shorter while it was sent")
             self._position += sent
