@@ -256,7 +256,8 @@ def _is_own(origin: str) -> bool:
 
 def _log(response: Response) -> None:
     """One line for what changes or fails; the path only, since a query may hold a code."""
-    is_quiet = request.method in SAFE_METHODS and response.status_code < 400
+    is_routine = request.method in SAFE_METHODS or g.get("is_routine", False)
+    is_quiet = is_routine and response.status_code < 400
     write = log.debug if is_quiet else log.info
     write(
         "answered",

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 import structlog
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, IPvAnyAddress
 from pydantic import ValidationError as Invalid
 
@@ -191,6 +191,7 @@ def read_next(rack: Rack | None, asked: NextQuery) -> NextResponse:
 
 def report(rack: Rack | None, sent: Report) -> ReportResponse:
     """Keep what the rack reports."""
+    g.is_routine = True  # it comes every few seconds, and needs no line in the log
     values = sent.model_dump(exclude={"errors", "serving", "events"})
     values["errors"] = [one.model_dump(mode="json") for one in sent.errors]
     values["serving"] = [one.model_dump(mode="json") for one in sent.serving]
