@@ -20,7 +20,6 @@ import os
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -28,10 +27,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from bench import children
+from bench.children import ROOT, add_source, measured, region
 from bench.import_bench import nginx
 from tests.support import signed
 
-ROOT = Path(__file__).resolve().parent.parent
 BEFORE = "a577e8c"
 STEPS = ("first", "changed", "unchanged", "plan", "update")
 GOALS = {"first": 2.0, "changed": 2.0, "plan": 0.5, "update": 0.5}
@@ -179,7 +179,8 @@ def worktree(folder: Path, commit: str) -> Iterator[Path | None]:
         return
     subprocess.run([*git, "add", "--quiet", "--detach", str(folder), commit], check=True)
     try:
-        shutil.copy(__file__, folder / "bench")
+        for name in (__file__, children.__file__):
+            shutil.copy(name, folder / "bench")
         yield folder
     finally:
         subprocess.run([*git, "remove", "--force", str(folder)], check=True)
@@ -192,40 +193,23 @@ def measure(root: Path, folder: Path, address: str) -> dict[str, Cost]:
     shutil.rmtree(live, ignore_errors=True)
     shutil.copytree(folder / "old", live)
     task = {"data": str(data), "folder": str(folder), "url": f"{address}live/"}
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.catalogue_bench", "--child", json.dumps(task)],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    return measured("bench.catalogue_bench", task, root)
 
 
 def child(task: dict[str, str]) -> None:
     """The measured process: the very code that the worker and the pages run."""
-    os.environ.update(
-        SLIPWAY_DATA_DIR=task["data"], SLIPWAY_DEFAULTS="off", SLIPWAY_LOG_LEVEL="error"
-    )
-    from webapp import create_app, database
     from webapp.extensions import db
     from webapp.models import BootSource, BootSourceCache, BootSourceSelection
     from webapp.server import worker
     from webapp.services.imports import preview
-    from webapp.services.sources import drafts, refreshing, sources
+    from webapp.services.sources import refreshing
 
     folder = Path(task["folder"])
-    app = create_app(plane="none")
     if hasattr(worker, "spare_collector"):  # not in an earlier commit
         worker.spare_collector()
     found: dict[str, Cost] = {}
-    with app.app_context():
-        database.upgrade(db.engine)
-        draft = drafts.SourceDraft(url=task["url"], keyring_filename=str(folder / "key.gpg"))
-        source_id = sources.add(draft, "bench").id
+    with region(task["data"]):
+        source_id = add_source(task["url"], str(folder / "key.gpg"))
 
         def read() -> None:
             source = db.session.get_one(BootSource, source_id)

@@ -17,22 +17,20 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.children import ROOT, add_source, measured, peak_mib, region, timed_run
 from tests.mirror.maker import Mirror, make_mirror
 from tests.support import signed
 from tests.support.ports import keep_port
 
-ROOT = Path(__file__).resolve().parent.parent
 GIB = 1 << 30
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 
@@ -116,67 +114,30 @@ def slipway(data: Path, base: str, mirror: Mirror, log: Path) -> dict[str, float
     """One import into a fresh data folder, in a process of its own."""
     shutil.rmtree(data, ignore_errors=True)
     subprocess.run(["sync"], check=True)
-    task = {"data": str(data), "base": base, "keyring": str(mirror.keyring), "log": str(log)}
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.import_bench", "--child", json.dumps(task)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(done.stderr)
+    task = {"data": str(data), "url": base, "keyring": str(mirror.keyring), "log": str(log)}
+    found = measured("bench.import_bench", task)
     shutil.rmtree(data)
-    return json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def child(task: dict[str, str]) -> None:
     """The measured process: the very code that the worker runs."""
-    os.environ.update(
-        SLIPWAY_DATA_DIR=task["data"], SLIPWAY_DEFAULTS="off", SLIPWAY_LOG_LEVEL="error"
-    )
-    from webapp import create_app, database
-    from webapp.extensions import db
-    from webapp.models import BootSourceSelection
-    from webapp.services.imports import importing, runs
-    from webapp.services.sources import drafts, first_start, sources
-
-    app = create_app(plane="none")
-    with app.app_context():
-        database.upgrade(db.engine)
-        first_start.ensure_defaults(app.extensions["slipway.settings"])
-        source = sources.add(
-            drafts.SourceDraft(url=task["base"], keyring_filename=task["keyring"]), "bench"
-        )
-        for os_name, release in [
-            ("ubuntu", "noble"),
-            ("ubuntu", "jammy"),
-            ("centos", "centos66"),
-            ("centos", "centos70"),
-            ("centos", "8"),
-        ]:
-            db.session.add(BootSourceSelection(source_id=source.id, os=os_name, release=release))
-        db.session.commit()
-        first = timed_run(runs, importing)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    picks = [
+        ("ubuntu", "noble"),
+        ("ubuntu", "jammy"),
+        ("centos", "centos66"),
+        ("centos", "centos70"),
+        ("centos", "8"),
+    ]
+    with region(task["data"]):
+        add_source(task["url"], task["keyring"], picks)
+        first, peak = timed_run(), peak_mib()
         before = len(Path(task["log"]).read_text().splitlines())
-        again = timed_run(runs, importing)
+        again = timed_run()
         asked = len(Path(task["log"]).read_text().splitlines()) - before
     print(
         json.dumps({"import_s": first, "again_s": again, "again_requests": asked, "peak_mib": peak})
     )
-
-
-def timed_run(runs: object, importing: object) -> float:
-    """Queue, claim and execute one run; its wall time in seconds."""
-    runs.queue("manual", "bench")
-    began = time.monotonic()
-    run = runs.claim("bench")
-    state = importing.execute(run.id, "bench", lambda: False)
-    took = time.monotonic() - began
-    if state != "succeeded":
-        raise SystemExit(f"the import ended as {state}: {runs.last_ended().summary}")
-    return took
 
 
 def by_hand(folder: Path, base: str, paths: list[str]) -> float:

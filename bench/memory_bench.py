@@ -11,20 +11,16 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import resource
 import secrets
 import shutil
-import subprocess
-import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.import_bench import GIB, nginx, timed_run
+from bench.children import ROOT, add_source, measured, peak_mib, region, timed_run
+from bench.import_bench import GIB, nginx
 from tests.support import signed
 
-ROOT = Path(__file__).resolve().parent.parent
 BLOCK = 1 << 20
 
 
@@ -52,18 +48,10 @@ def measure(folder: Path, gib: float) -> dict[str, float]:
     """Make the file and its stream, and import it in another process."""
     make_stream(folder / "mirror", folder / "key.gpg", int(gib * GIB))
     with nginx(folder / "mirror", folder) as (address, _):
-        task = {"data": str(folder / "data"), "url": address, "key": str(folder / "key.gpg")}
-        done = subprocess.run(
-            [sys.executable, "-m", "bench.memory_bench", "--child", json.dumps(task)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    if done.returncode:
-        raise SystemExit(done.stderr)
+        task = {"data": str(folder / "data"), "url": address, "keyring": str(folder / "key.gpg")}
+        found = measured("bench.memory_bench", task)
     shutil.rmtree(folder / "data")
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    return found
 
 
 def make_stream(root: Path, keyring: Path, size: int) -> None:
@@ -100,25 +88,10 @@ def make_stream(root: Path, keyring: Path, size: int) -> None:
 
 def child(task: dict[str, str]) -> None:
     """The measured process: the very code that the worker runs."""
-    os.environ.update(
-        SLIPWAY_DATA_DIR=task["data"], SLIPWAY_DEFAULTS="off", SLIPWAY_LOG_LEVEL="error"
-    )
-    from webapp import create_app, database
-    from webapp.extensions import db
-    from webapp.models import BootSourceSelection
-    from webapp.services.imports import importing, runs
-    from webapp.services.sources import drafts, sources
-
-    app = create_app(plane="none")
-    with app.app_context():
-        database.upgrade(db.engine)
-        draft = drafts.SourceDraft(url=task["url"], keyring_filename=task["key"])
-        source_id = sources.add(draft, "bench").id
-        db.session.add(BootSourceSelection(source_id=source_id, os="centos", release="centos70"))
-        db.session.commit()
-        seconds = timed_run(runs, importing)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"seconds": seconds, "peak_mib": peak}))
+    with region(task["data"]):
+        add_source(task["url"], task["keyring"], [("centos", "centos70")])
+        seconds = timed_run()
+    print(json.dumps({"seconds": seconds, "peak_mib": peak_mib()}))
 
 
 if __name__ == "__main__":
