@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -65,14 +66,13 @@ class Signature:
     serial: int
 
 
-class CodeSignatures:
-    """Gives out what the worker signed; what was given out before also without a database.
+class KnownSignatures(ABC):
+    """Gives out signatures; what was given out before also when no one answers.
 
     A signature is replaced together with the publication's serial, so it's read once for each.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self) -> None:
         self._known: OrderedDict[str, Signature] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -81,6 +81,30 @@ class CodeSignatures:
         known = self._known.get(sha256)
         if known is not None and known.serial == serial:
             return known
+        content = self._read(sha256)
+        if content is None:
+            return known
+        found = Signature(content, hashlib.sha256(content).hexdigest(), serial)
+        with self._lock:
+            self._known[sha256] = found
+            self._known.move_to_end(sha256)
+            if len(self._known) > MAX_KNOWN:
+                self._known.popitem(last=False)
+        return found
+
+    @abstractmethod
+    def _read(self, sha256: str) -> bytes | None:
+        """The signature in DER; None if there's none, or no one answers."""
+
+
+class CodeSignatures(KnownSignatures):
+    """Those that the worker of this region made."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self._engine = engine
+
+    def _read(self, sha256: str) -> bytes | None:
         query = (
             select(CodeSignature.content)
             .join(Blob, Blob.id == CodeSignature.blob_id)
@@ -89,15 +113,7 @@ class CodeSignatures:
         try:
             with self._engine.connect() as connection:
                 content: bytes | None = connection.scalar(query)
+                return content
         except SQLAlchemyError as error:
             log.warning("a signature could not be read", error=str(error))
-            return known
-        if content is None:
             return None
-        found = Signature(content, hashlib.sha256(content).hexdigest(), serial)
-        with self._lock:
-            self._known[sha256] = found
-            self._known.move_to_end(sha256)
-            if len(self._known) > MAX_KNOWN:
-                self._known.popitem(last=False)
-        return found
