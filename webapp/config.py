@@ -55,6 +55,11 @@ class Settings:
     )
     web_bind: str = _set("0.0.0.0:5240", "Address and port of the web UI and APIs", to.bind)
     rack_bind: str = _set("0.0.0.0:5248", "Address and port that machines fetch from", to.bind)
+    tftp_bind: str = _set(
+        "",
+        "Address and port for TFTP, e.g. 0.0.0.0:69; empty: off",
+        lambda name, value: to.bind(name, value) if value else "",
+    )
     public_url: str = _set(
         "",
         "Public URL of the web UI; https turns on secure cookies",

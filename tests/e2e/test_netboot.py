@@ -13,8 +13,11 @@ import pytest
 from tests.mirror import bootfiles
 from tests.rack import images
 from tests.rack.server import LiveRack
+from tests.rack.tftp import Server
 from tests.support import netboot
 from tests.support.databases import Databases
+from webapp import create_app
+from webapp.config import Settings
 from webapp.extensions import db
 from webapp.services.boot import loaders, table
 
@@ -69,6 +72,16 @@ def test_ipxe_boots_the_default_image_over_http(rack: LiveRack, tmp_path: Path) 
     script = f"http://{netboot.GATEWAY}:{rack.port}/ipxe.cfg"
     console = netboot.boot(tmp_path, ["Linux version", INSTALLER], bootfile=script)
     assert f"BOOTIF=01-{netboot.MAC.replace(':', '-')} {CONSOLE}" in console.text
+    print(f"{console.cpu_s:.1f} s of a processor")
+
+
+def test_ipxe_reads_its_script_by_tftp(rack: LiveRack, tmp_path: Path) -> None:
+    app = create_app(Settings.load(rack.environ), plane="rack")
+    with app.app_context(), Server(app) as tftp:
+        script = f"tftp://{netboot.GATEWAY}:{tftp.port}/ipxe.cfg"
+        console = netboot.boot(tmp_path, ["Linux version"], bootfile=script)
+        app.extensions["slipway.rack"].close()
+        db.engine.dispose()
     print(f"{console.cpu_s:.1f} s of a processor")
 
 

@@ -108,7 +108,7 @@ def test_a_host_that_could_add_to_a_script_is_refused(lab: FlaskClient, host: st
 
 
 def test_the_address_of_the_settings_replaces_the_host(lab: FlaskClient) -> None:
-    boot = lab.application.extensions["slipway.rack"]._boot
+    boot = lab.application.extensions["slipway.rack"].boot
     boot._rack_url = "http://images.lab.example/"
     text = lab.get("/ipxe.cfg", headers={"Host": "evil.example"}).text
     assert "http://images.lab.example/ipxe.cfg-" in text

@@ -137,6 +137,23 @@ def test_a_second_signal_stops_at_once(make_live: MakeLive) -> None:
     assert "Killed worker." in slipway.output()
 
 
+def test_tftp_is_served_beside_the_planes(tmp_path: Path) -> None:
+    slipway = LiveSlipway(tmp_path)
+    slipway.env["SLIPWAY_TFTP_BIND"] = f"{live.HOST}:{slipway.rack_port}"
+    with slipway, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(60)
+        sock.sendto(b"\0\1/grub/grub.cfg\0octet\0", (live.HOST, slipway.rack_port))
+        assert sock.recv(600).startswith(b"\0\3\0\1configfile /grub/grub.cfg-")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+            taken.bind((live.HOST, 0))
+            other = LiveSlipway(tmp_path / "other")
+            port = taken.getsockname()[1]
+            other.env["SLIPWAY_TFTP_BIND"] = f"{live.HOST}:{port}"
+            with pytest.raises(AssertionError, match="can't serve TFTP"):
+                other.__enter__()
+    assert "Machines boot by TFTP from" in slipway.output()
+
+
 @pytest.mark.parametrize("plane", ["web", "rack"])
 def test_a_used_port_is_reported_in_a_sentence(plane: str, tmp_path: Path) -> None:
     slipway = LiveSlipway(tmp_path)

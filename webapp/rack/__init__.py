@@ -13,6 +13,7 @@ from webapp.extensions import db, settings, store
 from webapp.rack.boot import BootFiles
 from webapp.rack.files import Files
 from webapp.rack.proofs import Proofs
+from webapp.rack.tftp_names import TftpNames
 from webapp.services.boot.serving import BootMap
 from webapp.services.images.fetching import Fetches
 from webapp.services.images.serving import PublishedMap
@@ -66,3 +67,11 @@ def _files(app: Flask) -> Files:
         )
     app.extensions["slipway.rack"] = files
     return files
+
+
+def tftp_names(app: Flask) -> TftpNames:
+    """What machines get by TFTP from a rack's app that has boot loaders."""
+    files: Files = app.extensions["slipway.rack"]
+    if files.boot is None:
+        raise LookupError("this rack has no boot table")
+    return TftpNames(files.published, files.boot, files.proofs, files.fetches, files.recorder)

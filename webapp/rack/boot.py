@@ -11,6 +11,7 @@ from webapp.rack.requests import Request
 from webapp.services.boot import configs
 from webapp.services.boot.choosing import decide
 from webapp.services.boot.configs import Asked
+from webapp.services.boot.loaders import LoaderFile
 from webapp.services.boot.serving import BootMap, BootState
 
 # What firmware sends as Host, and nothing that could end a line of a configuration.
@@ -36,32 +37,36 @@ class BootFiles:
         path = _SLASHES.sub("/", request.path)[1:]  # firmware asks for //grubx64.efi
         wanted = configs.asked(path)
         if wanted is not None:
-            return self._configuration(request, wanted)
-        if not _LOADER.fullmatch(path):
-            return None
-        file = self._state().loaders.get(path)
+            status, text = self.configuration(wanted, _own_url(request))
+            return request.say(status, text.rstrip("\n"))
+        file = self.loader(path)
         if file is None:
             return None
         kind = "application/efi" if path.endswith(".efi") else "application/octet-stream"
         body, _, _ = request.give(file.content, file.sha256, file.modified, kind, is_fixed=False)
         return body
 
-    def _state(self) -> BootState:
-        return self._map.at(self._published.names().serial)
+    def loader(self, path: str) -> LoaderFile | None:
+        """A file of a boot loader. Raises NamesUnread."""
+        return self._state().loaders.get(path) if _LOADER.fullmatch(path) else None
 
-    def _configuration(self, request: Request, wanted: Asked) -> Iterable[bytes]:
-        base = self._rack_url or _own_url(request)
+    def configuration(self, wanted: Asked, own_url: str) -> tuple[int, str]:
+        """The status and the text. own_url: of this rack, "" if unknown. Raises NamesUnread."""
+        base = self._rack_url or own_url
         if not base:
-            return request.say(400, "The request has no Host that can be used.")
+            return 400, "The request has no Host that can be used."
         if not wanted.mac and not wanted.arch:
-            return request.say(200, configs.chooser(wanted.loader, base).rstrip("\n"))
+            return 200, configs.chooser(wanted.loader, base)
         outcome = decide(self._state().table, wanted.mac, wanted.arch)
         if wanted.mac and not outcome.has_own_entry:
             # The loader asks for the default next, by the architecture that it knows.
-            return request.say(404, f"{wanted.mac} has no entry.")
+            return 404, f"{wanted.mac} has no entry."
         if outcome.entry is None:
-            return request.say(404, outcome.why)
-        return request.say(200, configs.text(wanted.loader, outcome, base).rstrip("\n"))
+            return 404, outcome.why
+        return 200, configs.text(wanted.loader, outcome, base)
+
+    def _state(self) -> BootState:
+        return self._map.at(self._published.names().serial)
 
 
 def _own_url(request: Request) -> str:

@@ -56,11 +56,11 @@ class Files:
         self.published = published
         self.recorder = recorder
         self._store = store
-        self._proofs = proofs
+        self.proofs = proofs
         self.fetches = fetches
         self._tree = tree
         self._signatures = signatures
-        self._boot = boot
+        self.boot = boot
         self._accel_prefix = accel_prefix
         self._trusted_proxies = trusted_proxies
 
@@ -84,7 +84,7 @@ class Files:
             return request.say(405, "Only GET and HEAD.", [("Allow", "GET, HEAD")])
         try:
             if not is_image and not mirror:
-                answer = self._boot.answer(request) if self._boot else None
+                answer = self.boot.answer(request) if self.boot else None
                 return request.say(404, "There is nothing here.") if answer is None else answer
             if request.is_of_mirror:
                 answer = self._document(request)
@@ -161,7 +161,7 @@ class Files:
             answer = self._hand_over(request, found, decision, headers)
             if answer is not None:
                 return answer
-        reader = self._proofs.open(found) if found.is_ready else None
+        reader = self.proofs.open(found) if found.is_ready else None
         if reader is None:
             return None
         if request.method == "HEAD":
@@ -181,7 +181,7 @@ class Files:
         answer = self._answer(request, now_found) if now_found != found else None
         if answer is not None:
             return answer
-        self._proofs.report(now_found)
+        self.proofs.report(now_found)
         self._record("image.unavailable", request, now_found.version, 503, 0)
         return request.say(
             503, "The file is damaged or missing here.", [("Retry-After", RETRY_AFTER_S)]
@@ -228,7 +228,7 @@ class Files:
         if len(first) == length:
             done(length)
             return (first,)
-        pieces = self._proofs.watched(chain((first,), chunks), found)
+        pieces = self.proofs.watched(chain((first,), chunks), found)
         return StreamBody(pieces, length, request.cut, done)
 
     def _hand_over(
@@ -243,7 +243,7 @@ class Files:
         path = self._store.relative_path(found.sha256)
         if path is None or not _SELF_ANSWERED.isdisjoint(request.environ):
             return None
-        if not found.is_ready or not self._proofs.is_proved(found):
+        if not found.is_ready or not self.proofs.is_proved(found):
             return None  # it is opened, and hashed, before anything is handed over
         # nginx makes the range headers itself, from the client's own Range.
         ours = ("Content-Length", "Content-Range", "Accept-Ranges")

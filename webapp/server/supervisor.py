@@ -55,34 +55,42 @@ def supervise(settings: Settings) -> int:
     Raises a Problem when that cannot be.
     """
     from webapp.server import planes as serve
-    from webapp.server import worker
+    from webapp.server import tftp, worker
 
     settings = database.prepared(settings)
     logs.configure(settings)
     held = lock_data_dir(settings.data_dir)
     planes: tuple[Plane, ...] = ("web", "rack")
     listeners = {plane: serve.listen(plane, settings) for plane in planes}
+    tftp_socket = tftp.listen(settings) if settings.tftp_bind else None
     setup_code = prepare(settings)
     _import_planes()
 
-    def run(plane: Plane) -> None:
+    def keep_only(kept: socket.socket | None) -> None:
         held.close()
-        for name, listener in listeners.items():
-            if name != plane:
+        for listener in (*listeners.values(), tftp_socket):
+            if listener is not None and listener is not kept:
                 listener.close()
+
+    def run(plane: Plane) -> None:
+        keep_only(listeners[plane])
         serve.run_plane(plane, settings, listeners[plane])
 
     def work() -> None:
-        held.close()
-        for listener in listeners.values():
-            listener.close()
+        keep_only(None)
         sys.exit(worker.run_worker(create_app(settings, plane="none")))
+
+    def give(sock: socket.socket) -> None:
+        keep_only(sock)
+        tftp.run_tftp(settings, sock)
 
     children = [
         Child("web", lambda: run("web")),
         Child("rack", lambda: run("rack")),
         Child("worker", work),
     ]
+    if tftp_socket is not None:
+        children.append(Child("tftp", lambda: give(tftp_socket)))
     try:
         return keep_running(
             children, list(listeners.values()), lambda: _announce(settings, setup_code)
@@ -183,6 +191,8 @@ def _announce(settings: Settings, setup_code: str | None) -> None:
     web = settings.public_url or url_of(settings.web_bind)
     say(f"Slipway is ready: {web}")
     say(f"Machines fetch from {settings.rack_url or url_of(settings.rack_bind)}images/")
+    if settings.tftp_bind:
+        say(f"Machines boot by TFTP from {settings.tftp_bind}")
     if setup_code:
         say("Create the first administrator within 24 hours with this link, which works once:")
         say(f"  {web}setup?code={setup_code}")

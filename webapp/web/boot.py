@@ -12,6 +12,7 @@ from wtforms.validators import Length
 
 from webapp import hx
 from webapp.errors import InvalidFields
+from webapp.extensions import settings
 from webapp.services.accounts.rights import Right
 from webapp.services.boot import dhcp, loaders, table
 from webapp.services.boot.choosing import GENERIC, StoredImage
@@ -86,6 +87,7 @@ def remove(machine: str) -> ResponseReturnValue:
 
 def _page(form: EntryForm, *, status: int = 200) -> ResponseReturnValue:
     asked = ExplainForm(request.args)
+    has_tftp = settings().tftp_bind.endswith(":69")
     explained = _explained(asked)
     form.image.choices = _choices(table.bootable())
     return hx.render(
@@ -98,7 +100,8 @@ def _page(form: EntryForm, *, status: int = 200) -> ResponseReturnValue:
         asked=asked,
         explained=explained,
         loaders=loaders.listing(),
-        dhcp=dhcp.lines(rack_url()),
+        dhcp=dhcp.lines(rack_url(), has_tftp=has_tftp),
+        has_tftp=has_tftp,
     )
 
 

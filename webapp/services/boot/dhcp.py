@@ -27,7 +27,8 @@ class DhcpLines:
 def lines(base: str, *, has_tftp: bool = False) -> DhcpLines:
     """The lines for iPXE, for UEFI that boots by HTTP and, with TFTP, for all other firmware.
 
-    base: the rack's address, with a slash at its end.
+    base: the rack's address, with a slash at its end. has_tftp: on port 69, since firmware
+    knows no other.
     """
     server = (urlsplit(base).hostname or "") if has_tftp else ""
     return DhcpLines(_dnsmasq(base, server), _isc(base, server), _kea(base, server))

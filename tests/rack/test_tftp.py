@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The TFTP server as it runs, and a client that drops packets (rule: tftp-options)."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from tests.rack import images
+from tests.rack.tftp import Server
+from tests.support import live
+from tests.support.databases import Databases
+from webapp import create_app
+from webapp.config import Settings
+from webapp.extensions import db
+from webapp.models import Event
+from webapp.server import tftp
+from webapp.services.boot import table
+
+ROOT = random.Random(3).randbytes(300_000)
+BASE = "images/ubuntu/amd64/ga-24.04/noble/stable"
+CURL = shutil.which("curl")
+
+
+@pytest.fixture(scope="module", params=["filesystem", "database"])
+def server(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    sqlite_databases: Databases,
+) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("tftp")
+    values = {
+        "SLIPWAY_DATA_DIR": str(folder),
+        "SLIPWAY_DATABASE_URL": sqlite_databases.migrated(),
+        "SLIPWAY_STORE": request.param,
+        "SLIPWAY_SECRET_KEY": "a key for tests and for nothing else",
+    }
+    app = create_app(Settings.load(values), plane="rack")
+    with app.app_context():
+        images.image({**images.FILES, "squashfs": ROOT})
+        table.set_entry("ada", "default", "ubuntu/noble", arch="amd64")
+        db.session.remove()
+        with Server(app) as running:
+            yield running
+        app.extensions["slipway.rack"].close()
+        db.session.remove()
+        db.engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"blksize": 1432, "tsize": 0}, {"blksize": 1468, "windowsize": 16}, {"blksize": 8192}],
+    ids=["plain", "ipxe", "window", "large"],
+)
+def test_files_arrive_whole(server: Server, options: dict[str, int]) -> None:
+    assert server.get(f"{BASE}/squashfs", **options) == ROOT
+    assert server.get(f"/{BASE}/boot-kernel", **options) == images.FILES["boot-kernel"]
+
+
+def test_files_arrive_whole_though_a_fifth_of_the_packets_is_lost(server: Server) -> None:
+    got = server.get(f"{BASE}/boot-kernel", loss=0.2)
+    assert got == images.FILES["boot-kernel"]
+    got = server.get(f"{BASE}/squashfs", loss=0.02, blksize=1468, windowsize=32, timeout=1)
+    assert hashlib.sha256(got).digest() == hashlib.sha256(ROOT).digest()
+
+
+def test_configurations_name_the_rack_by_the_address_that_was_asked(server: Server) -> None:
+    text = server.get("pxelinux.cfg/default").decode()
+    assert "KERNEL http://127.0.0.1:5248/images/ubuntu/amd64/ga-24.04/noble/stable/" in text
+    assert server.get("//grub/grub.cfg").startswith(b"configfile /grub/")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["nothing", f"{BASE}/nothing", "images/", "../../etc/passwd", "/etc/passwd", "images/../x",
+     f"{BASE}/squashfs/..", f"{BASE}\\squashfs", "mirror/gpg.key", "\xff\xfe"],
+)  # fmt: skip
+def test_names_that_are_not_in_the_map_are_not_found(server: Server, name: str) -> None:
+    assert server.get(name) == b"There is nothing here."
+
+
+def test_nothing_is_written(server: Server) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(30)
+        sock.sendto(b"\0\2evil\0octet\0", ("127.0.0.1", server.port))
+        assert sock.recv(600) == b"\0\5\0\2This server is read only.\0"
+
+
+def test_two_hundred_machines_at_once_get_the_right_bytes(server: Server) -> None:
+    with ThreadPoolExecutor(200) as pool:
+        found = list(
+            pool.map(
+                lambda n: server.get(f"{BASE}/squashfs", source=f"127.0.1.{n}", windowsize=8),
+                range(1, 201),
+            )
+        )
+    assert {hashlib.sha256(one).digest() for one in found} == {hashlib.sha256(ROOT).digest()}
+
+
+def test_one_address_cannot_take_the_places_of_others(server: Server) -> None:
+    silent = []
+    try:
+        for _ in range(3 * tftp.MAX_PER_ADDRESS):
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            sock.bind(("127.0.2.1", 0))
+            sock.sendto(f"\0\1{BASE}/squashfs\0octet\0".encode(), ("127.0.0.1", server.port))
+            silent.append(sock)
+        got = server.get(f"{BASE}/boot-kernel", source="127.0.2.2")
+        assert got == images.FILES["boot-kernel"]
+        taken = [peer for peer in server.server._running if peer[0] == "127.0.2.1"]
+        assert len(taken) <= tftp.MAX_PER_ADDRESS
+    finally:
+        for sock in silent:
+            sock.close()
+
+
+def test_a_file_becomes_an_event(server: Server) -> None:
+    server.get(f"{BASE}/boot-initrd", source="127.0.3.1")
+    recorder = server.app.extensions["slipway.rack"].recorder
+
+    def subjects() -> list[str]:
+        recorder.flush()
+        db.session.rollback()
+        return list(
+            db.session.scalars(
+                select(Event.subject).where(
+                    Event.actor == "127.0.3.1", Event.kind == "image.fetched"
+                )
+            )
+        )
+
+    live.wait_until(lambda: bool(subjects()), "the event")
+    assert subjects() == [BASE.removeprefix("images/")]
+
+
+@pytest.mark.skipif(CURL is None, reason="curl is not installed")
+def test_curl_reads_files(server: Server, tmp_path: Path) -> None:
+    for words in ([], ["--tftp-blksize", "1400"], ["--tftp-no-options"]):
+        file = tmp_path / "root"
+        url = f"tftp://127.0.0.1:{server.port}/{BASE}/squashfs"
+        subprocess.run([str(CURL), "-fsS", *words, "-o", file, url], check=True)
+        assert file.read_bytes() == ROOT

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a name means by TFTP: the same files and configurations as by HTTP, and no others."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from webapp.rack import tftp_packets as packets
+from webapp.rack.boot import BootFiles
+from webapp.rack.parts import Events, Names, Opener, VersionUse
+from webapp.rack.requests import PREFIX
+from webapp.rack.tftp_packets import Refusal
+from webapp.services.boot import configs
+from webapp.services.images.published import Located
+from webapp.services.images.serving import NamesUnread
+from webapp.storage.base import BlobReader
+from webapp.storage.errors import StoreProblem
+
+_SLASHES = re.compile(r"/+")
+
+
+@dataclass(frozen=True)
+class Content:
+    """A file that is open. done: called with the bytes that went out, whole or not."""
+
+    size: int
+    read: Callable[[int, int], bytes]
+    done: Callable[[int], None]
+
+
+class TftpNames:
+    """Opens what machines ask for."""
+
+    def __init__(
+        self, published: Names, boot: BootFiles, opener: Opener, use: VersionUse, events: Events
+    ) -> None:
+        self._published = published
+        self._boot = boot
+        self._opener = opener
+        self._use = use
+        self._events = events
+
+    def open(self, name: str, actor: str, own_url: str) -> Content | Refusal:
+        """The content of a name. own_url: the rack's address by HTTP, for configurations."""
+        path = _SLASHES.sub("/", name).removeprefix("/")
+        try:
+            wanted = configs.asked(path)
+            if wanted is not None:
+                status, text = self._boot.configuration(wanted, own_url)
+                missing = Refusal(packets.NOT_FOUND, text)
+                return _of_bytes(text.encode()) if status == 200 else missing
+            file = self._boot.loader(path)
+            if file is not None:
+                return _of_bytes(file.content)
+            prefix = PREFIX[1:]
+            found = None
+            if path.startswith(prefix):
+                found = self._published.names().locate(path.removeprefix(prefix))
+            if found is None:
+                return Refusal(packets.NOT_FOUND, "There is nothing here.")
+            return self._stored(path.removeprefix(prefix), found, actor)
+        except NamesUnread as problem:
+            return Refusal(packets.UNDEFINED, problem.what)
+
+    def _stored(self, name: str, found: Located, actor: str) -> Content | Refusal:
+        reader = self._opener.open(found) if found.is_ready else None
+        if reader is None:
+            self._opener.report(found)
+            return Refusal(packets.UNDEFINED, "The file is damaged or missing here.")
+        self._use.begin(found.set_id)
+
+        def done(sent: int) -> None:
+            reader.close()
+            self._use.end(found.set_id)
+            image, _, file = name.rpartition("/")
+            version, status = found.version, 200
+            self._events.add(
+                "image.fetched", actor, image, version=version, status=status, size=sent, file=file
+            )
+
+        return Content(found.size, _reading(reader), done)
+
+
+def _of_bytes(content: bytes) -> Content:
+    return Content(len(content), lambda at, length: content[at : at + length], lambda sent: None)
+
+
+def _reading(reader: BlobReader) -> Callable[[int, int], bytes]:
+    handle = reader.fileno()
+
+    def read(at: int, length: int) -> bytes:
+        """As many bytes as there are. Raises StoreProblem, OSError."""
+        if handle is not None:
+            return os.pread(handle, length, at)
+        return b"".join(reader.chunks(at, at + length))
+
+    return read
+
+
+UNREADABLE = (StoreProblem, OSError)
