@@ -50,10 +50,7 @@ class AlreadyRunning(Problem):
 
 
 def supervise(settings: Settings) -> int:
-    """Start everything and keep it running until a signal; returns the exit code.
-
-    Raises a Problem when that cannot be.
-    """
+    """Keep everything running until a signal; returns the exit code. Raises a Problem."""
     from webapp.server import planes as serve
     from webapp.server import tftp, worker
 
