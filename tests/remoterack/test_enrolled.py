@@ -8,6 +8,7 @@ import random
 import stat
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +115,8 @@ def test_a_mirror_that_is_off_for_others_is_there_for_it(
         options.change("ada", is_on=False)
         db.session.remove()
     try:
-        publish(region)
         with RemoteRack(tmp_path, region.url, "", rack_token=token, rack_name="hidden") as rack:
+            publish(region)  # as the worker does once a rack is enrolled
             rack.wait_for(f"{PATH}/boot-kernel")
             rack.wait_until(lambda: rack.blob(DIGESTS["squashfs"]).exists(), "it has every file")
             assert fetch(region.url, "/mirror/streams/v1/index.sjson").status == 404
@@ -174,6 +175,25 @@ def test_settings_of_the_region_count(region: LiveWeb, rack: RemoteRack) -> None
     )
     rack.wait_until(lambda: row(region, rack).verified_at != before, "verified is reported")
     assert "damaged" in str(row(region, rack).errors)
+
+
+def _has(rack: RemoteRack, path: str, content: bytes) -> bool:
+    return fetch(rack.url, path).body == content
+
+
+def test_a_mirror_that_moves_is_followed(region: LiveWeb, rack: RemoteRack) -> None:
+    for prefix in ("elsewhere", "mirror"):
+        with region.app.app_context():
+            options.change("ada", prefix=prefix)
+            resource = db.session.scalars(
+                select(BootResource).where(BootResource.release == "jammy")
+            ).one()
+            images.switch(resource, {"squashfs": prefix.encode()}, version=f"2028-{prefix}")
+            db.session.remove()
+        publish(region)
+        jammy = PATH.replace("noble", "jammy")
+        is_there = partial(_has, rack, f"{jammy}/squashfs", prefix.encode())
+        rack.wait_until(is_there, f"the version that was published at /{prefix}/")
 
 
 def test_a_removed_rack_serves_what_it_has_and_says_so(region: LiveWeb, rack: RemoteRack) -> None:

@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -254,6 +255,10 @@ def test_ranges_are_right_while_a_file_grows_and_after(line: Line, rack: RemoteR
     assert line.requests[item("root-13")] == 1
 
 
+def _is_past(line: Line, rack: RemoteRack, goal: int) -> bool:
+    return line.bytes[item("root-14")] > goal or rack.blob(DIGESTS["root-14"]).exists()
+
+
 def test_a_rack_that_is_killed_again_and_again_gives_no_wrong_file(
     line: Line, rack: RemoteRack
 ) -> None:
@@ -274,13 +279,8 @@ def test_a_rack_that_is_killed_again_and_again_gives_no_wrong_file(
         machine.start()
     for _ in range(4):
         before, share = len(answers), chance.randrange(SIZE // 4)
-        seen = line.bytes[item("root-14")]
-        rack.wait_until(
-            lambda before=before, goal=seen + share: (  # type: ignore[misc]
-                line.bytes[item("root-14")] > goal or rack.blob(DIGESTS["root-14"]).exists()
-            ),
-            f"more bytes after {before} answers",
-        )
+        goal = line.bytes[item("root-14")] + share
+        rack.wait_until(partial(_is_past, line, rack, goal), f"more after {before} answers")
         os.kill(rack.pids()[-1], signal.SIGKILL)
         rack.wait_until(lambda: len(rack.pids()) > 1, "another worker")
     assert rack.wait_for(f"{PATH}/root-14").sha256 == DIGESTS["root-14"]

@@ -127,6 +127,7 @@ class Agent:
                 self._update()  # another upstream may have a newer tree
             raise
         self._state.trouble = ""
+        self._move(str(answer.get("mirror_path", "")))
         self._obey(RackSettings.read(answer.get("settings", {}), RackSettings()))
         number, serial = int(answer.get("state", 0)), int(answer.get("serial", 0))
         index = str(answer.get("index_sha256", ""))
@@ -177,8 +178,16 @@ class Agent:
         if settings.verify != self._state.verified:
             self._verify.set()
 
+    def _move(self, path: str) -> None:
+        """Use the address that the region's mirror has now."""
+        if path.startswith("/") and path != self._state.mirror_path:
+            self._state.mirror_path = path
+            self._choose_upstreams()
+            self._state.save()
+
     def _choose_upstreams(self) -> None:
-        path = self._enrolment.mirror_path if self._enrolment else "/mirror/"
+        first = self._enrolment.mirror_path if self._enrolment else "/mirror/"
+        path = self._state.mirror_path or first
         self._upstreams.choose(self._roots(self._state.settings, path))
 
     def _note_trouble(self, problem: Problem) -> None:
@@ -215,7 +224,7 @@ class Agent:
                     "The size limit is too small for everything that's fetched in advance."
                 )
                 return is_done
-            if self._stopped.is_set() or self._state.settings.is_drained:
+            if self._stopped.is_set():
                 return False
             if self._holding.has(wanted.sha256):
                 continue

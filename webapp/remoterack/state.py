@@ -81,7 +81,8 @@ class State:
     """What has to survive a restart, and what a report tells beside it.
 
     held_state, held_serial: the region's numbers of the tree that is in force and filled.
-    verified: the number of the last check that was asked for and done.
+    verified: the number of the last check that was asked for and done. mirror_path: of the
+    region's tree, "" until the region moved it.
     """
 
     path: Path
@@ -91,6 +92,7 @@ class State:
     held_serial: int = 0
     verified: int = 0
     verified_at: str | None = None
+    mirror_path: str = ""
     trouble: str = ""  # with the region, "" while it answers
     errors: deque[dict[str, str]] = field(default_factory=lambda: deque(maxlen=MAX_ERRORS))
 
@@ -106,6 +108,7 @@ class State:
             held_serial=int(tree.get("held_serial", 0)),
             verified=int(tree.get("verified", 0)),
             verified_at=tree.get("verified_at"),
+            mirror_path=str(tree.get("mirror_path", "")),
         )
 
     def save(self) -> None:
@@ -119,6 +122,7 @@ class State:
                 "held_serial": self.held_serial,
                 "verified": self.verified,
                 "verified_at": self.verified_at,
+                "mirror_path": self.mirror_path,
             },
         )
 
