@@ -110,7 +110,7 @@ class RemoteRack(LiveRack):
 
     def wait_until(self, condition: Callable[[], bool], what: str) -> None:
         try:
-            live.wait_until(condition, what, seconds=30)
+            live.wait_until(condition, what)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log.read_text()[-3000:]}") from None
 

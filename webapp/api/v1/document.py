@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from flask import Flask, current_app
@@ -38,8 +38,8 @@ _ABOUT = (
 
 
 def attach(app: Flask, endpoints: Iterable[Endpoint]) -> None:
-    """Generate the document on first use; pages read it too."""
-    app.extensions[_KEY] = cache(lambda: _generate(tuple(endpoints)))
+    """Generate the document on first use in this process; pages read it too."""
+    app.extensions[_KEY] = partial(_generate, tuple(endpoints))
 
 
 def document() -> dict[str, Any]:
@@ -48,6 +48,7 @@ def document() -> dict[str, Any]:
     return found
 
 
+@cache
 def _generate(endpoints: tuple[Endpoint, ...]) -> dict[str, Any]:
     """spectree reads the routes of an app, so it gets one that serves nothing.
 
