@@ -16,6 +16,7 @@ from tests.rack.server import LiveRack
 from tests.remoterack.remote import PATH, Line, RemoteRack, fetch, publish
 from webapp.extensions import db
 from webapp.models import BootResource
+from webapp.services.mirror import codesigning
 
 ROOT = random.Random(7).randbytes(3_000_000)
 FILES = {**images.FILES, "squashfs": ROOT, "root-tgz": b""}
@@ -77,6 +78,15 @@ def test_it_gives_out_the_exact_signed_documents(region: LiveRack, rack: RemoteR
     for name in ("index.sjson", "index.json", "index.json.gpg", "rack.sjson"):
         assert fetch(rack.url, MIRROR + name).body == fetch(region.url, MIRROR + name).body
     assert fetch(rack.url, "/mirror/gpg.key").body == fetch(region.url, "/mirror/gpg.key").body
+
+
+def test_it_gives_out_the_regions_signatures_for_ipxe(region: LiveRack, rack: RemoteRack) -> None:
+    name = f"{PATH}/boot-kernel.sig"
+    assert fetch(rack.url, name).status == 503
+    with region.app.app_context():
+        codesigning.reconcile()
+        db.session.remove()
+    assert rack.wait_for(name).body == fetch(region.url, name).body
 
 
 def test_a_rack_behind_a_rack_has_what_the_region_signed(

@@ -61,6 +61,7 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
         (tmp_path / unit.name).write_text(text)
     (tmp_path / "slipway@rack.service").symlink_to("slipway@.service")
     units = ["slipway.target", "slipway@rack.service", "slipway-prepare.service"]
+    units.append("slipway-remote-rack.service")
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *(f"./{unit}" for unit in units)],
         cwd=tmp_path,
