@@ -154,7 +154,7 @@ def steer(place: Terminal) -> None:
     assert "is locked" in place.run("image", "lock", *noble, "--version", old)
     assert "is locked" in place.run("image", "delete", "ubuntu/noble", "--yes", code=1)
     assert "no longer locked" in place.run("image", "unlock", *noble, "--version", old)
-    assert "versions are stored" in place.run("image", "keep", *noble, "--versions", "4")
+    assert "2 versions stored" in place.run("image", "keep", *noble, "--versions", "4")
     assert "isn't stored" in place.run("image", "pin", *noble, "--version", "1", code=1)
 
 
