@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stops the start of a rack, in words."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support import commands
+from tests.support.ports import HOST, keep_port
+from webapp.config import Settings
+from webapp.remoterack import app, jsonfiles
+from webapp.remoterack.errors import RackProblem
+from webapp.remoterack.events import BATCH, EventLog
+from webapp.trust import signing
+
+FINGERPRINT = "0123456789ABCDEF" * 2 + "01234567"
+
+
+def settings(folder: Path, **values: str) -> Settings:
+    named = {f"SLIPWAY_{name.upper()}": value for name, value in values.items()}
+    return Settings.load({"SLIPWAY_DATA_DIR": str(folder), **named})
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, "no SLIPWAY_REGION_URL"),
+        ({"region_url": "http://r"}, "SLIPWAY_REGION_URL alone"),
+        ({"region_url": "http://r", "rack_token": "only-a-secret"}, "40 hex digits"),
+        ({"region_url": "http://r", "rack_fingerprint": "12"}, "2 characters"),
+    ],
+    ids=["nothing", "a region alone", "half a token", "half a fingerprint"],
+)
+def test_what_is_missing_is_named(tmp_path: Path, values: dict[str, str], words: str) -> None:
+    with pytest.raises(RackProblem) as caught:
+        app.fingerprint_of(settings(tmp_path, **values))
+    assert words in str(caught.value)
+
+
+def test_the_command_says_it(tmp_path: Path) -> None:
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("SLIPWAY_")}
+    env = {
+        **inherited,
+        "SLIPWAY_DATA_DIR": str(tmp_path / "data"),
+        "SLIPWAY_RACK_BIND": f"{HOST}:{keep_port()}",
+    }
+    done = commands.run(["run", "--role", "rack"], env)
+    assert done.returncode == 1
+    assert b"slipway rack enrol" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_folder_that_follows_another_region_is_refused(tmp_path: Path) -> None:
+    known = settings(tmp_path, region_url="http://r", rack_fingerprint=FINGERPRINT)
+    folder = app.prepare(known)
+    other = signing.new_key("another region")
+    (folder / "trusted.key").write_bytes(other.public)
+    jsonfiles.write(folder / "pinned.json", {"fingerprint": other.fingerprint})
+    with pytest.raises(RackProblem) as caught:
+        app.prepare(known)
+    assert caught.value.code == "rack-key"
+    assert other.fingerprint in str(caught.value)
+    app.prepare(settings(tmp_path, region_url="http://r", rack_fingerprint=other.fingerprint))
+
+
+def test_events_keep_their_numbers_across_restarts_and_power_cuts(tmp_path: Path) -> None:
+    path = tmp_path / "events"
+    log = EventLog(path)
+    for number in range(3):
+        log.add("image.fetched", "10.0.0.1", "ubuntu/noble", status=200, size=5, file=f"f{number}")
+    log.add("image.fetched", "10.0.0.1", "ubuntu/noble", status=206, size=7, file="f0")
+    log.add("mirror.read", "10.0.0.1", "mirror", status=200, size=5, file="index")
+    log.close()
+    with path.open("ab") as file:
+        file.write(b'{"id": 4, "at": "2026')  # the power went
+    again = EventLog(path)
+    batch = again.batch()
+    assert [(one["id"], one["bytes"]) for one in batch] == [(1, 12), (2, 5), (3, 5)]
+    again.confirm(3)
+    assert EventLog(path).batch() == []
+    last = EventLog(path)
+    last.add("image.fetched", "10.0.0.1", "ubuntu/noble", status=200, size=5, file="f0")
+    last.flush()
+    assert [one["id"] for one in last.batch()] == [4]
+    assert len(last.batch()) <= BATCH
