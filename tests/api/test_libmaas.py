@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,28 +12,19 @@ import pytest
 
 from tests.mirror.maker import make_mirror
 from tests.mirror.server import MirrorServer
+from tests.support import venvs
 from tests.support.live import ADMIN, PASSWORD, LiveSlipway
 from tests.support.signed import SigningKey
 
 HERE = Path(__file__).resolve().parent
-REQUIREMENTS = HERE / "libmaas.txt"
-FOLDER = HERE.parent.parent / "build" / "libmaas"
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def python() -> Path:
-    """The client's own interpreter; installed once for each state of its requirements."""
-    stamp = FOLDER / "installed"
-    wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
-    found = FOLDER / "bin" / "python"
-    if not stamp.exists() or stamp.read_text() != wanted:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", FOLDER], check=True, timeout=120)
-        install = [found, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", REQUIREMENTS]
-        subprocess.run(install, check=True, timeout=170)
-        stamp.write_text(wanted)
-    return found
+    """The client's own interpreter."""
+    return venvs.installed("libmaas", HERE / "libmaas.txt") / "python"
 
 
 def test_a_script_with_libmaas_does_all_it_can_do_with_images(

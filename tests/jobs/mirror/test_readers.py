@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.jobs.conftest import Lab, check_region, files, images
 from tests.jobs.mirror.conftest import Serve, get, key_file, keyring_of
+from tests.support import venvs
 from tests.support.databases import Databases
 from webapp import create_app
 from webapp.config import Settings
@@ -26,22 +26,12 @@ from webapp.streamclient import StreamSource, read_stream
 from webapp.streams import urls
 
 HERE = Path(__file__).resolve().parent
-REQUIREMENTS = HERE / "simplestreams.txt"
-FOLDER = HERE.parent.parent.parent / "build" / "simplestreams"
 
 
 @pytest.fixture(scope="module")
 def programs() -> Path:
-    """The stock programs; installed once for each state of their requirements."""
-    stamp = FOLDER / "installed"
-    wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
-    if not stamp.exists() or stamp.read_text() != wanted:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", FOLDER], check=True, timeout=120)
-        install = [FOLDER / "bin" / "python", "-m", "pip", "install", "--quiet"]
-        install += ["--require-hashes", "-r", REQUIREMENTS]
-        subprocess.run(install, check=True, timeout=170)
-        stamp.write_text(wanted)
-    return FOLDER / "bin"
+    """The stock programs."""
+    return venvs.installed("simplestreams", HERE / "simplestreams.txt")
 
 
 def run(*command: object) -> str:
