@@ -261,6 +261,19 @@ def test_a_pin_to_an_offered_version_is_fetched_by_the_next_import_and_holds(
     check_region()
 
 
+def test_one_image_comes_in_its_pinned_version_from_where_it_isnt_selected(
+    both: Lab, make_lab: Callable[..., Lab]
+) -> None:
+    other = make_lab("other", releases=("noble",))
+    for _ in range(2):
+        other.mirror.publish_next()
+    newest = max(item.serial for item in other.mirror.items(release="noble"))
+    refreshing.refresh(other.source)
+    steering.pin(versions.ids_of("ubuntu", "noble", "amd64"), newest, "ann")
+    assert carry_out(single.start(ONE, "ann").run).state == "succeeded"
+    assert images()[NOBLE] == newest
+
+
 def test_a_pin_to_a_version_that_is_gone_by_then_leaves_the_image_as_it_is(both: Lab) -> None:
     ids = versions.ids_of("ubuntu", "noble", "amd64")
     before = images()[NOBLE]

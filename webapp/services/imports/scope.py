@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from webapp.models import ImportRun
+from sqlalchemy import select
+
+from webapp.extensions import db
+from webapp.models import BootResource, ImportRun
 from webapp.services.images.keys import Image
 from webapp.services.imports import bound, claims, inventory
+from webapp.services.imports.plans import SourceState
 from webapp.services.sources import steps
 
 
@@ -35,13 +39,24 @@ class Scope:
         if self.images is None:
             return self.source_ids
         bindings = steps.bindings()
-        wanted = claims.of(
-            [state for state in inventory.sources((), self.images) if state.is_enabled]
-        )
-        mine = (wanted[key] for key in wanted if key.image in self.images)
-        return {
+        states = [one for one in inventory.sources((), self.images) if one.is_enabled]
+        wanted = claims.of(states)
+        found = {
             claim.source.id
-            for several in mine
+            for several in wanted.values()
             for claim in several
             if bound.is_allowed(claim.source, bound.binding_of(claim.offer, bindings))
         }
+        return found | _with_pinned(states)
+
+
+def _with_pinned(states: Iterable[SourceState]) -> set[int]:
+    """The sources that offer a version to which an image is to be pinned."""
+    pinned = BootResource.pinned_version
+    coming = set(db.session.scalars(select(pinned).where(pinned != "")))
+    return {
+        state.id
+        for state in states
+        for offer in state.offers
+        if not coming.isdisjoint((offer.version, *(build.version for build in offer.older)))
+    }
