@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Serving files to machines, beside nginx with sendfile on the same files.
+"""Serving files to machines by both engines, beside nginx with sendfile on the same files.
 
 Side by side in one run, alternating, each server with two processes:
 
     large   one file to 16 curls at once, each reading all of it
     small   a file of 12 kB over 16 kept connections, by wrk (or a client in Python)
+    storm   many machines at once, four files each: a script, a kernel, an initrd and a root,
+            a hundredth of their usual sizes
 
 The files are the store's own, hard-linked for nginx, and warm. Prints medians
 and ratios; asserts nothing.
@@ -13,6 +15,7 @@ and ratios; asserts nothing.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import hashlib
 import http.client
 import multiprocessing
@@ -21,11 +24,12 @@ import re
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -40,6 +44,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 CLIENTS = 16
 SMALL = 12 << 10
+STORM = {"script": 1 << 10, "kernel": 120 << 10, "initrd": 1100 << 10, "root": 4500 << 10}
 NAME = "images/ubuntu/amd64/ga-24.04/noble/stable"
 
 CONFIG = """
@@ -65,12 +70,13 @@ http {{
 
 @dataclass
 class Server:
-    """One of the two, and what it showed."""
+    """One of them, and what it showed. worked: seconds of a processor."""
 
     name: str
     base: str
     pid: int
-    rates: list[float]
+    rates: list[float] = field(default_factory=list)
+    worked: list[float] = field(default_factory=list)
 
     @property
     def median(self) -> float:
@@ -83,44 +89,86 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--gib", type=float, default=1.0)
     parser.add_argument("--seconds", type=int, default=4, help="of each run on small files")
+    parser.add_argument("--machines", type=int, default=1000, help="of the storm")
     options = parser.parse_args()
     (ROOT / "build").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:
-        run(Path(folder), options.pairs, int(options.gib * 1024), options.seconds)
+        run(Path(folder), options)
 
 
-def run(folder: Path, pairs: int, mib: int, seconds: int) -> None:
-    """Publish the files, start both servers, alternate."""
+def run(folder: Path, options: argparse.Namespace) -> None:
+    """Publish the files, start the servers, alternate."""
+    pairs, mib = options.pairs, int(options.gib * 1024)
     (folder / "data").mkdir()
     url = f"sqlite:///{folder}/data/slipway.db"
     databases.migrate(url, folder / "data")
     rack = LiveRack(folder / "data", url, rack_workers=2, rack_threads=128)
-    large, small = publish(rack, mib)
-    with rack, nginx(folder / "nginx", large, small) as (base, pid):
+    by_nginx = LiveRack(folder / "data", url, rack_workers=2, rack_threads=128, rack_engine="nginx")
+    files = publish(rack, mib)
+    with rack, by_nginx, nginx(folder / "nginx", files) as (base, pid):
         assert rack.process is not None
+        assert by_nginx.process is not None
         servers = [
-            Server("slipway rack", f"{rack.url}/{NAME}", rack.process.pid, []),
-            Server("nginx", base, pid, []),
+            Server("slipway rack", f"{rack.url}/{NAME}", rack.process.pid),
+            Server("by nginx", f"{by_nginx.url}/{NAME}", by_nginx.process.pid),
+            Server("nginx", base, pid),
         ]
         for server in servers:
             to_curls(server, mib)  # warm
-        for number in range(pairs):
-            for server in servers if number % 2 else reversed(servers):
-                server.rates.append(to_curls(server, mib))
+        alternate(servers, pairs, lambda server: to_curls(server, mib))
         report(f"{mib} MiB to {CLIENTS} clients", "MB/s", servers, "goal >= 1.00")
-        for number in range(pairs):
-            for server in servers if number % 2 else reversed(servers):
-                server.rates.append(requests(f"{server.base}/small", seconds))
+        alternate(servers, pairs, lambda server: requests(f"{server.base}/small", options.seconds))
         client = "wrk" if shutil.which("wrk") else "a client in Python, which is the limit"
-        report(f"{SMALL >> 10} kB files, by {client}", "requests/s", servers, "no goal")
+        goal = "by nginx: goal >= 0.90"
+        report(f"{SMALL >> 10} kB files, by {client}", "requests/s", servers, goal)
+        alternate(servers, pairs, lambda server: storm(server, options.machines))
+        title = f"storm of {options.machines} machines, {len(STORM)} files each"
+        report(title, "s", servers, "goal <= 1.40, by nginx <= 1.05")
         for server in servers:
-            print(
-                f"{server.name:14} {resident(server.pid):6.0f} MiB resident at most, all processes"
-            )
+            memory = resident(server.pid)
+            print(f"{server.name:14} {memory:6.0f} MiB resident at most, all processes")
 
 
-def publish(rack: LiveRack, mib: int) -> tuple[Path, Path]:
-    """Store and publish a large and a small file; returns their paths in the store."""
+def alternate(servers: list[Server], pairs: int, measure: Callable[[Server], float]) -> None:
+    """Measure each server in turn, and what its processes worked."""
+    for number in range(pairs):
+        for server in servers if number % 2 else reversed(servers):
+            before = worked(server.pid)
+            server.rates.append(measure(server))
+            server.worked.append(worked(server.pid) - before)
+
+
+def storm(server: Server, machines: int) -> float:
+    """Seconds until all machines have all files; they come at once."""
+    started = time.perf_counter()
+    asyncio.run(boot_all(server.base, machines))
+    return time.perf_counter() - started
+
+
+async def boot_all(base: str, machines: int) -> None:
+    """Boot all at once, in one process: what it works is the same for each server."""
+    parts = urlsplit(base)
+    await asyncio.gather(
+        *(boot(parts.hostname or "", parts.port or 0, parts.path) for _ in range(machines))
+    )
+
+
+async def boot(host: str, port: int, path: str) -> None:
+    """Fetch the files one after the other, as a machine does: a connection for each."""
+    for name, size in STORM.items():
+        reader, writer = await asyncio.open_connection(host, port, limit=1 << 20)
+        writer.write(f"GET {path}/{name} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        got = 0
+        while piece := await reader.read(1 << 20):
+            got += len(piece)
+        writer.close()
+        if b" 200 " not in head[:20] or got != size:
+            raise SystemExit(f"{name}: {got} of {size} bytes, {head[:60]!r}")
+
+
+def publish(rack: LiveRack, mib: int) -> dict[str, Path]:
+    """Store and publish the files; returns their paths in the store."""
     block = os.urandom(1 << 20)
     digest = hashlib.sha256()
     for _ in range(mib):
@@ -131,7 +179,9 @@ def publish(rack: LiveRack, mib: int) -> tuple[Path, Path]:
                 writer.write(block)
             writer.commit()
         blob = Blob(sha256=digest.hexdigest(), size=mib << 20, state="ready")
-        resource = images.image({"small": block[:SMALL]})
+        contents = {"small": block[:SMALL]}
+        contents |= {name: os.urandom(size) for name, size in STORM.items()}
+        resource = images.image(contents)
         db.session.add(blob)
         db.session.flush()
         file = ResourceFile(
@@ -140,17 +190,19 @@ def publish(rack: LiveRack, mib: int) -> tuple[Path, Path]:
         db.session.add(file)
         images.publish()
         known = rack.app.extensions["slipway.settings"].store_dir
-        digests = (digest.hexdigest(), hashlib.sha256(block[:SMALL]).hexdigest())
-        large, small = (known / str(store().relative_path(sha256)) for sha256 in digests)
-    return large, small
+        digests = {name: hashlib.sha256(each).hexdigest() for name, each in contents.items()}
+        digests["large"] = digest.hexdigest()
+        return {
+            name: known / str(store().relative_path(sha256)) for name, sha256 in digests.items()
+        }
 
 
 @contextmanager
-def nginx(folder: Path, large: Path, small: Path) -> Iterator[tuple[str, int]]:
+def nginx(folder: Path, files: dict[str, Path]) -> Iterator[tuple[str, int]]:
     """An nginx that serves the same bytes: its address and process."""
     (folder / "files").mkdir(parents=True)
-    (folder / "files" / "large").hardlink_to(large)
-    (folder / "files" / "small").hardlink_to(small)
+    for name, path in files.items():
+        (folder / "files" / name).hardlink_to(path)
     port = keep_port()
     user = "user root;" if os.geteuid() == 0 else ""
     config = CONFIG.format(folder=folder, host=live.HOST, port=port, user=user)
@@ -209,16 +261,35 @@ def resident(pid: int) -> float:
     return total / 1024
 
 
+def worked(pid: int) -> float:
+    """Seconds of a processor that a process and its children have worked."""
+    ticks = 0
+    for each in [pid, *live.descendants(pid)]:
+        values = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(values[11]) + int(values[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def report(title: str, unit: str, servers: list[Server], goal: str) -> None:
-    """Print medians and the median of the pairs' ratios, and forget the rates."""
-    ours, theirs = servers
-    ratio = statistics.median(a / b for a, b in zip(ours.rates, theirs.rates, strict=True))
-    print(f"\n{title}, {len(ours.rates)} pairs")
+    """Print medians, and those of the ratios to the last; forget the figures."""
+    print(f"\n{title}, {len(servers[-1].rates)} pairs ({goal})")
     for server in servers:
         low, high = min(server.rates), max(server.rates)
-        print(f"{server.name:14} {server.median:9.0f} {unit} ({low:.0f} to {high:.0f})")
-        server.rates = []
-    print(f"{'ratio':14} {ratio:9.2f} ({goal})", flush=True)
+        ratio, work = (
+            statistics.median(a / (b or 0.01) for a, b in zip(ours, theirs, strict=True))
+            for ours, theirs in (
+                (server.rates, servers[-1].rates),
+                (server.worked, servers[-1].worked),
+            )
+        )
+        print(
+            f"{server.name:14} {server.median:9.2f} {unit} ({low:.2f} to {high:.2f}), "
+            f"{statistics.median(server.worked):.2f} s of a processor; "
+            f"ratios {ratio:.2f}, {work:.2f}"
+        )
+    sys.stdout.flush()
+    for server in servers:
+        server.rates, server.worked = [], []
 
 
 if __name__ == "__main__":

@@ -140,6 +140,11 @@ class Settings:
     web_threads: int = _set("16", "Threads per process", to.number(1, 1024))
     rack_workers: int = _set("2", "Processes for machines", to.number(1, 64))
     rack_threads: int = _set("128", "Threads per process (one per machine)", to.number(1, 4096))
+    rack_engine: str = _set(
+        "gunicorn",
+        "What sends files to machines: gunicorn, nginx, or auto (nginx where it's installed)",
+        to.choice("gunicorn", "nginx", "auto"),
+    )
     accel_prefix: str = _set(
         "",
         "nginx location for X-Accel-Redirect, e.g. /_store/; empty: send files directly",

@@ -51,6 +51,7 @@ KINDS = {
     # Slipway itself.
     "internal": Kind("Internal error", 500),
     "address": Kind("Address can't be used", 500),
+    "rack-engine": Kind("Engine of the rack can't be used", 500),
     "data-folder": Kind("Data folder can't be used", 500),
     "runs-already": Kind("Already running", 500),
     "setting-invalid": Kind("Setting can't be used"),

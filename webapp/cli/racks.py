@@ -35,9 +35,9 @@ def rack_group() -> None:
 @rack_group.command("serve", hidden=True)
 def serve() -> None:
     """Run only the server that machines boot from."""
-    from webapp.server import planes
+    from webapp.server import engines
 
-    planes.run_plane("rack", loaded_settings())
+    engines.run_plane("rack", loaded_settings())
 
 
 @rack_group.command("enrol")

@@ -156,7 +156,7 @@ class Files:
         if decision.status == 416:
             size = ("Content-Range", f"bytes */{found.size}")
             return request.say(416, f"The file has {found.size} bytes.", [("ETag", etag), size])
-        headers += _content(found, decision)
+        headers += _content(request.name, found, decision)
         if self._accel_prefix and request.method == "GET":
             answer = self._hand_over(request, found, decision, headers)
             if answer is not None:
@@ -256,6 +256,24 @@ class Files:
         self._delivered(request, found, decision, decision.stop - decision.start)
         return StreamBody(iter(()), found.size, request.cut, lambda sent: None)
 
+    def note_fetch(self, environ: Environ, name: str, sha256: str, status: int, sent: int) -> None:
+        """Count a fetch that another server answered, from the links to our blobs."""
+        names = self.published.names()
+        found = names.locate(name)
+        if found is None or found.sha256 != sha256:  # replaced meanwhile
+            folder, _, file = name.rpartition("/")
+            same = (
+                files[file]
+                for path, files in names.folders.items()
+                if path.startswith(f"{folder}/") and file in files
+            )
+            found = next((one for one in same if one.sha256 == sha256), None)
+        if found is not None:
+            self.fetches.begin(found.set_id)
+            self.fetches.end(found.set_id)
+        version = found.version if found else ""
+        self._add("image.fetched", self._actor(environ), name, version, status, sent)
+
     def _delivered(self, request: Request, found: Located, decision: Decision, sent: int) -> None:
         self._record("image.fetched", request, found.version, decision.status, sent)
 
@@ -264,13 +282,14 @@ class Files:
         if request.is_of_mirror and kind == "image.fetched":
             # One row for each reader and state of the stream, whatever it reads of it.
             kind, version, name = "mirror.read", str(self._tree.current().revision), f"/{name}"
+        self._add(kind, request.actor, name, version, status, sent)
+
+    def _add(self, kind: str, actor: str, name: str, version: str, status: int, sent: int) -> None:
         if not name.isascii():  # as users write it, not as WSGI does
             name = name.encode("latin-1").decode("utf-8", "replace")
         image, _, file = name.rpartition("/")
         image = "mirror" if kind == "mirror.read" else image
-        self.recorder.add(
-            kind, request.actor, image, version=version, status=status, size=sent, file=file
-        )
+        self.recorder.add(kind, actor, image, version=version, status=status, size=sent, file=file)
 
     def _actor(self, environ: Environ) -> str:
         """The machine's address; behind trusted proxies the one that the outermost saw."""
@@ -302,9 +321,11 @@ def _validators(found: Located, etag: str) -> Headers:
     return headers
 
 
-def _content(found: Located, decision: Decision) -> Headers:
+def _content(name: str, found: Located, decision: Decision) -> Headers:
+    # UEFI firmware boots only what is called so (rule: efi-type).
+    kind = "application/efi" if name.endswith(".efi") else "application/octet-stream"
     headers = [
-        ("Content-Type", "application/octet-stream"),
+        ("Content-Type", kind),
         ("Content-Length", str(decision.stop - decision.start)),
         ("Accept-Ranges", "bytes"),
         ("X-Content-Type-Options", "nosniff"),

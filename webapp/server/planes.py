@@ -54,7 +54,7 @@ def run_plane(plane: Plane, settings: Settings, listener: socket.socket | None =
     if listener is None:
         listener = listen(plane, settings)
         check(settings)
-    _raise_file_limit()
+    raise_file_limit()
     process = os.getpid()
     try:
         make = partial(create_app, settings, plane=plane)
@@ -76,7 +76,7 @@ def run_remote_rack(settings: Settings, listener: socket.socket) -> None:
         rack.start()
         return rack
 
-    _raise_file_limit()
+    raise_file_limit()
     Arbiter(_Application("rack", replace(settings, rack_workers=1), listener, make)).run()
 
 
@@ -128,7 +128,7 @@ def _refused(plane: Plane, bind: str, error: OSError) -> AddressProblem:
     return AddressProblem(what, where=f"{name}={bind}", next_step=next_step)
 
 
-def _raise_file_limit() -> None:
+def raise_file_limit() -> None:
     """Allow as many open files as the system lets us: each machine needs two."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:

@@ -51,11 +51,12 @@ class AlreadyRunning(Problem):
 
 def supervise(settings: Settings) -> int:
     """Keep everything running until a signal; returns the exit code. Raises a Problem."""
+    from webapp.server import engines, tftp, worker
     from webapp.server import planes as serve
-    from webapp.server import tftp, worker
 
     settings = database.prepared(settings)
     logs.configure(settings)
+    engines.chosen(settings)  # refused now, rather than in each start of the rack
     held = lock_data_dir(settings.data_dir)
     planes: tuple[Plane, ...] = ("web", "rack")
     listeners = {plane: serve.listen(plane, settings) for plane in planes}
@@ -71,7 +72,7 @@ def supervise(settings: Settings) -> int:
 
     def run(plane: Plane) -> None:
         keep_only(listeners[plane])
-        serve.run_plane(plane, settings, listeners[plane])
+        engines.run_plane(plane, settings, listeners[plane])
 
     def work() -> None:
         keep_only(None)

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The published names as links that another server can serve without asking us.
+
+    <root>/
+      sets/<key>/<file>                        a link to a blob; a folder never changes its meaning
+      now/OS/ARCH/SUBARCH/RELEASE/LABEL        a link to the set that machines get
+      pinned/OS/ARCH/SUBARCH/RELEASE/LABEL/VERSION
+
+A name is replaced by a rename, so that all files of a set change at one instant. Nothing here
+is worth keeping: each start makes it anew from the database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from webapp.services.images.published import Located, PublishedNames
+
+NOW_PARTS, PINNED_PARTS = 5, 6  # segments of a folder that a name is in
+Files = Mapping[str, Located]
+
+
+class LinkedNames:
+    """Keeps the tree of links the same as the published names.
+
+    path_of: where a blob lies. is_proved: whether it is still the file that was verified;
+    one that isn't has no link.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        path_of: Callable[[str], Path],
+        is_proved: Callable[[Located], bool],
+    ) -> None:
+        self._root = root
+        self._path_of = path_of
+        self._is_proved = is_proved
+        self._names: dict[str, str]  # place -> key of its set
+        self._sets: dict[str, dict[str, Located]]  # key -> files that have a link
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove every link: the rack answers by itself."""
+        shutil.rmtree(self._root, ignore_errors=True)
+        self._names, self._sets = {}, {}
+
+    def follow(self, names: PublishedNames) -> None:
+        """Make the tree mean what these names mean. Raises OSError; then clear it."""
+        keys: dict[int, str] = {}  # folders of several names have the same files
+        wanted: dict[str, str] = {}
+        for folder, files in names.folders.items():
+            place = _place(folder, files)
+            if place is not None:
+                if id(files) not in keys:
+                    keys[id(files)] = self._add_set(files)
+                wanted[place] = keys[id(files)]
+        for place, key in wanted.items():
+            if self._names.get(place) != key:
+                self._point(place, key)
+        for place in self._names.keys() - wanted.keys():
+            (self._root / place).unlink(missing_ok=True)
+        self._names = wanted
+        for key in self._sets.keys() - wanted.values():
+            del self._sets[key]
+            shutil.rmtree(self._root / "sets" / key, ignore_errors=True)
+
+    def recheck(self) -> None:
+        """Remove the links to files that changed on the disk."""
+        for key, files in self._sets.items():
+            for name in [name for name, found in files.items() if not self._is_proved(found)]:
+                (self._root / "sets" / key / _in_folder(name)).unlink(missing_ok=True)
+                del files[name]
+
+    def _add_set(self, files: Files) -> str:
+        named = sorted(filter(_is_plain, files))
+        ready = {name: files[name] for name in named if files[name].is_ready}
+        facts = [(name, one.sha256, one.size, one.mtime_ns) for name, one in ready.items()]
+        key = hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+        if key in self._sets:
+            return key
+        folder = self._root / "sets" / key
+        folder.mkdir(parents=True)
+        linked = {name: found for name, found in ready.items() if self._is_proved(found)}
+        for name, found in linked.items():
+            os.symlink(self._path_of(found.sha256), folder / _in_folder(name))
+        self._sets[key] = linked
+        return key
+
+    def _point(self, place: str, key: str) -> None:
+        path, fresh = self._root / place, self._root / "next"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            fresh.unlink()
+        os.symlink(f"{'../' * place.count('/')}sets/{key}", fresh)
+        os.replace(fresh, path)
+
+
+def _place(folder: str, files: Files) -> str | None:
+    """Where a folder's link is; None where only the rack itself answers."""
+    parts = folder.split("/")
+    is_pinned = any(found.is_pinned for found in files.values())
+    if not all(map(_is_plain, parts)) or len(parts) != (PINNED_PARTS if is_pinned else NOW_PARTS):
+        return None
+    return f"{'pinned' if is_pinned else 'now'}/{_in_folder(folder)}"
+
+
+def _is_plain(part: str) -> bool:
+    return part not in ("", ".", "..") and "/" not in part and "\0" not in part
+
+
+def _in_folder(name: str) -> str:
+    """A name of the file system, from one that is UTF-8 read as Latin-1."""
+    return os.fsdecode(name.encode("latin-1"))

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What nginx is told when it serves machines.
+
+It answers a name by two steps: the link's target says which digest the name has at this
+moment, and then it sends the blob of this digest. So the ETag that is sent and the bytes are the
+same, whatever is published meanwhile. What has no link, and every request with conditions,
+goes to the rack.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+MAIN = """\
+# Written by Slipway at each start; changes are lost.
+{user}
+daemon off;
+worker_processes {workers};
+worker_shutdown_timeout {grace}s;
+pid "{folder}/nginx.pid";
+error_log stderr error;
+events {{
+    worker_connections 8192;
+}}
+http {{
+    access_log off;
+    log_not_found off;
+    server_tokens off;
+    sendfile on;
+    sendfile_max_chunk 2m;
+    tcp_nopush on;
+    keepalive_timeout 75s;
+    client_header_timeout 10s;
+    client_body_timeout 10s;
+    send_timeout 60s;
+    client_body_temp_path "{folder}/body";
+    proxy_temp_path "{folder}/proxy";
+    fastcgi_temp_path "{folder}/fastcgi";
+    uwsgi_temp_path "{folder}/uwsgi";
+    scgi_temp_path "{folder}/scgi";
+    # (rule: efi-type)
+    types {{
+        application/efi efi;
+    }}
+    default_type application/octet-stream;
+    log_format fetched escape=json
+        '{{"peer":"$remote_addr","via":"{via}","name":"$name","sha256":"$sha256",'
+        '"status":$status,"sent":$body_bytes_sent}}';
+    # nginx doesn't know our ETag while it looks at conditions.
+    map "{asked}" $is_for_rack {{
+        "GET:" "";
+        "HEAD:" "";
+        default 1;
+    }}
+    map $request_method $is_fetch {{
+        GET 1;
+        default 0;
+    }}
+    map $realpath_root $linked {{
+        "~/(?<digest>[0-9a-f]{{64}})$" $digest;
+        default "";
+    }}
+    # A refused range must not be kept for ever.
+    map $http_range $pinned_caching {{
+        "" "public, max-age=31536000, immutable";
+        default "no-cache";
+    }}
+    upstream slipway_rack {{
+        server unix:{rack};
+        keepalive 64;
+    }}
+    server {{
+        listen {listen} backlog={backlog};
+        recursive_error_pages on;
+        error_page 418 = @rack;
+        error_page 502 504 =503 @away;
+        location / {{
+            error_page 418 = @rack;
+            return 418;
+        }}
+        location @rack {{
+            proxy_pass http://slipway_rack$request_uri;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_max_temp_file_size 0;
+            proxy_read_timeout 300s;
+        }}
+        location @away {{
+            internal;
+            default_type "text/plain; charset=utf-8";
+            add_header Retry-After 5 always;
+            add_header Cache-Control no-store always;
+            return 503 "The rack isn't there just now.\\n";
+        }}
+        location @range {{
+            internal;
+            default_type "text/plain; charset=utf-8";
+            return 416 "The file has no such bytes.\\n";
+        }}
+{places}
+        location ~ "^/:blob/(?<hash>(?<start>..).{{62}})/" {{
+            internal;
+            alias "{blobs}/$start/$hash";
+            etag off;
+            max_ranges 1;
+            add_header ETag "\\"$hash\\"";
+            add_header Last-Modified "";
+            add_header Cache-Control $caching;
+            add_header X-Content-Type-Options nosniff;
+            # Pieces up to 4 kB reach a pipe unmixed with those of other processes.
+            access_log "{fetches}" fetched buffer=4k flush=1s if=$is_fetch;
+            error_page 403 404 418 = @rack;
+            error_page 416 @range;
+        }}
+    }}
+}}
+"""
+
+# A request that has more than its method among these is for the rack.
+ASKED = (
+    "$request_method:$http_if_match$http_if_none_match$http_if_range"
+    "$http_if_modified_since$http_if_unmodified_since$http_want_repr_digest"
+)
+
+PLACE = """\
+        location ~ "^/images/(?<{name}>(?:[^/]+/){{{folders}}}[^/]+)$" {{
+            if ($is_for_rack) {{
+                return 418;
+            }}
+            alias "{links}/{name}/${name}";
+            if (!-f $request_filename) {{
+                return 418;
+            }}
+            set $name ${name};
+            set $caching {caching};
+            set $sha256 $linked;
+            if ($sha256 = "") {{
+                return 418;
+            }}
+            rewrite ^.*/(.*)$ /:blob/$sha256/$1 last;
+        }}
+"""
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where everything is. folder: nginx's own. listen: address and port.
+
+    rack: the socket that the rack answers on; fetches: the pipe that is told of each fetch.
+    """
+
+    folder: Path
+    listen: str
+    links: Path
+    blobs: Path
+    rack: Path
+    fetches: Path
+    workers: int
+    backlog: int
+    grace_s: int
+    has_proxies: bool
+
+    def text(self) -> str:
+        """nginx's configuration."""
+        places = [
+            PLACE.format(name=name, folders=folders, caching=caching, links=self.links)
+            for name, folders, caching in (
+                ("now", 5, "no-cache"),
+                ("pinned", 6, "$pinned_caching"),
+            )
+        ]
+        return MAIN.format(
+            asked=ASKED,
+            user="user root;" if os.geteuid() == 0 else "",
+            workers=self.workers,
+            grace=self.grace_s,
+            folder=self.folder,
+            via="$http_x_forwarded_for" if self.has_proxies else "",
+            rack=self.rack,
+            listen=self.listen,
+            backlog=self.backlog,
+            blobs=self.blobs,
+            fetches=self.fetches,
+            places="".join(places).rstrip(),
+        )
