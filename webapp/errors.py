@@ -193,7 +193,7 @@ KINDS = {
     "import-guard": Kind("Import stopped to protect images", 409),
     "removal-unconfirmed": Kind("Removal needs a confirmation", 409),
     "plan-changed": Kind("The plan changed", 409),
-    "outside-windows": Kind("No window for imports is open", 409),
+    "outside-windows": Kind("No import window is open", 409),
     "name-taken": Kind("Name taken by an upload", 409),
     "size-conflict": Kind("One digest with two sizes"),
     "source-removed": Kind("Boot source removed", 409),

@@ -22,7 +22,7 @@ def noble(region: Flask) -> None:
 
 
 def test_boot_loaders_are_listed(slipway: Shell) -> None:
-    assert "No boot loader is stored." in slipway("boot", "loaders").stdout
+    assert "No boot loaders are stored." in slipway("boot", "loaders").stdout
     content = lzma.compress(archive({"bootx64.efi": b"x", "ldlinux.c32": b"y"}))
     images.image(
         {"a.tar.xz": content, "b.tar.xz": b"broken" * 99}, os="grub-efi-signed", release="uefi",

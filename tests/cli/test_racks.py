@@ -50,7 +50,7 @@ def test_racks_on_the_command_line(
     assert slipway("rack", "set", "rack-1").returncode == 2
     assert slipway("rack", "verify", "rack-1").returncode == 0
     assert "serves machines again" in slipway("rack", "undrain", "rack-1").stdout
-    assert "finishes with" in slipway("rack", "drain", "rack-1").stdout
+    assert "is draining" in slipway("rack", "drain", "rack-1").stdout
     assert "Drained" in slipway("rack", "show", "rack-1").stdout
     assert slipway("rack", "show", "rack-9").returncode == 1
     assert slipway("rack", "remove", "rack-1").returncode == 1, "nobody confirmed it"

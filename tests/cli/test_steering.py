@@ -64,11 +64,11 @@ def test_a_start_outside_the_windows_asks_a_person_and_tells_a_script(
     db.session.remove()
     code, screen = slipway.answered("n\n", "import", "start")
     assert code != 0
-    assert re.search(r"No window for imports is open\. The next one opens at \S+ \S+ UTC", screen)
+    assert re.search(r"No import window is open\. The next one opens at \S+ \S+ UTC", screen)
     assert runs.current() is None
     db.session.remove()
     code, screen = slipway.answered("y\n", "import", "start")
     assert (code, "is queued. Next: slipway import watch" in screen) == (0, True)
     done = slipway("import", "start")
-    assert (done.returncode, "This import doesn't wait for one." in done.stderr) == (0, True)
+    assert (done.returncode, "This import starts anyway." in done.stderr) == (0, True)
     assert slipway("import", "start", "--now").stderr == ""

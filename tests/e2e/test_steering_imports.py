@@ -45,7 +45,7 @@ def test_a_window_a_plan_that_is_run_as_approved_and_an_undo(
     page.get_by_role("button", name="Save").click()
     page.get_by_text("Automatic imports wait for the next window").wait_for()
     page.get_by_role("button", name="Start import").click()
-    page.get_by_text("No window for imports is open").wait_for()
+    page.get_by_text("No import window is open").wait_for()
     axe(page)
     page.get_by_role("link", name="Cancel").click()
     page.get_by_text("No import is running").first.wait_for()

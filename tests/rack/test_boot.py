@@ -104,7 +104,7 @@ def test_a_configuration_changes_with_the_publication_and_the_table(
 @pytest.mark.parametrize("host", ["a b", "rack\nboot", "rack/x", "${x}", "rack:123456", "[::1"])
 def test_a_host_that_could_add_to_a_script_is_refused(lab: FlaskClient, host: str) -> None:
     answer = lab.get("/ipxe.cfg", environ_overrides={"HTTP_HOST": host})
-    assert (answer.status_code, answer.text) == (400, "The request has no Host that can be used.\n")
+    assert (answer.status_code, answer.text) == (400, "The request needs a valid Host header.\n")
 
 
 def test_the_address_of_the_settings_replaces_the_host(lab: FlaskClient) -> None:

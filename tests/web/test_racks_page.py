@@ -46,8 +46,8 @@ def test_without_racks_the_page_says_how_to_add_one(
     administrator: Visitor, viewer: Visitor
 ) -> None:
     assert "No racks on other machines" in text_of(viewer.get(PAGE))
-    assert "Show line to type" not in viewer.get(PAGE).text
-    assert "Show line to type" in administrator.get(PAGE).text
+    assert "Show command" not in viewer.get(PAGE).text
+    assert "Show command" in administrator.get(PAGE).text
 
 
 def test_a_line_is_shown_once_and_adds_a_rack(app: Flask, administrator: Visitor) -> None:
@@ -109,7 +109,7 @@ def test_an_administrator_changes_verifies_and_drains(
     assert administrator.post(f"{here}drain", {"on": "yes"}).status_code == 303
     settings = rack.next(0)["settings"]
     assert (settings["verify"], settings["is_drained"]) == (1, True)
-    assert "Put back to use" in administrator.get(here).text
+    assert "Return to service" in administrator.get(here).text
     administrator.post(f"{here}drain", {"on": "no"})
     assert administrator.post(here, {"mode": "everything"}).status_code == 303
     settings = rack.next(0)["settings"]

@@ -65,7 +65,7 @@ def set_command(
 ) -> None:
     """Set what a machine boots, or the default of an architecture.
 
-    Machines get it at their next start. The image needn't be stored yet.
+    Machines get it the next time they start. The image needn't be stored yet.
 
     \b
     Examples:
@@ -107,7 +107,7 @@ def unset_command(machine: str, arch: str, api: Api, as_json: bool) -> None:
 def explain_command(mac: str, arch: str, loader: str | None, api: Api, as_json: bool) -> None:
     """Show what a machine would boot now, and why.
 
-    --arch decides only if the machine has no entry.
+    --arch is used only if the machine has no entry.
 
     \b
     Examples:
@@ -144,7 +144,7 @@ def loaders_command(api: Api, as_json: bool) -> None:
         ("Firmware", "Architecture", "Version", "Files"),
         [(one["firmware"], one["arch"], one["version"] or "-", _shown(one["names"]))
          for one in found["items"]],
-        empty="No boot loader is stored. They come with each boot source that has them.",
+        empty="No boot loaders are stored. Imports get them from boot sources that offer them.",
     )  # fmt: skip
     for one in found["items"]:
         _warn(one["problem"], as_json)

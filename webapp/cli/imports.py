@@ -81,7 +81,7 @@ def _plan_summary(plan: dict[str, Any], everything: bool) -> Iterator[str]:
 @click.option("--arch", default="", help="Architecture of NAME, e.g. amd64.")
 @click.option("--wait", is_flag=True, help="Wait until it ends; exit code 1 if it fails.")
 @click.option("--yes", is_flag=True, help="Do exactly what the plan says, removals included.")
-@click.option("--now", is_flag=True, help="Don't ask while no import window is open.")
+@click.option("--now", is_flag=True, help="Import even while no import window is open.")
 @with_api
 def start(name: str, arch: str, wait: bool, yes: bool, now: bool, api: Api, as_json: bool) -> None:
     """Start importing the selected images, or NAME alone.
@@ -124,7 +124,7 @@ def _begin(api: Api, path: str, body: dict[str, Any], *, is_sure: bool) -> dict[
             output.confirm(f"{problem.what} Import now?", "--now")
     run = dict(api.call("POST", path, body))
     if run["is_outside_windows"] and not is_sure:
-        output.line("No window for imports is open. This import doesn't wait for one.", err=True)
+        output.line("No import window is open. This import starts anyway.", err=True)
     return run
 
 

@@ -41,11 +41,11 @@ def serve() -> None:
 
 
 @rack_group.command("enrol")
-@click.option("--uses", default=1, show_default=True, help="Racks that it enrols.")
+@click.option("--uses", default=1, show_default=True, help="Number of racks it can enrol.")
 @click.option("--hours", default=24, show_default=True, help="Hours until it expires.")
 @with_api
 def enrol_command(uses: int, hours: int, api: Api, as_json: bool) -> None:
-    """Print the line to type on a rack that you add.
+    """Print the command to run on a new rack.
 
     It holds a token that enrols the rack and the fingerprint of the key that signs this
     region's images. It's printed once.
@@ -93,7 +93,7 @@ def list_command(api: Api, as_json: bool) -> None:
 @_name
 @with_api
 def show_command(name: str, api: Api, as_json: bool) -> None:
-    """Show a rack: its settings, its errors and whom it serves.
+    """Show a rack with its settings, errors and machines.
 
     \b
     Example:
@@ -181,24 +181,24 @@ def set_command(
 @_name
 @with_api
 def verify_command(name: str, api: Api, as_json: bool) -> None:
-    """Have a rack check every file of its store now."""
+    """Check every file in a rack's store now."""
     found = api.call("POST", f"/racks/{_find(api, name)['id']}/verification")
-    output.result(found, as_json, f"{name} verifies its store. Next: slipway rack show {name}")
+    output.result(found, as_json, f"{name} is checking its store. Next: slipway rack show {name}")
 
 
 @rack_group.command("drain")
 @_name
 @with_api
 def drain_command(name: str, api: Api, as_json: bool) -> None:
-    """Have a rack refuse new machines and finish with those it serves."""
-    _drain(api, name, True, as_json, f"{name} finishes with the machines it serves.")
+    """Drain a rack: it refuses new machines and finishes the others."""
+    _drain(api, name, True, as_json, f"{name} is draining.")
 
 
 @rack_group.command("undrain")
 @_name
 @with_api
 def undrain_command(name: str, api: Api, as_json: bool) -> None:
-    """Have a drained rack serve machines again."""
+    """Return a drained rack to service."""
     _drain(api, name, False, as_json, f"{name} serves machines again.")
 
 
@@ -209,7 +209,7 @@ def undrain_command(name: str, api: Api, as_json: bool) -> None:
 def remove_command(name: str, yes: bool, api: Api, as_json: bool) -> None:
     """Remove a rack.
 
-    The region forgets its settings and figures. The rack keeps serving what it has until
+    The region deletes its settings and figures. The rack keeps serving what it has until
     you stop it, and needs another token to come back.
     """
     one = _find(api, name)
@@ -265,7 +265,7 @@ def _find(api: Api, name: str) -> dict[str, Any]:
         if one["name"] == name:
             return dict(one)
     raise Problem(
-        f"No rack is called {name}.",
+        f"There's no rack {name}.",
         code="not-found",
         next_step="`slipway rack list` lists the racks.",
     )

@@ -79,7 +79,7 @@ class Folders:
     def _place(self, path: str) -> tuple[str, list[str]]:
         """The real root and the real names below it."""
         if {".", ".."} & set(path.split("/")) or "\0" in path:
-            got, step = "a path with '.', '..' or a NUL", "Write the path of the folder without."
+            got, step = "a path with '.', '..' or a NUL", "Enter the path without them."
             raise self._refused(path, got, step)
         try:
             real = os.path.realpath(path)

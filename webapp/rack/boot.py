@@ -54,7 +54,7 @@ class BootFiles:
         """The status and the text. own_url: of this rack, "" if unknown. Raises NamesUnread."""
         base = self._rack_url or own_url
         if not base:
-            return 400, "The request has no Host that can be used."
+            return 400, "The request needs a valid Host header."
         if not wanted.mac and not wanted.arch:
             return 200, configs.chooser(wanted.loader, base)
         outcome = decide(self._state().table, wanted.mac, wanted.arch)

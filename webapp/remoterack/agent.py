@@ -277,7 +277,7 @@ class Agent:
             if self._stopped.is_set():
                 return
             for sha256 in wrong:
-                self._state.note(f"A stored file was damaged and is fetched again: {sha256}")
+                self._state.note(f"A stored file was damaged and is being fetched again: {sha256}")
             self._state.verified = asked
             self._state.verified_at = datetime.now(UTC).isoformat(timespec="seconds")
             self._state.save()

@@ -53,7 +53,7 @@ def fingerprint_of(settings: Settings) -> str:
         )
     if len(found) != 40 or any(c not in "0123456789abcdefABCDEF" for c in found):
         raise RackProblem(
-            "The fingerprint of the region's key can't be meant.",
+            "This can't be the fingerprint of a signing key.",
             code="rack-settings",
             where="SLIPWAY_RACK_FINGERPRINT or the end of SLIPWAY_RACK_TOKEN",
             expected="40 hex digits",

@@ -214,7 +214,7 @@ class Fills:
             if failed and time.monotonic() < failed[0]:
                 return failed[1]
             if self._stopped.is_set() or len(self._running) >= MAX_FILLS:
-                return Problem("Too many files are on their way.", code="rack-busy")
+                return Problem("Too many files are being fetched at once.", code="rack-busy")
             if not self._upstreams.usable():
                 return none_answers()
             fill = self._running[wanted.sha256] = Fill(wanted)

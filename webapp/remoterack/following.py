@@ -85,7 +85,7 @@ class Trust:
         trusted = self.keyring.fingerprints if self.keyring else (self._pinned,)
         if found.fingerprint not in trusted:
             raise RackProblem(
-                "The region's tree is signed by a key that this rack wasn't told to trust.",
+                "The region's tree is signed by a key that this rack doesn't trust.",
                 code="rack-key",
                 where=where,
                 expected=f"a signature by {', '.join(trusted)}",
@@ -142,7 +142,7 @@ def _read(root: str, fetcher: Fetcher, trust: Trust, held: SignedTree | None) ->
                 where=root + path,
                 expected=f"sha256 {sha256}",
                 got=hashlib.sha256(known).hexdigest(),
-                next_step="The tree is being replaced, or someone alters it on the way. The "
+                next_step="The tree is being replaced, or something alters it in transit. The "
                 "rack tries again and keeps serving what it has.",
             )
         documents[path] = known

@@ -187,7 +187,7 @@ class RemoteFiles(Files):
     def _answer_again(self, request: Request, found: Located) -> Iterable[bytes]:
         """Say that the bytes aren't here and don't come just now."""
         self._record("image.unavailable", request, found.version, 503, 0)
-        line = "This file isn't on this rack yet, and its upstream doesn't give it now."
+        line = "This rack doesn't have the file yet, and no upstream can send it now."
         return request.say(503, line, [RETRY_AFTER])
 
     def _send(

@@ -118,7 +118,7 @@ def test_the_reason_is_said(root: Path, fetcher: Fetcher) -> None:
     dots = refused(fetcher, f"file://{root}/%2e%2e/secret")
     assert (dots.got, dots.next_step) == (
         "a path with '.', '..' or a NUL",
-        "Write the path of the folder without.",
+        "Enter the path without them.",
     )
     link = refused(fetcher, f"file://{root}/outside/secret")
     assert link.got == f"a link to {root.parent}/secret"

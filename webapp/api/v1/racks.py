@@ -144,14 +144,14 @@ def read_rack(call: PlainCall, id: int) -> RackItem:
 
 @routes("PATCH", ONE, Right.MANAGE, state=read_rack)
 def change_rack(call: Call[Empty, RackChange], id: int) -> RackItem:
-    """Change what a rack holds and where it gets it; drain it or put it back to use."""
+    """Change what a rack holds and where it gets it; drain it or return it to service."""
     changing.change(id, call.actor, **call.body.model_dump())
     return RackItem.model_validate(listing.read(id))
 
 
 @routes("POST", f"{ONE}/verification", Right.MANAGE, status=202)
 def verify_rack(call: PlainCall, id: int) -> RackItem:
-    """Have a rack check every file of its store now."""
+    """Check every file in a rack's store now."""
     changing.verify(id, call.actor)
     return RackItem.model_validate(listing.read(id))
 

@@ -186,6 +186,6 @@ def _unbootable(
         return Problem(
             f"{what} has names that boot loaders can't read.",
             where=chosen.folder,
-            next_step="Upload it with names of letters, digits, dots and hyphens.",
+            next_step="Upload it under a name of letters, digits, dots and hyphens.",
         )
     return None

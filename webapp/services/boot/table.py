@@ -67,10 +67,10 @@ def set_entry(
     arch = _checked_arch(arch) if ":" in key else key
     os, _, release = name.strip().partition("/")
     if not _NAME.fullmatch(os) or not _NAME.fullmatch(release):
-        raise InvalidFields({"name": ["Enter an image's name, e.g. ubuntu/noble."]})
+        raise InvalidFields({"name": ["Enter the name of an image, e.g. ubuntu/noble."]})
     kernel = kernel.strip() or GENERIC
     if not _NAME.fullmatch(kernel):
-        raise InvalidFields({"kernel": ["Enter a kernel's name, e.g. ga-24.04."]})
+        raise InvalidFields({"kernel": ["Enter the name of a kernel, e.g. ga-24.04."]})
     parameters = " ".join(parameters.split(" ")).strip()
     if problem := configs.flaw(parameters):
         raise InvalidFields({"parameters": [problem]})

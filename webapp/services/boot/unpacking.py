@@ -85,5 +85,5 @@ def _refused(where: str, got: str) -> Problem:
         where=where,
         expected=f"a tarball of up to {MAX_FILES} files and {MAX_BYTES >> 20} MiB",
         got=got,
-        next_step="Ask who runs the boot source. The version before stays in use.",
+        next_step="Contact the publisher of the boot source. The previous version stays in use.",
     )

@@ -63,7 +63,7 @@ def demand_window() -> None:
         at = window.changes_at
         opens = f" The next one opens at {at:%Y-%m-%d %H:%M} UTC." if at else ""
         raise OutsideWindows(
-            f"No window for imports is open.{opens}",
+            f"No import window is open.{opens}",
             where=WINDOWS,
             next_step="Wait for it, or allow this import to run outside the windows.",
         )

@@ -112,7 +112,7 @@ def _read_secret(fingerprint: str) -> bytes:
     except OSError as error:
         # Not replaced by itself: each iPXE that trusts the old certificate would stop booting.
         raise SigningProblem(
-            "The key that signs files for iPXE can't be read. Only new files aren't signed.",
+            "The key that signs files for iPXE can't be read, so new files aren't signed.",
             code="signing-key-unreadable",
             where=str(keys.path_of(fingerprint)),
             got=error.strerror or type(error).__name__,

@@ -141,7 +141,7 @@ def _note_failure(error: Exception) -> None:
     problem = served.as_problem(
         error,
         "The local mirror can't be published.",
-        "Check the database and free disk space. The last signed stream stays.",
+        "Check the database and free disk space. The last signed stream stays in service.",
     )
     log.error("the local mirror could not be published", **problem.as_dict())
     try:
