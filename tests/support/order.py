@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-# About how many seconds the longest files take alone; others with slow tests take OTHERS.
+# About how many seconds files take alone that wait for much of it; others with slow tests
+# take OTHERS.
 SECONDS = {
     "test_interrupted.py": 90,
     "test_pages.py": 80,
@@ -25,7 +26,12 @@ SECONDS = {
     "test_kills.py": 30,
     "test_large_documents.py": 25,
     "test_schedule.py": 25,
+    "test_filling.py": 25,
+    "test_serve.py": 25,
+    "test_enrolled.py": 20,
+    "test_following.py": 20,
     "test_v1_schema.py": 20,
+    "test_takeover.py": 15,
 }
 OTHERS = 10
 SPREAD = 0.8  # of the short tests; the rest follows, so that the processes end together
@@ -36,15 +42,15 @@ def arrange(items: list[pytest.Item]) -> None:
     files: dict[Path, list[pytest.Item]] = {}
     for item in items:
         files.setdefault(item.path, []).append(item)
-    long = {path: _seconds(path) for path, tests in files.items() if any(map(_is_long, tests))}
-    short = {path: len(tests) for path, tests in files.items() if path not in long}
+    long = {path: _seconds(path) for path, tests in files.items() if _is_long(path, tests)}
+    short = {path: _work(tests) for path, tests in files.items() if path not in long}
     items[:] = [item for path in spread(long, short) for item in files[path]]
 
 
 def spread(long: Mapping[Path, int], short: Mapping[Path, int]) -> list[Path]:
     """Largest first, and each long file after its share of the short ones.
 
-    long, short: files with their seconds, and with the numbers of their tests.
+    long, short: files with their seconds, and with the work of their tests.
     """
     waiting = sorted(long, key=lambda path: -long[path])
     begun, done, order = 0, 0, list[Path]()
@@ -61,5 +67,11 @@ def _seconds(path: Path) -> int:
     return SECONDS.get(path.name, OTHERS)
 
 
-def _is_long(item: pytest.Item) -> bool:
-    return any(item.get_closest_marker(name) for name in ("slow", "browser"))
+def _work(tests: list[pytest.Item]) -> int:
+    """What a file computes; a test with a database takes five times as long as one without."""
+    return sum(5 if "environ" in getattr(one, "fixturenames", ()) else 1 for one in tests)
+
+
+def _is_long(path: Path, tests: list[pytest.Item]) -> bool:
+    is_marked = any(one.get_closest_marker(name) for one in tests for name in ("slow", "browser"))
+    return is_marked or path.name in SECONDS
