@@ -6,7 +6,9 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import select
@@ -16,10 +18,12 @@ from tests.rack.server import LiveRack
 from tests.remoterack.remote import PATH, Line, RemoteRack, fetch, publish
 from webapp.extensions import db
 from webapp.models import BootResource
-from webapp.services.mirror import codesigning
+from webapp.services.mirror import codesigning, keys
+from webapp.trust.keyrings import load_keyring
 
 ROOT = random.Random(7).randbytes(3_000_000)
 FILES = {**images.FILES, "squashfs": ROOT, "root-tgz": b""}
+ODD = {"..data 1&2.tgz": b"first", "a%25b;c#d?é.tgz": b"second"}
 MIRROR = "/mirror/streams/v1/"
 
 
@@ -28,6 +32,7 @@ def fingerprint(region: LiveRack) -> str:
     """The region's key, once it has published FILES."""
     with region.app.app_context():
         images.image(FILES, product="p:v3:noble")
+        images.image(ODD, name="odd", os="", release="ödd 1", product="p:v3:odd")
         db.session.remove()
     return publish(region)
 
@@ -65,6 +70,14 @@ def test_it_answers_what_its_region_answers(region: LiveRack, rack: RemoteRack, 
         fetch(rack.url, f"{PATH}/{name}.sha256").body
         == fetch(region.url, f"{PATH}/{name}.sha256").body
     )
+
+
+@pytest.mark.parametrize("name", ODD, ids=["dots", "marks"])
+def test_odd_names_are_those_of_the_region(region: LiveRack, rack: RemoteRack, name: str) -> None:
+    path = quote(f"/images/custom/amd64/ga-24.04/ödd 1/stable/{name}")
+    here, there = fetch(rack.url, path), fetch(region.url, path)
+    assert (here.status, here.body) == (there.status, there.body) == (200, ODD[name])
+    assert here.headers["Content-Location"] == there.headers["Content-Location"]
 
 
 def test_what_its_region_does_not_have_is_not_there(rack: RemoteRack) -> None:
@@ -166,3 +179,28 @@ def test_another_key_is_refused(region: LiveRack, fingerprint: str, tmp_path: Pa
     with RemoteRack(tmp_path / "rack", region.url, other) as rack:
         rack.wait_until(lambda: "doesn't trust" in str(rack.status.get("errors")), "the refusal")
         assert fetch(rack.url, f"{PATH}/boot-kernel").status == 503
+
+
+def test_a_key_that_was_announced_is_followed(
+    region: LiveRack, fingerprint: str, tmp_path: Path
+) -> None:
+    with RemoteRack(tmp_path / "rack", region.url, fingerprint) as rack:
+        rack.wait_for(f"{PATH}/boot-kernel")
+        for now in (False, True):  # announced, then in use
+            with region.app.app_context():
+                keys.request_rotation("ada", now=now)
+                db.session.remove()
+            content = random.Random(int(now)).randbytes(1000)
+            switch(region, content, f"20260501.{int(now)}")
+            rack.wait_until(
+                partial(_has, rack, content), f"the version of a key that signs now: {now}"
+            )
+        signer = load_keyring((rack.folder / "rack" / "trusted.key").read_bytes())
+        assert len(signer.fingerprints) == 2
+        rack.stop()
+        rack.__enter__()
+        assert fetch(rack.url, f"{PATH}/squashfs").body == content
+
+
+def _has(rack: RemoteRack, content: bytes) -> bool:
+    return fetch(rack.url, f"{PATH}/squashfs").body == content

@@ -235,8 +235,11 @@ class Fills:
             self._make_room(fill.wanted.size)
             self._fill(fill)
             self._on_done(fill.wanted)
+        except FetchProblem as found:  # was noted with its upstream
+            problem = found
         except Problem as found:
             problem = found
+            self._on_problem(found)
         except Exception as error:
             log.exception("a file could not be fetched", sha256=fill.wanted.sha256)
             problem = Problem("The file couldn't be fetched.", got=type(error).__name__)

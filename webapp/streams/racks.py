@@ -53,9 +53,9 @@ class RackSet:
 
     @property
     def image(self) -> str:
-        """``os/release/arch``, as settings name images."""
+        """``os/release/arch``, as settings name images; "" for what has no such name."""
         parts = self.pinned[0].split("/")
-        return "/".join((parts[0], parts[3], parts[1]))
+        return "/".join((parts[0], parts[3], parts[1])) if len(parts) == 6 else ""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def parse(payload: bytes, *, where: str) -> RackDocument:
 
 def _set(tree: Any) -> RackSet:
     current, pinned = _texts(tree["current"]), _texts(tree["pinned"])
-    if not pinned or any(name.count("/") < 4 for name in (*current, *pinned)):
+    if not pinned:
         raise ValueError("a version without a folder")
     if len(tree["files"]) > MAX_NAMES:
         raise ValueError("too many files")
@@ -129,7 +129,7 @@ def _set(tree: Any) -> RackSet:
 
 def _file(tree: Any) -> RackFile:
     size, path = _whole(tree["size"]), tree["path"]
-    if not isinstance(path, str) or not _QUOTED.fullmatch(path) or "/.." in path:
+    if not isinstance(path, str) or not _QUOTED.fullmatch(path) or _leads_away(path):
         raise ValueError("a path that isn't quoted")
     return RackFile(_digest(tree["sha256"]), size, path)
 
@@ -147,9 +147,13 @@ def _digest(value: Any) -> str:
 
 
 def _path(value: str) -> str:
-    if not _PATH.fullmatch(value) or ".." in value:
+    if not _PATH.fullmatch(value) or _leads_away(value):
         raise ValueError("a document's path")
     return value
+
+
+def _leads_away(path: str) -> bool:
+    return not {".", ".."}.isdisjoint(path.split("/"))
 
 
 def _texts(value: Any) -> tuple[str, ...]:

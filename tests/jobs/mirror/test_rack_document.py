@@ -33,6 +33,8 @@ def signed() -> RackDocument:
 def test_it_has_the_names_that_machines_may_ask_for(region: Flask) -> None:
     images.image()
     images.image(name="ubuntu/jämmy", release="jämmy", files={"root-tgz": b"x"}, version="2")
+    odd = {"..data 1&2.tgz": b"y", "a%b;c#d?e.tgz": b"z"}
+    images.image(odd, name="odd", os="", release="odd", subarch="", label="")
     assert publishing.reconcile()
     found = signed()
     with db.engine.connect() as connection:
