@@ -11,9 +11,15 @@ import pytest
 from tests.support import commands
 from tests.support.ports import HOST, keep_port
 from webapp.config import Settings
+from webapp.errors import Problem
 from webapp.remoterack import app, jsonfiles
 from webapp.remoterack.errors import RackProblem
 from webapp.remoterack.events import BATCH, EventLog
+from webapp.remoterack.filling import Fill, Fills, Wanted
+from webapp.remoterack.upstreams import Upstreams
+from webapp.storage.errors import StoreFull
+from webapp.storage.files import FileWriter
+from webapp.storage.filesystem import FilesystemStore
 from webapp.trust import signing
 
 FINGERPRINT = "0123456789ABCDEF" * 2 + "01234567"
@@ -86,3 +92,33 @@ def test_events_keep_their_numbers_across_restarts_and_power_cuts(tmp_path: Path
     last.flush()
     assert [one["id"] for one in last.batch()] == [4]
     assert len(last.batch()) <= BATCH
+
+
+class FullStore(FilesystemStore):
+    """A store without room."""
+
+    def writer(self, sha256: str, size: int) -> FileWriter:
+        raise StoreFull("the store", needed=size, free=0)
+
+
+def test_a_full_disk_is_an_error_that_is_reported(tmp_path: Path) -> None:
+    store = FullStore(tmp_path)
+    store.prepare(create=True)
+    noted: list[Problem] = []
+    fills = Fills(
+        store,
+        Upstreams(["http://127.0.0.1:9/mirror/"], lambda: 0),
+        is_here=lambda sha256: False,
+        make_room=lambda size: None,
+        on_bytes=lambda count: None,
+        on_done=lambda wanted: None,
+        on_problem=noted.append,
+    )
+    wanted = Wanted("0" * 64, 1000, "sha256/x")
+    fill = fills.get(wanted)
+    assert isinstance(fill, Fill)
+    assert fill.wait_over(30)
+    assert [one.code for one in noted] == ["store-full"]
+    again = fills.get(wanted)
+    assert isinstance(again, Problem), "it isn't tried again at once"
+    fills.close()
