@@ -239,7 +239,18 @@ def test_a_misspelt_data_folder_does_not_become_a_second_system(
 
 
 # What prints bytes of its own kind, or has nothing to tell a program.
-NO_JSON = {"run", "web", "rack", "worker", "verify", "completion", "db upgrade", "db downgrade"}
+NO_JSON = {
+    "run",
+    "web",
+    "rack",
+    "rack serve",
+    "racks serve",
+    "worker",
+    "verify",
+    "completion",
+    "db upgrade",
+    "db downgrade",
+}
 
 
 @pytest.mark.parametrize("words", list(commands(cli)), ids=" ".join)

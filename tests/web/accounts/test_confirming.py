@@ -28,6 +28,7 @@ ASKING = {
     "POST /account/keys",
     "POST /account/tokens",
     "POST /users/add",
+    "POST /users/1/delete",
     "POST /users/1/active",
     "POST /users/1/keep",
     "POST /users/1/password",
