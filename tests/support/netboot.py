@@ -19,7 +19,7 @@ from tests.support import live
 
 GATEWAY = "10.0.2.2"
 MAC = "52:54:00:12:34:56"
-TIMEOUT_S = 180  # only a bound for what hangs
+TIMEOUT_S = 400  # only a bound for what hangs
 _FIRMWARE = Path("/usr/share/OVMF")
 IPXE = Path("/usr/lib/ipxe/snponly.efi")  # of Debian's package ipxe
 _FW_VARS = str(Path(sys.executable).with_name("virt-fw-vars"))
