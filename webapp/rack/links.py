@@ -2,9 +2,12 @@
 """The published names as links that another server can serve without asking us.
 
     <root>/
-      sets/<key>/<file>                        a link to a blob; a folder never changes its meaning
-      now/OS/ARCH/SUBARCH/RELEASE/LABEL        a link to the set that machines get
-      pinned/OS/ARCH/SUBARCH/RELEASE/LABEL/VERSION
+      now,OS,ARCH,SUBARCH,RELEASE,LABEL   a link to the set that machines get
+      pinned,OS,ARCH,SUBARCH,RELEASE,LABEL,VERSION
+      set,<key>/<file>                    a link to a digest; a set never changes its meaning
+      <digest>                            an empty file: there is such a blob
+
+Flat, since whoever resolves a name looks at each folder of a path.
 
 A name is replaced by a rename, so that all files of a set change at one instant. Nothing here
 is worth keeping: each start makes it anew from the database.
@@ -22,33 +25,28 @@ from pathlib import Path
 from webapp.services.images.published import Located, PublishedNames
 
 NOW_PARTS, PINNED_PARTS = 5, 6  # segments of a folder that a name is in
+LONGEST_NAME = 255  # bytes of a name in a folder
 Files = Mapping[str, Located]
 
 
 class LinkedNames:
     """Keeps the tree of links the same as the published names.
 
-    path_of: where a blob lies. is_proved: whether it is still the file that was verified;
-    one that isn't has no link.
+    is_proved: whether a blob is still the file that was verified; one that isn't has no link.
     """
 
-    def __init__(
-        self,
-        root: Path,
-        path_of: Callable[[str], Path],
-        is_proved: Callable[[Located], bool],
-    ) -> None:
+    def __init__(self, root: Path, is_proved: Callable[[Located], bool]) -> None:
         self._root = root
-        self._path_of = path_of
         self._is_proved = is_proved
         self._names: dict[str, str]  # place -> key of its set
         self._sets: dict[str, dict[str, Located]]  # key -> files that have a link
+        self._digests: set[str]
         self.clear()
 
     def clear(self) -> None:
         """Remove every link: the rack answers by itself."""
         shutil.rmtree(self._root, ignore_errors=True)
-        self._names, self._sets = {}, {}
+        self._names, self._sets, self._digests = {}, {}, set()
 
     def follow(self, names: PublishedNames) -> None:
         """Make the tree mean what these names mean. Raises OSError; then clear it."""
@@ -68,13 +66,17 @@ class LinkedNames:
         self._names = wanted
         for key in self._sets.keys() - wanted.values():
             del self._sets[key]
-            shutil.rmtree(self._root / "sets" / key, ignore_errors=True)
+            shutil.rmtree(self._set(key), ignore_errors=True)
+        used = {found.sha256 for files in self._sets.values() for found in files.values()}
+        for sha256 in self._digests - used:
+            (self._root / sha256).unlink(missing_ok=True)
+        self._digests &= used
 
     def recheck(self) -> None:
         """Remove the links to files that changed on the disk."""
         for key, files in self._sets.items():
             for name in [name for name, found in files.items() if not self._is_proved(found)]:
-                (self._root / "sets" / key / _in_folder(name)).unlink(missing_ok=True)
+                (self._set(key) / _in_folder(name)).unlink(missing_ok=True)
                 del files[name]
 
     def _add_set(self, files: Files) -> str:
@@ -84,34 +86,40 @@ class LinkedNames:
         key = hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
         if key in self._sets:
             return key
-        folder = self._root / "sets" / key
+        folder = self._set(key)
         folder.mkdir(parents=True)
         linked = {name: found for name, found in ready.items() if self._is_proved(found)}
         for name, found in linked.items():
-            os.symlink(self._path_of(found.sha256), folder / _in_folder(name))
+            (self._root / found.sha256).touch()
+            self._digests.add(found.sha256)
+            os.symlink(f"../{found.sha256}", folder / _in_folder(name))
         self._sets[key] = linked
         return key
 
     def _point(self, place: str, key: str) -> None:
-        path, fresh = self._root / place, self._root / "next"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self._root / "next"
         with suppress(FileNotFoundError):
             fresh.unlink()
-        os.symlink(f"{'../' * place.count('/')}sets/{key}", fresh)
-        os.replace(fresh, path)
+        os.symlink(self._set(key).name, fresh)
+        os.replace(fresh, self._root / place)
+
+    def _set(self, key: str) -> Path:
+        return self._root / f"set,{key}"
 
 
 def _place(folder: str, files: Files) -> str | None:
     """Where a folder's link is; None where only the rack itself answers."""
     parts = folder.split("/")
     is_pinned = any(found.is_pinned for found in files.values())
-    if not all(map(_is_plain, parts)) or len(parts) != (PINNED_PARTS if is_pinned else NOW_PARTS):
-        return None
-    return f"{'pinned' if is_pinned else 'now'}/{_in_folder(folder)}"
+    place = ",".join(("pinned" if is_pinned else "now", *parts))
+    is_whole = len(parts) == (PINNED_PARTS if is_pinned else NOW_PARTS)
+    is_plain = is_whole and "," not in folder and all(map(_is_plain, (*parts, place)))
+    return _in_folder(place) if is_plain else None
 
 
 def _is_plain(part: str) -> bool:
-    return part not in ("", ".", "..") and "/" not in part and "\0" not in part
+    is_odd = part in ("", ".", "..") or "/" in part or "\0" in part
+    return not is_odd and len(part) <= LONGEST_NAME
 
 
 def _in_folder(name: str) -> str:

@@ -85,7 +85,6 @@ class NginxRack:
         with app.app_context():
             links = LinkedNames(
                 self._settings.data_dir / "links",
-                Layout(self._settings.store_dir.resolve()).blob,
                 Proofs(store(), db.engine).is_proved,
             )
         fetches = _Fetches(folder / "fetches")

@@ -13,6 +13,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from webapp.rack.links import NOW_PARTS, PINNED_PARTS
+
 MAIN = """\
 # Written by Slipway at each start; changes are lost.
 {user}
@@ -127,23 +129,38 @@ ASKED = (
 )
 
 PLACE = """\
-        location ~ "^/images/(?<{name}>(?:[^/]+/){{{folders}}}[^/]+)$" {{
+        location ~ "^/images/{pattern}$" {{
             if ($is_for_rack) {{
                 return 418;
             }}
-            alias "{links}/{name}/${name}";
+            alias "{links}/{kind},{folder}/${kind}_file";
             if (!-f $request_filename) {{
                 return 418;
             }}
-            set $name ${name};
+            set $name "{name}/${kind}_file";
             set $caching {caching};
             set $sha256 $linked;
             if ($sha256 = "") {{
                 return 418;
             }}
-            rewrite ^.*/(.*)$ /:blob/$sha256/$1 last;
+            rewrite ^ /:blob/$sha256/${kind}_file last;
         }}
 """
+
+
+def place(kind: str, parts: int, caching: str, links: Path) -> str:
+    """How names of one kind are found; those with a comma have no link."""
+    names = [f"{kind}_{number}" for number in range(parts)]
+    pattern = "".join(f"(?<{name}>[^/,]+)/" for name in names) + f"(?<{kind}_file>[^/]+)"
+    values = [f"${name}" for name in names]
+    return PLACE.format(
+        pattern=pattern,
+        kind=kind,
+        folder=",".join(values),
+        name="/".join(values),
+        caching=caching,
+        links=links,
+    )
 
 
 @dataclass(frozen=True)
@@ -167,11 +184,8 @@ class Site:
     def text(self) -> str:
         """nginx's configuration."""
         places = [
-            PLACE.format(name=name, folders=folders, caching=caching, links=self.links)
-            for name, folders, caching in (
-                ("now", 5, "no-cache"),
-                ("pinned", 6, "$pinned_caching"),
-            )
+            place("now", NOW_PARTS, "no-cache", self.links),
+            place("pinned", PINNED_PARTS, "$pinned_caching", self.links),
         ]
         return MAIN.format(
             asked=ASKED,
