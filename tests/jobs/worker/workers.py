@@ -12,11 +12,12 @@ from pathlib import Path
 from sqlalchemy import select
 
 from tests.support.commands import Running, start
-from webapp.extensions import db
+from webapp.extensions import db, store
 from webapp.models import (
     ImportRun,
 )
 
+DOCUMENTS = 32 << 10  # bytes of an import's documents, read once more after a kill
 PATIENCE_S = 120.0  # a bound for what hangs
 
 
@@ -28,6 +29,12 @@ def wait_for(what: Callable[[], object]) -> None:
         assert time.monotonic() < until, "it did not come to that"
         time.sleep(0.02)
     db.session.rollback()
+
+
+def kept() -> int:
+    """The bytes that the store has, of whole files and of parts."""
+    whole = sum(blob.size for blob in store().stats())
+    return whole + sum(part.received for part in store().partials())
 
 
 def run_now(run_id: int) -> ImportRun:
