@@ -181,7 +181,12 @@ def set_command(
 @_name
 @with_api
 def verify_command(name: str, api: Api, as_json: bool) -> None:
-    """Check every file in a rack's store now."""
+    """Check every file in a rack's store now.
+
+    \b
+    Example:
+      slipway rack verify rack-1
+    """
     found = api.call("POST", f"/racks/{_find(api, name)['id']}/verification")
     output.result(found, as_json, f"{name} is checking its store. Next: slipway rack show {name}")
 
@@ -190,7 +195,12 @@ def verify_command(name: str, api: Api, as_json: bool) -> None:
 @_name
 @with_api
 def drain_command(name: str, api: Api, as_json: bool) -> None:
-    """Drain a rack: it refuses new machines and finishes the others."""
+    """Drain a rack: it refuses new machines and finishes the others.
+
+    \b
+    Example:
+      slipway rack drain rack-1
+    """
     _drain(api, name, True, as_json, f"{name} is draining.")
 
 
@@ -198,7 +208,12 @@ def drain_command(name: str, api: Api, as_json: bool) -> None:
 @_name
 @with_api
 def undrain_command(name: str, api: Api, as_json: bool) -> None:
-    """Return a drained rack to service."""
+    """Return a drained rack to service.
+
+    \b
+    Example:
+      slipway rack undrain rack-1
+    """
     _drain(api, name, False, as_json, f"{name} serves machines again.")
 
 
@@ -211,6 +226,10 @@ def remove_command(name: str, yes: bool, api: Api, as_json: bool) -> None:
 
     The region deletes its settings and figures. The rack keeps serving what it has until
     you stop it, and needs another token to come back.
+
+    \b
+    Example:
+      slipway rack remove rack-1
     """
     one = _find(api, name)
     if not yes:
@@ -227,7 +246,12 @@ def token_group() -> None:
 @token_group.command("list")
 @with_api
 def list_tokens(api: Api, as_json: bool) -> None:
-    """List the tokens that enrol racks, without their secrets."""
+    """List the tokens that enrol racks, without their secrets.
+
+    \b
+    Example:
+      slipway rack token list
+    """
     found = api.get("/racks/tokens")["items"]
     output.listing(
         found,
@@ -250,7 +274,12 @@ def list_tokens(api: Api, as_json: bool) -> None:
 @click.argument("token_id", metavar="ID", type=int)
 @with_api
 def revoke_token(token_id: int, api: Api, as_json: bool) -> None:
-    """Revoke a token; racks that it enrolled stay."""
+    """Revoke a token; racks that it enrolled stay.
+
+    \b
+    Example:
+      slipway rack token revoke 3
+    """
     api.call("DELETE", f"/racks/tokens/{token_id}")
     output.result({"revoked": token_id}, as_json, f"Revoked token {token_id}.")
 
