@@ -115,12 +115,12 @@ class RemoteRack(LiveRack):
             raise AssertionError(f"{error}\n{self.log.read_text()[-3000:]}") from None
 
     def wait_for(self, path: str, status: int = 200) -> Answer:
-        """Ask until it answers with this status."""
+        """Ask until it answers with this status and all that it promised."""
         found: list[Answer] = []
 
         def is_there() -> bool:
             found[:] = [fetch(self.url, path)]
-            return found[0].status == status
+            return found[0].status == status and found[0].is_complete
 
         self.wait_until(is_there, f"{status} for {path}")
         return found[0]
