@@ -202,7 +202,7 @@ def answers(url: str) -> bool:
     """Whether anything speaks HTTP there."""
     try:
         requests.get(url, timeout=5)
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
     return True
 

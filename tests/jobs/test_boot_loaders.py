@@ -13,9 +13,10 @@ from sqlalchemy import select
 
 from tests.rack import images
 from tests.unit.services.boot.test_unpacking import archive
-from webapp.extensions import db
+from webapp.extensions import db, store
 from webapp.models import Blob, BootLoader, BootResource
 from webapp.services.boot import loaders
+from webapp.storage.filesystem import FilesystemStore
 
 
 @pytest.fixture
@@ -116,6 +117,38 @@ def test_damaged_archives_wait_for_their_repair(rack: Flask) -> None:
     assert db.session.scalars(select(BootLoader)).all() == []
     blob.state = "ready"
     db.session.commit()
+    loaders.reconcile()
+    assert get(rack, "/grubx64.efi") == (200, b"1")
+
+
+def test_bytes_that_rotted_are_never_unpacked_and_are_reported(rack: Flask) -> None:
+    content = archive({"grubx64.efi": b"MZ grub"})
+    loader({"grub2-signed.tar": content})
+    [blob] = db.session.scalars(select(Blob))
+    blobs = store()
+    assert isinstance(blobs, FilesystemStore)
+    path = blobs.path_of(blob.sha256)
+    path.chmod(0o600)
+    path.write_bytes(content.replace(b"MZ grub", b"MZ evil"))
+    loaders.reconcile()
+    assert get(rack, "/grubx64.efi")[0] == 404
+    db.session.refresh(blob)
+    assert (blob.state, blob.fault) == ("bad", "content")
+    path.write_bytes(content)
+    blob.state, blob.fault = "ready", ""
+    db.session.commit()
+    loaders.reconcile()
+    assert get(rack, "/grubx64.efi") == (200, b"MZ grub")
+
+
+def test_a_store_that_is_away_for_a_while_is_no_fault_of_the_archive(rack: Flask) -> None:
+    loader(packed(grubx64_efi=b"1"))
+    blobs = store()
+    assert isinstance(blobs, FilesystemStore)
+    folder = blobs.path_of("0" * 64).parents[2]
+    folder.rename(folder.with_name("away"))
+    loaders.reconcile()
+    folder.with_name("away").rename(folder)
     loaders.reconcile()
     assert get(rack, "/grubx64.efi") == (200, b"1")
 

@@ -22,9 +22,11 @@ from webapp.models import (
     ResourceFile,
     ResourceSet,
 )
+from webapp.services.blobs.damage import Verified, hashed_fault, mark_bad
 from webapp.services.boot.unpacking import unpack
 from webapp.services.images import publishing
 from webapp.services.system import events
+from webapp.storage.errors import StoreProblem
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +67,10 @@ def reconcile() -> int:
 
 def _unpack(set_id: int, where: str) -> None:
     archives = db.session.execute(
-        select(Blob.sha256, Blob.state, ResourceFile.filename)
+        select(
+            *(Blob.sha256, Blob.size, Blob.mtime_ns, Blob.verified_at, Blob.state),
+            ResourceFile.filename,
+        )
         .join(ResourceFile, ResourceFile.blob_id == Blob.id)
         .where(ResourceFile.set_id == set_id)
         .order_by(ResourceFile.filename)
@@ -76,8 +81,16 @@ def _unpack(set_id: int, where: str) -> None:
     problem: dict[str, str] = {}
     try:
         for row in archives:
+            known = Verified(row.sha256, row.size, row.mtime_ns, row.verified_at)
+            if fault := hashed_fault(known, store()):
+                mark_bad(db.session.connection(), known, fault, "worker")
+                db.session.commit()
+                return
             with store().open(row.sha256) as reader:
                 files |= unpack(reader.chunks(), f"{where} {row.filename}")
+    except StoreProblem as error:
+        log.warning("a boot loader's archive can't be read yet", problem=str(error))
+        return
     except Problem as error:
         files, problem = {}, error.as_dict()
         log.warning("a boot loader can't be unpacked", problem=str(error))

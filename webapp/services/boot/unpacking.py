@@ -36,15 +36,16 @@ def unpack(pieces: Iterable[bytes], where: str) -> dict[str, bytes]:
                     name = _served(event)
                     if name:
                         files[name] = bytearray()  # the last one of a name counts, as in tar
+                    total += event.size  # with its holes
+                    if total > MAX_BYTES:
+                        raise _refused(where, f"more than {MAX_BYTES >> 20} MiB")
                     if len(files) > MAX_FILES or reader.headers > 10 * MAX_FILES:
                         raise _refused(where, f"more than {MAX_FILES} files")
                     continue
-                name = _served(event.member)
-                total += len(event.data)
-                if total > MAX_BYTES or event.place > MAX_BYTES:
-                    raise _refused(where, f"more than {MAX_BYTES >> 20} MiB")
-                if name:
+                if name := _served(event.member):
                     kept = files[name]
+                    if not len(kept) <= event.place <= event.member.size - len(event.data):
+                        raise tarballs.NotTar
                     kept += bytes(event.place - len(kept)) + event.data
     except _ODD as error:
         raise _refused(where, "a damaged archive") from error

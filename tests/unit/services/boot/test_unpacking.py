@@ -74,6 +74,32 @@ def test_what_breaks_the_limits_is_refused_in_words(packed: bytes, words: str) -
     assert caught.value.where == "uefi amd64 20260105 shim.tar.xz"
 
 
+def sparse(files: dict[str, tuple[str, int]]) -> bytes:
+    """An archive of files that have a map of their pieces, a size, and a byte of data."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, (places, size) in files.items():
+            info = tarfile.TarInfo(name)
+            info.pax_headers = {"GNU.sparse.map": places, "GNU.sparse.size": str(size)}
+            info.size = 1
+            tar.addfile(info, io.BytesIO(b"x"))
+    return file.getvalue()
+
+
+def test_holes_count_as_bytes() -> None:
+    assert unpack([sparse({"a": ("999,1", 1000)})], "here") == {"a": bytes(999) + b"x"}
+    with pytest.raises(Problem) as caught:
+        unpack([sparse({f"{n}": (f"{20 << 20},1", (20 << 20) + 1) for n in range(9)})], "here")
+    assert caught.value.got == "more than 32 MiB"
+
+
+@pytest.mark.parametrize("places", ["1000,0,0,1", "1000,1"], ids=["backwards", "behind-the-end"])
+def test_pieces_that_are_out_of_place_are_refused(places: str) -> None:
+    with pytest.raises(Problem) as caught:
+        unpack([sparse({"a": (places, 1000)})], "here")
+    assert caught.value.got == "a damaged archive"
+
+
 def test_a_file_with_a_hole_at_the_end_of_the_world_takes_no_memory() -> None:
     assert unpacking.MAX_BYTES < 1 << 26
     huge = archive({"a": b""})
