@@ -51,3 +51,10 @@ def test_entries_are_set_listed_explained_and_removed(slipway: Shell) -> None:
     assert "--parameters: Boot loaders can't pass on" in refused(
         slipway("boot", "set", MAC, "ubuntu/noble", "--parameters", "a && b")
     )
+
+
+def test_a_default_is_named_by_any_word_for_its_architecture(slipway: Shell) -> None:
+    done = slipway("boot", "set", "default", "ubuntu/noble", "--arch", "x86_64")
+    assert done.stdout == "Machines on amd64: ubuntu/noble amd64\n"
+    slipway("boot", "unset", "default", "--arch", "x86_64")
+    assert "No machine has an image yet." in slipway("boot", "list").stdout

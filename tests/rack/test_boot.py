@@ -78,7 +78,7 @@ def test_a_machine_with_an_entry_never_gets_another_image(
     refresh()
     answer = lab.get(f"/ipxe.cfg-{DASHES}")
     assert answer.status_code == 200
-    assert "ubuntu/jammy amd64 isn_t stored." in answer.text
+    assert "ubuntu/jammy amd64 is not stored." in answer.text
     assert "kernel" not in answer.text
 
 

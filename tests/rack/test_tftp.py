@@ -23,6 +23,9 @@ from webapp import create_app
 from webapp.config import Settings
 from webapp.extensions import db
 from webapp.models import Event
+from webapp.rack.tftp_names import Content
+from webapp.rack.tftp_packets import ReadRequest
+from webapp.rack.tftp_transfer import Transfer
 from webapp.server import tftp
 from webapp.services.boot import table
 
@@ -140,6 +143,45 @@ def test_a_file_becomes_an_event(server: Server) -> None:
 
     live.wait_until(lambda: bool(subjects()), "the event")
     assert subjects() == [BASE.removeprefix("images/")]
+
+
+def test_a_machine_that_only_asks_for_the_size_has_fetched_nothing(server: Server) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(30)
+        sock.bind(("127.0.3.2", 0))
+        request = f"\0\1{BASE}/boot-initrd\0octet\0tsize\x000\0".encode()
+        sock.sendto(request, ("127.0.0.1", server.port))
+        answer, peer = sock.recvfrom(600)
+        assert answer == b"\0\6tsize\x00%d\0" % len(images.FILES["boot-initrd"])
+        sock.sendto(b"\0\5\0\x08enough\0", peer)
+    server.get(f"{BASE}/boot-kernel", source="127.0.3.3")
+    recorder = server.app.extensions["slipway.rack"].recorder
+
+    def actors() -> set[str]:
+        recorder.flush()
+        db.session.rollback()
+        return set(db.session.scalars(select(Event.actor).where(Event.kind == "image.fetched")))
+
+    live.wait_until(lambda: "127.0.3.3" in actors(), "the event of the machine after it")
+    assert "127.0.3.2" not in actors()
+
+
+def test_one_machine_that_floods_the_server_leaves_others_their_turn(server: Server) -> None:
+    idle = tftp.TftpServer(server.server._listener, server.server._names, "5248")
+    content = Content(2000, lambda at, length: bytes(length), lambda sent: None)
+    transfer = Transfer(ReadRequest("x", {}), content.size, content.read)
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as theirs,
+    ):
+        ours.bind(("127.0.0.1", 0))
+        ours.setblocking(False)
+        for _ in range(tftp.MAX_TURN + 1):
+            theirs.sendto(b"junk", ours.getsockname())
+        running = tftp._Running(theirs.getsockname(), ours, content, transfer, 0)
+        idle._running[running.peer] = running
+        idle._receive(running)
+        assert ours.recv(9) == b"junk", "it's still there"
 
 
 @pytest.mark.skipif(CURL is None, reason="curl is not installed")

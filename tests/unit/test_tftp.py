@@ -72,7 +72,7 @@ def test_options_are_kept_within_limits_and_odd_ones_left_out() -> None:
     assert found.accepted == (
         ("tsize", "77"), ("blksize", "1468"), ("windowsize", "64"), ("timeout", "3"),
     )  # fmt: skip
-    odd = {"blksize": "7", "windowsize": "0", "timeout": "256", "tsize": "-1"}
+    odd = {"blksize": "7", "windowsize": "0", "timeout": "11", "tsize": "-1"}
     assert ReadRequest("x", odd).agreed(77) == packets.Options()
     assert ReadRequest("x", {"blksize": "\u0661\u0662"}).agreed(1) == packets.Options()
 
@@ -85,6 +85,16 @@ def test_a_file_goes_out_block_by_block_and_ends_with_a_short_one() -> None:
     assert sending.receive(ack(2)) == [], "a repeated packet is no reason to send twice"
     assert sending.receive(ack(3)) == []
     assert (sending.is_over, sending.is_whole, sending.sent) == (True, True, 1024)
+
+
+def test_a_silent_client_keeps_its_place_for_less_than_two_minutes() -> None:
+    for wish in range(256):
+        silent, waited = transfer(b"x" * 2000, timeout=wish), 0.0
+        silent.start()
+        while not silent.is_over:
+            waited += silent.timeout_s
+            silent.expire()
+        assert waited < 120
 
 
 def test_options_are_confirmed_before_the_first_window() -> None:

@@ -75,6 +75,8 @@ class TftpNames:
         def done(sent: int) -> None:
             reader.close()
             self._use.end(found.set_id)
+            if not sent:
+                return  # it asked for the size alone
             image, _, file = name.rpartition("/")
             version, status = found.version, 200
             self._events.add(

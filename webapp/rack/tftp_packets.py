@@ -14,7 +14,7 @@ UNDEFINED, NOT_FOUND, ACCESS, ILLEGAL = range(4)  # codes of errors
 MAX_BLOCK = 1468  # what fits into a packet of Ethernet, so that nothing is fragmented
 MIN_BLOCK, DEFAULT_BLOCK = 8, 512
 MAX_WINDOW = 64  # blocks
-MAX_TIMEOUT_S = 255
+MAX_TIMEOUT_S = 10  # RFC 2349 has 255, for which a silent client would keep its place for an hour
 _NUMBER = re.compile(r"[0-9]{1,10}", re.ASCII)
 
 

@@ -2,7 +2,7 @@
 """The TFTP server: one thread sends to all machines; each transfer has a socket of its own.
 
 A connected socket takes packets of its machine alone. Files are opened by other threads, since
-that may wait for the database or hash a file. See docs/adr/0007-own-tftp-server.md.
+that may wait for the database or hash a file. See docs/adr/0008-own-tftp-server.md.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ MAX_PER_ADDRESS = 16
 OPENERS = 4
 MAX_PACKET = 1 << 16
 TICK_S = 0.25
+MAX_TURN = 64  # packets from one socket; then the others have their turn
 BUFFER = 4 << 20  # bytes of requests that wait, when many machines start at once
 
 Peer = tuple[str, int]
@@ -136,7 +137,7 @@ class TftpServer:
     # -- requests
 
     def _accept(self) -> None:
-        for _ in range(64):  # then transfers have their turn
+        for _ in range(MAX_TURN):
             try:
                 packet, address = self._listener.recvfrom(MAX_PACKET)
             except OSError:
@@ -222,7 +223,9 @@ class TftpServer:
         self._send(running, transfer.start)
 
     def _receive(self, running: _Running) -> None:
-        while running.peer in self._running:
+        for _ in range(MAX_TURN):
+            if running.peer not in self._running:
+                return
             try:
                 packet = running.socket.recv(MAX_PACKET)
             except BlockingIOError:

@@ -94,7 +94,8 @@ def title(outcome: Outcome) -> str:
 
 def _shown(line: str) -> str:
     """Text that means nothing in any of the languages."""
-    return _NOT_SHOWN.sub("_", line)[:200]
+    plain = line.replace("can't", "cannot").replace("n't", " not")
+    return _NOT_SHOWN.sub("_", plain)[:200]
 
 
 # -- iPXE: https://ipxe.org/scripting
@@ -153,6 +154,10 @@ def _grub_chooser() -> str:
     return (
         "configfile /grub/grub.cfg-${net_default_mac}\n"
         "configfile /grub/grub.cfg-default-${grub_cpu}\n"
+        # Without either, GRUB would wait at its prompt.
+        "echo 'Slipway: there is no image for this machine.'\n"
+        "sleep 5\n"
+        "exit 1\n"
     )
 
 

@@ -71,7 +71,7 @@ def set_entry(
     kernel = kernel.strip() or GENERIC
     if not _NAME.fullmatch(kernel):
         raise InvalidFields({"kernel": ["Enter the name of a kernel, e.g. ga-24.04."]})
-    parameters = " ".join(parameters.split(" ")).strip()
+    parameters = parameters.strip()
     if problem := configs.flaw(parameters):
         raise InvalidFields({"parameters": [problem]})
     row = db.session.get(BootEntry, key) or BootEntry(machine=key)
@@ -107,11 +107,11 @@ def _key(machine: str, arch: str) -> str:
     machine = machine.strip()
     if machine in ("", DEFAULT):
         return arch
-    mac = choosing.read_mac(machine)
-    if not mac and machine not in ARCHES:
+    key = choosing.read_mac(machine) or choosing.arch_of(machine)
+    if ":" not in key and key not in ARCHES:
         words = f"{machine[:40]!a} isn't a MAC address. Enter one, or default."
         raise InvalidFields({"machine": [words]})
-    return mac or machine
+    return key
 
 
 def _checked_arch(arch: str) -> str:

@@ -71,6 +71,11 @@ def test_grub_reads_files_from_where_it_came() -> None:
     assert "BOOTIF" not in configs.text("grub", outcome(machine=""), BASE)
 
 
+def test_grub_leaves_its_prompt_to_no_machine() -> None:
+    *_, wait, end = configs.chooser("grub", BASE).splitlines()
+    assert (wait, end) == ("sleep 5", "exit 1")
+
+
 def test_pxelinux_adds_the_interface_itself() -> None:
     text = configs.text("pxelinux", outcome("quiet"), BASE)
     assert f"  KERNEL {FOLDER}/boot-kernel\n  INITRD {FOLDER}/boot-initrd\n" in text
@@ -86,7 +91,7 @@ def test_parameters_of_the_entry_replace_those_that_slipway_adds() -> None:
 def test_a_machine_whose_image_is_missing_is_told_so_and_boots_no_other(loader: Loader) -> None:
     missing = decide(table(entry(MAC, release="jammy"), entry()), MAC, "amd64")
     text = configs.text(loader, missing, BASE)
-    assert "ubuntu/jammy amd64 isn_t stored." in text
+    assert "ubuntu/jammy amd64 is not stored." in text
     assert "boot-kernel" not in text
     ends = {"ipxe": "exit 0\n", "grub": "exit 1\n", "pxelinux": "LOCALBOOT 0\n"}
     assert text.endswith(ends[loader])
