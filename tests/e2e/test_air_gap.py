@@ -41,13 +41,15 @@ def test_images_are_carried_to_a_site_without_a_network(
         assert "Bundled 1 image" in here.cli(*bundle)
     fingerprint = json.loads(here.cli("mirror", "status", "--json"))["fingerprint"]
 
-    refused = commands.run(("mirror", "load", str(out)), there.env, b"n\n")
+    refused = commands.run(("mirror", "load", str(out)), there.env)
     assert refused.returncode != 0
     assert fingerprint in refused.stderr.decode()
+    assert "--keyring FILE" in refused.stderr.decode()
     loaded = tmp_path / "b" / "loaded" / "bundle"
-    load = ("mirror", "load", str(out))
+    (tmp_path / "site-a.gpg").write_text(here.cli("mirror", "key"))
+    load = ("mirror", "load", str(out), "--keyring", str(tmp_path / "site-a.gpg"))
     assert not loaded.exists()
-    assert "Loaded 1 image of" in there.cli(*load, stdin="y\n")
+    assert "Loaded 1 image of" in there.cli(*load)
     [image] = json.loads(there.cli("image", "available", "--json"))["items"]
     there.cli("image", "select", f"{image['os']}/{image['release']}", "--import")
     digest = hashlib.sha256(data).hexdigest()

@@ -225,7 +225,7 @@ class Planner:
             others = tuple(
                 Fix(f"Make {member.name} active", "active", link.name, member.name)
                 for member in found
-                if member is not active
+                if member is not active and self._nics.of(member)
             )
             message = f"{active.name} is the active NIC of {link.name}; the others are standby."
             self._find(NOTE, "active", message, link.place, "", "", others)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.unit.vmware import test_bonds, test_netplan, test_refusals
-from tests.unit.vmware.configs import NICS, ONE, A, eth, p, run, s, v1, v2, vlan
+from tests.unit.vmware.configs import NICS, ONE, A, bond, eth, p, run, s, v1, v2, vlan
 from webapp.errors import Problem
 from webapp.vmware.fixes import apply_fix
 from webapp.vmware.model import Fix
@@ -41,6 +41,11 @@ def test_another_nic_is_made_active_in_both_formats() -> None:
         before = made.vswitches[0].uplinks
         after = plan(apply_fix(text, fix), NICS).vswitches[0].uplinks
         assert after == before[::-1]
+
+
+def test_only_nics_of_the_host_can_be_made_active() -> None:
+    text = v1(p("e0", A), p("e1", ""), bond("active-backup", ONE))
+    assert not [fix for found in plan(text, NICS).findings for fix in found.fixes]
 
 
 def test_the_addresses_of_a_removed_bridge_go_to_the_device_below() -> None:
