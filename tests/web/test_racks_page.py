@@ -13,6 +13,7 @@ from tests.rack import images
 from tests.web.visitors import HTMX, Visitor, text_of
 from webapp.models import Role, utcnow
 from webapp.services.mirror import publishing
+from webapp.services.racks import changing
 
 PAGE = "/racks/"
 
@@ -116,10 +117,25 @@ def test_an_administrator_changes_verifies_and_drains(
     assert (settings["max_bytes"], settings["upstreams"], settings["images"]) == (None, [], [])
 
 
+@pytest.mark.parametrize(("size", "rate"), [(1_500_000_000, 500_000), (2**53, 1), (10**12, 10**8)])
+def test_saving_the_page_keeps_limits_to_the_byte(
+    app: Flask, rack: RemoteRack, administrator: Visitor, size: int, rate: int
+) -> None:
+    with app.app_context():
+        changing.change(rack.id, "ada", max_bytes=size, rate=rate)
+    shown = administrator.get(f"{PAGE}{rack.id}/")
+    form = {name: _value(shown.text, name) for name in ("max_bytes", "rate")}
+    form["mode"] = "everything"
+    assert administrator.post(f"{PAGE}{rack.id}/", form).status_code == 303
+    settings = rack.next(0)["settings"]
+    assert (settings["max_bytes"], settings["rate"]) == (size, rate)
+
+
 def test_what_cannot_be_is_said_at_its_field(rack: RemoteRack, administrator: Visitor) -> None:
     here = f"{PAGE}{rack.id}/"
     for form, words in (
-        ({"mode": "everything", "max_bytes": "much"}, "Enter a whole number."),
+        ({"mode": "everything", "max_bytes": "much"}, "Enter a number."),
+        ({"mode": "everything", "rate": "0.0000001"}, "Enter a number."),
         ({"mode": "everything", "upstreams": "ftp://x/"}, "Enter an http:// or https:// URL."),
         ({"mode": "chosen"}, "Choose at least one image"),
         ({"mode": "other"}, "Choose one of"),
@@ -146,3 +162,11 @@ def test_others_change_nothing(app: Flask, rack: RemoteRack) -> None:
         assert operator.post(f"{PAGE}{rack.id}/{path}").status_code == 403
     assert operator.post(f"{PAGE}tokens").status_code == 403
     assert operator.get(f"{PAGE}{rack.id}/remove").status_code == 403
+
+
+def _value(page: str, name: str) -> str:
+    """What a field of the page holds."""
+    field = re.search(rf'<input[^>]*name="{name}"[^>]*>', page)
+    assert field
+    value = re.search(r'value="([^"]*)"', field[0])
+    return value[1] if value else ""

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
+
 from flask import Blueprint, flash, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 from wtforms import SelectField, StringField, TextAreaField
 from wtforms.fields import SelectChoice
 
-from webapp import hx, numbers
+from webapp import hx
 from webapp.errors import InvalidFields, Problem
 from webapp.extensions import settings
 from webapp.models import RackMode
@@ -25,6 +28,7 @@ blueprint = Blueprint("racks", __name__, url_prefix="/racks")
 ONE = "/<int(max=2147483647):rack_id>/"
 SHOWN, SHOWN_S = "rack-line", 300
 GB, MB = 10**9, 10**6
+_AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 MODES = {
     RackMode.EVERYTHING: "Every image, before machines ask",
     RackMode.CHOSEN: "Selected images before machines ask, the others on demand",
@@ -55,7 +59,7 @@ class SettingsForm(FlaskForm):
             "rate": _number(self.rate.data, MB),
             "after_rack_id": _number(self.after_rack_id.data, 1),
         }
-        if wrong := {name: ["Enter a whole number."] for name, n in found.items() if n is None}:
+        if wrong := {name: ["Enter a number."] for name, n in found.items() if n is None}:
             raise InvalidFields(wrong)
         changing.change(
             rack_id,
@@ -111,8 +115,8 @@ def show_one(rack_id: int) -> ResponseReturnValue:
     rack = listing.read(rack_id)
     values = {
         "mode": rack.mode,
-        "max_bytes": str(rack.max_bytes // GB) if rack.max_bytes else "",
-        "rate": str(rack.rate // MB) if rack.rate else "",
+        "max_bytes": _amount(rack.max_bytes, GB),
+        "rate": _amount(rack.rate, MB),
         "upstreams": "\n".join(rack.upstreams),
         "after_rack_id": str(rack.after_rack_id or ""),
     }
@@ -206,7 +210,14 @@ def _take_line() -> str:
 
 
 def _number(text: str | None, unit: int) -> int | None:
-    """A whole number in a unit, 0 for nothing; None for other text."""
+    """An amount in whole bytes, 0 for nothing; None for other text."""
     text = (text or "").strip()
-    found = numbers.whole(text, digits=9) if text else 0
-    return None if found is None else found * unit
+    if not text:
+        return 0
+    found = Decimal(text) * unit if _AMOUNT.fullmatch(text) else None
+    return int(found) if found is not None and found == int(found) else None
+
+
+def _amount(number: int | None, unit: int) -> str:
+    """A number of bytes in a unit, as ``_number`` reads it to the byte; "" for no limit."""
+    return f"{(Decimal(number) / unit).normalize():f}" if number else ""
