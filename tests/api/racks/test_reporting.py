@@ -11,6 +11,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from tests.api.racks.remote import RemoteRack
+from tests.api.v1.typed import Typed
 from tests.rack import images
 from webapp.extensions import db
 from webapp.models import BootResource, Event, Rack, ResourceSet, utcnow
@@ -127,7 +128,30 @@ def test_a_report_is_bounded(publisher: Flask, rack: RemoteRack) -> None:
         {"bytes": 2**63},
         {"files": 2**31},
         {"verified_at": "2026-01-01T00:00:00"},
+        {"verified_at": "0001-01-01T00:00:00+12:00"},
+        {"errors": [{"at": "9999-12-31T23:59:59-12:00", "what": "x"}]},
+        {"events": [fetched(1, at="0001-01-01T00:00:00Z")]},
+        {"events": [fetched(1, at="9999-12-31T23:59:59-12:00")]},
     ):
         assert rack.call("POST", "report", body).status_code == 422, body
     assert rack.call("POST", "report", {"later": "x" * (1 << 20)}).status_code == 413
     assert kept(publisher) == []
+
+
+def test_a_rack_whose_clock_was_never_set_reports(publisher: Flask, rack: RemoteRack) -> None:
+    rack.report(events=[fetched(1, at="1970-01-01T00:00:09Z")])
+    assert len(kept(publisher)) == 1
+
+
+def test_words_of_a_rack_turn_nothing_round(
+    publisher: Flask, rack: RemoteRack, program: Typed
+) -> None:
+    rack.report(
+        errors=[{"at": utcnow().isoformat(), "what": "\u202efull \x1b[2J"}],
+        serving=[{"machine": "10.0.0.9", "name": "\u2066squashfs"}],
+        events=[fetched(1, name="a/\u202eb/squashfs")],
+    )
+    found = program.get(f"racks/{rack.id}")
+    assert found["errors"][0]["what"] == r"\u202efull \x1b[2J"
+    assert found["serving"][0]["name"] == r"\u2066squashfs"
+    assert kept(publisher)[0][1] == r"a/\u202eb"

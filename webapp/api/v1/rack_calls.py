@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import structlog
@@ -21,6 +22,7 @@ from webapp.api.v1.callers import Unauthorised
 from webapp.api.v1.dispatch import API, read_body, read_query
 from webapp.api.v1.schemas import ResponseModel, is_storable
 from webapp.errors import Problem
+from webapp.escaping import visible
 from webapp.http import dispatch
 from webapp.http.dispatch import Params
 from webapp.models import Rack
@@ -32,6 +34,7 @@ MAX_BODY_BYTES = 1 << 20
 MAX_EVENTS = 500
 _MAX_INT = 2**31 - 1
 _MAX_COUNT = 2**53
+FIRST_YEAR, LAST_YEAR = 1970, 3000  # a clock that was never set shows the first
 
 
 def _storable(text: str) -> str:
@@ -40,7 +43,16 @@ def _storable(text: str) -> str:
     return text
 
 
-Text = Annotated[str, Field(max_length=500), AfterValidator(_storable)]
+def _dated(at: datetime) -> datetime:
+    """A time in UTC. One that no clock shows would be out of range when it's counted with."""
+    if not FIRST_YEAR <= at.year < LAST_YEAR:
+        raise ValueError(f"This time isn't between {FIRST_YEAR} and {LAST_YEAR}.")
+    return at.astimezone(UTC)
+
+
+# A rack's words are shown on pages: nothing in them turns round what stands beside them.
+Text = Annotated[str, Field(max_length=500), AfterValidator(_storable), AfterValidator(visible)]
+Time = Annotated[AwareDatetime, AfterValidator(_dated)]
 Count = Annotated[int, Field(ge=0, le=_MAX_COUNT)]
 Small = Annotated[int, Field(ge=0, le=_MAX_INT)]
 
@@ -104,7 +116,7 @@ class NextResponse(ResponseModel):
 class ErrorItem(RackRequest):
     """Something that went wrong on the rack."""
 
-    at: AwareDatetime
+    at: Time
     what: Text
 
 
@@ -121,7 +133,7 @@ class FetchItem(RackRequest):
     """A machine fetched a file from the rack."""
 
     id: Count
-    at: AwareDatetime
+    at: Time
     machine: IPvAnyAddress
     name: Text
     bytes: Count = 0
@@ -140,7 +152,7 @@ class Report(RackRequest):
     sent_bytes: Count = 0
     fetched_bytes: Count = 0
     speed: Count = 0
-    verified_at: AwareDatetime | None = None
+    verified_at: Time | None = None
     errors: list[ErrorItem] = Field(default_factory=list, max_length=20)
     serving: list[ServingItem] = Field(default_factory=list, max_length=50)
     events: list[FetchItem] = Field(default_factory=list, max_length=MAX_EVENTS)
