@@ -301,7 +301,7 @@ def _find(api: Api, name: str) -> dict[str, Any]:
 
 
 def _fields(one: dict[str, Any]) -> list[tuple[str, str]]:
-    limit = output.size(one["max_bytes"]) if one["max_bytes"] else "no limit"
+    limit = f"maximum {output.size(one['max_bytes'])}" if one["max_bytes"] else "no limit"
     return [
         ("Name", one["name"]),
         ("State", _state(one)),

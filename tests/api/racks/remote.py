@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask
@@ -48,10 +49,18 @@ class RemoteRack:
         return found
 
 
-def ask(app: Flask, token: str, name: str = "rack-1", **body: Any) -> TestResponse:
-    """Ask to be enrolled."""
+def ask(
+    app: Flask,
+    token: str,
+    name: str = "rack-1",
+    *,
+    environ: Mapping[str, str] | None = None,
+    **body: Any,
+) -> TestResponse:
+    """Ask to be enrolled. environ: of WSGI, e.g. the address that the rack calls from."""
     known = {"token": token, "name": name, "url": "http://10.0.0.5:5248", "version": "0.1.0"}
-    answer = app.test_client().post(f"{API}/racks/enrol", json=known | body)
+    client = app.test_client()
+    answer = client.post(f"{API}/racks/enrol", json=known | body, environ_base=environ or {})
     check(answer)
     return answer
 

@@ -82,6 +82,16 @@ def test_a_rack_whose_answer_was_lost_enrols_again(publisher: Flask) -> None:
     assert ask(publisher, token).status_code == 403, "it was seen, so nothing was lost"
 
 
+def test_another_rack_of_the_same_name_takes_nothing_over(publisher: Flask) -> None:
+    token = new_token(publisher, uses=3)
+    first = RemoteRack(publisher, ask(publisher, token).json)  # it has made no call yet
+    elsewhere = {"REMOTE_ADDR": "192.0.2.9"}
+    for more in ({"url": "http://10.0.0.6:5248"}, {"environ": elsewhere}):
+        refused = ask(publisher, token, **more)
+        assert (refused.status_code, refused.json["code"]) == (409, "conflict")
+    assert first.next()["state"]
+
+
 def test_names_and_urls_are_checked(publisher: Flask) -> None:
     token = new_token(publisher)
     for name in ("", "a b", "../x", "x" * 64, "\u00e4"):

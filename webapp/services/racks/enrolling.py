@@ -54,7 +54,8 @@ def enrol(token: str, name: str, url: str, version: str, *, address: str) -> Enr
     """Enrol a rack. address: where it calls from.
 
     One that didn't get its credential, because the answer was lost, may enrol again with the
-    same name and token. Raises EnrolmentRefused, TooManyAttempts, InvalidFields or Conflict.
+    same name and token from the same address.
+    Raises EnrolmentRefused, TooManyAttempts, InvalidFields or Conflict.
     """
     key = throttle.network(address)
     if not throttle.allow(_BUCKET, key):
@@ -105,8 +106,17 @@ def _refuse() -> RackToken:
 
 
 def _again(token_id: int, name: str, values: dict[str, str]) -> int | None:
-    """The id of the rack that this token enrolled and that was never seen since."""
-    mine = (Rack.name == name, Rack.token_id == token_id, Rack.seen_at.is_(None))
+    """The id of the rack that this token enrolled and that was never seen since.
+
+    From the same address with the same URL: two machines may have one name by mistake.
+    """
+    mine = (
+        Rack.name == name,
+        Rack.token_id == token_id,
+        Rack.seen_at.is_(None),
+        Rack.url == values["url"],
+        Rack.address == values["address"],
+    )
     if not statements.count(update(Rack).where(*mine).values(**values)):
         return None
     return db.session.scalar(select(Rack.id).where(Rack.name == name))
@@ -149,5 +159,5 @@ def find(credential: str, *, address: str) -> Rack | None:
             .values(seen_at=now, address=address)
         )
         db.session.commit()
-        db.session.refresh(row)
+        row = db.session.scalar(select(Rack).where(mine))  # None: removed at this moment
     return row
