@@ -86,6 +86,18 @@ def test_what_is_no_longer_published_has_no_link(tree: Tree) -> None:
     assert tree.digests(f"now,{NAME}") == {}
 
 
+def test_a_set_stays_a_while_for_those_who_are_on_their_way_to_it(tree: Tree) -> None:
+    resource = images.image()
+    tree.follow()
+    was = (tree.root / f"now,{NAME}").resolve()
+    resource.current_set_id = None
+    images.publish()
+    tree.follow()
+    assert (was / "squashfs").exists()
+    tree.links.recheck()
+    assert not was.exists()
+
+
 @pytest.mark.parametrize("find", [Tree.follow, lambda tree: tree.links.recheck()])
 def test_a_file_that_is_not_the_verified_one_has_no_link(
     find: Callable[[Tree], None], tree: Tree
@@ -97,6 +109,17 @@ def test_a_file_that_is_not_the_verified_one_has_no_link(
     find(tree)
     good = {name: content for name, content in images.FILES.items() if name != "boot-initrd"}
     assert tree.digests(f"now,{NAME}") == digests(good)
+
+
+def test_files_that_are_there_again_get_their_links_back(tree: Tree) -> None:
+    images.image()
+    tree.follow()
+    tree.bad |= set(digests(images.FILES).values())  # as if a network file system was away
+    tree.links.recheck()
+    assert tree.digests(f"now,{NAME}") == {}
+    tree.bad.clear()
+    tree.links.recheck()
+    assert tree.digests(f"now,{NAME}") == digests(images.FILES)
 
 
 def test_a_start_makes_the_tree_anew(tree: Tree) -> None:

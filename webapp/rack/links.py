@@ -39,7 +39,7 @@ class LinkedNames:
         self._root = root
         self._is_proved = is_proved
         self._names: dict[str, str]  # place -> key of its set
-        self._sets: dict[str, dict[str, Located]]  # key -> files that have a link
+        self._sets: dict[str, Files]  # key -> files that have a link as long as they're proved
         self._digests: set[str]
         self.clear()
 
@@ -64,20 +64,22 @@ class LinkedNames:
         for place in self._names.keys() - wanted.keys():
             (self._root / place).unlink(missing_ok=True)
         self._names = wanted
-        for key in self._sets.keys() - wanted.values():
+
+    def recheck(self) -> None:
+        """Remove sets without a name, and links to files that changed on the disk.
+
+        A file that's right again gets its link back. Sets stay until here, since a reader may
+        be on its way to one while its name is replaced. Raises OSError; then clear it.
+        """
+        for key in self._sets.keys() - self._names.values():
             del self._sets[key]
             shutil.rmtree(self._set(key), ignore_errors=True)
         used = {found.sha256 for files in self._sets.values() for found in files.values()}
         for sha256 in self._digests - used:
             (self._root / sha256).unlink(missing_ok=True)
         self._digests &= used
-
-    def recheck(self) -> None:
-        """Remove the links to files that changed on the disk."""
-        for key, files in self._sets.items():
-            for name in [name for name, found in files.items() if not self._is_proved(found)]:
-                (self._set(key) / _in_folder(name)).unlink(missing_ok=True)
-                del files[name]
+        for key in self._sets:
+            self._link(key)
 
     def _add_set(self, files: Files) -> str:
         named = sorted(filter(_is_plain, files))
@@ -86,15 +88,21 @@ class LinkedNames:
         key = hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
         if key in self._sets:
             return key
-        folder = self._set(key)
-        folder.mkdir(parents=True)
-        linked = {name: found for name, found in ready.items() if self._is_proved(found)}
-        for name, found in linked.items():
-            (self._root / found.sha256).touch()
-            self._digests.add(found.sha256)
-            os.symlink(f"../{found.sha256}", folder / _in_folder(name))
-        self._sets[key] = linked
+        self._set(key).mkdir(parents=True)
+        self._sets[key] = ready
+        self._link(key)
         return key
+
+    def _link(self, key: str) -> None:
+        """Give those files of a set a link that are as they were verified, and no others."""
+        for name, found in self._sets[key].items():
+            link = self._set(key) / _in_folder(name)
+            if not self._is_proved(found):
+                link.unlink(missing_ok=True)
+            elif not link.is_symlink():
+                (self._root / found.sha256).touch()
+                self._digests.add(found.sha256)
+                os.symlink(f"../{found.sha256}", link)
 
     def _point(self, place: str, key: str) -> None:
         fresh = self._root / "next"

@@ -37,7 +37,6 @@ from webapp.rack.links import LinkedNames
 from webapp.rack.proofs import Proofs
 from webapp.server import planes
 from webapp.server.nginx_site import Site
-from webapp.services.images.published import PublishedNames
 from webapp.services.images.serving import NamesUnread
 from webapp.storage.layout import Layout
 
@@ -180,22 +179,18 @@ class _Keeper:
     def look(self) -> None:
         """Follow the published names; they are looked up as for a request."""
         now = time.monotonic()
-        with suppress(NamesUnread):
-            names = self._files.published.names()
-            if names is not self._names and now > self._failed_at + RECHECK_S:
-                self._follow(names)
-        if now > self._checked_at + RECHECK_S:
-            self._links.recheck()
-            self._checked_at = now
-
-    def _follow(self, names: PublishedNames) -> None:
-        """Follow these names; without room for links, the rack answers all by itself."""
         try:
-            self._links.follow(names)
-            self._names = names
-        except OSError as error:
+            with suppress(NamesUnread):
+                names = self._files.published.names()
+                if names is not self._names and now > self._failed_at + RECHECK_S:
+                    self._links.follow(names)
+                    self._names = names
+            if now > self._checked_at + RECHECK_S:
+                self._links.recheck()
+                self._checked_at = now
+        except OSError as error:  # without room for links, the rack answers all by itself
             log.warning("the links for nginx can't be made", error=str(error))
-            self._failed_at = time.monotonic()
+            self._failed_at = now
             self._names = None
             self._links.clear()
 
