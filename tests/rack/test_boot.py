@@ -56,8 +56,17 @@ def test_each_loader_gets_its_configuration_and_the_files_that_it_names(
 def test_the_first_script_asks_for_the_machine_and_then_for_the_default(lab: FlaskClient) -> None:
     ipxe = lab.get("/ipxe.cfg", headers={"Host": "rack:1"}).text
     assert "http://rack:1/ipxe.cfg-${netX/mac:hexhyp} ||" in ipxe
-    assert "http://rack:1/ipxe.cfg-default-${buildarch}" in ipxe
+    assert "http://rack:1/ipxe.cfg-default-${buildarch}-${netX/mac:hexhyp}\n" in ipxe
     assert "configfile /grub/grub.cfg-${net_default_mac}\n" in lab.get("/grub/grub.cfg").text
+
+
+def test_a_machine_whose_first_request_failed_does_not_get_the_default(lab: FlaskClient) -> None:
+    own = lab.get(f"/ipxe.cfg-{DASHES}").text
+    assert lab.get(f"/ipxe.cfg-default-x86_64-{DASHES}").text == own
+    other = lab.get("/ipxe.cfg-default-x86_64-52-54-00-00-00-01")
+    assert other.text == lab.get("/ipxe.cfg-default-x86_64").text
+    grub = lab.get("/grub/grub.cfg-default-x86_64-52:54:00:00:00:01").text
+    assert "'BOOTIF=01-52-54-00-00-00-01'" in grub
 
 
 def test_a_machine_without_an_entry_and_an_architecture_without_a_default_get_404(

@@ -107,3 +107,20 @@ def test_the_lines_for_dhcp_have_this_racks_address(viewer: Visitor) -> None:
     assert 'filename "http://localhost:5248/ipxe.cfg";' in page
     assert "dhcp-boot=tag:uefi-http-x64,tag:!ipxe,http://localhost:5248/bootx64.efi" in page
     assert '"boot-file-name": "http://localhost:5248/ipxe.cfg"' in page
+
+
+@pytest.mark.settings(tftp_bind="0.0.0.0:6969")
+def test_tftp_on_a_port_that_firmware_does_not_know_is_not_called_off(
+    administrator: Visitor,
+) -> None:
+    page = text(administrator)
+    assert "TFTP is on at <code>0.0.0.0:6969</code>" in page
+    assert "TFTP is off" not in page
+    assert "lpxelinux.0,," not in page
+
+
+@pytest.mark.settings(tftp_bind="0.0.0.0:69")
+def test_the_lines_for_tftp_are_shown_when_firmware_can_use_it(administrator: Visitor) -> None:
+    page = text(administrator)
+    assert "lpxelinux.0,,localhost" in page
+    assert "TFTP is" not in page

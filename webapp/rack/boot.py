@@ -58,7 +58,7 @@ class BootFiles:
         if not wanted.mac and not wanted.arch:
             return 200, configs.chooser(wanted.loader, base)
         outcome = decide(self._state().table, wanted.mac, wanted.arch)
-        if wanted.mac and not outcome.has_own_entry:
+        if not wanted.arch and not outcome.has_own_entry:
             # The loader asks for the default next, by the architecture that it knows.
             return 404, f"{wanted.mac} has no entry."
         if outcome.entry is None:

@@ -102,6 +102,7 @@ def _page(form: EntryForm, *, status: int = 200) -> ResponseReturnValue:
         loaders=loaders.listing(),
         dhcp=dhcp.lines(rack_url(), has_tftp=has_tftp),
         has_tftp=has_tftp,
+        tftp_bind=settings().tftp_bind,
     )
 
 

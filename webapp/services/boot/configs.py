@@ -23,7 +23,7 @@ _WORD = re.compile(r"[A-Za-z0-9!%&()*+,./:;<=>?@\[\]^_|~-]+", re.ASCII)
 _OPERATOR = re.compile(r"[|&;<>()]+")
 _NOT_SHOWN = re.compile(r"[^A-Za-z0-9 .,:;/()+_-]", re.ASCII)
 
-_ARCH = r"(?P<arch>[a-z0-9_]{1,16})(?:-[\w.-]{1,64})?"
+_ARCH = r"(?P<arch>[a-z0-9_]{1,16})(?:-(?P<more>[\w.:-]{0,64}))?"  # a kernel, or a MAC address
 _MAC = r"(?P<mac>(?:[0-9A-Fa-f]{2}[:-]?){6})"
 _PATHS: dict[Loader, re.Pattern[str]] = {
     "ipxe": re.compile(rf"ipxe\.cfg(?:-default-{_ARCH}|-{_MAC})?", re.ASCII),
@@ -34,7 +34,10 @@ _PATHS: dict[Loader, re.Pattern[str]] = {
 
 @dataclass(frozen=True)
 class Asked:
-    """What a loader asks for. Both mac and arch are "" where its script has to choose."""
+    """What a loader asks for. Both mac and arch are "" where its script has to choose.
+
+    With both, the machine's own configuration or else the default.
+    """
 
     loader: Loader
     mac: str
@@ -47,8 +50,9 @@ def asked(path: str) -> Asked | None:
         match = pattern.fullmatch(path)
         if match:
             arch = match["arch"] or ("amd64" if loader == "pxelinux" else "")
-            mac = read_mac(match["mac"] or "")
-            return Asked(loader, mac, "" if mac else arch_of(arch))
+            if match["mac"]:
+                return Asked(loader, read_mac(match["mac"]), "")
+            return Asked(loader, read_mac(match["more"] or ""), arch_of(arch))
     return None
 
 
@@ -121,9 +125,12 @@ def _ipxe_nothing(line: str) -> str:
     return f"#!ipxe\necho Slipway: {line}\nsleep 5\nexit 0\n"
 
 
+# Choosers name the machine twice, or one whose first request fails would get the default.
+
+
 def _ipxe_chooser(base: str) -> str:
-    chain = f"chain --autofree {base}ipxe.cfg-"
-    return f"#!ipxe\n{chain}${{netX/mac:hexhyp}} || {chain}default-${{buildarch}}\n"
+    chain, mac = f"chain --autofree {base}ipxe.cfg-", "${netX/mac:hexhyp}"
+    return f"#!ipxe\n{chain}{mac} || {chain}default-${{buildarch}}-{mac}\n"
 
 
 # -- GRUB: paths are on the server and by the protocol that GRUB came from
@@ -153,7 +160,7 @@ def _grub_nothing(line: str) -> str:
 def _grub_chooser() -> str:
     return (
         "configfile /grub/grub.cfg-${net_default_mac}\n"
-        "configfile /grub/grub.cfg-default-${grub_cpu}\n"
+        "configfile /grub/grub.cfg-default-${grub_cpu}-${net_default_mac}\n"
         # Without either, GRUB would wait at its prompt.
         "echo 'Slipway: there is no image for this machine.'\n"
         "sleep 5\n"

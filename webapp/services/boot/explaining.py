@@ -12,8 +12,8 @@ from webapp.services.boot.configs import Loader
 
 TITLES: dict[Loader, str] = {"ipxe": "iPXE", "grub": "GRUB", "pxelinux": "PXELINUX"}
 _PATHS: dict[Loader, tuple[str, str]] = {
-    "ipxe": ("ipxe.cfg-{mac}", "ipxe.cfg-default-{arch}"),
-    "grub": ("grub/grub.cfg-{mac}", "grub/grub.cfg-default-{arch}"),
+    "ipxe": ("ipxe.cfg-{mac}", "ipxe.cfg-default-{arch}-{mac}"),
+    "grub": ("grub/grub.cfg-{mac}", "grub/grub.cfg-default-{arch}-{mac}"),
     "pxelinux": ("pxelinux.cfg/01-{dashes}", "pxelinux.cfg/default-{arch}"),
 }
 

@@ -107,11 +107,11 @@ def _key(machine: str, arch: str) -> str:
     machine = machine.strip()
     if machine in ("", DEFAULT):
         return arch
-    key = choosing.read_mac(machine) or choosing.arch_of(machine)
-    if ":" not in key and key not in ARCHES:
+    mac, named = choosing.read_mac(machine), choosing.arch_of(machine)
+    if not mac and named not in ARCHES:
         words = f"{machine[:40]!a} isn't a MAC address. Enter one, or default."
         raise InvalidFields({"machine": [words]})
-    return key
+    return mac or named
 
 
 def _checked_arch(arch: str) -> str:
