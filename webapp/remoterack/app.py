@@ -18,7 +18,7 @@ from webapp.remoterack.agent import Agent
 from webapp.remoterack.errors import RackProblem
 from webapp.remoterack.events import EventLog
 from webapp.remoterack.filling import Fills, Wanted
-from webapp.remoterack.following import KeptTrees, Trust
+from webapp.remoterack.following import KEY_PATH, KeptTrees, Trust
 from webapp.remoterack.holding import Holding
 from webapp.remoterack.region import Enrolment, Region
 from webapp.remoterack.serving import NoUse, Opener, RemoteFiles
@@ -117,7 +117,10 @@ class RemoteRack:
         own = RackSettings(mode=settings.rack_mode, max_bytes=settings.rack_max_gb << 30 or None)
         trust = Trust(folder, fingerprint_of(settings))
         kept = KeptTrees(folder / "trees")
-        trees = HeldTrees(kept.load(trust), settings.retire_grace)
+        found = kept.load(trust)
+        if found:  # in case the power went between the two
+            trust.learn(found[0].documents[KEY_PATH])
+        trees = HeldTrees(found, settings.retire_grace)
         has_region = bool(settings.rack_token)
         state = State.load(folder / "state.json", own)
         if not has_region:

@@ -34,7 +34,7 @@ class EventLog:
         self._fresh: dict[tuple[str, str], dict[str, object]] = {}
         self._kept: deque[dict[str, object]] = deque()
         self._next = 1
-        self._lines = 0
+        self._lines: int | None = 0  # of the file, None when it has to be written anew
         self._read()
 
     def add(
@@ -71,10 +71,10 @@ class EventLog:
                 self._kept.popleft()
             if dropped:
                 log.warning("events were dropped: the region is away for too long", count=dropped)
-            if self._lines + len(fresh) > 2 * MAX_EVENTS:
+            if self._lines is None or self._lines + len(fresh) > 2 * MAX_EVENTS:
                 self._rewrite()
             elif fresh:
-                self._append(fresh)
+                self._append(fresh, self._lines)
 
     def batch(self) -> list[dict[str, object]]:
         """The oldest that the region doesn't have."""
@@ -108,17 +108,22 @@ class EventLog:
                 continue  # a power cut ended the last line
             if "machine" in event:
                 self._kept.append(event)
-        self._rewrite()
+        try:
+            self._rewrite()
+        except OSError as error:  # e.g. a full disk, and machines want their files all the same
+            log.warning("events can't be kept", error=str(error))
 
-    def _append(self, events: list[dict[str, object]]) -> None:
+    def _append(self, events: list[dict[str, object]], lines: int) -> None:
+        self._lines = None
         with self._path.open("ab") as file:
             file.write(b"".join(json.dumps(event).encode() + b"\n" for event in events))
             file.flush()
             os.fsync(file.fileno())
-        self._lines += len(events)
+        self._lines = lines + len(events)
 
     def _rewrite(self) -> None:
         """Keep what's left, and the last number in any case."""
+        self._lines = None
         lines = [{"id": self._next - 1}, *self._kept]
         durable.write(self._path, b"".join(json.dumps(one).encode() + b"\n" for one in lines))
         self._lines = len(lines)

@@ -7,6 +7,7 @@ so no machine ever has a whole file with wrong bytes in it.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -333,6 +334,10 @@ def none_answers() -> Problem:
     )
 
 
+def became_shorter() -> OSError:
+    return OSError(errno.EIO, "the file became shorter while it was sent")
+
+
 def chunks_of(fill: Fill, generation: int, handle: int, start: int, stop: int) -> Iterator[bytes]:
     """The bytes of a range as they come, for servers that can't wait without a thread."""
     while start < stop:
@@ -343,5 +348,7 @@ def chunks_of(fill: Fill, generation: int, handle: int, start: int, stop: int) -
                 woken.wait()
             continue
         piece = os.pread(handle, room, start)
+        if not piece:
+            raise became_shorter()
         start += len(piece)
         yield piece

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,23 +44,24 @@ class Reporter:
         self._speed = 0
 
     def tick(self, now: float) -> None:
-        """Called each second; sends a report if it's due. Raises RackProblem, OSError."""
-        self._events.flush()
+        """Called each second; sends a report if it's due. Raises RackProblem."""
+        self._on_disk(self._events.flush)
         self._measure(now)
         report = self._report()
         is_changed = report != self._sent or bool(self._events.batch())
         if now - self._sent_at < (CHANGED_S if is_changed else QUIET_S):
             return
         self._sent_at = now
-        self.keep()
-        jsonfiles.write(self._status, {**report, "trouble": self._state.trouble})
+        self._on_disk(self.keep)
+        status = {**report, "trouble": self._state.trouble}
+        self._on_disk(lambda: jsonfiles.write(self._status, status))
         enrolment = self._enrolment()
         if self._region is None or enrolment is None:
             return
         while True:
             batch = self._events.batch()
             confirmed = self._region.report(enrolment.credential, {**report, "events": batch})
-            self._events.confirm(confirmed)
+            self._on_disk(partial(self._events.confirm, confirmed))
             if len(batch) < BATCH:
                 break
         self._sent = report
@@ -68,6 +70,13 @@ class Reporter:
         """Keep counters and events on the disk. May raise OSError."""
         self._state.save()
         self._events.flush()
+
+    def _on_disk(self, write: Callable[[], object]) -> None:
+        """Write; where that can't be, the region hears of it with all the rest."""
+        try:
+            write()
+        except OSError as error:
+            self._state.note(f"The rack can't write to its data folder: {error.strerror or error}.")
 
     def _report(self) -> dict[str, Any]:
         return {

@@ -17,7 +17,7 @@ from webapp.rack.bodies import StreamBody
 from webapp.rack.conditions import Decision
 from webapp.rack.files import Files
 from webapp.rack.requests import Environ, Headers, Request
-from webapp.remoterack.filling import Fill, Fills, WrongBytes, chunks_of
+from webapp.remoterack.filling import Fill, Fills, WrongBytes, became_shorter, chunks_of
 from webapp.remoterack.holding import Holding
 from webapp.remoterack.names import wanted_of
 from webapp.remoterack.state import Counts, State
@@ -99,7 +99,10 @@ class GrowingBody:
             raise
         count = min(room, self._stop - self._position, most)
         if count > 0 and handle is not None:
-            self._position += os.sendfile(sock.fileno(), handle, self._position, count)
+            sent = os.sendfile(sock.fileno(), handle, self._position, count)
+            if not sent:
+                raise became_shorter()
+            self._position += sent
         return self._position >= self._stop
 
     def wait(self, wake: Callable[[], None]) -> bool:
@@ -132,10 +135,10 @@ class Opener:
             return None
         # From its start, so that an upstream that hangs doesn't hold a thread for each machine.
         fill.wait_ready(max(0.0, fill.began + FIRST_BYTE_S - time.monotonic()))
-        if fill.is_complete:
-            return self._holding.open(found.sha256, found.size)
         following = fill.follow() if fill.is_flowing else None
-        return None if following is None else GrowingFile(fill, *following)
+        if following is not None:
+            return GrowingFile(fill, *following)
+        return self._holding.open(found.sha256, found.size) if fill.is_complete else None
 
     def is_proved(self, found: Located) -> bool:
         """Nothing is handed over by its path."""
