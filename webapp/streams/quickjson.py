@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 MAX_BYTES = 8 << 20  # of a document; as text that may be four times as much
 NUMBER_BYTES = 100  # that a number takes at most
+VALUE_BYTES = 150  # that a short text or an empty object takes, with its place in another
 # The bounds of a BIGINT column; the largest size a stream names is far below.
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
 MAX_INTEGER_DIGITS = len(str(MIN_INTEGER))
@@ -42,13 +43,17 @@ class Decimal(float):
 def loads(payload: bytes, *, max_depth: int, max_values: int, max_object_bytes: int) -> Any:
     """The value of a document; None where only the strict parser can tell.
 
-    Commas and brackets bound the number of values, and so their memory, before it's taken.
+    Commas and brackets bound the number of values, and with the text's width their memory,
+    before it's taken.
     """
     most = 1 + sum(map(payload.count, (b",", b"[", b"{")))
     if len(payload) > MAX_BYTES or most > max_values or _ODD_ESCAPE.search(payload):
         return None
     try:
-        value = _USUAL.decode(payload.decode())
+        text = payload.decode()
+        if 2 * sys.getsizeof(text) + most * VALUE_BYTES > max_object_bytes:
+            return None
+        value = _USUAL.decode(text)
     except (ValueError, RecursionError):
         return None
     depth, size = _measure(value)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -111,6 +112,16 @@ def test_published_documents_are_read_quickly() -> None:
 )
 def test_what_is_odd_or_large_is_left_to_the_strict_parser(payload: bytes) -> None:
     assert quickly(payload) is None
+
+
+def test_reading_quickly_takes_no_more_memory_than_the_values_may() -> None:
+    many = [f'"{n}\N{ROCKET}":1'.encode() for n in range(390_000)]
+    for payload in (b"{%s}" % b",".join(many), b"[%s]" % b",".join([b'{"a":1}'] * 190_000)):
+        tracemalloc.start()
+        quickly(payload)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < strictjson.MAX_OBJECT_BYTES
 
 
 @given(st.binary())
