@@ -21,6 +21,8 @@ from tests.support.databases import Databases
 from tests.web.test_slow_clients import LiveWeb
 from webapp.extensions import db
 from webapp.models import BootResource, Event, Rack
+from webapp.remoterack.errors import RackProblem
+from webapp.remoterack.region import Region
 from webapp.services.mirror import options
 from webapp.services.racks import changing, tokens
 
@@ -214,3 +216,14 @@ def test_a_token_that_is_used_up_stops_the_start(region: LiveWeb, tmp_path: Path
     with pytest.raises(AssertionError), rack:
         raise LookupError("it started")
     assert "token" in rack.log.read_text()
+
+
+def test_a_name_that_is_taken_is_said_with_what_to_do(
+    region: LiveWeb, rack: RemoteRack, token: str, tmp_path: Path
+) -> None:
+    there = Region(f"{region.url.rstrip('/')}/")
+    with pytest.raises(RackProblem) as caught:
+        there.enrol(token, rack.folder.name, "", "0.1.0", tmp_path / "answer.json")
+    assert "enrolled already" in caught.value.what
+    assert "another name" in caught.value.next_step
+    assert not (tmp_path / "answer.json").exists()

@@ -106,7 +106,8 @@ class Region:
         if answer.status_code in (200, 201) and isinstance(tree, dict):
             return tree
         is_refused = answer.status_code in (401, 403)
-        said = tree.get("detail") if isinstance(tree, dict) else None
+        problem = tree if isinstance(tree, dict) else {}
+        said, step = problem.get("detail"), problem.get("next_step")
         raise RackProblem(
             str(said or "The region refused the request.")[:300],
             code="rack-token" if is_refused else "rack-region",
@@ -114,7 +115,7 @@ class Region:
             got=f"HTTP status {answer.status_code}",
             next_step="Create a token on the region's page Racks, and set SLIPWAY_RACK_TOKEN."
             if is_refused
-            else "Check the region's log.",
+            else str(step or "Check the region's log.")[:300],
         )
 
     def _session(self) -> requests.Session:

@@ -132,7 +132,8 @@ def _first(token_id: int, name: str, values: dict[str, str]) -> int:
         raise Conflict(
             "A rack with this name is enrolled already.",
             where=name,
-            next_step="Give this rack another name, or remove the other one on the page Racks.",
+            next_step="Give this rack another name with SLIPWAY_RACK_NAME, or remove the other "
+            "one on the page Racks.",
         )
     system_id = "".join(secrets.choice(_LETTERS) for _ in range(6))
     row = Rack(name=name, system_id=system_id, token_id=token_id, **values)
