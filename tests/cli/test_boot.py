@@ -58,3 +58,9 @@ def test_a_default_is_named_by_any_word_for_its_architecture(slipway: Shell) -> 
     assert done.stdout == "Machines on amd64: ubuntu/noble amd64\n"
     slipway("boot", "unset", "default", "--arch", "x86_64")
     assert "No machine has an image yet." in slipway("boot", "list").stdout
+
+
+def test_without_an_image_there_is_no_configuration_to_print(slipway: Shell) -> None:
+    words = refused(slipway("boot", "explain", MAC, "--config", "grub"))
+    assert f"{MAC} has no entry, and there is no default image for amd64." in words
+    assert "slipway boot set default" in words

@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
+import resource
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +23,7 @@ from tests.rack import images
 from tests.rack.tftp import Server
 from tests.support import live
 from tests.support.databases import Databases
+from tests.support.ports import keep_port
 from webapp import create_app
 from webapp.config import Settings
 from webapp.extensions import db
@@ -182,6 +187,46 @@ def test_one_machine_that_floods_the_server_leaves_others_their_turn(server: Ser
         idle._running[running.peer] = running
         idle._receive(running)
         assert ours.recv(9) == b"junk", "it's still there"
+
+
+SERVE = """
+import os
+from webapp.config import Settings
+from webapp.server import tftp
+settings = Settings.load(os.environ)
+tftp.run_tftp(settings, tftp.listen(settings))
+"""
+
+
+def _has_answered(bind: str) -> bool:
+    host, _, port = bind.rpartition(":")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(0.2)
+        sock.connect((host, int(port)))
+        with suppress(OSError):
+            sock.send(b"\0\1nothing\0octet\0")
+            return sock.recv(600).startswith(b"\0\5")
+    return False
+
+
+def test_a_thousand_machines_may_have_a_file_and_a_socket_each(
+    tmp_path: Path, sqlite_databases: Databases
+) -> None:
+    environ = {
+        **os.environ,
+        "SLIPWAY_DATA_DIR": str(tmp_path),
+        "SLIPWAY_DATABASE_URL": sqlite_databases.migrated(),
+        "SLIPWAY_TFTP_BIND": f"127.0.0.1:{keep_port()}",
+    }
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    few = ["prlimit", f"--nofile=200:{hard}"]
+    running = subprocess.Popen([*few, sys.executable, "-c", SERVE], env=environ)
+    try:
+        live.wait_until(lambda: _has_answered(environ["SLIPWAY_TFTP_BIND"]), "an answer")
+        assert resource.prlimit(running.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        running.kill()
+        running.wait()
 
 
 @pytest.mark.skipif(CURL is None, reason="curl is not installed")

@@ -11,6 +11,7 @@ import click
 from webapp.cli import output
 from webapp.cli.client import Api, with_api
 from webapp.cli.groups import Group
+from webapp.errors import Problem
 
 
 @click.group("boot", cls=Group)
@@ -120,6 +121,8 @@ def explain_command(mac: str, arch: str, loader: str | None, api: Api, as_json: 
         return
     if loader:
         texts = [one["text"] for one in found["configurations"] if one["loader"] == loader]
+        if not texts:
+            raise Problem(found["why"], next_step=found["problem"]["next_step"])
         output.lines("".join(texts).splitlines())
         return
     output.line(found["why"])

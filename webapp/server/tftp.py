@@ -30,7 +30,7 @@ from webapp.rack import tftp_packets as packets
 from webapp.rack.tftp_names import UNREADABLE, Content, TftpNames
 from webapp.rack.tftp_packets import ReadRequest, Refusal
 from webapp.rack.tftp_transfer import Transfer
-from webapp.server.planes import AddressProblem
+from webapp.server.planes import AddressProblem, raise_file_limit
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +71,7 @@ def run_tftp(settings: Settings, listener: socket.socket) -> None:
     """Serve until SIGTERM."""
     from webapp import rack
 
+    raise_file_limit()
     app = create_app(settings, plane="rack")
     server = TftpServer(listener, rack.tftp_names(app), settings.rack_bind.rpartition(":")[2])
 
