@@ -60,6 +60,17 @@ def test_the_first_script_asks_for_the_machine_and_then_for_the_default(lab: Fla
     assert "configfile /grub/grub.cfg-${net_default_mac}\n" in lab.get("/grub/grub.cfg").text
 
 
+def test_pxelinux_without_any_image_boots_from_the_next_device(
+    lab: FlaskClient, refresh: Callable[[], object]
+) -> None:
+    table.unset("ada", "default")
+    refresh()
+    answer = lab.get("/pxelinux.cfg/default")
+    assert answer.status_code == 200
+    assert "SAY Slipway: There is no default image for amd64." in answer.text
+    assert answer.text.endswith("LOCALBOOT 0\n")
+
+
 def test_a_machine_whose_first_request_failed_does_not_get_the_default(lab: FlaskClient) -> None:
     own = lab.get(f"/ipxe.cfg-{DASHES}").text
     assert lab.get(f"/ipxe.cfg-default-x86_64-{DASHES}").text == own

@@ -61,7 +61,8 @@ class BootFiles:
         if not wanted.arch and not outcome.has_own_entry:
             # The loader asks for the default next, by the architecture that it knows.
             return 404, f"{wanted.mac} has no entry."
-        if outcome.entry is None:
+        # PXELINUX without any configuration waits, and then restarts the machine.
+        if outcome.entry is None and wanted.loader != "pxelinux":
             return 404, outcome.why
         return 200, configs.text(wanted.loader, outcome, base)
 
