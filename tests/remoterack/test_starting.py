@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from webapp.remoterack import app, jsonfiles
 from webapp.remoterack.errors import RackProblem
 from webapp.remoterack.events import BATCH, EventLog
 from webapp.remoterack.filling import Fill, Fills, Wanted
+from webapp.remoterack.state import RackSettings, State
 from webapp.remoterack.upstreams import Upstreams
 from webapp.storage.errors import StoreFull
 from webapp.storage.files import FileWriter
@@ -122,3 +124,17 @@ def test_a_full_disk_is_an_error_that_is_reported(tmp_path: Path) -> None:
     again = fills.get(wanted)
     assert isinstance(again, Problem), "it isn't tried again at once"
     fills.close()
+
+
+def test_threads_that_keep_the_state_at_once_spoil_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    state = State.load(path, RackSettings())
+
+    def keep(count: int) -> None:
+        for _ in range(count):
+            state.counts.add(hits=1)
+            state.save()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(keep, [25] * 4))
+    assert State.load(path, RackSettings()).counts.totals()["hits"] == 100

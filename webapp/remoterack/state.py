@@ -95,6 +95,7 @@ class State:
     mirror_path: str = ""
     trouble: str = ""  # with the region, "" while it answers
     errors: deque[dict[str, str]] = field(default_factory=lambda: deque(maxlen=MAX_ERRORS))
+    _saving: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @classmethod
     def load(cls, path: Path, default: RackSettings) -> State:
@@ -112,19 +113,20 @@ class State:
         )
 
     def save(self) -> None:
-        """Keep it. May raise OSError."""
-        jsonfiles.write(
-            self.path,
-            {
-                "settings": asdict(self.settings),
-                "counts": self.counts.totals(),
-                "held_state": self.held_state,
-                "held_serial": self.held_serial,
-                "verified": self.verified,
-                "verified_at": self.verified_at,
-                "mirror_path": self.mirror_path,
-            },
-        )
+        """Keep it; several threads do. May raise OSError."""
+        with self._saving:
+            jsonfiles.write(
+                self.path,
+                {
+                    "settings": asdict(self.settings),
+                    "counts": self.counts.totals(),
+                    "held_state": self.held_state,
+                    "held_serial": self.held_serial,
+                    "verified": self.verified,
+                    "verified_at": self.verified_at,
+                    "mirror_path": self.mirror_path,
+                },
+            )
 
     def note(self, what: str) -> None:
         """Keep an error for the next reports; the same one again only renews its time."""
