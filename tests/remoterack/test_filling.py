@@ -131,7 +131,7 @@ def test_wrong_bytes_never_reach_a_machine_whole(line: Line, rack: RemoteRack) -
 
 
 def test_a_region_whose_disk_was_altered_gets_nothing_past_the_rack(
-    region: LiveRack, rack: RemoteRack
+    region: LiveRack, rack: RemoteRack, tmp_path: Path
 ) -> None:
     with region.app.app_context():
         path = settings().store_dir / "sha256" / DIGESTS["root-4"][:2] / DIGESTS["root-4"]
@@ -143,8 +143,10 @@ def test_a_region_whose_disk_was_altered_gets_nothing_past_the_rack(
     assert fetch(region.url, f"{PATH}/root-4").sha256 != DIGESTS["root-4"]
     altered = fetch(rack.url, f"{PATH}/root-4")
     assert altered.status == 503 or not altered.is_complete
-    path.write_bytes(ROOTS["root-4"])
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    good = tmp_path / "good"  # in one step: the region must not meet half of it
+    good.write_bytes(ROOTS["root-4"])
+    os.utime(good, ns=(before.st_atime_ns, before.st_mtime_ns))
+    os.replace(good, path)
     assert rack.wait_for(f"{PATH}/root-4").sha256 == DIGESTS["root-4"]
 
 

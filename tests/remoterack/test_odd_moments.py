@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from webapp import durable
-from webapp.remoterack import events
+from webapp.remoterack import events, holding
 from webapp.remoterack.events import EventLog
 from webapp.remoterack.filling import Fill, Fills, Wanted
 from webapp.remoterack.holding import Holding
@@ -23,6 +23,8 @@ from webapp.remoterack.reporting import Reporter
 from webapp.remoterack.serving import GrowingBody, GrowingFile, Opener
 from webapp.remoterack.state import Counts, RackSettings, State
 from webapp.services.images.published import Located
+from webapp.storage import base
+from webapp.storage.files import FileReader
 from webapp.storage.filesystem import FilesystemStore
 
 
@@ -100,7 +102,7 @@ class OneFill(Fills):
 def test_a_fetch_that_ends_while_a_machine_turns_to_it_is_no_failure(tmp_path: Path) -> None:
     store = FilesystemStore(tmp_path)
     store.prepare(create=True)
-    holding = Holding(store)
+    kept = Holding(store)
     content = b"x" * 100
     sha256 = hashlib.sha256(content).hexdigest()
     found = Located(sha256, 100, "1", f"a/{sha256}/x", False, True, 1, None, None, 0, "", False)
@@ -112,14 +114,14 @@ def test_a_fetch_that_ends_while_a_machine_turns_to_it_is_no_failure(tmp_path: P
             with store.writer(sha256, 100) as writer:
                 writer.write(content)
                 writer.commit()
-            holding.add(sha256, 100)
+            kept.add(sha256, 100)
             self.end(None)
             return super().follow()
 
     fill = Ending(Wanted(sha256, 100, "x"))
     fill.is_flowing = True
     fill.began -= 100
-    reader = Opener(holding, OneFill(fill), Counts({})).open(found)
+    reader = Opener(kept, OneFill(fill), Counts({})).open(found)
     assert reader is not None
     assert b"".join(reader.chunks()) == content
     reader.close()
@@ -142,3 +144,50 @@ def test_a_growing_file_that_is_cut_ends_its_answers(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="shorter"):
         next(growing.chunks(1000, 2000))
     growing.close()
+
+
+def held(store: FilesystemStore, content: bytes) -> str:
+    """Put bytes into a rack's store as a fetch does."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    with store.writer(sha256, len(content)) as writer:
+        writer.write(content)
+        writer.commit()
+    Holding(store).add(sha256, len(content))
+    return sha256
+
+
+def test_a_file_that_was_altered_while_the_rack_was_off_is_never_given_out(tmp_path: Path) -> None:
+    store = FilesystemStore(tmp_path)
+    store.prepare(create=True)
+    good, bad = held(store, b"good"), held(store, b"bad1")
+    path = store.path_of(bad)
+    path.chmod(0o640)
+    path.write_bytes(b"BAD1")
+    again = Holding(store)
+    assert again.open(bad, 4) is None
+    assert not again.has(bad)
+    reader = again.open(good, 4)
+    assert reader is not None
+    reader.close()
+
+
+def test_a_file_is_hashed_once_and_known_after_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FilesystemStore(tmp_path)
+    store.prepare(create=True)
+    sha256 = held(store, b"good")
+    os.utime(store.path_of(sha256))  # e.g. copied from another disk
+    hashed: list[str] = []
+
+    def hash_of(reader: FileReader) -> str:
+        hashed.append(base.hash_of(reader))
+        return hashed[-1]
+
+    monkeypatch.setattr(holding, "hash_of", hash_of)
+    for again in (Holding(store), Holding(store)):
+        for _ in range(2):
+            reader = again.open(sha256, 4)
+            assert reader is not None
+            reader.close()
+    assert hashed == [sha256]

@@ -35,16 +35,21 @@ class HeldFile(FileReader):
         done()
 
 
+def proof_of(sha256: str) -> int:
+    """The mtime that says that a file's bytes are right: a second of the years to 1978."""
+    return int(sha256[:7], 16) * 1_000_000_000
+
+
 class Holding:
     """Keeps files and knows which of them were used last; threads share it."""
 
     def __init__(self, store: FilesystemStore) -> None:
         self._store = store
-        self._lock = threading.Lock()
+        self._lock, self._hashing = threading.Lock(), threading.Lock()
         self._sizes: dict[str, int] = {}
         self._used: dict[str, float] = {}  # Unix time
         self._noted: dict[str, float] = {}
-        self._proved: dict[str, int | None] = {}  # mtime when its bytes were last hashed
+        self._proved: dict[str, int | None] = {}  # mtime of files hashed since the start
         self._reading: Counter[str] = Counter()
         for found in store.stats():
             self._sizes[found.sha256] = found.size
@@ -84,10 +89,10 @@ class Holding:
             self.remove(sha256, got=str(error))
             return None
         reader.on_close = lambda: self._stop_reading(sha256)
-        known = self._proved.setdefault(sha256, reader.mtime_ns)
         is_right = reader.size == size
-        if is_right and known != reader.mtime_ns:
-            is_right = self._is_right(sha256, reader)
+        if is_right and not self._is_proved(sha256, reader):
+            with self._hashing:  # once, for all who ask for it
+                is_right = self._is_proved(sha256, reader) or self._is_right(sha256, reader)
         if not is_right:
             reader.close()
             self.remove(sha256, got=f"{reader.size} bytes")
@@ -98,10 +103,10 @@ class Holding:
     def add(self, sha256: str, size: int) -> None:
         """A file is whole and was verified."""
         stat = self._store.stat(sha256)
+        self._prove(sha256, stat.mtime_ns if stat else None)
         with self._lock:
             self._sizes[sha256] = size
             self._used[sha256] = time.time()
-            self._proved[sha256] = stat.mtime_ns if stat else None
 
     def make_room(self, needed: int, limit: int | None, unwanted: Collection[str]) -> int:
         """Remove files until so many bytes fit in a limit; the bytes that are removed.
@@ -146,11 +151,26 @@ class Holding:
         log.error("a stored file is damaged and was removed", sha256=sha256, got=got)
         self._remove(sha256)
 
+    def _is_proved(self, sha256: str, reader: FileReader) -> bool:
+        return reader.mtime_ns in (self._proved.get(sha256), proof_of(sha256))
+
     def _is_right(self, sha256: str, reader: FileReader) -> bool:
         if hash_of(reader) != sha256:
             return False
-        self._proved[sha256] = reader.mtime_ns
+        self._prove(sha256, reader.mtime_ns)
         return True
+
+    def _prove(self, sha256: str, mtime_ns: int | None) -> None:
+        """Remember that bytes are right; on the disk, too, for the time after a restart.
+
+        Whoever writes to the file changes its time. One with any other time is hashed first.
+        """
+        self._proved[sha256] = mtime_ns
+        path = self._store.path_of(sha256)
+        with suppress(OSError):
+            stat = os.stat(path)
+            if stat.st_mtime_ns == mtime_ns != proof_of(sha256):
+                os.utime(path, ns=(stat.st_atime_ns, proof_of(sha256)))
 
     def _remove(self, sha256: str) -> None:
         with self._lock:
