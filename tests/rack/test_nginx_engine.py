@@ -17,7 +17,7 @@ from tests.rack import images
 from tests.rack.conftest import BASE
 from tests.rack.server import LiveRack
 from tests.rack.test_engines import fetch
-from tests.support import live
+from tests.support import full_disk, live
 from tests.support.databases import Databases
 from tests.support.live import LiveSlipway
 from webapp.config import Settings
@@ -135,6 +135,17 @@ def test_slipway_run_starts_it_again_when_either_server_is_killed(
     servers = slipway.pids("rack")
     assert slipway.stop() == 0
     assert not any(Path(f"/proc/{pid}").exists() for pid in servers)
+
+
+def test_a_full_disk_does_not_stop_its_start(tmp_path: Path, sqlite_databases: Databases) -> None:
+    with full_disk.small_disk(40 * full_disk.MIB) as disk:
+        rack = LiveRack(disk, sqlite_databases.migrated(), rack_engine="nginx")
+        rack.log = tmp_path / "rack.log"
+        with rack.app.app_context():
+            images.image()
+        full_disk.fill(disk)
+        with rack:
+            assert fetch(rack, f"{BASE}/boot-kernel")[1] == KERNEL
 
 
 def settings(folder: Path, **values: str) -> Settings:

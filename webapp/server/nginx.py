@@ -47,6 +47,7 @@ RECHECK_S = 5.0  # between looks at the files that have links
 GRACE_S = planes.GRACE_S["rack"]
 PIECE = 64 << 10  # bytes that nginx's pipe holds
 MOST_PIECES = 256  # that wait to be counted; older ones aren't counted
+MEMORY = "/dev/shm"  # noqa: S108
 PR_SET_PDEATHSIG = 1
 
 
@@ -62,7 +63,9 @@ class NginxRack:
     def run(self) -> NoReturn:
         """Serve until SIGTERM or SIGINT; leaves by SystemExit."""
         planes.check(self._settings)
-        folder = Path(tempfile.mkdtemp(prefix="slipway-"))  # short: sockets' names are bounded
+        # Short, since sockets' names are bounded, and in memory, since the disk may be full.
+        memory = MEMORY if os.access(MEMORY, os.W_OK) else None
+        folder = Path(tempfile.mkdtemp(prefix="slipway-", dir=memory))
         try:
             code = self._run(folder)
         finally:
@@ -143,7 +146,7 @@ class NginxRack:
             grace_s=GRACE_S,
             has_proxies=self._settings.trusted_proxies > 0,
         )
-        config = own / "nginx.conf"
+        config = folder / "nginx.conf"
         config.write_text(site.text())
         command = [self._program, "-e", "stderr", "-p", str(own), "-c", str(config)]
         number = self._listener.fileno()

@@ -21,7 +21,7 @@ MAIN = """\
 daemon off;
 worker_processes {workers};
 worker_shutdown_timeout {grace}s;
-pid "{folder}/nginx.pid";
+pid "{rack}.pid";
 error_log stderr error;
 events {{
     worker_connections 8192;
