@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import timedelta
 
 import pytest
 from flask import Flask
@@ -17,7 +18,7 @@ from tests.web.accounts.passwords import NEW
 from tests.web.visitors import PASSWORD, Visitor, everything, leads_to, text_of
 from webapp.errors import Conflict, InvalidFields, NotFound
 from webapp.extensions import db
-from webapp.models import APIKey, Event, LoginSession, Role, User, utcnow
+from webapp.models import APIKey, Event, LoginSession, RackToken, Role, User, utcnow
 from webapp.services.accounts import rights, tokens, users
 
 Count = Callable[[], AbstractContextManager[Queries]]
@@ -271,6 +272,26 @@ def test_a_user_created_by_a_deleted_ones_token_is_disabled(region: Flask) -> No
     users.remove(maria, actor="root")
     db.session.refresh(child)
     assert not child.is_active
+
+
+@pytest.mark.parametrize("what", ["deleted", "disabled", "demoted", "reset"])
+def test_a_user_who_is_kept_out_leaves_no_token_that_enrols_racks(region: Flask, what: str) -> None:
+    factories.user("root", role=Role.ADMINISTRATOR)
+    maria = factories.user("maria", role=Role.ADMINISTRATOR)
+    for name in ("maria", "root"):
+        ends = utcnow() + timedelta(days=1)
+        factories.saved(
+            RackToken(token_hash=name, created_by=name, expires_at=ends, uses=9, uses_left=9)
+        )
+    if what == "deleted":
+        users.remove(maria, actor="root")
+    elif what == "disabled":
+        users.set_active(maria, False, actor="root")
+    elif what == "demoted":
+        users.change_role(maria, Role.VIEWER, actor="root")
+    else:
+        users.set_password(maria, NEW, actor="root", is_access_revoked=True)
+    assert [one.created_by for one in db.session.scalars(select(RackToken))] == ["root"]
 
 
 def test_the_list_shows_who_has_a_second_factor(app: Flask, administrator: Visitor) -> None:

@@ -17,10 +17,10 @@ from sqlalchemy import ColumnElement, Select, delete, func, or_, select, update
 
 from webapp.errors import Conflict
 from webapp.extensions import db
-from webapp.models import APIKey, APIToken, LoginSession, User, utcnow
+from webapp.models import APIKey, APIToken, LoginSession, RackToken, User, utcnow
 from webapp.services.accounts import rights
 from webapp.services.accounts.rights import Scope
-from webapp.services.system import events
+from webapp.services.system import events, statements
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,7 @@ def end_token(user: User, token_id: int, *, actor: str) -> None:
 def end_all(user: User, *, actor: str) -> int:
     """Delete every key and token of a user with all that was created with them.
 
+    Also those that would still enrol racks; racks that they enrolled stay.
     Returns how many; the caller commits.
     """
     lock(user)
@@ -158,7 +159,7 @@ def end_all(user: User, *, actor: str) -> int:
     count = int(db.session.scalar(select(counted[0] + counted[1])) or 0)
     db.session.execute(delete(APIKey).where(own[0]))
     db.session.execute(delete(APIToken).where(own[1]))
-    return count
+    return count + _end_rack_tokens(user)
 
 
 def end_what_followed(user: User, *, actor: str) -> None:
@@ -170,6 +171,11 @@ def end_what_followed(user: User, *, actor: str) -> None:
     _disable_children(_tokens_of(user), actor)
     by_token = (APIKey.user_id == user.id, APIKey.parent_token_id.is_not(None))
     db.session.execute(delete(APIKey).where(*by_token))
+    _end_rack_tokens(user)
+
+
+def _end_rack_tokens(user: User) -> int:
+    return statements.count(delete(RackToken).where(RackToken.created_by == user.username))
 
 
 def _tokens_of(user: User) -> Select[int]:
