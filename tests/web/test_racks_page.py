@@ -164,6 +164,12 @@ def test_others_change_nothing(app: Flask, rack: RemoteRack) -> None:
     assert operator.get(f"{PAGE}{rack.id}/remove").status_code == 403
 
 
+def test_nothing_is_said_of_a_rack_that_was_never_seen(app: Flask, viewer: Visitor) -> None:
+    page = text_of(viewer.get(f"{PAGE}{enrol(app, 'rack-9').id}/"))
+    assert "Last seen never Holds nothing yet" in page
+    assert "Serves Unknown while the rack isn't seen." in page
+
+
 def _value(page: str, name: str) -> str:
     """What a field of the page holds."""
     field = re.search(rf'<input[^>]*name="{name}"[^>]*>', page)

@@ -108,7 +108,7 @@ def show_command(name: str, api: Api, as_json: bool) -> None:
         (each["machine"], each["name"], output.size(each["sent"]), output.size(each["size"]))
         for each in one["serving"]
     ]
-    if serving:
+    if serving and one["state"] not in ("away", "never-seen"):
         output.print_table(("Machine", "File", "Sent", "Size"), serving)
     for error in one["errors"]:
         output.line(f"! {output.time(error['at'])}: {error['what']}", color="red")
@@ -301,13 +301,14 @@ def _find(api: Api, name: str) -> dict[str, Any]:
 
 
 def _fields(one: dict[str, Any]) -> list[tuple[str, str]]:
+    at = f" at {one['address']}" if one["seen_at"] else ""
     limit = f"maximum {output.size(one['max_bytes'])}" if one["max_bytes"] else "no limit"
     return [
         ("Name", one["name"]),
         ("State", _state(one)),
         ("URL", one["url"]),
         ("Version", one["version"]),
-        ("Last seen", f"{output.time(one['seen_at'])} at {one['address']}"),
+        ("Last seen", output.time(one["seen_at"]) + at),
         ("Holds", _held(one)),
         ("Stored", f"{output.size(one['bytes'])} in {one['files']} files, {limit}"),
         ("Mode", one["mode"]),
