@@ -56,6 +56,12 @@ http {{
         "HEAD:" "";
         default 1;
     }}
+    # nginx refuses odd and very long ranges; the rack reads them as RFC 9110 does.
+    map $http_range $odd_range {{
+        "" "";
+        "~^bytes=([0-9]{{1,18}}-[0-9]{{0,18}}|-[0-9]{{1,18}})$" "";
+        default 1;
+    }}
     map $request_method $is_fetch {{
         GET 1;
         default 0;
@@ -125,7 +131,7 @@ http {{
 # A request that has more than its method among these is for the rack.
 ASKED = (
     "$request_method:$http_if_match$http_if_none_match$http_if_range"
-    "$http_if_modified_since$http_if_unmodified_since$http_want_repr_digest"
+    "$http_if_modified_since$http_if_unmodified_since$http_want_repr_digest$odd_range"
 )
 
 PLACE = """\
