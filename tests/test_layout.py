@@ -101,7 +101,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Edges: what the outside touches.
     "http": {"errors", "extensions", "models", "services"},
     "web": EDGE | {"http", "hx", "inspection", "middleware", "vmware"},
-    "api": EDGE | {"http", "inspection", "middleware", "vmware"},
+    "api": EDGE | {"escaping", "http", "inspection", "middleware", "vmware"},
     "rack": EDGE | {"middleware"},
     # A rack without a database: no query is made in it.
     "remoterack": BASE | {"fetch", "rack", "services", "storage", "streams", "trust"},

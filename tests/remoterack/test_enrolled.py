@@ -121,7 +121,8 @@ def test_a_mirror_that_is_off_for_others_is_there_for_it(
             publish(region)  # as the worker does once a rack is enrolled
             rack.wait_for(f"{PATH}/boot-kernel")
             rack.wait_until(lambda: rack.blob(DIGESTS["squashfs"]).exists(), "it has every file")
-            assert fetch(region.url, "/mirror/streams/v1/index.sjson").status == 404
+            index = "/mirror/streams/v1/index.sjson"
+            rack.wait_until(lambda: fetch(region.url, index).status == 404, "it's off for others")
     finally:
         with region.app.app_context():
             options.change("ada", is_on=True)
