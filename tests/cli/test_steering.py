@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import timedelta
 
@@ -72,3 +73,15 @@ def test_a_start_outside_the_windows_asks_a_person_and_tells_a_script(
     done = slipway("import", "start")
     assert (done.returncode, "This import starts anyway." in done.stderr) == (0, True)
     assert slipway("import", "start", "--now").stderr == ""
+
+
+def test_a_second_start_names_the_import_that_runs(region: Flask, slipway: Shell) -> None:
+    first = json.loads(slipway("import", "start", "--json").stdout)
+    done = slipway("import", "start")
+    words = f"Import {first['id']} is already running."
+    assert (done.returncode, done.stdout) == (0, f"{words} Next: slipway import watch\n")
+    assert json.loads(slipway("import", "start", "--json").stdout)["is_new"] is False
+    slipway("import", "pause")
+    assert slipway("import", "start").stdout.startswith(f"{words} It's paused.")
+    db.session.remove()
+    assert [run.id for run in runs.recent()] == [first["id"]]

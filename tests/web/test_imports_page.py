@@ -231,8 +231,12 @@ def test_starting_twice_is_one_import(region: Flask, operator: Visitor) -> None:
     for _ in range(2):
         answer = operator.post("/imports/start")
         assert (answer.status_code, leads_to(answer)) == (303, "/imports/")
-    assert [run.requested_by for run in every_run()] == [operator.username]
-    assert "An import is already running." in text_of(operator.get("/imports/"))
+    (run,) = every_run()
+    assert run.requested_by == operator.username
+    page = operator.get("/imports/")
+    assert "An import is already running:" in text_of(page)
+    assert f'<a href="/imports/{run.id}">import {run.id}</a>' in page.text
+    assert "already running" not in operator.get("/imports/").text
 
 
 def test_stopping_says_so_until_it_has_stopped(region: Flask, operator: Visitor) -> None:

@@ -106,11 +106,18 @@ def start(name: str, arch: str, wait: bool, yes: bool, now: bool, api: Api, as_j
     else:
         body = {"plan": api.get("/plan")["digest"]} if yes else {}
         run = _begin(api, "/imports", body, is_sure=now)
-        words = f"Import {run['id']} is {run['state']}. Next: slipway import watch"
+        words = _started(run)
     if wait:
         _follow(api, run["id"], as_json)
         return
     output.result(run, as_json, words)
+
+
+def _started(run: dict[str, Any]) -> str:
+    if run["is_new"]:
+        return f"Import {run['id']} is {run['state']}. Next: slipway import watch"
+    held = " It's paused. Next: slipway import resume" if run["hold"] else ""
+    return f"Import {run['id']} is already running.{held or ' Next: slipway import watch'}"
 
 
 def _begin(api: Api, path: str, body: dict[str, Any], *, is_sure: bool) -> dict[str, Any]:

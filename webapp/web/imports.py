@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Blueprint, flash, request, url_for
 from flask.typing import ResponseReturnValue
+from markupsafe import Markup
 
 from webapp import hx, numbers
 from webapp.extensions import settings
@@ -114,10 +115,10 @@ def start() -> ResponseReturnValue:
         approving.start(digest[:64], me().username)
         flash("The plan is started.", "ok")
         return hx.see_other(url_for("imports.index"))
-    before = runs.current()
-    run = runs.queue("manual", me().username)
-    if before is not None and before.id == run.id:
-        flash("An import is already running.", "info")
+    run, is_new = runs.start("manual", me().username)
+    if not is_new:
+        words = Markup('An import is already running: <a href="{}">import {}</a>.')
+        flash(words.format(url_for("imports.show", run_id=run.id), run.id), "info")
     return hx.see_other(url_for("imports.index"))
 
 

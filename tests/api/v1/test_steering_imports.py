@@ -16,6 +16,14 @@ from webapp.services.imports import runs
 from webapp.services.system import live_settings
 
 
+def test_a_second_start_names_the_import_that_runs(program: Typed) -> None:
+    first, second = (program.call("POST", "imports") for _ in range(2))
+    assert [answer.status_code for answer in (first, second)] == [202, 202]
+    assert (first.json["is_new"], second.json["is_new"]) == (True, False)
+    assert first.json["id"] == second.json["id"]
+    assert len(program.get("imports")["items"]) == 1
+
+
 def test_an_import_is_paused_and_resumed(app: Flask, program: Typed) -> None:
     for action in ("pause", "resume"):
         assert program.call("POST", f"imports/{action}").status_code == 404

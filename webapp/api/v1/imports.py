@@ -95,6 +95,12 @@ class StartedResponse(RunResponse):
     is_outside_windows: bool
 
 
+class AllImagesResponse(StartedResponse):
+    """The import that downloads all images. is_new: false if it was already running."""
+
+    is_new: bool
+
+
 class OneImageResponse(StartedResponse):
     """The import that downloads the image. outcome: started; queued behind another; or joined."""
 
@@ -218,19 +224,21 @@ def read_all(call: Call[Paging, None]) -> Page[RunResponse]:
 
 
 @routes("POST", "/imports", Right.IMPORT, status=202)
-def start(call: Call[Empty, StartRequest]) -> StartedResponse:
-    """Import all selected images; if an import is already running, it continues.
+def start(call: Call[Empty, StartRequest]) -> AllImagesResponse:
+    """Import all selected images; if an import is already running, it continues, not ``is_new``.
 
     With a plan, do exactly that or nothing, after the one that is running. Imports that are
     started by hand don't wait for a window.
     """
     is_outside = _is_outside(call.body)
     if call.body.plan:
-        run = approving.start(call.body.plan, call.actor)
+        started = runs.Start(approving.start(call.body.plan, call.actor), is_new=True)
     else:
-        run = runs.queue("manual", call.actor)
-    found = _response(run, call.caller.sees)
-    return StartedResponse(**found.model_dump(), is_outside_windows=is_outside)
+        started = runs.start("manual", call.actor)
+    found = _response(started.run, call.caller.sees)
+    return AllImagesResponse(
+        **found.model_dump(), is_outside_windows=is_outside, is_new=started.is_new
+    )
 
 
 @routes(

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import delete, exists, func, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
@@ -77,7 +77,19 @@ class Ending:
     intent: str = ""  # what it started from, see intents.intent; "" asks for no other run
 
 
+class Start(NamedTuple):
+    """The run that does what was asked for; is_new: it was made for that."""
+
+    run: ImportRun
+    is_new: bool
+
+
 def queue(trigger: str, requested_by: str, source_ids: Sequence[int] | None = None) -> ImportRun:
+    """Ask for an import, for whoever doesn't mind which one it is; see ``start``."""
+    return start(trigger, requested_by, source_ids).run
+
+
+def start(trigger: str, requested_by: str, source_ids: Sequence[int] | None = None) -> Start:
     """Ask for an import; an active one is returned instead of a second.
 
     trigger: ``manual``, ``schedule``, ``source``, ``start`` or ``change``. source_ids: the
@@ -86,6 +98,7 @@ def queue(trigger: str, requested_by: str, source_ids: Sequence[int] | None = No
     count as active, so a start after a stop is not lost. One that a person asks for, even
     when it's on its way, doesn't wait for a window.
     """
+    is_new = False
     while True:
         if source_ids is not None and not queueing.is_free_for(source_ids):
             source_ids = None
@@ -103,9 +116,10 @@ def queue(trigger: str, requested_by: str, source_ids: Sequence[int] | None = No
                 queueing.attend(run.id)
             db.session.commit()
             wake()
-            return run
+            return Start(run, is_new)
         is_attended = literal(trigger not in UNATTENDED)
         if queueing.insert(trigger, requested_by, is_attended, source_ids):
+            is_new = True
             events.record("run.queued", actor=requested_by, subject=trigger)
         db.session.commit()
 
