@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import os
+import socket
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -78,3 +80,38 @@ def test_the_route_is_the_one_that_is_taken(shared_mirror: Mirror) -> None:
         own = replace(sources.draft_of(source), proxy_url=address, is_direct=True)
         with pytest.raises(InvalidFields):
             sources.update_source(source, own, "ada")
+
+
+@pytest.fixture
+def named(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A host name that leads to this machine and isn't exempt from proxies."""
+    real, name = socket.getaddrinfo, "mirror.lab"
+
+    def resolve(host: str, *args: Any, **kwargs: Any) -> Any:
+        return real("127.0.0.1" if host == name else host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    return name
+
+
+@pytest.mark.usefixtures("region")
+@pytest.mark.parametrize(
+    ("setting", "value"), [("enable_http_proxy", "false"), ("boot_images_no_proxy", "true")]
+)
+def test_a_proxy_that_is_turned_off_gets_no_request(
+    shared_mirror: Mirror, named: str, setting: str, value: str
+) -> None:
+    with MirrorServer(shared_mirror) as origin, MirrorServer(shared_mirror) as proxy:
+        url = origin.source_url.replace("127.0.0.1", named)
+        key = shared_mirror.keyring.read_bytes()
+        source = sources.add(SourceDraft(url=url, keyring_data=key), "ada")
+        live_settings.change("http_proxy", proxy.url, "ada")
+        environment = dict(os.environ)
+        assert refreshing.refresh(source).problem is None
+        assert (len(proxy.log) > 0, origin.log) == (True, [])
+        assert {request.path.startswith(url) for request in proxy.log} == {True}
+        proxy.reset()
+        live_settings.change(setting, value, "ada")
+        assert refreshing.refresh(source).problem is None
+        assert (len(origin.log) > 0, proxy.log) == (True, [])
+        assert dict(os.environ) == environment
