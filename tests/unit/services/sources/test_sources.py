@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from tests.mirror.maker import Mirror
+from tests.mirror.maker import Documents, Mirror
 from tests.mirror.server import MirrorServer
 from tests.support import factories, signed
 from webapp.errors import InvalidFields, Problem
@@ -41,6 +41,13 @@ def products() -> int:
 
 def rows(model: type) -> int:
     return db.session.scalar(select(func.count()).select_from(model)) or 0
+
+
+def wanted() -> set[tuple[int, str]]:
+    """Every selection: its source and release."""
+    db.session.expire_all()
+    found = db.session.scalars(select(BootSourceSelection))
+    return {(row.source_id, row.release) for row in found}
 
 
 def test_connecting_shows_what_is_offered_and_saves_nothing(
@@ -180,13 +187,39 @@ def test_another_address_keeps_selections_and_other_sources(
     mirror: Mirror, mirror_server: MirrorServer
 ) -> None:
     source = sources.add(draft(mirror_server, mirror), "ada")
-    factories.boot_source()
+    other = factories.boot_source()
     factories.selection(source)
+    factories.selection(other, release="jammy")
     refreshing.refresh(source)
+    address, selected = other.url, wanted()
+    assert len(selected) == 2
     moved = draft(mirror_server, mirror, url="http://elsewhere.example.test/stable/")
     sources.update_source(source, moved, "ada")
-    assert (rows(BootSource), rows(BootSourceSelection)) == (2, 1)
+    assert (rows(BootSource), wanted(), other.url) == (2, selected, address)
     assert (rows(StreamDocument), source.checked_at, source.index_updated_at) == (0, None, None)
+
+
+def test_a_stream_that_turned_empty_empties_its_catalogue_alone(
+    mirror: Mirror, mirror_server: MirrorServer
+) -> None:
+    source = sources.add(draft(mirror_server, mirror), "ada")
+    factories.cache_entry(factories.boot_source())
+    resource = factories.boot_resource(source_id=source.id)
+    refreshing.refresh(source)
+    assert products() > 1
+
+    def empty(documents: Documents) -> None:
+        for document in documents.values():
+            document["products"] = {}
+
+    mirror.publish_next(edit=empty)
+    outcome = refreshing.refresh(source)
+    assert outcome.problem is None
+    assert "stream-empty" in {warning.code for warning in outcome.warnings}
+    (left,) = db.session.scalars(select(BootSourceCache))
+    assert left.source_id != source.id
+    db.session.expire_all()
+    assert (resource.source_id, resource.current_set_id is not None) == (source.id, True)
 
 
 def test_removing_a_source_takes_its_selections_and_catalogue(
