@@ -47,6 +47,19 @@ def test_soak_times_and_the_commissioning_release_are_steered(
     assert "noble" in slipway("setting", "live").stdout
 
 
+def test_a_plan_says_which_selection_leaves_an_image_out(region: Flask, slipway: Shell) -> None:
+    source = factories.boot_source(checked_at=utcnow(), refreshed_at=utcnow())
+    factories.cache_entry(source, release="noble")
+    factories.cache_entry(source, release="jammy", product="jammy")
+    factories.selection(source, release="noble", arches=["arm64"])
+    db.session.remove()
+    assert "out" not in slipway("import", "plan").stdout.split()
+    shown = slipway("import", "plan", "--all", COLUMNS="200").stdout
+    plan = " ".join(shown.split())
+    assert "the selection ubuntu/noble leaves it out: its arches are arm64, this is amd64" in plan
+    assert "no selection asks for ubuntu/jammy" in plan
+
+
 def test_past_imports_show_how_fast_they_were(region: Flask, slipway: Shell) -> None:
     ended = utcnow()
     times = {"started_at": ended - timedelta(seconds=10), "finished_at": ended}

@@ -10,7 +10,7 @@ from tests.api.v1.typed import Typed
 from tests.support import factories
 from tests.web.images.boxes import offer
 from webapp.extensions import db
-from webapp.models import utcnow
+from webapp.models import BootSource, utcnow
 
 
 @pytest.fixture
@@ -29,7 +29,8 @@ def test_a_plan_is_read_and_started_and_stays_with_its_run(program: Typed, sourc
     [one] = plan["fetch"]
     assert (one["kind"], one["name"], one["before"]) == ("add", "ubuntu/noble", "")
     assert plan["bytes_peak"] == plan["bytes_used"] + plan["bytes_to_fetch"] > 0
-    assert [out["name"] for out in plan["out"]] == ["ubuntu/jammy"]
+    (out,) = plan["out"]
+    assert (out["name"], out["why"]) == ("ubuntu/jammy", "no selection asks for ubuntu/jammy")
     assert program.get("plan")["out"] == []
     refused = program.call("POST", "imports", {"plan": "0" * 64})
     assert (refused.status_code, refused.json["code"]) == (409, "plan-changed")
@@ -39,6 +40,18 @@ def test_a_plan_is_read_and_started_and_stays_with_its_run(program: Typed, sourc
     assert (kept["state"], kept["is_approved"]) == ("queued", True)
     assert kept["plan"]["digest"] == plan["digest"]
     assert [action["name"] for action in kept["plan"]["actions"]] == ["ubuntu/noble"]
+
+
+def test_a_plan_names_the_selection_that_leaves_an_image_out(
+    app: Flask, program: Typed, source: None
+) -> None:
+    with app.app_context():
+        row = db.session.scalars(db.select(BootSource)).one()
+        factories.selection(row, release="jammy", arches=["arm64"])
+        db.session.remove()
+    (out,) = program.get("plan?has_unwanted=true")["out"]
+    words = "the selection ubuntu/jammy leaves it out: its arches are arm64, this is amd64"
+    assert (out["name"], out["why"]) == ("ubuntu/jammy", words)
 
 
 def test_one_image_is_imported_alone_and_the_caller_learns_by_which_import(
