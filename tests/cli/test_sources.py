@@ -9,6 +9,8 @@ import pytest
 from flask import Flask
 
 from tests.cli.shell import Shell, refused
+from tests.mirror.maker import Mirror
+from tests.mirror.server import MirrorServer
 from tests.support import factories
 from webapp.extensions import db
 from webapp.models import utcnow
@@ -74,3 +76,16 @@ def test_removal_shows_what_moves_first(slipway: Shell, ids: tuple[str, str]) ->
     assert "Architecture" not in screen
     assert slipway("source", "show", ids[0]).returncode == 0
     assert "stream didn't go back" in refused(slipway("source", "accept", ids[0]))
+
+
+def test_a_preview_of_a_filtered_mirror_warns_with_count_and_names(
+    slipway: Shell, shared_mirror: Mirror
+) -> None:
+    gone = shared_mirror.newest(release="jammy", arch="amd64", ftype="boot-kernel")[0].path
+    with MirrorServer(shared_mirror, [{"path": f"{gone}$", "status": 404}]) as server:
+        words = ("--keyring", shared_mirror.keyring)
+        done = slipway("source", "preview", server.source_url, *words)
+    assert done.returncode == 0, done.stderr
+    assert "checked, 1 missing, 0 of another size" in done.stderr
+    assert f"Where: {gone}." in done.stderr
+    assert "24.04" in done.stdout

@@ -85,8 +85,7 @@ def show_source(source_id: int, api: Api, as_json: bool) -> None:
         urls = (found["url"], *found["mirrors"])
         rows = [(url, speeds.get(url, "not measured yet")) for url in urls]
         output.print_table(("Mirror", "Speed"), rows)
-    for warning in found["warnings"]:
-        output.error(f"warning: {warning['what']} {warning['next_step']}".rstrip())
+    _print_warnings(found)
     for notice in found["notices"]:
         output.line(f"Announced: MAAS {notice['maas_version']}: {notice['message']}")
     _print_left_out(found)
@@ -106,6 +105,12 @@ def show_source(source_id: int, api: Api, as_json: bool) -> None:
 
 def _client_cert(found: Any) -> str:
     return f"{found['subject']}, expires {output.time(found['expires_at'])}" if found else ""
+
+
+def _print_warnings(found: dict[str, Any]) -> None:
+    for one in found["warnings"]:
+        where = f" Where: {one['where']}." if one["where"] else ""
+        output.error(f"warning: {one['what']}{where} {one['next_step']}".rstrip())
 
 
 def _print_left_out(found: Any) -> None:
@@ -168,8 +173,7 @@ def preview_source(address: str, api: Api, as_json: bool, **options: Any) -> Non
         ]
     )
     _print_left_out(found)
-    for warning in found["warnings"]:
-        output.error(f"warning: {warning['what']} {warning['next_step']}")
+    _print_warnings(found)
     output.print_table(
         ("Release", "Architectures", "Size"),
         [(o["title"], " ".join(o["arches"]), output.size(o["size"])) for o in found["offers"]],

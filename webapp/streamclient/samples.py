@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from webapp.errors import Problem
 from webapp.fetch import Fetcher, FetchProblem
@@ -15,6 +16,7 @@ from webapp.streams.offers import Item, Offer
 from webapp.streams.urls import join
 
 SAMPLE = 40
+KINDS = 4  # kernel, initrd, root image and one more
 SECONDS = 15.0
 WORKERS = 4
 SHOWN_PATHS = 10
@@ -43,7 +45,7 @@ class ItemCheck:
         rest = f" and {len(bad) - SHOWN_PATHS} more" if len(bad) > SHOWN_PATHS else ""
         return Problem(
             f"The mirror lists files that it doesn't have: of {self.asked} checked, "
-            f"{len(self.missing)} are missing and {len(self.other_size)} have another size.",
+            f"{len(self.missing)} missing, {len(self.other_size)} of another size.",
             code="stream-incomplete",
             where=", ".join(bad[:SHOWN_PATHS]) + rest,
             expected="every listed file",
@@ -63,11 +65,12 @@ def check_items(
 ) -> ItemCheck:
     """Ask for some files of a stream, without fetching them.
 
-    At most one file of an offer and ``sample`` in all, spread evenly over the
-    offers; whoever was not asked within ``seconds`` is left out. A file about
-    which nothing can be learnt (HEAD not allowed, server trouble) counts as none.
+    Of ``sample`` offers, spread evenly over all: the largest file of each, then one
+    of each other kind, at most ``KINDS`` an offer; whoever was not asked within
+    ``seconds`` is left out. A file about which nothing can be learnt (HEAD not
+    allowed, server trouble) counts as none.
     """
-    chosen = _spread(offers, sample)
+    chosen = _chosen(_spread(offers, sample))
     until = time.monotonic() + seconds
 
     def ask(item: Item) -> tuple[Item, str]:
@@ -93,12 +96,22 @@ def check_items(
     )
 
 
-def _spread(offers: Sequence[Offer], sample: int) -> list[Item]:
-    """One file of each of ``sample`` offers, from the first to the last."""
+def _spread(offers: Sequence[Offer], sample: int) -> list[Offer]:
+    """``sample`` offers, from the first to the last."""
     having = [offer for offer in offers if offer.items]
     count = min(sample, len(having))
-    # The largest file is the one that filters are about.
-    return [
-        max(having[n * len(having) // count].items, key=lambda item: item.size)
-        for n in range(count)
-    ]
+    return [having[n * len(having) // count] for n in range(count)]
+
+
+def _chosen(offers: Sequence[Offer]) -> list[Item]:
+    """The files to ask for, each path once; the largest come first, if time is short."""
+    kinds = [_largest_of_each_kind(offer) for offer in offers]
+    rounds = zip_longest(*kinds)
+    return list({item.path: item for one in rounds for item in one if item}.values())
+
+
+def _largest_of_each_kind(offer: Offer) -> list[Item]:
+    by_kind: dict[str, Item] = {}
+    for item in sorted(offer.items, key=lambda item: item.size, reverse=True):
+        by_kind.setdefault(item.ftype, item)
+    return list(by_kind.values())[:KINDS]

@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from flask import Flask
 
 from tests.api.v1.typed import Typed
+from tests.mirror.maker import Mirror
+from tests.mirror.server import MirrorServer
 from tests.support import factories
 from webapp.extensions import db
 from webapp.services.sources import sources
@@ -107,3 +111,15 @@ def test_what_a_source_may_offer_that_is_still_being_read_is_early_and_not_wrong
         db.session.commit()
     for method, path, body in calls:
         assert program.call(method, path, body).status_code == 422
+
+
+def test_a_preview_of_a_filtered_mirror_warns_with_count_and_names(
+    program: Typed, shared_mirror: Mirror
+) -> None:
+    gone = shared_mirror.newest(release="jammy", arch="amd64", ftype="boot-kernel")[0].path
+    keyring = base64.b64encode(shared_mirror.keyring.read_bytes()).decode()
+    with MirrorServer(shared_mirror, [{"path": f"{gone}$", "status": 404}]) as server:
+        body = {"url": server.source_url, "keyring": keyring}
+        (warning,) = program.call("POST", "sources/preview", body).json["warnings"]
+    assert (warning["code"], warning["where"]) == ("stream-incomplete", gone)
+    assert "checked, 1 missing, 0 of another size" in warning["what"]

@@ -28,6 +28,7 @@ from webapp.streamclient import (
     check_items,
     read_stream,
 )
+from webapp.streamclient.samples import KINDS
 
 # -- what goes right
 
@@ -166,8 +167,23 @@ def test_a_whole_mirror_has_what_it_lists(shared_mirror: Mirror, signing_key: Si
         snapshot = read_stream(source, fetcher, {})
         server.reset()
         check = check_items(source, snapshot.offers, fetcher, sample=5)
-        assert (check.asked, check.missing, check.other_size, check.problem) == (5, (), (), None)
-        assert [request.method for request in server.log] == ["HEAD"] * 5
+        asked = [request.path for request in server.log]
+        assert (check.asked, check.missing, check.other_size) == (len(asked), (), ())
+        assert check.problem is None
+        assert {request.method for request in server.log} == {"HEAD"}
+        assert 5 < len(set(asked)) == len(asked) <= 5 * KINDS
+
+
+@pytest.mark.parametrize("kind", ["boot-kernel", "boot-initrd", "squashfs"])
+def test_one_missing_file_of_any_kind_is_noticed(
+    mirror: Mirror, signing_key: SigningKey, kind: str
+) -> None:
+    gone = mirror.newest(release="jammy", arch="amd64", subarch="ga-22.04", ftype=kind)[0].path
+    (mirror.stream / gone).unlink()
+    with MirrorServer(mirror) as server, Fetcher(limits=LIMITS) as fetcher:
+        source = source_of(server, signing_key)
+        check = check_items(source, read_stream(source, fetcher, {}).offers, fetcher)
+    assert check.missing == (gone,)
 
 
 def test_a_filtered_mirror_is_noticed_with_count_and_names(
