@@ -222,6 +222,8 @@ KINDS = {
     "mirror-incomplete": Kind("Mirror incomplete", 500),
     "mirror-nothing-wanted": Kind("Filters match nothing", 500),
     "mirror-state": Kind("Mirror state can't be read", 500),
+    "images-missing": Kind("No images stored", 503),
+    "images-on-racks-only": Kind("Images on racks only", 503),
     "rack-away": Kind("Rack not seen", 503),
     "rack-behind": Kind("Rack out of date", 503),
     # Uploads.

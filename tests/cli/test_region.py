@@ -107,13 +107,18 @@ def test_status_of_an_empty_region(slipway: Shell) -> None:
         "is_importing": False,
         "stored_bytes": 0,
         "free_bytes": report["free_bytes"],
-        "problems": [],
+        "problems": report["problems"],
         "version": report["version"],
     }
     assert report["free_bytes"] > 0
+    assert [one["code"] for one in report["problems"]] == ["images-missing"]
     shown = slipway("status")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "Import: none yet" in shown.stdout
+    assert "! No images are stored yet" in shown.stdout
+    warned = slipway("doctor").stdout
+    assert "warn  images: No images are stored yet" in warned
+    assert "Next: Add a boot source" in warned
 
 
 def test_status_tells_versions_sources_runs_and_problems(slipway: Shell, region: Flask) -> None:

@@ -16,6 +16,7 @@ from webapp.services.accounts.rights import Right
 from webapp.services.images import history, keys, listing, steering
 from webapp.services.images.listing import Image
 from webapp.services.imports import delete_preview, runs, selecting
+from webapp.services.overview import missing
 from webapp.services.sources import (
     catalogue,
     changes,
@@ -203,6 +204,7 @@ def _stored(picture: Picture) -> dict[str, Any]:
     return {
         "rows": [image_row(image) for image in listed if not image.is_bootloader],
         "bootloaders": [image_row(image) for image in listed if image.is_bootloader],
+        "missing": missing.problem(),
         "run": runs.current(),
         "stored_bytes": listing.stored_bytes(),
         "has_sources": bool(picture.releases) or bool(sources.all_sources()),

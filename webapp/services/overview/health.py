@@ -17,6 +17,7 @@ from webapp.numbers import counted
 from webapp.services.blobs import scrubbing
 from webapp.services.imports import inventory, runs
 from webapp.services.mirror import status as mirror_status
+from webapp.services.overview import missing
 from webapp.services.racks import listing as racks
 from webapp.services.racks import offering
 from webapp.services.racks.listing import RackState, RackStatus
@@ -170,10 +171,17 @@ def _commissioning() -> list[Check]:
     return [Check("commissioning", Severity.OK, f"with ubuntu/{release}")] if release else []
 
 
+def _images() -> list[Check]:
+    problem = missing.problem()
+    if problem is None:
+        return []
+    return [Check("images", Severity.WARN, problem.what, problem.next_step)]
+
+
 def _imports() -> list[Check]:
     last = runs.last_ended()
     if last is None:
-        return [Check("import", Severity.WARN, "none yet", "Start one: slipway import start.")]
+        return [Check("import", Severity.INFO, "none yet")]
     if last.state != RunState.SUCCEEDED:
         step = f"See the errors: slipway import show {last.id}."
         return [
@@ -221,6 +229,7 @@ _STEPS = (
     _sources,
     _rules,
     _commissioning,
+    _images,
     _imports,
     _mirror,
     _racks,

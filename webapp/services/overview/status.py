@@ -10,6 +10,7 @@ from webapp.errors import Problem
 from webapp.extensions import store
 from webapp.services.images import listing
 from webapp.services.imports import runs
+from webapp.services.overview import missing
 from webapp.services.racks import listing as racks
 from webapp.services.sources import catalogue, sources
 from webapp.services.sources import health as source_health
@@ -34,6 +35,8 @@ def overview() -> Overview:
     rows = sources.all_sources()
     judged = [source_health.judge(row) for row in rows]
     problems = [health.problem.as_dict() for health in judged if health.problem is not None]
+    without_images = missing.problem()
+    problems += [without_images.as_dict()] if without_images else []
     judged_racks = [racks.problem_of(row) for row in racks.all_racks()]
     problems += [problem.as_dict() for problem in judged_racks if problem is not None]
     try:
