@@ -7,8 +7,10 @@ import signal
 from collections.abc import Callable
 
 import pytest
+from flask import Flask
 from sqlalchemy import func, select
 
+from tests.api.clients import Script
 from tests.jobs.conftest import Lab, check_region, images, transfers
 from tests.jobs.worker.workers import (
     DOCUMENTS,
@@ -20,6 +22,7 @@ from tests.jobs.worker.workers import (
     wait_for,
 )
 from tests.mirror.faults import Fault
+from tests.support import factories
 from webapp.config import Settings
 from webapp.extensions import db, store
 from webapp.models import (
@@ -27,7 +30,10 @@ from webapp.models import (
     BootResource,
     BootSource,
     Event,
+    Role,
+    utcnow,
 )
+from webapp.services.accounts import keys
 from webapp.services.imports import runs
 from webapp.services.system.wake import wake
 
@@ -74,6 +80,40 @@ def test_a_worker_killed_in_a_download_is_resumed_by_the_next_one_at_once(
     assert done == sorted(done)
     assert all(bytes_done <= total for bytes_done, total in seen)
     assert len({total for _, total in seen if total}) == 1
+    check_region()
+
+
+@pytest.mark.both_databases
+def test_a_killed_worker_imports_no_longer_until_the_next_one_resumes(
+    make_lab: Callable[..., Lab],
+    make_app: Callable[[str], Flask],
+    start_worker: Callable[[], WorkerProcess],
+) -> None:
+    key = keys.create_api_key(factories.user(role=Role.VIEWER), "a script")
+    lab = make_lab(sizes={"squashfs": 4 << 20})
+    lab.select("noble")
+    lab.server.set_faults([Fault(path="squashfs$", rate=2 << 20)])
+    run_id = runs.queue("manual", "ann").id
+    worker = start_worker()
+    wait_for(is_loading(run_id, 1 << 20))
+    assert runs.is_importing()
+    worker.kill()
+    script = Script(make_app("web").test_client(), key)  # of a server that starts only now
+
+    def is_importing() -> bool:
+        return bool(script.get("boot-resources/", op="is_importing").json)
+
+    assert not is_importing()
+    left = run_now(run_id)
+    assert left.state == "running"
+    assert left.lease_until is not None
+    assert left.lease_until > utcnow()  # its lease is not what tells
+    start_worker()
+    wait_for(is_importing)
+    lab.server.set_faults()
+    wait_for(is_ended(run_id))
+    assert run_now(run_id).state == "succeeded"
+    assert db.session.scalar(select(func.count()).where(Event.kind == "run.resumed")) == 1
     check_region()
 
 
@@ -163,6 +203,23 @@ def test_what_changed_between_two_workers_is_planned_again_and_kept_with_the_run
 
 
 # -- stop
+
+
+def test_a_stop_ends_a_run_whose_worker_was_killed_at_once(
+    make_lab: Callable[..., Lab], start_worker: Callable[[], WorkerProcess]
+) -> None:
+    lab = make_lab(sizes={"squashfs": 4 << 20})
+    lab.select("noble")
+    lab.server.set_faults([Fault(path="squashfs$", rate=1 << 20)])
+    run_id = runs.queue("manual", "ann").id
+    worker = start_worker()
+    wait_for(is_loading(run_id, 200_000))
+    worker.kill()
+    runs.stop("ann")
+    run = run_now(run_id)
+    assert run.state == "stopped"
+    assert "stopped" in {transfer.state for transfer in transfers(run)}
+    check_region()
 
 
 def test_a_stop_ends_a_download_and_keeps_what_came(

@@ -159,8 +159,9 @@ def page(*, before: int = 0, limit: int = 100) -> Sequence[ImportRun]:
 def is_importing() -> bool:
     """Whether an import is queued or held by a living worker (rule: is-importing)."""
     is_held = (ImportRun.state == RunState.RUNNING) & (ImportRun.lease_until > now())
-    query = select(ImportRun.id).where((ImportRun.state == RunState.QUEUED) | is_held).limit(1)
-    return db.session.scalar(query) is not None
+    query = select(ImportRun.state, ImportRun.lease_owner)  # two rows at most
+    found = db.session.execute(query.where((ImportRun.state == RunState.QUEUED) | is_held)).all()
+    return any(run.state == RunState.QUEUED or not is_dead(run.lease_owner) for run in found)
 
 
 def stop(requested_by: str) -> ImportRun | None:
@@ -172,7 +173,9 @@ def stop(requested_by: str) -> ImportRun | None:
     if run is None:
         return None
     now_ = now()
-    is_orphan = (ImportRun.state == RunState.RUNNING) & (ImportRun.lease_until < now_)
+    dead = [run.lease_owner] if is_dead(run.lease_owner) else []
+    is_over = or_(ImportRun.lease_until < now_, ImportRun.lease_owner.in_(dead))
+    is_orphan = (ImportRun.state == RunState.RUNNING) & is_over
     ended = (
         update(ImportRun)
         .where((ImportRun.state == RunState.QUEUED) | is_orphan)
@@ -181,6 +184,7 @@ def stop(requested_by: str) -> ImportRun | None:
     )
     for run_id in statements.execute(ended).scalars().all():
         _close_transfers(run_id)
+    _drop_wanted()
     statements.execute(
         update(ImportRun).where(ImportRun.state == RunState.RUNNING).values(is_cancelled=True)
     )
@@ -302,11 +306,7 @@ def finish(run_id: int, owner: str, ending: Ending) -> bool:
         return False
     save_transfers(ending.progress.transfers)
     _close_transfers(run_id)
-    statements.execute(
-        delete(Blob).where(
-            Blob.state == BlobState.WANTED, ~exists().where(ResourceFile.blob_id == Blob.id)
-        )
-    )
+    _drop_wanted()
     if ending.intent and ending.state != RunState.STOPPED and intent() != ending.intent:
         _follow(run_id)
     events.record(
@@ -358,4 +358,15 @@ def _close_transfers(run_id: int) -> None:
         update(FileTransfer)
         .where(FileTransfer.run_id == run_id, FileTransfer.state.in_(OPEN_TRANSFERS))
         .values(state=TransferState.STOPPED, bytes_per_s=0)
+    )
+
+
+def _drop_wanted() -> None:
+    """Delete the rows of bytes that never came, unless a run may still bring them."""
+    statements.execute(
+        delete(Blob).where(
+            Blob.state == BlobState.WANTED,
+            ~exists().where(ResourceFile.blob_id == Blob.id),
+            ~exists().where(ImportRun.state == RunState.RUNNING),
+        )
     )

@@ -17,6 +17,7 @@ from tests.support import factories
 from webapp.extensions import db
 from webapp.models import (
     Blob,
+    BlobState,
     BootSource,
     BootSourceSelection,
     Event,
@@ -130,12 +131,16 @@ def test_an_expired_lease_is_taken_over() -> None:
     assert db.session.scalar(select(func.count()).where(Event.kind == "run.resumed")) == 1
 
 
-def test_the_run_of_a_process_that_died_here_is_taken_over_at_once() -> None:
-    runs.queue("manual", "ann")
+@pytest.fixture(scope="module")
+def dead() -> str:
+    """An owner whose process has ended."""
     code = "from webapp.storage.leases import new_owner; print(new_owner())"
-    dead = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_the_run_of_a_process_that_died_here_is_taken_over_at_once(dead: str) -> None:
+    runs.queue("manual", "ann")
     assert runs.claim(dead) is not None
     taken = runs.claim(new_owner())
     assert taken is not None
@@ -227,6 +232,40 @@ def test_importing_means_queued_or_held_by_a_living_worker() -> None:
     db.session.execute(update(ImportRun).values(lease_until=utcnow() - timedelta(seconds=1)))
     db.session.commit()
     assert not runs.is_importing()
+
+
+@both
+def test_a_run_of_a_process_that_died_here_is_no_import_and_can_be_stopped(dead: str) -> None:
+    runs.queue("manual", "ann")
+    runs.claim(dead)
+    assert not runs.is_importing()
+    db.session.add(Blob(sha256="ab" * 32, size=1, state=BlobState.WANTED))
+    db.session.commit()
+    runs.stop("bob")
+    assert states() == ["stopped"]
+    assert db.session.scalar(select(Blob.id)) is None
+
+
+def test_a_run_of_a_living_process_is_only_asked_to_stop() -> None:
+    run = runs.queue("manual", "ann")
+    runs.claim(new_owner())
+    db.session.add(Blob(sha256="ab" * 32, size=1, state=BlobState.WANTED))
+    db.session.commit()
+    assert runs.is_importing()
+    runs.stop("bob")
+    db.session.refresh(run)
+    assert (states(), run.is_cancelled) == (["running"], True)
+    assert db.session.scalar(select(Blob.id)) is not None
+
+
+def test_a_queued_run_counts_beside_one_of_a_process_that_died_here(dead: str) -> None:
+    runs.queue("manual", "ann")
+    runs.claim(dead)
+    db.session.execute(update(ImportRun).values(is_cancelled=True))
+    db.session.commit()
+    runs.queue("manual", "bob")
+    assert states() == ["running", "queued"]
+    assert runs.is_importing()
 
 
 @both
