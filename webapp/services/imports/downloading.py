@@ -16,6 +16,7 @@ from webapp.fetch import Fetcher, FetchProblem, Stopped, shown
 from webapp.models import TransferState
 from webapp.services.blobs import damage
 from webapp.services.blobs.damage import Verified
+from webapp.services.imports import hashing
 from webapp.services.imports.plans import Location, PlannedBlob
 from webapp.services.imports.progress import Reporter
 from webapp.storage.base import BlobStore, BlobWriter
@@ -148,13 +149,16 @@ def _bring(
 
 
 def _is_there(blob: PlannedBlob, store: BlobStore, reporter: Reporter) -> bool:
-    """Whether the store has the bytes already, e.g. from a worker that was killed; verified."""
+    """Whether the store has the bytes already, e.g. from a worker that was killed; verified.
+
+    Raises Stopped.
+    """
     found = store.stat(blob.sha256)
     if found is None or found.size != blob.size:
         return False
     reporter.start(blob.sha256, TransferState.VERIFYING)
     known = Verified(blob.sha256, blob.size, None, None)
-    return damage.hashed_fault(known, store) is None
+    return damage.hashed_fault(known, store, hashing.until(reporter.is_stopped)) is None
 
 
 def _fetch(

@@ -126,7 +126,10 @@ class Import:
             return self._stopped()
         self._reporter.enter("planning")
         states = inventory.sources(fresh)
-        todo, problem = self._plan(states)
+        try:
+            todo, problem = self._plan(states)
+        except Stopped:
+            return self._stopped()
         if problem is not None:
             self.failures.add(problem)
             return RunState.FAILED, "Nothing was changed: the plan changed after it was approved."
@@ -176,13 +179,13 @@ class Import:
         return good & set(self._origins)
 
     def _plan(self, states: list[SourceState]) -> tuple[ImportPlan, Problem | None]:
-        """The plan, which is kept with the run; and why not to follow it."""
+        """The plan, which is kept with the run; and why not to follow it. Raises Stopped."""
         kept = approving.of(self._run_id)
         known = inventory.read(store())
         held = preview.held_back()
         agreed = (kept.confirmed, held, self._scope.images)
         todo = plan(states, known, *agreed)
-        checked = inventory.checked(known, todo, store())
+        checked = inventory.checked(known, todo, store(), self._reporter.is_stopped)
         db.session.commit()
         if checked != known:
             todo = plan(states, checked, *agreed)

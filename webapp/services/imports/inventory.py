@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from webapp.models import (
 from webapp.services.blobs import checking, damage
 from webapp.services.images import locks, priorities
 from webapp.services.images.keys import Image, Key
+from webapp.services.imports import hashing
 from webapp.services.imports.plans import (
     Damaged,
     ImportPlan,
@@ -192,12 +193,15 @@ def _sets() -> tuple[dict[int, StoredSet], dict[int, list[int]]]:
     return sets, kept
 
 
-def checked(inventory: Inventory, plan: ImportPlan, store: BlobStore) -> Inventory:
+def checked(
+    inventory: Inventory, plan: ImportPlan, store: BlobStore, is_stopped: Callable[[], bool]
+) -> Inventory:
     """The inventory as the store really has it, whatever the rows say.
 
     Every file that images name or the plan needs is compared with its size and mtime,
     and hashed where its mtime changed; what is bad is marked so, and planned again.
     Bytes without a ready row count as received and are verified instead of fetched.
+    Raises Stopped.
     """
     blobs = dict(inventory.blobs)
     named = {
@@ -212,7 +216,7 @@ def checked(inventory: Inventory, plan: ImportPlan, store: BlobStore) -> Invento
     db.session.commit()
     for blob in ready:
         found = there.get(blob.sha256) or store.stat(blob.sha256)
-        fault = damage.fault_of(blob, found, store)
+        fault = damage.fault_of(blob, found, store, hashing.until(is_stopped))
         if fault is not None:
             checking.note_fault(blob, fault, "worker")
             blobs[blob.sha256] = StoredBlob(blob.size, is_ready=False)
