@@ -105,7 +105,7 @@ def _adopt(sha256: str, size: int) -> None:
 
 
 def _drop_old_partials() -> None:
-    """Remove unfinished files that no import went on with for a long time."""
+    """Remove unfinished files that no import went on with (rule: stopped-downloads-stay)."""
     since = utcnow() - UNUSED
     old = [partial.sha256 for partial in store().partials() if partial.touched_at < since]
     if not old:

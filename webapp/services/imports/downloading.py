@@ -59,7 +59,8 @@ def download(
 ) -> Generator[Outcome]:
     """Fetch blobs in their order, ``threads`` at a time, and yield each as it ends.
 
-    After a stop the ones that were not finished are not yielded; their partials stay.
+    After a stop the ones that were not finished are not yielded; their partials stay
+    (rule: stopped-downloads-stay).
     """
     waiting: queue.SimpleQueue[PlannedBlob] = queue.SimpleQueue()
     ended: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
