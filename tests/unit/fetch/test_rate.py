@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -119,6 +121,43 @@ def test_a_download_takes_each_of_its_bytes_from_the_bucket(
         assert (stored(store), len(server.log)) == (CONTENT, 1)
     assert sum(granted) == SIZE
     assert 0 in granted
+
+
+def test_downloads_at_once_never_get_more_than_the_rate_allows(
+    server: MirrorServer, tmp_path: Path
+) -> None:
+    rate, clock, lock = 10_000_000, Clock(), threading.Lock()
+
+    class Waiting(Bucket):
+        """Its time passes only while a download waits."""
+
+        def take(self, wanted: int) -> int:
+            count = super().take(wanted)
+            if not count:
+                with lock:
+                    clock.now += SHARE_S
+            return count
+
+    received, seen = [0, 0], list[tuple[int, float]]()
+
+    def download(number: int) -> bytes:
+        store = FilesystemStore(tmp_path / f"store {number}")
+        store.prepare(create=True)
+
+        def count(offset: int) -> None:
+            received[number] = offset
+            seen.append((sum(received), clock.now))  # in this order: time only goes on
+
+        url = server.url + "image"
+        fetcher.download(url, lambda: store.writer(SHA256, SIZE), size=SIZE, on_bytes=count)
+        return stored(store)
+
+    bucket = Waiting(lambda: rate, clock)
+    with server, Fetcher(limits=QUICK, bucket=bucket) as fetcher, ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(download, (0, 1))) == [CONTENT, CONTENT]
+    assert max(total for total, _ in seen) == 2 * SIZE
+    # Nothing was saved up before, so there is no burst either.
+    assert all(total <= (now - Clock.now) * rate + 1 for total, now in seen)
 
 
 def test_a_download_that_waits_for_the_bucket_stops_and_keeps_its_part(
