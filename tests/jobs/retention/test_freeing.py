@@ -24,6 +24,7 @@ from webapp.models import (
     FileTransfer,
     ImportRun,
     ResourceSet,
+    Upload,
     utcnow,
 )
 from webapp.services.blobs import retention
@@ -91,8 +92,8 @@ def test_a_deleted_image_is_gone_at_once_and_its_bytes_after_the_grace(lab: Lab)
     retention.clean_up()
     assert own not in digests()
     assert shared in digests()
-    assert db.session.scalar(select(BootResource.id).where(BootResource.name == LOW)) is None
-    assert len(list(db.session.scalars(select(BootResource)))) == 1
+    left = db.session.scalars(select(BootResource))
+    assert [f"{one.name} {one.architecture}" for one in left] == [NOBLE]
     check_region()
 
 
@@ -126,6 +127,30 @@ def test_an_uploaded_image_can_be_deleted_by_an_administrator_only(region: Flask
     later(10**6)
     retention.clean_up()
     assert list(db.session.scalars(select(BootResource.id))) == []
+
+
+@pytest.mark.both_databases
+def test_a_boot_resource_that_never_had_a_set_goes_unless_it_waits_for_one(region: Flask) -> None:
+    made = {
+        name: factories.saved(
+            BootResource(name=name, architecture="amd64/generic", os="custom", release=name,
+                         arch="amd64", subarch="generic", rtype="uploaded")
+        ).id
+        for name in ("forgotten", "awaited", "new")
+    }  # fmt: skip
+    factories.saved(Upload(token="t" * 64, size=7, resource_id=made["awaited"]))
+
+    def left() -> set[str]:
+        return set(db.session.scalars(select(BootResource.name)))
+
+    assert retention.clean_up() == retention.Freed()
+    assert left() == set(made)
+    past = utcnow() - timedelta(seconds=settings().retire_grace + 60)
+    old = BootResource.id.in_((made["forgotten"], made["awaited"]))
+    db.session.execute(update(BootResource).where(old).values(updated_at=past))
+    db.session.commit()
+    assert retention.clean_up() == retention.Freed()
+    assert left() == {"awaited", "new"}
 
 
 # -- what a delete would do

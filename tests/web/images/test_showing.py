@@ -129,6 +129,24 @@ def test_an_image_that_upstream_dropped_says_since_when(
     assert "Kept (no longer offered) No longer offered since" in shown
 
 
+def test_an_image_that_upstream_dropped_can_be_deleted(
+    source: BootSource, administrator: Visitor
+) -> None:
+    factories.selection(source, release="focal")
+    long_ago = utcnow() - timedelta(days=2)
+    factories.boot_resource(release="focal", source_id=source.id, gone_since=long_ago)
+    url = "/images/ubuntu/focal/amd64/delete"
+    for page in ("/images/", "/images/ubuntu/focal/amd64"):
+        shown = administrator.get(page)
+        assert "no longer offered" in text_of(shown).lower()
+        assert f'href="{url}"' in shown.text
+    asked = text_of(administrator.get(url))
+    assert "The next import downloads it again" not in asked
+    assert administrator.post(url).status_code == 303
+    assert url not in administrator.get("/images/").text
+    assert administrator.get("/images/ubuntu/focal/amd64").status_code == 404
+
+
 def test_a_selection_that_no_source_offers_is_shown_and_can_be_deselected(
     source: BootSource, operator: Visitor
 ) -> None:
