@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from tests.rack import images
 from tests.remoterack.remote import PATH, Line, RemoteRack, fetch, publish
 from tests.support.databases import Databases
 from tests.web.test_slow_clients import LiveWeb
 from webapp.extensions import db
-from webapp.models import BootResource, Event, Rack
+from webapp.models import BootResource, Event, Rack, ResourceSet
 from webapp.remoterack.errors import RackProblem
 from webapp.remoterack.region import Region
+from webapp.services.images import steering
 from webapp.services.mirror import options
 from webapp.services.racks import changing, tokens
 
@@ -108,6 +109,33 @@ def test_a_publish_reaches_it_at_once(region: LiveWeb, rack: RemoteRack) -> None
     rack.wait_until(lambda: fetch(rack.url, f"{jammy}/squashfs").body == content, "the new version")
     digest = hashlib.sha256(content).hexdigest()
     rack.wait_until(lambda: rack.blob(digest).exists(), "it's fetched in advance")
+
+
+def test_a_roll_back_reaches_it(region: LiveWeb, rack: RemoteRack) -> None:
+    versions = {f"20280101.{n}": random.Random(n).randbytes(700) for n in (1, 2)}
+    jammy = PATH.replace("noble", "jammy")
+    with region.app.app_context():
+        query = select(BootResource).where(BootResource.release == "jammy")
+        resource = db.session.scalars(query).one()
+        id = resource.id
+        for version, content in versions.items():
+            images.switch(resource, {"squashfs": content}, version=version)
+        both = ResourceSet.resource_id == id, ResourceSet.version.in_(versions)
+        db.session.execute(update(ResourceSet).where(*both).values(retired_at=None))  # it's kept
+        db.session.commit()
+        db.session.remove()
+    publish(region)
+    old, new = versions
+    for version in (new, old):
+        with region.app.app_context():
+            steering.roll([id], version, "ada")
+            db.session.remove()
+        publish(region)
+        is_there = partial(_has, rack, f"{jammy}/squashfs", versions[version])
+        rack.wait_until(is_there, f"version {version}")
+    digest = hashlib.sha256(versions[old]).hexdigest()
+    assert fetch(rack.url, f"{jammy}/squashfs.sha256").body.startswith(digest.encode())
+    assert fetch(rack.url, f"{jammy}/squashfs").headers["ETag"] == f'"{digest}"'
 
 
 def test_a_mirror_that_is_off_for_others_is_there_for_it(

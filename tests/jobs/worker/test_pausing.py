@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -126,6 +127,28 @@ def test_a_paused_import_can_be_stopped(slow_lab: Lab, region: Flask) -> None:
         runs.stop("ann")
         wait_for(is_ended(run_id))
     assert (run_now(run_id).state, run_now(run_id).hold) == ("stopped", "")
+
+
+def test_a_stopped_import_leaves_no_half_file_under_a_final_name(
+    slow_lab: Lab, region: Flask
+) -> None:
+    run_id = runs.queue("manual", "ann").id
+    with working(region):
+        wait_for(is_inside(run_id))
+        runs.stop("ann")
+        wait_for(is_ended(run_id))
+    assert run_now(run_id).state == "stopped"
+    half = squashfs(run_id)
+    assert half is not None
+    (partial,) = store().partials()
+    assert (partial.sha256, 0 < partial.received < half.size) == (half.sha256, True)
+    path = store().path_of(half.sha256)
+    assert path is not None
+    assert not path.exists()
+    whole = [one for one in path.parents[1].rglob("*") if one.is_file()]
+    for one in whole:
+        assert hashlib.sha256(one.read_bytes()).hexdigest() == one.name
+    check_region()
 
 
 @pytest.mark.both_databases
