@@ -17,13 +17,14 @@ DEADLOCK = "40P01"  # PostgreSQL's code: it ended one of the transactions
 
 
 def execute(statement: Any) -> CursorResult[Any]:
-    """Run an UPDATE or DELETE that leaves objects of the session as they are."""
-    options = {"synchronize_session": False}
+    """Run a statement that writes and leaves objects of the session as they are."""
+    # Without the second one, PostgreSQL's answer to an INSERT has no row count.
+    options = {"synchronize_session": False, "preserve_rowcount": True}
     return cast("CursorResult[Any]", db.session.execute(statement, execution_options=options))
 
 
 def count(statement: Any) -> int:
-    """Run an UPDATE or DELETE and say how many rows it met."""
+    """Run a statement that writes and say how many rows it met."""
     return execute(statement).rowcount
 
 

@@ -101,6 +101,7 @@ def test_many_starts_at_once_make_one_run_and_one_knows_that_it_did(region: Flas
     (id,) = db.session.scalars(select(ImportRun.id))
     assert Counter(results) == {(id, True): 1, (id, False): 7}
     assert states() == ["queued"]
+    assert db.session.scalar(select(func.count()).where(Event.kind == "run.queued")) == 1
 
 
 @both
