@@ -18,7 +18,7 @@ from webapp.models import BootSource
 from webapp.services.accounts.rights import Right
 from webapp.services.imports import moves, runs
 from webapp.services.imports.moves import Moves
-from webapp.services.sources import binding, sources, steps
+from webapp.services.sources import announcing, binding, sources, steps
 from webapp.services.sources.drafts import MAX_PRIORITY, PRIORITY_RANGE
 from webapp.services.sources.naming import title_of
 from webapp.streams.offers import ImageName
@@ -99,6 +99,15 @@ def switch(source_id: int) -> ResponseReturnValue:
     is_on = request.form.get("on") == "yes"
     sources.switch(source, is_on, me().username)
     return _done(f"{title_of(source)} {'enabled' if is_on else 'disabled'}.", source_id)
+
+
+@blueprint.post(f"{ONE}/notices/dismiss")
+@requires(Right.MANAGE)
+def dismiss(source_id: int) -> ResponseReturnValue:
+    """Hide for everyone what the source's publisher announces."""
+    source = sources.get(source_id)
+    announcing.dismiss(source, me().username)
+    return _done("Announcements hidden for two weeks.", source_id)
 
 
 @blueprint.get(f"{ONE}/remove")

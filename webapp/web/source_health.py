@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import func, select
 
 from webapp.errors import Conflict
 from webapp.extensions import db, settings
 from webapp.models import BootSource, BootSourceCache, BootSourceSelection
-from webapp.services.sources import health, naming, sources
+from webapp.services.sources import announcing, health, naming, sources
 from webapp.services.sources.drafts import grouped
 from webapp.services.sources.health import SourceHealth
 from webapp.severity import Severity
@@ -38,6 +39,11 @@ class SourceRow:
     def announcement(self) -> str:
         """What a screen reader announces when the state changes."""
         return ": ".join(filter(None, (self.health.text, self.health.detail)))
+
+    @property
+    def notices(self) -> list[dict[str, Any]]:
+        """What its publisher announces."""
+        return announcing.shown(self.source)
 
     @property
     def keyring(self) -> str:

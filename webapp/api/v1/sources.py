@@ -32,7 +32,7 @@ from webapp.api.v1.source_items import (
 from webapp.errors import InvalidFields
 from webapp.models import BootSource, Role
 from webapp.services.accounts.rights import Right
-from webapp.services.sources import catalogue, health, refreshing, sources
+from webapp.services.sources import announcing, catalogue, health, refreshing, sources
 from webapp.services.sources.client_certs import MAX_PEM_BYTES
 from webapp.services.sources.drafts import MAX_PRIORITY, SourceDraft
 from webapp.services.sources.health import SourceState
@@ -277,7 +277,7 @@ def response_of(row: BootSource, role: Role) -> SourceResponse:
         confirmed_products=row.confirmed_products,
         differences=[DifferenceItem(**one) for one in row.differences],
         warnings=[ProblemItem(**one) for one in row.warnings],
-        notices=[NoticeItem(**one) for one in row.notices],
+        notices=[NoticeItem(**one) for one in announcing.shown(row)],
         state=found.state,
         problem=ProblemItem(**found.problem.as_dict()) if found.problem else None,
     )

@@ -7,9 +7,10 @@ from flask import Response
 
 from webapp.api.v2.answers import as_json
 from webapp.api.v2.dispatch import API, Action, ActionCall, Resource
+from webapp.services.sources.announcing import MAAS_VERSION
 
 # The version of the API, not Slipway's: clients compare it (rule: rest-version).
-API_VERSION = "2.9.2"
+API_VERSION = MAAS_VERSION
 # Clients may sign in with a password (see account.py).
 CAPABILITIES = ["authenticate-api"]
 

@@ -32,7 +32,7 @@ from webapp.models import (
 from webapp.services.overview.health import WORKER_SEEN
 from webapp.services.racks import listing as racks
 from webapp.services.racks.listing import RackState
-from webapp.services.sources import commissioning, sources
+from webapp.services.sources import announcing, commissioning, sources
 from webapp.services.sources import health as source_health
 from webapp.services.sources.health import SourceState
 
@@ -112,7 +112,7 @@ def _sources(now: datetime) -> Iterator[Metric]:
     yield _gauge(
         "source_notices",
         "Announcements of a boot source's publisher",
-        ((labels, len(row.notices)) for labels, row in named),
+        ((labels, len(announcing.shown(row))) for labels, row in named),
     )
     yield _gauge(
         "source_warnings",

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from webapp.errors import Problem
 from webapp.extensions import settings
 from webapp.models import BootSource, utcnow
-from webapp.services.sources import refreshing
+from webapp.services.sources import announcing, refreshing
 from webapp.severity import Severity
 
 CLIENT_CERT_ENDS_SOON = timedelta(days=30)
@@ -103,7 +103,7 @@ def _client_cert(source: BootSource, now: datetime) -> SourceHealth | None:
 
 def _announced(source: BootSource) -> str:
     """What its publisher announces, in short."""
-    versions = sorted({one["maas_version"] for one in source.notices})
+    versions = sorted({one["maas_version"] for one in announcing.shown(source)})
     return f"Its publisher announces MAAS {', '.join(versions)}." if versions else ""
 
 

@@ -21,6 +21,7 @@ from webapp.services.system import events, exemptions, proxies, rates, schedules
 from webapp.services.system.wake import wake
 
 AUTO_IMPORT = "boot_images_auto_import"
+RELEASE_NOTICES = "release_notifications"
 # What bootstrap scripts always set. They're kept for those who read them back.
 COMMISSIONING = "commissioning_distro_series"
 DEFAULT_OS, DEFAULT_RELEASE = "default_osystem", "default_distro_series"
@@ -104,6 +105,7 @@ MAAS: dict[str, Known] = {
     HTTP_PROXY: Known("Proxy for boot sources without their own", "", _proxy),
     USES_PROXY: Known("Use http_proxy", True, _switch),
     NO_PROXY: Known("Connect to boot sources directly, ignoring http_proxy", False, _switch),
+    RELEASE_NOTICES: Known("Show new releases of MAAS that publishers announce", True, _switch),
     **{name: Known(help, value, _word) for name, (help, value) in DISTRO_DEFAULTS.items()},
 }
 KNOWN: dict[str, Known] = MAAS | {
