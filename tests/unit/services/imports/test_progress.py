@@ -188,3 +188,13 @@ def test_what_could_not_be_saved_is_saved_later(
         while saved(run_id) != (400, 400):
             continue
         assert not report.is_lost
+
+
+@pytest.mark.usefixtures("region")
+def test_ids_of_transfers_survive_between_beats() -> None:
+    run = runs.queue("manual", "ann")
+    rows = [factories.file_transfer(run, bytes_done=0) for _ in range(3)]
+    runs.save_transfers([{"id": row.id, "bytes_done": 5} for row in rows])
+    db.session.commit()
+    db.session.expire_all()
+    assert list(db.session.scalars(select(FileTransfer.bytes_done))) == [5, 5, 5]

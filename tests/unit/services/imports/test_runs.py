@@ -21,7 +21,6 @@ from webapp.models import (
     BootSource,
     BootSourceSelection,
     Event,
-    FileTransfer,
     ImportRun,
     RunState,
     TransferState,
@@ -367,12 +366,3 @@ def test_a_change_during_the_very_end_of_a_run_is_never_lost(region: Flask) -> N
         assert follower.id > run_id
         db.session.execute(update(ImportRun).values(state="succeeded", finished_at=utcnow()))
         db.session.commit()
-
-
-def test_ids_of_transfers_survive_between_beats() -> None:
-    run = runs.queue("manual", "ann")
-    rows = [factories.file_transfer(run, bytes_done=0) for _ in range(3)]
-    runs.save_transfers([{"id": row.id, "bytes_done": 5} for row in rows])
-    db.session.commit()
-    db.session.expire_all()
-    assert list(db.session.scalars(select(FileTransfer.bytes_done))) == [5, 5, 5]
