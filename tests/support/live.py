@@ -68,11 +68,11 @@ class LiveSlipway:
         self.stop()
 
     def start(self) -> None:
-        """Start all three processes and wait until web and rack answer."""
+        """Start all three processes and wait until web and rack answer, and the worker runs."""
         # The supervisor ends when the tests are killed, and ends its children.
         self.process = self.launch(["run"], self.env, self.log)
         try:
-            wait_until(self._answers, "web and rack answer", alive=self._is_alive)
+            wait_until(self._is_up, "web and rack answer, and a worker runs", alive=self._is_alive)
         except BaseException as error:
             code = self.process.poll()
             self.stop()
@@ -132,8 +132,10 @@ class LiveSlipway:
         """Everything that it printed so far."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
-    def _answers(self) -> bool:
-        return answers(self.web_url) and answers(self.rack_url)
+    def _is_up(self) -> bool:
+        # A child is forked before it has its name, much before on a busy machine.
+        named = all(map(self.pids, ROLES))
+        return named and answers(self.web_url) and answers(self.rack_url)
 
     def _is_alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
