@@ -29,9 +29,9 @@ SUBJECTS = (
     "blobs",
     "imports",
     "uploads",
+    "boot",
     "mirror",
     "racks",
-    "boot",
     "overview",
     "backups",
 )
@@ -95,7 +95,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "services.mirror": BASE
     | {"bundle", "fetch", "mirror", "models", "storage", "streams", "trust"},
     "services.racks": BASE | {"models", "streams"},
-    "services.boot": BASE | {"inspection", "models", "storage"},
+    "services.boot": BASE | {"inspection", "models", "storage", "streams"},
     "services.overview": BASE | {"models"},
     "services.backups": BASE | {"database", "models", "storage"},
     # Edges: what the outside touches.

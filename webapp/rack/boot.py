@@ -6,13 +6,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from webapp.rack.parts import Names
+from webapp.rack.parts import BootStates, Names
 from webapp.rack.requests import Request
 from webapp.services.boot import configs
 from webapp.services.boot.choosing import decide
 from webapp.services.boot.configs import Asked
 from webapp.services.boot.loaders import LoaderFile
-from webapp.services.boot.serving import BootMap, BootState
+from webapp.services.boot.serving import BootState
+from webapp.services.images.serving import NamesUnread
 
 # What firmware sends as Host, and nothing that could end a line of a configuration.
 _HOST = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
@@ -27,7 +28,7 @@ class BootFiles:
     rack_url: the address to write into configurations, "" for the one that was asked.
     """
 
-    def __init__(self, published: Names, boot_map: BootMap, rack_url: str = "") -> None:
+    def __init__(self, published: Names, boot_map: BootStates, rack_url: str = "") -> None:
         self._published = published
         self._map = boot_map
         self._rack_url = rack_url
@@ -48,7 +49,12 @@ class BootFiles:
 
     def loader(self, path: str) -> LoaderFile | None:
         """A file of a boot loader. Raises NamesUnread."""
-        return self._state().loaders.get(path) if _LOADER.fullmatch(path) else None
+        if not _LOADER.fullmatch(path):
+            return None
+        state = self._state()
+        if path in state.awaited:
+            raise NamesUnread("The boot loader isn't here yet.", "Check the rack's upstreams.")
+        return state.loaders.get(path)
 
     def configuration(self, wanted: Asked, own_url: str) -> tuple[int, str]:
         """The status and the text. own_url: of this rack, "" if unknown. Raises NamesUnread."""

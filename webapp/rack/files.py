@@ -101,12 +101,14 @@ class Files:
     def _document(self, request: Request) -> Iterable[bytes] | None:
         """A signed document of the local mirror; None when it may be an item."""
         tree = self._tree.current()
-        may_read = tree.is_on and tree.may_read(request.environ.get("HTTP_AUTHORIZATION", ""))
-        if tree.documents is None or not may_read:
+        reader = request.environ.get("HTTP_AUTHORIZATION", "")
+        if tree.documents is None or not (tree.is_on and tree.may_read(reader)):
             return request.say(404, "The local mirror is off, or not published yet.")
         found = tree.documents.get(request.name)
         if found is None:
             return None
+        if not tree.may_read(reader, found):
+            return request.say(404, "Only enrolled racks get this document.")
         body, status, sent = request.give(
             found.content,
             found.sha256,

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+from webapp.services.boot.serving import BootState
 from webapp.services.images.published import Located, PublishedNames
 from webapp.services.mirror.signatures import Signature
 from webapp.services.mirror.tree import Tree
@@ -17,6 +18,14 @@ class Names(Protocol):
 
     def names(self, *, refresh: bool = False) -> PublishedNames:
         """The names; ``refresh`` looks for others in any case. Raises NamesUnread."""
+        ...
+
+
+class BootStates(Protocol):
+    """Gives what machines boot."""
+
+    def at(self, serial: int) -> BootState:
+        """The state of this serial, or a later one. Raises NamesUnread before the first."""
         ...
 
 

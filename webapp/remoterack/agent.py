@@ -13,6 +13,7 @@ import structlog
 
 from webapp.errors import Problem
 from webapp.remoterack import names
+from webapp.remoterack.booting import HeldBoot
 from webapp.remoterack.errors import RackProblem
 from webapp.remoterack.events import EventLog
 from webapp.remoterack.filling import Fills, Wanted
@@ -45,6 +46,7 @@ class Agent:
         trust: Trust,
         kept: KeptTrees,
         trees: HeldTrees,
+        boot: HeldBoot,
         upstreams: Upstreams,
         roots: Callable[[RackSettings, str], tuple[str, ...]],
         holding: Holding,
@@ -55,7 +57,7 @@ class Agent:
         status: Path,
     ) -> None:
         self._region, self._enrol, self._enrolment = region, enrol, enrolment
-        self._trust, self._kept, self._trees = trust, kept, trees
+        self._trust, self._kept, self._trees, self._boot = trust, kept, trees, boot
         self._upstreams, self._roots = upstreams, roots
         self._holding, self._fills, self._state = holding, fills, state
         self._offered = (0, 0)  # state and serial of the tree in force
@@ -92,7 +94,9 @@ class Agent:
         tree, chosen = self._trees.tree, self._state.settings
         if tree is None:
             return []
-        return list(names.in_advance(tree.document.sets, chosen.mode, chosen.images))
+        images = names.in_advance(tree.document.sets, chosen.mode, chosen.images)
+        wanted = (*self._boot.wanted(), *images)
+        return list({one.sha256: one for one in wanted}.values())
 
     # -- following
 
@@ -149,7 +153,13 @@ class Agent:
         problem: Problem | None = None
         for upstream in self._upstreams.all():
             try:
-                tree = read_tree(upstream.root, upstream.fetcher, self._trust, self._trees.tree)
+                tree = read_tree(
+                    upstream.root,
+                    upstream.fetcher,
+                    self._trust,
+                    self._trees.tree,
+                    is_enrolled=bool(upstream.route.secret),
+                )
             except Problem as found:
                 problem = found
                 continue
@@ -164,6 +174,7 @@ class Agent:
         self._kept.save(tree)
         self._trust.learn(tree.documents[KEY_PATH])
         self._trees.replace(tree, datetime.now(UTC))
+        self._boot.refresh()
         log.info("the region's tree was read", updated=tree.updated.isoformat())
         self._work.set()
 
@@ -217,6 +228,8 @@ class Agent:
     def _fetch_all(self) -> bool:
         """Fetch what's missing of what is wanted in advance; whether nothing is."""
         limit, total, is_done = self._state.settings.max_bytes, 0, True
+        loaders = {one.sha256 for one in self._boot.wanted()}
+        self._holding.kept = frozenset(loaders)
         for wanted in self.wanted():
             total += wanted.size
             if limit is not None and total > limit:
@@ -235,13 +248,15 @@ class Agent:
             while not fill.wait_over(1.0) and not self._stopped.is_set():
                 pass
             is_done = is_done and fill.is_complete
+            if wanted.sha256 in loaders:
+                self._boot.refresh()
         return is_done
 
     def tidy(self) -> None:
         """Remove what no name means any more."""
         if self._trees.tree is None:
             return
-        named = names.digests(self._trees.names())
+        named = names.digests(self._trees.names()).keys() | self._holding.kept
         unwanted = {one for one in self._holding.digests() if one not in named}
         self._holding.make_room(0, None, unwanted)
 

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from webapp.config import Settings
 from webapp.errors import Problem
 from webapp.fetch import Route
 from webapp.remoterack.agent import Agent
+from webapp.remoterack.booting import HeldBoot, RemoteBoot, RemoteTftpNames, WholeFiles
 from webapp.remoterack.errors import RackProblem
 from webapp.remoterack.events import EventLog
 from webapp.remoterack.filling import Fills, Wanted
@@ -149,6 +151,13 @@ class RemoteRack:
             on_problem=note,
         )
         events = EventLog(folder / "events.jsonl")
+        boot = HeldBoot(trees, holding, note)
+        boot.refresh()
+        boot_files = RemoteBoot(trees, boot, settings.rack_url)
+        boot_files.held = boot
+        whole = WholeFiles(holding, fills, state.counts)
+        self.tftp_names = RemoteTftpNames(trees, boot_files, whole, NoUse(), events)
+        self.tftp_names.state = state
         self.files = RemoteFiles(
             trees,
             store,
@@ -158,6 +167,7 @@ class RemoteRack:
             trees,
             RegionSignatures(trees, upstreams),
             trusted_proxies=settings.trusted_proxies,
+            boot=boot_files,
         )
         self.files.watch(state)
         self.agent = Agent(
@@ -167,6 +177,7 @@ class RemoteRack:
             trust=trust,
             kept=kept,
             trees=trees,
+            boot=boot,
             upstreams=upstreams,
             roots=lambda chosen, path: roots_of(settings, chosen, path),
             holding=holding,
@@ -177,6 +188,7 @@ class RemoteRack:
             status=folder / "status.json",
         )
         self.extensions: dict[str, Any] = {"slipway.rack": self}
+        self._beside: list[tuple[threading.Thread, Callable[[], None]]] = []
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
@@ -186,8 +198,17 @@ class RemoteRack:
         """Begin to follow, fetch, report and verify."""
         self.agent.start()
 
+    def run_beside(self, run: Callable[[], None], leave: Callable[[], None]) -> None:
+        """Run in a thread until ``close``, which calls ``leave``."""
+        thread = threading.Thread(target=run, name="beside", daemon=True)
+        thread.start()
+        self._beside.append((thread, leave))
+
     def close(self) -> None:
-        """End what ``start`` began."""
+        """End what ``start`` and ``run_beside`` began."""
+        for thread, leave in self._beside:
+            leave()
+            thread.join(2.0)
         self.agent.close()
 
 

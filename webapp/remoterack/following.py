@@ -17,12 +17,12 @@ import structlog
 from webapp import durable
 from webapp.durable import sync_folder
 from webapp.errors import Problem
-from webapp.fetch import Fetched, Fetcher, NotModified
+from webapp.fetch import Fetched, Fetcher, FetchProblem, NotModified
 from webapp.remoterack import jsonfiles
 from webapp.remoterack.errors import RackProblem
 from webapp.streams import racks
 from webapp.streams.model import INDEX_PATH
-from webapp.streams.racks import RACK_PATH, RackDocument
+from webapp.streams.racks import BOOT_PATH, RACK_PATH, RackDocument
 from webapp.trust.keyrings import Keyring, load_keyring
 from webapp.trust.signatures import verify_clearsigned
 
@@ -105,22 +105,25 @@ class Trust:
 
 
 def read_tree(
-    root: str, fetcher: Fetcher, trust: Trust, held: SignedTree | None
+    root: str, fetcher: Fetcher, trust: Trust, held: SignedTree | None, *, is_enrolled: bool = False
 ) -> SignedTree | None:
     """The tree as an upstream has it; None when it's the one held. Nothing is kept.
 
+    is_enrolled: the upstream knows this rack, and gives it what is for enrolled racks alone.
     Raises a Problem: then the held one stays in force.
     """
     for is_last in (False, True):
         try:
-            return _read(root, fetcher, trust, held)
+            return _read(root, fetcher, trust, held, is_enrolled)
         except RackProblem as problem:
             if problem.code != "rack-mixed" or is_last:
                 raise
     return None
 
 
-def _read(root: str, fetcher: Fetcher, trust: Trust, held: SignedTree | None) -> SignedTree | None:
+def _read(
+    root: str, fetcher: Fetcher, trust: Trust, held: SignedTree | None, is_enrolled: bool
+) -> SignedTree | None:
     where = root + RACK_PATH
     answer = fetcher.metadata(where, etag=held.etag if held else "")
     if isinstance(answer, NotModified):
@@ -134,7 +137,14 @@ def _read(root: str, fetcher: Fetcher, trust: Trust, held: SignedTree | None) ->
     for path, sha256 in document.documents.items():
         known = held.documents.get(path) if held else None
         if known is None or hashlib.sha256(known).hexdigest() != sha256:
-            known = _fetched(fetcher, root + path).content
+            try:
+                known = _fetched(fetcher, root + path).content
+            except FetchProblem as problem:
+                # Not with one in force, which nobody on the way can take away like this.
+                is_refused = problem.status == 404 and path == BOOT_PATH and known is None
+                if is_enrolled or not is_refused:
+                    raise
+                continue
         if hashlib.sha256(known).hexdigest() != sha256:
             raise RackProblem(
                 "A document of the region's tree isn't the one that was signed.",
@@ -225,6 +235,8 @@ def _loaded(folder: Path, trust: Trust) -> SignedTree:
     document = racks.parse(trust.verify(raw, str(folder), keys), where=str(folder))
     documents = {RACK_PATH: raw}
     for path, sha256 in document.documents.items():
+        if path == BOOT_PATH and not (folder / path).exists():
+            continue  # it wasn't for this rack
         content = (folder / path).read_bytes()
         if hashlib.sha256(content).hexdigest() != sha256:
             raise LookupError(f"{path} was changed")

@@ -51,6 +51,7 @@ class Holding:
         self._noted: dict[str, float] = {}
         self._proved: dict[str, int | None] = {}  # mtime of files hashed since the start
         self._reading: Counter[str] = Counter()
+        self.kept: frozenset[str] = frozenset()  # stay whatever the limit
         for found in store.stats():
             self._sizes[found.sha256] = found.size
             self._used[found.sha256] = os.stat(store.path_of(found.sha256)).st_atime
@@ -116,7 +117,7 @@ class Holding:
         with self._lock:
             over = sum(self._sizes.values()) + needed - limit if limit is not None else 0
             order = sorted(
-                (one for one in self._sizes if not self._reading[one]),
+                (one for one in self._sizes if not self._reading[one] and one not in self.kept),
                 key=lambda one: (one not in unwanted, self._used.get(one, 0.0)),
             )
         freed = 0

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 FIRST_BYTE_S = 1.5  # a machine waits this long for a file's first byte before it gets a 503
 RETRY_AFTER = ("Retry-After", "5")
+DRAINED = "This rack is drained. Use another one."
 _SLASHES = re.compile("/{2,}")
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: drop what wasn't sent, and say so
 
@@ -140,6 +141,17 @@ class Opener:
             return GrowingFile(fill, *following)
         return self._holding.open(found.sha256, found.size) if fill.is_complete else None
 
+    def open_whole(self, found: Located, seconds: float) -> BlobReader | None:
+        """The bytes once all are here; None when they don't come in time."""
+        held = self._holding.open(found.sha256, found.size)
+        self._counts.add(hits=held is not None, misses=held is None)
+        if held is not None:
+            return held
+        fill = self._fills.get(wanted_of(found))
+        if isinstance(fill, Problem) or not fill.wait_over(seconds):
+            return None
+        return self._holding.open(found.sha256, found.size) if fill.is_complete else None
+
     def is_proved(self, found: Located) -> bool:
         """Nothing is handed over by its path."""
         return False
@@ -184,7 +196,7 @@ class RemoteFiles(Files):
             environ["PATH_INFO"] = _SLASHES.sub("/", path)
         if self.state.settings.is_drained:
             request = Request(environ, start_response, self._actor(environ))
-            return request.say(503, "This rack is drained. Use another one.", [RETRY_AFTER])
+            return request.say(503, DRAINED, [RETRY_AFTER])
         return super().__call__(environ, start_response)
 
     def _answer_again(self, request: Request, found: Located) -> Iterable[bytes]:

@@ -10,7 +10,6 @@ import resource
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -54,30 +53,20 @@ def run_plane(plane: Plane, settings: Settings, listener: socket.socket | None =
     if listener is None:
         listener = listen(plane, settings)
         check(settings)
-    raise_file_limit()
     process = os.getpid()
     try:
-        make = partial(create_app, settings, plane=plane)
-        Arbiter(_Application(plane, settings, listener, make)).run()
+        serve(plane, settings, listener, partial(create_app, settings, plane=plane))
     finally:  # also reached in gunicorn's forks
         if os.getpid() == process:
             database.fold_journals(settings.database_url, settings.queue_url)
 
 
-def run_remote_rack(settings: Settings, listener: socket.socket) -> None:
-    """Serve as a rack that follows a region elsewhere; leaves by SystemExit.
-
-    In one process: it knows every fetch that is under way, and so there is one for a file.
-    """
-    from webapp.remoterack.app import RemoteRack
-
-    def make() -> RemoteRack:
-        rack = RemoteRack(settings)
-        rack.start()
-        return rack
-
+def serve(
+    plane: Plane, settings: Settings, listener: socket.socket, make: Callable[[], Any]
+) -> None:
+    """Serve what ``make`` makes in each worker; leaves by SystemExit."""
     raise_file_limit()
-    Arbiter(_Application("rack", replace(settings, rack_workers=1), listener, make)).run()
+    Arbiter(_Application(plane, settings, listener, make)).run()
 
 
 def check(settings: Settings) -> None:

@@ -100,10 +100,17 @@ class _Running:
 class TftpServer:
     """Answers read requests; ``run`` until ``leave``.
 
-    http_port: of the rack, for configurations.
+    http_port: of the rack, for configurations. openers: threads that open files.
     """
 
-    def __init__(self, listener: socket.socket, names: TftpNames, http_port: str) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        names: TftpNames,
+        http_port: str,
+        openers: int = OPENERS,
+    ) -> None:
+        self._openers = openers
         self._listener = listener
         self._names = names
         self._http_port = http_port
@@ -124,7 +131,7 @@ class TftpServer:
         """Serve all machines."""
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         self._selector.register(self._wake_reader, selectors.EVENT_READ, self._take_opened)
-        with ThreadPoolExecutor(OPENERS, thread_name_prefix="tftp") as self._pool:
+        with ThreadPoolExecutor(self._openers, thread_name_prefix="tftp") as self._pool:
             while not self._is_leaving:
                 for key, _ in self._selector.select(TICK_S):
                     key.data()

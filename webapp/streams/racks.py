@@ -21,6 +21,7 @@ from webapp.streams.errors import DocumentProblem
 
 FORMAT = "slipway-rack:1"
 RACK_PATH = "streams/v1/rack.sjson"
+BOOT_PATH = "streams/v1/boot.json"  # what machines boot; for racks alone
 MAX_SETS, MAX_NAMES = 20_000, 5_000
 MAX_SIZE = 1 << 44
 _DIGEST = re.compile(r"[0-9a-f]{64}")

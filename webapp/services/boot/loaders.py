@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import structlog
 from sqlalchemy import Connection, case, select
@@ -23,10 +24,12 @@ from webapp.models import (
     ResourceSet,
 )
 from webapp.services.blobs.damage import Verified, hashed_fault, mark_bad
+from webapp.services.boot.document import LoaderVersion
 from webapp.services.boot.unpacking import unpack
 from webapp.services.images import publishing
 from webapp.services.system import events
 from webapp.storage.errors import StoreProblem
+from webapp.streams.racks import RackFile
 
 log = structlog.get_logger(__name__)
 
@@ -139,33 +142,62 @@ def _in_use(connection: Connection) -> list[Any]:
     return list(found.values())
 
 
+def versions(connection: Connection) -> tuple[LoaderVersion, ...]:
+    """The loaders in use, in the order in which their names count; three statements."""
+    rows = _in_use(connection)
+    ids = [row.set_id for row in rows]
+    names: dict[int, dict[str, str]] = {}
+    columns = (BootLoaderFile.set_id, BootLoaderFile.name, BootLoaderFile.sha256)
+    of_these = BootLoaderFile.set_id.in_(ids)
+    for set_id, name, sha256 in connection.execute(
+        select(*columns).where(of_these).order_by(BootLoaderFile.name)
+    ):
+        names.setdefault(set_id, {})[name] = sha256
+    archives: dict[int, list[RackFile]] = {}
+    for set_id, filename, sha256, size in connection.execute(
+        select(ResourceFile.set_id, ResourceFile.filename, Blob.sha256, Blob.size)
+        .join(Blob, Blob.id == ResourceFile.blob_id)
+        .where(ResourceFile.set_id.in_(ids))
+        .order_by(ResourceFile.filename)
+    ):
+        archives.setdefault(set_id, []).append(RackFile(sha256, size, quote(filename)))
+    return tuple(
+        LoaderVersion(
+            row.bootloader_type,
+            row.arch,
+            int(row.completed_at.timestamp()),
+            tuple(archives.get(row.set_id, ())),
+            names.get(row.set_id, {}),
+        )
+        for row in rows
+    )
+
+
 def read_loaders(connection: Connection, known: Mapping[str, LoaderFile]) -> dict[str, LoaderFile]:
     """The files by their names below the rack's root, and as ``bootloader/FIRMWARE/ARCH/NAME``.
 
     known: files in memory already, whose bytes aren't read again.
     """
+    found = versions(connection)
     bytes_of = {file.sha256: file.content for file in known.values()}
+    digests = {sha256 for one in found for sha256 in one.files.values()}
+    if fresh := digests - bytes_of.keys():
+        columns = (BootLoaderFile.sha256, BootLoaderFile.content)
+        rows = connection.execute(select(*columns).where(BootLoaderFile.sha256.in_(fresh)))
+        bytes_of |= {row.sha256: row.content for row in rows}
+    return placed(found, bytes_of)
+
+
+def placed(found: Iterable[LoaderVersion], bytes_of: Mapping[str, bytes]) -> dict[str, LoaderFile]:
+    """Those files whose bytes are given by SHA-256, by the paths where they're served."""
     files: dict[str, LoaderFile] = {}
-    for row in _in_use(connection):
-        columns = (BootLoaderFile.name, BootLoaderFile.sha256)
-        for name, sha256 in connection.execute(
-            select(*columns).where(BootLoaderFile.set_id == row.set_id)
-        ):
-            if sha256 not in bytes_of:
-                bytes_of[sha256] = _content(connection, row.set_id, name)
-            file = LoaderFile(bytes_of[sha256], sha256, int(row.completed_at.timestamp()))
-            files.setdefault(name, file)
-            files[f"bootloader/{row.bootloader_type}/{row.arch}/{name}"] = file
+    for one in found:
+        for name, sha256 in one.files.items():
+            if sha256 in bytes_of:
+                at_root, below = one.paths(name)
+                files[below] = LoaderFile(bytes_of[sha256], sha256, one.completed)
+                files.setdefault(at_root, files[below])
     return files
-
-
-def _content(connection: Connection, set_id: int, name: str) -> bytes:
-    content: bytes = connection.execute(
-        select(BootLoaderFile.content).where(
-            BootLoaderFile.set_id == set_id, BootLoaderFile.name == name
-        )
-    ).scalar_one()
-    return content
 
 
 def listing() -> list[Loader]:

@@ -9,9 +9,16 @@ from sqlalchemy import Connection, and_, select
 
 from webapp.models import Blob, BlobState, BootEntry, BootResource, ResourceFile, ResourceSet
 from webapp.services.boot.choosing import INITRD, KERNEL, ROOT, Entry, StoredImage, Table
+from webapp.services.boot.document import BootDocument
+from webapp.services.boot.loaders import versions
 from webapp.services.images.published import image_path
 
 _FILES = (KERNEL, INITRD, ROOT)
+
+
+def read_document(connection: Connection) -> BootDocument:
+    """What racks elsewhere need to know of what machines boot."""
+    return BootDocument(read_table(connection), versions(connection))
 
 
 def read_table(connection: Connection) -> Table:

@@ -21,11 +21,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class BootState:
-    """What machines boot at one serial: the table, and the files of boot loaders by path."""
+    """What machines boot at one serial: the table, and the files of boot loaders by path.
+
+    awaited: paths whose files aren't here yet.
+    """
 
     serial: int
     table: Table
     loaders: Mapping[str, LoaderFile]
+    awaited: frozenset[str] = frozenset()
 
 
 class BootMap:

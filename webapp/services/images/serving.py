@@ -25,15 +25,16 @@ WAIT_S = 2.0  # then requests wait this long for the one that checks it
 
 
 class NamesUnread(Problem):
-    """The database did not answer since this process started, so no name is known."""
+    """What a name means couldn't be learnt since this process started."""
 
     code = "names-unread"
 
-    def __init__(self) -> None:
-        super().__init__(
-            "The list of published images couldn't be read yet.",
-            next_step="Check the database. Each request tries again.",
-        )
+    def __init__(
+        self,
+        what: str = "The list of published images couldn't be read yet.",
+        check: str = "Check the database.",
+    ) -> None:
+        super().__init__(what, next_step=f"{check} Each request tries again.")
 
 
 class PublishedMap:

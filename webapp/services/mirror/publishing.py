@@ -17,12 +17,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from webapp.errors import Problem
 from webapp.extensions import db
 from webapp.models import Publication, PublishedStream, utcnow
+from webapp.services.boot import document
+from webapp.services.boot.reading import read_document
 from webapp.services.mirror import keys, offering, options, racks, served
 from webapp.services.mirror.keys import Signer
 from webapp.services.mirror.offering import Offered
 from webapp.services.system import events, statements
 from webapp.streams.model import INDEX_PATH
-from webapp.streams.racks import RACK_PATH, RackSet
+from webapp.streams.racks import BOOT_PATH, RACK_PATH, RackSet
 from webapp.streams.writing import write_index, write_products
 
 log = structlog.get_logger(__name__)
@@ -61,16 +63,18 @@ def _publish() -> bool:
     revision, before, updated_at = stream.revision, stream.state, stream.updated_at
     with db.engine.connect() as connection:
         offered = offering.read(connection, wanted)
+        # Before the names, which know at least the versions that it pins.
+        boot = document.write(read_document(connection))
         for_racks = racks.read(connection)
     db.session.rollback()  # signing takes a while, and holds nothing
     listed = hashlib.sha256(write_products(offered.document(None)))
-    listed.update(racks.written(None, for_racks, {}))
+    listed.update(racks.written(None, for_racks, {BOOT_PATH: boot}))
     state = f"{base}:{listed.hexdigest()}"
     if state == before and not is_due:
         _note_serial(revision, offered.serial)
         return False
     dated = offering.next_date(updated_at)
-    documents = _signed(offered, for_racks, signer, dated, revision + 1)
+    documents = _signed(offered, for_racks, boot, signer, dated, revision + 1)
     files = offered.files
     return served.replace(
         revision,
@@ -103,6 +107,7 @@ def _is_due(updated_at: datetime | None) -> bool:
 def _signed(
     offered: Offered,
     for_racks: tuple[RackSet, ...],
+    boot: bytes,
     signer: Signer,
     dated: datetime,
     revision: int,
@@ -121,6 +126,7 @@ def _signed(
         INDEX_PATH: of_clear.clear,
         _INDEX_JSON: plain_index,
         f"{_INDEX_JSON}.gpg": of_plain.detached,
+        BOOT_PATH: boot,
     }
     [of_racks] = signer.sign([racks.written(dated, for_racks, documents)])
     return {**documents, RACK_PATH: of_racks.clear}

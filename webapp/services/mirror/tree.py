@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.models import PublishedDocument, PublishedStream, Rack, Setting
 from webapp.services.mirror import options
+from webapp.streams.racks import BOOT_PATH
 
 log = structlog.get_logger(__name__)
 
@@ -25,38 +26,43 @@ CHECK_S = 1.0  # between checks of the database
 
 @dataclass(frozen=True)
 class Document:
-    """A document as it was signed. is_fixed: its name never means other bytes."""
+    """A document as it was signed. is_fixed: its name never means other bytes.
+
+    is_for_racks: only enrolled racks may read it.
+    """
 
     content: bytes
     sha256: str
     published_at: datetime
     is_fixed: bool
+    is_for_racks: bool = False
 
 
 @dataclass(frozen=True)
 class Tree:
     """The documents of one revision by their path below the prefix; none while it's off.
 
-    readers: SHA-256 of the credentials that may read it, None for everyone.
+    racks: SHA-256 of the credentials of enrolled racks. is_hidden: they alone may read it.
     """
 
     revision: int = -1
     prefix: str = "mirror/"
     documents: Mapping[str, Document] | None = None
-    readers: frozenset[str] | None = None
+    racks: frozenset[str] = frozenset()
+    is_hidden: bool = False
 
     @property
     def is_on(self) -> bool:
         """Whether anything is published."""
         return bool(self.documents)
 
-    def may_read(self, authorization: str) -> bool:
-        """Whether whoever sends this ``Authorization`` may read it."""
-        if self.readers is None:
+    def may_read(self, authorization: str, document: Document | None = None) -> bool:
+        """Whether whoever sends this ``Authorization`` may read it, or one of its documents."""
+        if not self.is_hidden and not (document and document.is_for_racks):
             return True
         kind, _, credential = authorization.partition(" ")
         digest = hashlib.sha256(credential.encode("latin-1", "replace")).hexdigest()
-        return kind == "Bearer" and digest in self.readers
+        return kind == "Bearer" and digest in self.racks
 
 
 class SignedTree:
@@ -106,20 +112,20 @@ def _read(connection: Connection, known: Tree) -> Tree:
             )
         )
         documents = {
-            row.path: Document(row.content, row.sha256, row.published_at, "images-" in row.path)
+            row.path: Document(
+                row.content,
+                row.sha256,
+                row.published_at,
+                "images-" in row.path,
+                row.path == BOOT_PATH,
+            )
             for row in rows
         }
         known = Tree(revision, prefix, documents)
         revision, prefix = _state(connection)  # raised in the meantime: they may be of either
-    return replace(known, readers=_readers(connection))
-
-
-def _readers(connection: Connection) -> frozenset[str] | None:
-    """Who may read; enrolled racks alone while the mirror is off."""
     chosen = connection.scalar(select(Setting.value).where(Setting.key == options.KEY)) or {}
-    if chosen.get("is_on", True):
-        return None
-    return frozenset(connection.scalars(select(Rack.credential_hash)))
+    racks = frozenset(connection.scalars(select(Rack.credential_hash)))
+    return replace(known, racks=racks, is_hidden=not chosen.get("is_on", True))
 
 
 def _state(connection: Connection) -> tuple[int, str]:
