@@ -18,7 +18,7 @@ from tests.support.ports import HOST, keep_port
 from tests.unit.services.boot.test_unpacking import archive
 from tests.web.test_slow_clients import LiveWeb
 from webapp.extensions import db
-from webapp.services.boot import document, loaders, table
+from webapp.services.boot import document, loaders, reading, table
 from webapp.services.racks import changing, tokens
 from webapp.streams.errors import DocumentProblem
 from webapp.streams.racks import BOOT_PATH
@@ -115,9 +115,7 @@ def test_the_table_is_for_enrolled_racks_alone(region: LiveWeb, tmp_path: Path) 
 
 def test_a_document_says_the_same_to_its_reader(region: LiveWeb) -> None:
     with region.app.app_context():
-        found = document.BootDocument(
-            table.read_table(db.session.connection()), loaders.versions(db.session.connection())
-        )
+        found = reading.read_document(db.session.connection())
         db.session.remove()
     text = document.write(found)
     parsed = document.parse(text, where="here")
