@@ -151,9 +151,6 @@
     ($('[aria-invalid="true"]', event.target) ?? $("[data-focus]", event.target))?.focus();
   });
 
-  // On a phone the menu is wider than the screen: the page that one is on is in sight.
-  $('.nav [aria-current="page"]')?.scrollIntoView({ block: "nearest", inline: "nearest" });
-
   enhance(document);
   announce(false);
 })();

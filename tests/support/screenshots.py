@@ -64,10 +64,6 @@ def main() -> int:
                 page.set_viewport_size({"width": width, "height": WIDTHS[width]})
                 page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
                 path = options.folder / f"{name}-{width}-{scheme}.png"
-                # The script does this when a page loads; here the window changed since.
-                page.locator('.nav [aria-current="page"]').evaluate_all(
-                    "links => links.forEach(link => link.scrollIntoView({inline: 'nearest'}))"
-                )
                 # A bar that sticks to the window's end is otherwise left out of a long picture.
                 page.evaluate("scrollTo(0, document.body.scrollHeight)")
                 page.screenshot(path=path, full_page=True)

@@ -99,8 +99,11 @@ def test_axe_finds_nothing_in_the_components_and_our_own_pages(
     for path in ("/gallery", "/account", "/users/", "/users/add", "/users/2", "/nowhere"):
         page.goto(path)
         if path == "/account":
-            page.locator("details.menu > summary").click()
+            page.locator(".account summary").click()
         axe(page)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.locator(".nav summary").click()
+    axe(page)
     ask_again(site, page)
     axe(page)
 
@@ -133,8 +136,8 @@ def test_an_account_is_managed_without_javascript(site: Site, open_page: OpenPag
     page.get_by_text("API key revoked.").wait_for()
     page.get_by_role("button", name="Dark").click()
     page.wait_for_selector("html[data-theme=dark]")
-    page.locator("details.menu > summary").click()
-    page.locator("details.menu").get_by_role("button", name="Sign out").click()
+    page.locator(".account summary").click()
+    page.locator(".account").get_by_role("button", name="Sign out").click()
     page.get_by_text("You've been signed out.").wait_for()
 
 
@@ -171,11 +174,51 @@ def test_keys_alone_are_enough(site: Site, open_page: OpenPage) -> None:
     assert page.evaluate("document.activeElement.textContent") == "Skip to content"
     page.keyboard.press("Enter")
     page.wait_for_url("**/account#main")
-    menu = page.locator("details.menu")
+    menu = page.locator(".account details")
     menu.locator("summary").press("Enter")
     assert menu.evaluate("menu => menu.open")
     page.keyboard.press("Escape")
     assert not menu.evaluate("menu => menu.open")
+
+
+@pytest.mark.parametrize("js", [True, False])
+def test_pages_fold_into_a_menu_on_a_phone_and_stand_in_a_row_elsewhere(
+    site: Site, open_page: OpenPage, js: bool
+) -> None:
+    page = open_page(site.url, js=js)
+    sign_in(page)
+    page.goto("/account")
+    menu, racks = page.locator(".nav summary"), page.get_by_role("link", name="Racks", exact=True)
+    assert racks.is_visible()
+    assert not menu.is_visible()
+    tops = page.locator(".nav a").evaluate_all("all => all.map(a => a.getBoundingClientRect().top)")
+    assert len(set(tops)) == 1, "tabs take more than one line"
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert not racks.is_visible()
+    menu.press("Enter")
+    racks.wait_for()
+    wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+    assert not page.evaluate(wide)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Images"
+    racks.click()
+    page.wait_for_url("**/racks/")
+
+
+def test_a_failed_import_is_hidden_in_place(site: Site, open_page: OpenPage) -> None:
+    with site.app.app_context():
+        db.session.execute(db.text("UPDATE import_run SET state = 'failed'"))
+        db.session.commit()
+        db.session.remove()
+    page = open_page(site.url)
+    sign_in(page)
+    page.goto("/account?x=1")
+    page.locator("#import-pill").get_by_text("Failed").wait_for()
+    page.get_by_role("button", name="Hide until the next import").click()
+    page.locator("#import-pill").get_by_text("Failed").wait_for(state="hidden")
+    assert page.url.endswith("/account?x=1")
+    page.reload()
+    assert page.locator("#import-pill").inner_text() == ""
 
 
 def test_a_password_can_be_shown_and_a_key_copied(site: Site, open_page: OpenPage) -> None:

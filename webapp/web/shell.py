@@ -8,11 +8,11 @@ from functools import cache, cached_property
 from importlib.metadata import version
 from typing import Any, cast
 
-from flask import Blueprint, Flask, current_app, request, url_for
+from flask import Blueprint, Flask, Response, current_app, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
-from webapp import hx
+from webapp import hx, numbers
 from webapp.extensions import db, settings
 from webapp.models import ImportRun, RunState
 from webapp.services.accounts import rights
@@ -24,6 +24,7 @@ from webapp.web.states import State
 
 THEMES = ("auto", "light", "dark")
 THEME_COOKIE = "slipway-theme"
+PILL_COOKIE = "slipway-seen-import"  # the run whose pill was hidden
 YEAR_S = 365 * 86400
 
 blueprint = Blueprint("shell", __name__)
@@ -36,13 +37,12 @@ class NavItem:
     endpoint: str
     text: str
     right: Right = Right.SEE
-    has_pill: bool = False
 
 
 NAV = (
     NavItem("images.index", "Images"),
     NavItem("sources.index", "Boot sources"),
-    NavItem("imports.index", "Imports", has_pill=True),
+    NavItem("imports.index", "Imports"),
     NavItem("uploads.index", "Uploads", Right.UPLOAD),
     NavItem("vmware.index", "VMware"),
     NavItem("boot.index", "Boot"),
@@ -59,13 +59,13 @@ class NavLink:
     text: str
     url: str
     is_current: bool
-    has_pill: bool
 
 
 @dataclass(frozen=True)
 class Pill:
     """The import in two words; ``is_live`` while there is something to watch."""
 
+    run_id: int
     state: State
     is_live: bool
 
@@ -98,7 +98,6 @@ class Shell:
                 item.text,
                 url_for(item.endpoint),
                 is_current=request.path.startswith(url_for(item.endpoint)),
-                has_pill=item.has_pill,
             )
             for item in NAV
             if item.endpoint in current_app.view_functions and self._may(item.right)
@@ -145,7 +144,8 @@ def read_pill() -> Pill | None:
         return None
     found = import_states.in_short(run)
     is_live = run.state in (RunState.RUNNING, RunState.QUEUED)
-    return Pill(found, is_live) if found else None
+    is_hidden = not is_live and request.cookies.get(PILL_COOKIE) == str(run.id)
+    return Pill(run.id, found, is_live) if found and not is_hidden else None
 
 
 @blueprint.get("/")
@@ -162,19 +162,32 @@ def import_pill() -> ResponseReturnValue:
     return hx.part("shell/_import_pill.html")
 
 
+@blueprint.post("/shell/import-pill")
+@requires(Right.SEE)
+def hide_pill() -> ResponseReturnValue:
+    """Hide how an import ended, in this browser; the next one shows again."""
+    if hx.is_part():
+        shell = Shell()
+        shell.pill = None
+        response = hx.part("shell/_import_pill.html", shell=shell)
+    else:
+        response = hx.see_other(url_for("imports.index"))
+    run_id = numbers.whole(request.form.get("run", "")) or 0
+    return _remember(response, PILL_COOKIE, str(run_id))
+
+
 @blueprint.post("/shell/theme")
 @public
 def set_theme() -> ResponseReturnValue:
     """Remember light or dark in a cookie of its own, which reveals nothing about the user."""
     chosen = request.form.get("theme", "")
     response = hx.see_other(local_path(request.form.get("next", "/")))
+    return _remember(response, THEME_COOKIE, chosen if chosen in THEMES else "auto")
+
+
+def _remember(response: Response, name: str, value: str) -> Response:
     response.set_cookie(
-        THEME_COOKIE,
-        chosen if chosen in THEMES else "auto",
-        max_age=YEAR_S,
-        secure=settings().is_https,
-        httponly=True,
-        samesite="Lax",
+        name, value, max_age=YEAR_S, secure=settings().is_https, httponly=True, samesite="Lax"
     )
     return response
 
