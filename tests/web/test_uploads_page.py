@@ -9,6 +9,7 @@ import lzma
 import re
 from functools import cache
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from flask import Flask
@@ -76,6 +77,15 @@ def test_what_is_wrong_stands_beside_its_field(app: Flask) -> None:
     assert "reserved name" in answer.text
     with app.app_context():
         assert db.session.scalars(select(Upload)).all() == []
+
+
+def test_a_file_that_cannot_be_fetched_is_a_notice_with_facts(app: Flask) -> None:
+    visitor = Visitor(app, Role.ADMINISTRATOR)
+    url = "http://127.0.0.1:1/web.gz"
+    answer = visitor.post("/uploads/fetch", {**FORM, "place": url, "sha256": "a" * 64})
+    assert answer.status_code == 422
+    assert f"Where: {url}" not in text_of(answer)
+    assert f"<dt>Where</dt><dd>{url}</dd>" in answer.text
 
 
 def test_a_mix_up_is_fixed_by_one_click(app: Flask) -> None:
@@ -293,8 +303,17 @@ def test_a_machines_storage_is_checked(app: Flask) -> None:
     assert "Not compatible" in small
     assert "needs 32 GiB" in small
     assert "A datastore must be defined" in small
-    for query in ("version=x&disk=nan", "version=8&disk=inf", "version=&disk=-1", "disk=1"):
-        assert visitor.get(f"/vmware/storage?{query}").status_code == 200
+    assert "datastore1 with 448 GiB" in visitor.get("/vmware/storage?version=8&disk=480").text
+    assert visitor.get("/vmware/storage?disk=1").status_code == 200
+
+
+@pytest.mark.parametrize("disk", ["abc", "", "nan", "inf", "-1", "0", "1e30", "480 GB"])
+def test_what_is_no_size_of_a_disk_is_said_at_its_field(app: Flask, disk: str) -> None:
+    answer = Visitor(app, Role.VIEWER).get(f"/vmware/storage?version=8&disk={quote(disk)}")
+    assert answer.status_code == 422
+    assert "Enter the size as a number, e.g. 480." in answer.text
+    assert 'aria-invalid="true"' in answer.text
+    assert "ompatible" not in answer.text
 
 
 def test_uploads_are_for_administrators(app: Flask) -> None:

@@ -140,8 +140,7 @@ def fetch() -> ResponseReturnValue:
         forms.show(InvalidFields(fields), form)
         return _page(UploadForm(None), form, status=422)
     except Problem as problem:
-        form.place.errors = [str(problem)]
-        return _page(UploadForm(None), form, status=422)
+        return _page(UploadForm(None), form, status=422, problem=problem)
     return hx.see_other(url_for("uploads.show", upload_id=upload.id))
 
 
@@ -269,13 +268,16 @@ def _declared(form: DeclareForm, **more: Any) -> upload_fields.Declared:
     )
 
 
-def _page(form: UploadForm, fetch_form: FetchForm, status: int = 200) -> ResponseReturnValue:
+def _page(
+    form: UploadForm, fetch_form: FetchForm, status: int = 200, problem: Problem | None = None
+) -> ResponseReturnValue:
     return hx.render(
         "uploads/index.html",
         None,
         status=status,
         form=form,
         fetch_form=fetch_form,
+        problem=problem,
         plain_mib=PLAIN_MIB,
         most_gb=settings().upload_max_gb,
         import_dir=str(settings().import_dir),

@@ -26,6 +26,7 @@ from webapp.web.vmware_rows import plan_outcome
 blueprint = Blueprint("vmware", __name__)
 
 _NIC = re.compile(r"(vmnic\d{1,3})\s*=\s*([0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5})")
+MAX_GIB = 1 << 20
 EXAMPLE = """\
 version: 2
 ethernets:
@@ -76,21 +77,24 @@ def plan_network() -> ResponseReturnValue:
 def check_storage() -> ResponseReturnValue:
     """Check a machine's disk against a version."""
     values = request.args
-    found = None
-    if "version" in values:
+    found, disk = None, _gib(values.get("disk", ""))
+    if "version" in values and disk is not None:
         found = storage.check(
             storage.Target(
                 version=values.get("version", "")[:20],
-                disk=_gib(values.get("disk", "")),
+                disk=disk,
                 layout=values.get("layout", "default")[:20],
                 datastores=0 if values.get("no_datastore") else None,
                 has_serial=not values.get("no_serial"),
                 is_nvme=bool(values.get("nvme")),
             )
         )
+    is_wrong = "version" in values and disk is None
     return hx.render(
         "vmware/storage.html",
         None,
+        status=422 if is_wrong else 200,
+        is_wrong=is_wrong,
         found=found,
         values=values,
         versions=storage.VERSIONS,
@@ -98,14 +102,14 @@ def check_storage() -> ResponseReturnValue:
     )
 
 
-def _gib(text: str) -> int:
+def _gib(text: str) -> int | None:
+    """Bytes of so many GiB; None for what is no size of a disk."""
     try:
         value = float(text)
     except ValueError:
-        return 0
-    if not math.isfinite(value):
-        return 0
-    return int(min(max(value, 0), 1 << 20) * storage.GIB)
+        return None
+    is_size = math.isfinite(value) and 0 < value <= MAX_GIB
+    return int(value * storage.GIB) if is_size else None
 
 
 def _network(

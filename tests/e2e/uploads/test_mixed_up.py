@@ -55,21 +55,6 @@ def test_a_mix_up_is_fixed_by_one_click_and_esxi_is_recognised(
     expect(page.get_by_label("Name", exact=True).first).to_have_value("windows/win2022")
 
 
-def test_the_page_that_one_is_on_is_in_sight_in_a_narrow_menu(
-    make_live: Start, open_page: OpenPage
-) -> None:
-    slipway = make_live(CALM)
-    page = open_page(slipway.web_url)
-    page.set_viewport_size({"width": 390, "height": 800})
-    set_up(page, slipway)
-    for address, name in (("/vmware/", "VMware"), ("/images/", "Images")):
-        page.goto(address)
-        box = page.get_by_role("link", name=name, exact=True).first.bounding_box()
-        assert box is not None
-        assert round(box["x"]) >= 0
-        assert round(box["x"] + box["width"]) <= 390  # subpixels
-
-
 def test_a_network_plan_is_fixed_by_one_click(
     make_live: Start, open_page: OpenPage, watch: Watch
 ) -> None:

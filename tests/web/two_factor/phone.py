@@ -43,9 +43,9 @@ def enrol(visitor: Visitor) -> Phone:
 
 
 def shown(page: TestResponse, id: str) -> str:
-    found = re.search(rf'id="{id}">([^<]+)<', page.text)
+    found = re.search(rf'id="{id}">(.+?)</code>', page.text)
     assert found, text_of(page)
-    return found[1]
+    return re.sub("<[^>]+>", "", found[1])
 
 
 def time_passes(app: Flask) -> None:

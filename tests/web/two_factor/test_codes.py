@@ -194,6 +194,15 @@ def test_a_new_password_keeps_the_second_factor(
     assert give(stranger, phone.code()).status_code == 303
 
 
+def test_a_recovery_code_is_never_broken_over_two_lines(maria: Visitor) -> None:
+    phone = enrol(maria)
+    maria.post("/account/two-factor/codes", {"code": phone.recovery[0]})
+    page = maria.get("/account/two-factor")
+    codes = shown(page, "recovery-codes").split(" ")
+    assert len(codes) == 10
+    assert all(f'<span class="nowrap">{code}</span>' in page.text for code in codes)
+
+
 def test_new_recovery_codes_void_the_old_ones(
     app: Flask, maria: Visitor, phone: Phone, stranger: Visitor
 ) -> None:
