@@ -22,7 +22,7 @@ from tests.web.test_slow_clients import LiveWeb
 from webapp.extensions import db
 from webapp.models import BootResource, Event, Rack, ResourceSet
 from webapp.remoterack.errors import RackProblem
-from webapp.remoterack.region import Region
+from webapp.remoterack.region import Enrolment, Region
 from webapp.services.images import steering
 from webapp.services.mirror import options
 from webapp.services.racks import changing, tokens
@@ -255,4 +255,4 @@ def test_a_name_that_is_taken_is_said_with_what_to_do(
         there.enrol(token, rack.folder.name, "", "0.1.0", tmp_path / "answer.json")
     assert "enrolled already" in caught.value.what
     assert "another name" in caught.value.next_step
-    assert not (tmp_path / "answer.json").exists()
+    assert Enrolment.load(tmp_path / "answer.json") is None

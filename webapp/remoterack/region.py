@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ WAIT_S = 25
 CONNECT_S = 2.0
 _ANSWER_S = 15.0
 _API = "api/v1/racks/"
+PREFIX = "slr_"  # of credentials; see services.racks.enrolling
 
 
 @dataclass(frozen=True)
@@ -46,13 +49,20 @@ class Region:
         self._local = threading.local()
 
     def enrol(self, token: str, name: str, url: str, version: str, path: Path) -> Enrolment:
-        """Enrol with a token, and keep the answer for this user alone. Raises RackProblem."""
+        """Enrol with a token, and keep the answer for this user alone. Raises RackProblem.
+
+        The credential is made here and kept first: if the answer is lost, the region knows
+        this rack from another one with its name.
+        """
+        own = str(jsonfiles.read(path).get("own") or PREFIX + secrets.token_urlsafe(32))
+        jsonfiles.write(path, {"own": own}, 0o600)
         body = {"token": token, "name": name, "url": url, "version": version}
+        body["credential_sha256"] = hashlib.sha256(own.encode()).hexdigest()
         answer = self._call("POST", "enrol", json=body)
         try:
-            found = Enrolment(
-                int(answer["id"]), str(answer["credential"]), str(answer["mirror_path"])
-            )
+            # An earlier version of the region makes one.
+            credential = str(answer["credential"]) or own
+            found = Enrolment(int(answer["id"]), credential, str(answer["mirror_path"]))
         except (KeyError, ValueError, TypeError) as error:
             raise _odd(self._url) from error
         jsonfiles.write(

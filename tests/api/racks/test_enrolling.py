@@ -12,6 +12,7 @@ from tests.api.racks.remote import RemoteRack, ask, enrol
 from tests.api.v1.typed import Typed
 from webapp.extensions import db
 from webapp.models import Event, Rack, RackToken, utcnow
+from webapp.services.accounts.credentials import digest
 from webapp.services.racks import tokens
 from webapp.trust.keyrings import load_keyring
 
@@ -80,6 +81,25 @@ def test_a_rack_whose_answer_was_lost_enrols_again(publisher: Flask) -> None:
     assert RemoteRack(publisher, lost).call("GET", "next").status_code == 401
     RemoteRack(publisher, kept).next()
     assert ask(publisher, token).status_code == 403, "it was seen, so nothing was lost"
+
+
+def test_a_rack_with_a_credential_of_its_own_is_told_from_one_with_its_name(
+    publisher: Flask,
+) -> None:
+    token = new_token(publisher, uses=3)
+    own, other = ({"credential_sha256": digest(f"slr_{who}")} for who in ("own", "other"))
+    first = ask(publisher, token, **own).json
+    assert first["credential"] == ""
+    refused = ask(publisher, token, **other)  # from the same address, behind NAT
+    assert (refused.status_code, refused.json["code"]) == (409, "conflict")
+    taken = ask(publisher, token, "rack-2", **own)
+    assert taken.status_code == 409
+    rack = RemoteRack(publisher, {"id": first["id"], "credential": "slr_own"})
+    assert rack.next()["state"]
+    assert ask(publisher, token, **own).json["id"] == first["id"], "its answer was lost"
+    assert rack.next()["state"]
+    assert ask(publisher, token, "rack-2", **other).status_code == 201, "two uses are spent"
+    assert ask(publisher, token, "rack-3", credential_sha256="short").status_code == 422
 
 
 def test_another_rack_of_the_same_name_takes_nothing_over(publisher: Flask) -> None:

@@ -64,16 +64,20 @@ class RackRequest(BaseModel):
 
 
 class Enrolling(RackRequest):
-    """A rack that wants to be one of this region's. url: as machines reach it."""
+    """A rack that wants to be one of this region's. url: as machines reach it.
+
+    credential_sha256: of the credential that it made for itself.
+    """
 
     token: Text
     name: Text
     url: Text = ""
     version: Annotated[Text, Field(max_length=60)] = ""
+    credential_sha256: str = Field("", pattern="^([0-9a-f]{64})?$")
 
 
 class EnrolledResponse(ResponseModel):
-    """The rack's credential, given this one time, and whose signatures it trusts."""
+    """The rack's credential, if it brought none of its own, and whose signatures it trusts."""
 
     id: int
     credential: str
@@ -179,7 +183,14 @@ class RackCall:
 def enrol(rack: Rack | None, asked: Enrolling) -> EnrolledResponse:
     """Enrol the rack with its token."""
     address = request.remote_addr or ""
-    found = enrolling.enrol(asked.token, asked.name, asked.url, asked.version, address=address)
+    found = enrolling.enrol(
+        asked.token,
+        asked.name,
+        asked.url,
+        asked.version,
+        address=address,
+        credential_hash=asked.credential_sha256,
+    )
     return EnrolledResponse.model_validate(found)
 
 

@@ -41,7 +41,10 @@ class TooManyAttempts(Problem):
 
 @dataclass(frozen=True)
 class Enrolment:
-    """What a rack gets once. public_key: every key to trust, armored."""
+    """What a rack gets once. credential: "" if it has its own.
+
+    public_key: every key to trust, armored.
+    """
 
     id: int
     credential: str
@@ -50,11 +53,13 @@ class Enrolment:
     public_key: str
 
 
-def enrol(token: str, name: str, url: str, version: str, *, address: str) -> Enrolment:
-    """Enrol a rack. address: where it calls from.
+def enrol(
+    token: str, name: str, url: str, version: str, *, address: str, credential_hash: str = ""
+) -> Enrolment:
+    """Enrol a rack. address: where it calls from. credential_hash: of a credential of its own.
 
-    One that didn't get its credential, because the answer was lost, may enrol again with the
-    same name and token from the same address.
+    One whose answer was lost may enrol again with the same name, token and credential, which
+    no other machine has; earlier versions had none, and enrol again from the same address.
     Raises EnrolmentRefused, TooManyAttempts, InvalidFields or Conflict.
     """
     key = throttle.network(address)
@@ -68,14 +73,16 @@ def enrol(token: str, name: str, url: str, version: str, *, address: str) -> Enr
     signer = keys.signer()
     if signer is None:
         raise Conflict("There is no signing key yet.", next_step="Start the region's worker.")
-    credential = PREFIX + secrets.token_urlsafe(32)
+    credential = "" if credential_hash else PREFIX + secrets.token_urlsafe(32)
     values = {
         "url": url,
         "version": version,
         "address": address,
-        "credential_hash": credentials.digest(credential),
+        "credential_hash": credential_hash or credentials.digest(credential),
     }
-    rack_id = _again(row.id, name, values) or _first(row.id, name, values)
+    rack_id = _again(row.id, name, values, has_own=bool(credential_hash)) or _first(
+        row.id, name, values
+    )
     throttle.forget(_BUCKET, key)
     db.session.commit()
     wake()
@@ -105,18 +112,14 @@ def _refuse() -> RackToken:
     )
 
 
-def _again(token_id: int, name: str, values: dict[str, str]) -> int | None:
-    """The id of the rack that this token enrolled and that was never seen since.
-
-    From the same address with the same URL: two machines may have one name by mistake.
-    """
-    mine = (
-        Rack.name == name,
-        Rack.token_id == token_id,
-        Rack.seen_at.is_(None),
-        Rack.url == values["url"],
-        Rack.address == values["address"],
-    )
+def _again(token_id: int, name: str, values: dict[str, str], *, has_own: bool) -> int | None:
+    """The id of the rack that this token enrolled already. Two may have one name by mistake."""
+    mine = [Rack.name == name, Rack.token_id == token_id]
+    if has_own:
+        mine.append(Rack.credential_hash == values["credential_hash"])
+    else:
+        mine += [Rack.url == values["url"], Rack.address == values["address"]]
+        mine.append(Rack.seen_at.is_(None))
     if not statements.count(update(Rack).where(*mine).values(**values)):
         return None
     return db.session.scalar(select(Rack.id).where(Rack.name == name))
@@ -128,7 +131,8 @@ def _first(token_id: int, name: str, values: dict[str, str]) -> int:
     spent = update(RackToken).where(*is_left).values(uses_left=RackToken.uses_left - 1)
     if not statements.count(spent):
         _refuse()
-    if db.session.scalar(select(Rack.id).where(Rack.name == name)) is not None:
+    is_taken = or_(Rack.name == name, Rack.credential_hash == values["credential_hash"])
+    if db.session.scalar(select(Rack.id).where(is_taken).limit(1)) is not None:
         raise Conflict(
             "A rack with this name is enrolled already.",
             where=name,
