@@ -21,6 +21,8 @@ from webapp.extensions import db
 from webapp.models import APIKey, APIToken, Event, Role, User, utcnow
 from webapp.services.accounts import keys, lineage, passwords, tokens, users
 from webapp.services.accounts.rights import Scope
+from webapp.services.mirror import keys as mirror_keys
+from webapp.services.racks import tokens as rack_tokens
 
 BO = {"username": "bo", "password": PASSWORD, "role": "administrator"}
 
@@ -295,3 +297,29 @@ def test_a_token_needs_every_scope_of_the_role_that_it_gives(
     assert few.call("POST", "users", {**BO, "role": "operator"}).status_code == 409
     assert few.call("POST", "users", {**BO, "role": "viewer"}).status_code == 201
     assert few.call("POST", "tokens", {"name": "x", "scopes": [Scope.ADMIN]}).status_code == 409
+
+
+def test_tokens_for_racks_end_with_the_token_that_may_have_made_them(family: Family) -> None:
+    def left() -> set[str]:
+        with family.app.app_context():
+            return {row.token_hash for row in rack_tokens.all_tokens()}
+
+    with family.app.app_context():
+        mirror_keys.ensure()
+        early, _ = rack_tokens.create("ada")
+        early.created_at = utcnow() - timedelta(hours=1)
+        db.session.commit()
+        before = left()
+    made = family.parent.call("POST", "racks/tokens", {"hours": 24 * 30})
+    assert made.status_code == 201
+    with family.app.app_context():
+        parent = db.session.get_one(APIToken, family.token_id)
+        parent.expires_at = utcnow() + timedelta(hours=2)
+        rack_tokens.create("bo")
+        db.session.commit()
+        end = parent.expires_at
+    bound = family.parent.call("POST", "racks/tokens", {}).json
+    assert bound["expires_at"] == end.isoformat().replace("+00:00", "Z"), "no later than its parent"
+    assert len(left()) == 4
+    assert family.parent.call("DELETE", f"tokens/{family.token_id}").status_code == 204
+    assert left() == before, "also those of users whom the token created"

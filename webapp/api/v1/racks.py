@@ -171,7 +171,9 @@ def list_rack_tokens(call: PlainCall) -> Page[RackTokenItem]:
 @routes("POST", "/racks/tokens", Right.MANAGE, status=201)
 def create_rack_token(call: Call[Empty, RackTokenRequest]) -> NewRackToken:
     """Create a token that enrols racks, and the line to type on them."""
-    row, token = tokens.create(call.actor, uses=call.body.uses, hours=call.body.hours)
+    row, token = tokens.create(
+        call.actor, uses=call.body.uses, hours=call.body.hours, parent=call.caller.bearer
+    )
     known = RackTokenItem.model_validate(row).model_dump()
     is_remote = call.caller.bearer is not None and not settings().public_url
     url = request.host_url if is_remote else tokens.region_url()

@@ -8,7 +8,7 @@ they can't manage users, so no chain leads from a token to someone who outlives 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NoReturn
@@ -138,8 +138,14 @@ def demand_own_child(parent: Bearer | None, user: User, role: str) -> None:
 
 
 def end_token(user: User, token_id: int, *, actor: str) -> None:
-    """Delete a token with all that was created with it; the caller commits."""
+    """Delete a token with all that was created with it; the caller commits.
+
+    Tokens that enrol racks don't know what made them: those of its time go as well.
+    """
     lock(user)
+    began = db.session.scalar(select(APIToken.created_at).where(APIToken.id == token_id))
+    if began is not None:
+        _end_rack_tokens([user.username], since=began)
     tree = select(APIToken.id).where(APIToken.id == token_id).cte(recursive=True)
     tree = tree.union(select(APIToken.id).join(tree, APIToken.parent_id == tree.c.id))
     _disable_children(select(tree.c.id), actor)
@@ -159,7 +165,7 @@ def end_all(user: User, *, actor: str) -> int:
     count = int(db.session.scalar(select(counted[0] + counted[1])) or 0)
     db.session.execute(delete(APIKey).where(own[0]))
     db.session.execute(delete(APIToken).where(own[1]))
-    return count + _end_rack_tokens(user)
+    return count + _end_rack_tokens([user.username])
 
 
 def end_what_followed(user: User, *, actor: str) -> None:
@@ -171,11 +177,14 @@ def end_what_followed(user: User, *, actor: str) -> None:
     _disable_children(_tokens_of(user), actor)
     by_token = (APIKey.user_id == user.id, APIKey.parent_token_id.is_not(None))
     db.session.execute(delete(APIKey).where(*by_token))
-    _end_rack_tokens(user)
+    _end_rack_tokens([user.username])
 
 
-def _end_rack_tokens(user: User) -> int:
-    return statements.count(delete(RackToken).where(RackToken.created_by == user.username))
+def _end_rack_tokens(users: Sequence[str], since: datetime | None = None) -> int:
+    """End what would still enrol racks; how many."""
+    which: list[ColumnElement[bool]] = [RackToken.created_by.in_(users)]
+    which += [] if since is None else [RackToken.created_at >= since]
+    return statements.count(delete(RackToken).where(*which))
 
 
 def _tokens_of(user: User) -> Select[int]:
@@ -197,4 +206,5 @@ def _disable_children(tokens: Select[int], actor: str) -> None:
     ids = [child.id for child in children]
     if ids:
         db.session.execute(delete(LoginSession).where(LoginSession.user_id.in_(ids)))
+        _end_rack_tokens([child.username for child in children])
         db.session.flush()

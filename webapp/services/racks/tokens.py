@@ -13,7 +13,8 @@ from sqlalchemy import delete, select
 from webapp.errors import Conflict, InvalidFields, NotFound
 from webapp.extensions import db, settings
 from webapp.models import RackToken, utcnow
-from webapp.services.accounts import credentials
+from webapp.services.accounts import credentials, lineage
+from webapp.services.accounts.lineage import Bearer
 from webapp.services.mirror import keys
 from webapp.services.system import events, statements
 
@@ -22,11 +23,14 @@ MAX_HOURS = 24 * 30
 KEPT_AFTER = timedelta(days=1)  # an ended token is still listed for so long
 
 
-def create(actor: str, *, uses: int = 1, hours: int = 24) -> tuple[RackToken, str]:
+def create(
+    actor: str, *, uses: int = 1, hours: int = 24, parent: Bearer | None = None
+) -> tuple[RackToken, str]:
     """Create a token and return it in full, this one time: ``SECRET.FINGERPRINT``.
 
     The fingerprint is of the key that signs the local mirror: a rack trusts it and no other.
-    Raises InvalidFields; Conflict before there is a key.
+    parent: what it's created with, and ends with. Raises InvalidFields; Conflict before there
+    is a key, or after the parent's end.
     """
     wrong: dict[str, list[str]] = {}
     if not 1 <= uses <= MAX_USES:
@@ -41,11 +45,13 @@ def create(actor: str, *, uses: int = 1, hours: int = 24) -> tuple[RackToken, st
             "There is no signing key yet, so racks couldn't tell this region from another.",
             next_step="Start the worker, which creates it, and try again.",
         )
+    lineage.hold(parent)
     secret = secrets.token_urlsafe(24)
+    end = utcnow() + timedelta(hours=hours)
     row = RackToken(
         token_hash=credentials.digest(secret),
         created_by=actor,
-        expires_at=utcnow() + timedelta(hours=hours),
+        expires_at=lineage.earliest(end, parent.expires_at if parent else None) or end,
         uses=uses,
         uses_left=uses,
     )
