@@ -22,6 +22,9 @@ def test_racks_on_the_command_line(
     images.image()
     assert publishing.reconcile()
     assert "Next: slipway rack enrol" in slipway("rack", "list").stdout
+    none = slipway("rack", "enrol", "--uses", "0", "--hours", "9999")
+    assert "uses: Enter a number of at least 1." in none.stderr
+    assert "hours: Enter a number of at most 720." in none.stderr
     line = slipway("rack", "enrol", "--uses", "2", "--hours", "1").stdout.strip()
     words = dict(word.split("=", 1) for word in line.split()[:2])
     assert line.endswith(" slipway run --role rack")

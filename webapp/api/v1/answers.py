@@ -9,6 +9,7 @@ from http import HTTPStatus
 from flask import Request, Response
 from pydantic import BaseModel, ValidationError
 
+from webapp.api.v1 import words
 from webapp.api.v1.schemas import ProblemResponse
 from webapp.errors import InvalidFields, Problem
 from webapp.http.dispatch import add_retry_after
@@ -65,11 +66,13 @@ def problem(error: Problem, status: int | None = None) -> Response:
 
 
 def invalid(error: ValidationError) -> InvalidFields:
-    """Validation errors of pydantic, field by field."""
+    """Validation errors of pydantic, field by field, in plain English."""
     fields: dict[str, list[str]] = {}
-    for one in error.errors(include_url=False, include_input=False, include_context=False):
+    for one in error.errors(include_url=False, include_input=False):
         name = ".".join(str(part) for part in one["loc"]) or "__all__"
-        fields.setdefault(name[:200], []).append(one["msg"].removeprefix("Value error, "))
+        fields.setdefault(name[:200], []).append(
+            words.of(one["type"], one["msg"], one.get("ctx", {}))
+        )
     return InvalidFields(fields)
 
 
