@@ -35,6 +35,10 @@ def test_a_fetch_is_an_event(rack: Flask, machine: FlaskClient) -> None:
     machine.get(f"{BASE}/boot-kernel", environ_overrides={"REMOTE_ADDR": "192.0.2.7"})
     [event] = written(rack)
     assert (event.kind, event.actor, event.subject) == ("image.fetched", "192.0.2.7", IMAGE)
+    [part] = event.detail.pop("parts")
+    assert part.pop("took_s") >= 0
+    assert part.pop("end_s") >= 0
+    assert part == {"file": "boot-kernel", "bytes": len(KERNEL), "missing": 0}
     assert event.detail == {
         "status": 200,
         "bytes": len(KERNEL),
@@ -105,7 +109,9 @@ def test_a_body_that_broke_off_counts_what_was_sent(rack: Flask) -> None:
     answer = rack.test_client().get(f"{BASE}/squashfs", buffered=False)
     answer.response.close()
     [event] = written(rack)
-    assert event.detail["bytes"] < len(content)
+    sent = event.detail["bytes"]
+    assert sent < len(content)
+    assert [part["missing"] for part in event.detail["parts"]] == [len(content) - sent]
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from webapp.models import (
     BootResource,
     BootSource,
     BootSourceCache,
+    Event,
     ImportFailure,
     ImportRun,
     ResourceFile,
@@ -278,3 +279,39 @@ def closed_window() -> str:
     """A window for imports that isn't open for some hours."""
     hour = (factories.utcnow().hour + 5) % 24
     return f"{hour:02}:00-{hour:02}:30"
+
+
+def events(now: datetime | None = None) -> None:
+    """A week of machines that boot, one of which stopped, and of what people did."""
+    now = now or datetime.now(UTC)
+    chance = random.Random(7)
+    folder = "ubuntu/amd64/ga-24.04/noble/stable"
+    sizes = {"boot-kernel": 15_000_000, "boot-initrd": 75_000_000, "squashfs": 280_000_000}
+    rows = []
+    for boot in range(60):
+        at, end_s = now - timedelta(hours=2.7 * (60 - boot)), 0.0
+        parts: list[dict[str, Any]] = []
+        for name, size in sizes.items():
+            took_s = size / chance.uniform(60e6, 110e6)
+            end_s += took_s if parts else 0.0
+            parts.append(
+                {"file": name, "bytes": size, "took_s": took_s, "end_s": end_s, "missing": 0}
+            )
+        if boot == 59:
+            parts[-1] |= {"bytes": 91_000_000, "missing": 189_000_000}
+        detail: dict[str, Any] = {"status": 200, "requests": 3, "version": "20260105"}
+        detail["files"] = list(sizes)
+        detail |= {"bytes": sum(part["bytes"] for part in parts), "parts": parts}
+        machine = f"192.0.2.{10 + boot % 12}"
+        rows.append(
+            Event(kind="image.fetched", at=at, actor=machine, subject=folder, detail=detail)
+        )
+    for kind, subject, told in (
+        ("user.signed_in", "192.0.2.200", {}),
+        ("selection.added", "ubuntu/noble", {"arches": ["amd64"]}),
+        ("run.queued", "1", {"trigger": "manual"}),
+        ("image.pinned", "ubuntu/noble amd64/ga-24.04", {"version": "20260105"}),
+    ):
+        rows.append(Event(kind=kind, at=now, actor="ada", subject=subject, detail=dict(told)))
+    db.session.add_all(rows)
+    db.session.commit()

@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON
+from sqlalchemy import JSON, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.models.base import Base, utcnow
@@ -16,6 +16,11 @@ class Event(Base):
     """Something worth telling later: who did what, or what a machine fetched."""
 
     __tablename__ = "event"
+    # Pages of one kind or one actor, the newest first, without counting or sorting.
+    __table_args__ = (
+        Index("ix_event_kind_id", "kind", "id"),
+        Index("ix_event_actor_id", "actor", "id"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime] = mapped_column(default=utcnow, index=True)

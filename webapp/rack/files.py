@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import time
 from collections.abc import Iterable
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from webapp.rack.bodies import FileBody, StreamBody, fit_buffer
@@ -33,6 +34,7 @@ RETRY_AFTER_S = "5"
 CHECKSUM = ".sha256"
 SIGNATURE = ".sig"
 
+_FETCHED = "image.fetched"
 _SELF_ANSWERED = frozenset({"HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE"})
 
 
@@ -116,7 +118,7 @@ class Files:
             _type_of(request.name),
             is_fixed=found.is_fixed,
         )
-        self._record("image.fetched", request, "", status, sent)
+        self._record(_FETCHED, request, "", status, sent)
         return body
 
     def _beside(self, request: Request) -> Iterable[bytes]:
@@ -201,11 +203,13 @@ class Files:
         length = decision.stop - decision.start
         handle = reader.fileno()
         wrapper = request.environ.get("wsgi.file_wrapper")
+        begun = time.monotonic()
 
         def done(sent: int) -> None:
             reader.close()
             self.fetches.end(found.set_id)
-            self._delivered(request, found, decision, sent)
+            spent = {"took_s": time.monotonic() - begun, "missing": length - sent}
+            self._delivered(request, found, decision, sent, **spent)
 
         if length > SMALL and request.socket is not None:
             fit_buffer(request.socket)
@@ -274,24 +278,33 @@ class Files:
             self.fetches.begin(found.set_id)
             self.fetches.end(found.set_id)
         version = found.version if found else ""
-        self._add("image.fetched", self._actor(environ), name, version, status, sent)
+        self._add(_FETCHED, self._actor(environ), name, version, status, sent)
 
-    def _delivered(self, request: Request, found: Located, decision: Decision, sent: int) -> None:
-        self._record("image.fetched", request, found.version, decision.status, sent)
+    def _delivered(
+        self, request: Request, found: Located, decision: Decision, sent: int, **spent: Any
+    ) -> None:
+        self._record(_FETCHED, request, found.version, decision.status, sent, **spent)
 
-    def _record(self, kind: str, request: Request, version: str, status: int, sent: int) -> None:
+    def _record(
+        self, kind: str, request: Request, version: str, status: int, sent: int, **spent: Any
+    ) -> None:
         name = request.name
-        if request.is_of_mirror and kind == "image.fetched":
+        if request.is_of_mirror and kind == _FETCHED:
             # One row for each reader and state of the stream, whatever it reads of it.
             kind, version, name = "mirror.read", str(self._tree.current().revision), f"/{name}"
-        self._add(kind, request.actor, name, version, status, sent)
+        self._add(kind, request.actor, name, version, status, sent, **spent)
 
-    def _add(self, kind: str, actor: str, name: str, version: str, status: int, sent: int) -> None:
+    def _add(
+        self, kind: str, actor: str, name: str, version: str, status: int, sent: int, **spent: Any
+    ) -> None:
+        """Have one counted. spent: took_s and missing, see ``Events.add``."""
         if not name.isascii():  # as users write it, not as WSGI does
             name = name.encode("latin-1").decode("utf-8", "replace")
         image, _, file = name.rpartition("/")
         image = "mirror" if kind == "mirror.read" else image
-        self.recorder.add(kind, actor, image, version=version, status=status, size=sent, file=file)
+        self.recorder.add(
+            kind, actor, image, version=version, status=status, size=sent, file=file, **spent
+        )
 
     def _actor(self, environ: Environ) -> str:
         """The machine's address; behind trusted proxies the one that the outermost saw."""

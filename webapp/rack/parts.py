@@ -94,8 +94,10 @@ class Events(Protocol):
         version: str = "",
         size: int = 0,
         file: str = "",
+        took_s: float | None = None,
+        missing: int = 0,
     ) -> None:
-        """Count one."""
+        """Count one. took_s: None if it isn't known. missing: bytes asked for and not taken."""
         ...
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -71,6 +72,7 @@ class TftpNames:
             self._opener.report(found)
             return Refusal(packets.UNDEFINED, "The file is damaged or missing here.")
         self._use.begin(found.set_id)
+        begun = time.monotonic()
 
         def done(sent: int) -> None:
             reader.close()
@@ -78,9 +80,16 @@ class TftpNames:
             if not sent:
                 return  # it asked for the size alone
             image, _, file = name.rpartition("/")
-            version, status = found.version, 200
             self._events.add(
-                "image.fetched", actor, image, version=version, status=status, size=sent, file=file
+                "image.fetched",
+                actor,
+                image,
+                version=found.version,
+                status=200,
+                size=sent,
+                file=file,
+                took_s=time.monotonic() - begun,
+                missing=found.size - sent,
             )
 
         return Content(found.size, _reading(reader), done)

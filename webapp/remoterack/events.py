@@ -47,6 +47,8 @@ class EventLog:
         version: str = "",
         size: int = 0,
         file: str = "",
+        took_s: float | None = None,
+        missing: int = 0,
     ) -> None:
         """Count one, if it's a machine's fetch of an image; see rack.parts.Events."""
         if kind not in _KINDS or subject.startswith("mirror") or size <= 0 or not _is_ip(actor):

@@ -10,7 +10,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from webapp.errors import Problem
 from webapp.rack.bodies import StreamBody
@@ -239,11 +239,13 @@ class RemoteFiles(Files):
             return ()
         return StreamBody(reader.chunks(start, stop), stop - start, request.cut, done)
 
-    def _delivered(self, request: Request, found: Located, decision: Decision, sent: int) -> None:
+    def _delivered(
+        self, request: Request, found: Located, decision: Decision, sent: int, **spent: Any
+    ) -> None:
         with self._lock:
             self.serving.pop(id(request), None)
         self.state.counts.add(sent_bytes=sent)
-        super()._delivered(request, found, decision, sent)
+        super()._delivered(request, found, decision, sent, **spent)
 
     def served(self) -> list[dict[str, object]]:
         """Who is being served, as a report tells it."""

@@ -18,6 +18,7 @@ def register(app: Flask) -> None:
         boot,
         confirming,
         errors,
+        events,
         formatting,
         images,
         import_timing,
@@ -73,6 +74,7 @@ def register(app: Flask) -> None:
     app.register_blueprint(imports.blueprint)
     app.register_blueprint(import_timing.blueprint)
     app.register_blueprint(storage.blueprint)
+    app.register_blueprint(events.blueprint)
     app.register_blueprint(metrics.blueprint)
     app.register_blueprint(boot.blueprint)
     app.register_blueprint(mirror.blueprint)

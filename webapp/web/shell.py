@@ -47,6 +47,7 @@ NAV = (
     NavItem("vmware.index", "VMware"),
     NavItem("boot.index", "Boot"),
     NavItem("storage.index", "Storage"),
+    NavItem("events.index", "Events"),
     NavItem("mirror.index", "Local mirror"),
     NavItem("racks.index", "Racks"),
 )

@@ -63,7 +63,8 @@ def _tallies(rack: str, fetches: Sequence[Fetch], now: datetime) -> list[Tally]:
         group = found.setdefault((fetch.machine, image), [])
         if not group or (at - group[-1].at).total_seconds() > recorder.WINDOW_S:
             group.append(Tally(_FETCHED, fetch.machine, image, rack=rack, status=200, at=at))
-        group[-1].count(fetch.bytes, file)
+        after_s = (at - group[-1].at).total_seconds()
+        group[-1].count(fetch.bytes, file, end_s=after_s)
     return [tally for group in found.values() for tally in group]
 
 
@@ -82,4 +83,4 @@ def _join_known(tallies: Iterable[Tally]) -> None:
     for tally in firsts.values():
         row = known.get((tally.actor, tally.subject, tally.rack))
         if row is not None and abs(tally.at - row.at) <= window:
-            tally.join(row.id, row.detail)
+            tally.join(row.id, row.detail, (tally.at - row.at).total_seconds())

@@ -41,7 +41,7 @@ class Tally:
     status: int = 0  # of the last one
     requests: int = 0
     size: int = 0
-    files: list[str] = field(default_factory=list)
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
     at: datetime = field(default_factory=utcnow)
     began: float = field(default_factory=time.monotonic)
     row_id: int | None = None
@@ -54,22 +54,47 @@ class Tally:
         """What the event says about them."""
         detail: dict[str, Any] = {"status": self.status, "requests": self.requests}
         if self.version or self.rack:
-            detail |= {"version": self.version, "bytes": self.size, "files": self.files}
+            detail |= {"version": self.version, "bytes": self.size, "files": list(self.files)}
+            detail["parts"] = [{"file": name, **part} for name, part in self.files.items()]
         return detail | ({"rack": self.rack} if self.rack else {})
 
-    def count(self, size: int, file: str) -> None:
-        """Count one more."""
+    def count(
+        self,
+        size: int,
+        file: str,
+        *,
+        end_s: float = 0.0,
+        took_s: float | None = None,
+        missing: int = 0,
+    ) -> None:
+        """Count one more. end_s: seconds from ``at`` to its end; see ``Recorder.add``."""
         self.requests += 1
         self.size += size
-        if file and file not in self.files and len(self.files) < MAX_FILES:
-            self.files.append(file)
+        part = self.files.get(file)
+        if part is None:
+            if not file or len(self.files) >= MAX_FILES:
+                return
+            part = self.files[file] = {"bytes": 0, "took_s": 0.0}
+        part["bytes"] += size
+        part["end_s"] = round(end_s, 3)
+        # Time that isn't known of one request isn't known of all.
+        known = part["took_s"] is not None and took_s is not None
+        part["took_s"] = round(part["took_s"] + took_s, 3) if known else None
+        part["missing"] = missing
 
-    def join(self, row_id: int, detail: Mapping[str, Any]) -> None:
-        """Be counted in a row that another process wrote."""
+    def join(self, row_id: int, detail: Mapping[str, Any], later_s: float = 0.0) -> None:
+        """Be counted in a row that another process wrote, this many seconds before."""
         self.row_id = row_id
         self.requests += int(detail["requests"])
         self.size += int(detail["bytes"])
-        self.files = list(dict.fromkeys([*detail["files"], *self.files]))[:MAX_FILES]
+        known: dict[str, dict[str, Any]] = {name: {} for name in detail["files"]}
+        for part in detail.get("parts", ()):
+            known[part["file"]] = {name: value for name, value in part.items() if name != "file"}
+        for name, part in self.files.items():
+            part["end_s"] = round(part.get("end_s", 0.0) + later_s, 3)
+            part["bytes"] += known.get(name, {}).get("bytes", 0)
+            known[name] = part
+        self.files = dict(list(known.items())[:MAX_FILES])
 
 
 class Recorder:
@@ -102,8 +127,14 @@ class Recorder:
         version: str = "",
         size: int = 0,
         file: str = "",
+        took_s: float | None = None,
+        missing: int = 0,
     ) -> None:
-        """Count one. Never blocks on the database."""
+        """Count one. Never blocks on the database.
+
+        took_s: how long it took, if that's known. missing: bytes that the machine asked for
+        and didn't get, because it stopped.
+        """
         key = (kind, actor, subject, version)
         with self._lock:
             seen = self._kept.get(key)
@@ -119,7 +150,8 @@ class Recorder:
                 if self._thread is None and self._is_threaded:
                     self._thread = threading.Thread(target=self._run, name="events", daemon=True)
                     self._thread.start()
-            seen.count(size, file)
+            end_s = time.monotonic() - seen.began
+            seen.count(size, file, end_s=end_s, took_s=took_s, missing=missing)
             seen.status = status
 
     def flush(self) -> None:

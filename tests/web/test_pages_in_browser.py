@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pages with pictures in a real browser: axe, at every width, and by keyboard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from flask import Flask
+
+from tests.support import scenery
+from tests.support.browser import OpenPage, axe
+from webapp.extensions import db
+from webapp.models import Role
+from webapp.services.accounts import users
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+PASSWORD = "correct horse battery staple"
+
+
+@pytest.fixture
+def site(app: Flask) -> Iterator[str]:
+    """The pages after a week; their address."""
+    with app.app_context():
+        users.create_user("maria", PASSWORD, Role.ADMINISTRATOR)
+        scenery.events()
+        db.session.remove()
+    with scenery.served(app) as url:
+        yield url
+
+
+def sign_in(page: Page) -> None:
+    page.goto("/sign-in")
+    page.get_by_label("User name").fill("maria")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_text("maria", exact=True).wait_for()
+
+
+def looked_at(page: Page) -> None:
+    """What axe finds on a page, and whether a wide window holds it."""
+    axe(page)
+    page.set_viewport_size({"width": 1920, "height": 1080})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1920
+    page.set_viewport_size({"width": 1280, "height": 800})
+
+
+def test_pages_with_pictures_are_clean_and_go_by_keyboard(site: str, open_page: OpenPage) -> None:
+    page = open_page(site)
+    sign_in(page)
+    page.goto("/events/")
+    page.get_by_label("Machine").focus()
+    page.keyboard.type("192.0.2.21")
+    page.keyboard.press("Enter")
+    page.get_by_text("Stopped with 189 MB left").wait_for()
+    looked_at(page)
+
+
+def test_pages_with_pictures_work_without_javascript(site: str, open_page: OpenPage) -> None:
+    page = open_page(site, js=False, width=390)
+    sign_in(page)
+    page.goto("/events/")
+    page.get_by_label("Kind").select_option("Users")
+    page.get_by_role("button", name="Filter").click()
+    page.get_by_role("link", name="User signed in").first.wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+    assert download.value.suggested_filename == "events.csv"
