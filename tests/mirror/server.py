@@ -21,6 +21,7 @@ import ssl
 import sys
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
@@ -70,8 +71,18 @@ class Listener(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Keep quiet about clients that left; anything else is a defect of the server."""
+        if isinstance(sys.exception(), ssl.SSLError):
+            self._linger(request)
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
+
+    def _linger(self, request: socket.socket) -> None:
+        """Read what the client still sends: a reset would take our alert away from it."""
+        with suppress(OSError):
+            request.settimeout(10)
+            request.shutdown(socket.SHUT_WR)
+            while request.recv(4096):
+                pass
 
     def stop(self) -> None:
         """End the loop and every connection, and wait until the threads let go."""
