@@ -84,6 +84,7 @@
 
   // ---- polls: marked for the server, silent in hidden tabs, slower while the server is down.
   const waits = new Map(); // path -> {failures, until}
+  let run = $("#import-pill")?.dataset.run;
 
   document.addEventListener("htmx:configRequest", (event) => {
     if (event.detail.elt.hasAttribute("data-poll")) event.detail.headers["Slipway-Poll"] = "1";
@@ -96,6 +97,10 @@
   });
 
   function failed(event) {
+    if (event.detail.elt.matches('[hx-trigger^="import-changed"]')) {
+      run = null; // the pill's next answer makes it ask again
+      return;
+    }
     const path = event.detail.pathInfo.requestPath;
     const failures = (waits.get(path)?.failures ?? 0) + 1;
     waits.set(path, { failures, until: Date.now() + 1000 * Math.min(60, 2 ** failures) });
@@ -111,6 +116,30 @@
     if (event.detail.xhr.status >= 500) return;
     waits.delete(event.detail.pathInfo.requestPath);
     $("#offline").hidden = waits.size === 0;
+  });
+
+  // ---- parts that show imports ask again when the pill says that one began or ended.
+  document.addEventListener("htmx:afterSettle", () => {
+    const now = $("#import-pill")?.dataset.run;
+    if (now !== run) document.body.dispatchEvent(new CustomEvent("import-changed"));
+    run = now;
+  });
+
+  // ---- ticks that aren't saved aren't lost in silence when the page is left.
+  let hasUnsaved = false;
+
+  document.addEventListener("change", (event) => {
+    if (event.target.form?.matches("[data-guard]")) hasUnsaved = true;
+  });
+  document.addEventListener("submit", (event) => {
+    if (event.target.matches("[data-guard]")) hasUnsaved = false;
+  });
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("[data-discards]")) hasUnsaved = false;
+  });
+  addEventListener("beforeunload", (event) => {
+    const bar = $(".savebar"); // says whether ticks differ from what is saved
+    if (hasUnsaved && (!bar || bar.matches(".is-pending"))) event.preventDefault();
   });
 
   // ---- what a visitor opened or closed stays so when a poll replaces the part.

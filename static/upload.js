@@ -13,6 +13,7 @@
   const HEAD_START = 3000; // ms in which hashing may show that nothing has to be sent
   const DAMAGED = 460; // tus: the checksum of a piece does not match
   let upload = null;
+  let restart = () => {};
   let looking = 0;
 
   const input = form.elements.file;
@@ -178,7 +179,8 @@
 
   function paused(isPaused) {
     $("#pause").textContent = isPaused ? "Resume" : "Pause";
-    if (isPaused) $("#sent-note").textContent = `Paused. ${$("#sent-note").textContent}`;
+    const bar = $("#sent");
+    if (isPaused) $("#sent-note").textContent = `Paused. ${size(bar.value)} of ${size(bar.max)}`;
   }
 
   form.addEventListener("submit", async (event) => {
@@ -190,6 +192,10 @@
     for (const name of fields) metadata[name] = form.elements[name].value;
     let began = performance.now();
     let before = -1;
+    restart = () => { // the speed is that since then
+      before = -1;
+      upload.start();
+    };
     let id = "";
     let named;
     const address = new Promise((resolve) => { named = resolve; });
@@ -242,8 +248,14 @@
     if (!upload) return;
     const isRunning = $("#pause").textContent === "Pause";
     if (isRunning) upload.abort();
-    else upload.start();
+    else restart();
     paused(isRunning);
+  });
+
+  // What the server has of the file is deleted, and the form is back as it was.
+  $("#cancel").addEventListener("click", async () => {
+    await upload?.abort(true).catch(() => {}); // gone already, or it expires there
+    location.reload();
   });
 
   addEventListener("beforeunload", () => upload?.abort());

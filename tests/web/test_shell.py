@@ -77,14 +77,14 @@ def test_the_top_bar_marks_where_the_page_belongs(
 @pytest.mark.parametrize(
     ("run", "words", "every_s"),
     [
-        (None, "", 15),
-        ({"state": "succeeded"}, "", 15),
+        (None, "", 5),
+        ({"state": "succeeded"}, "", 5),
         ({"state": "running", "bytes_total": 300, "bytes_done": 100}, "Import: 33 %", 2),
         ({"state": "running"}, "Import: Running", 2),
         ({"state": "queued"}, "Import: Queued", 2),
-        ({"state": "partial"}, "Import: Incomplete", 15),
-        ({"state": "failed"}, "Import: Failed", 15),
-        ({"state": "stopped"}, "Import: Stopped", 15),
+        ({"state": "partial"}, "Import: Incomplete", 5),
+        ({"state": "failed"}, "Import: Failed", 5),
+        ({"state": "stopped"}, "Import: Stopped", 5),
     ],
 )
 def test_the_pill_says_how_the_import_is(

@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 from flask import Flask, abort, request
+from playwright.sync_api import expect
 from sqlalchemy import delete, select, update
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from tests.support import factories
 from tests.support.browser import OpenPage, Watch, axe
 from tests.web import gallery
+from tests.web.images.boxes import offer
 from webapp.extensions import db
-from webapp.models import APIKey, LoginSession, Role, utcnow
+from webapp.models import APIKey, ImportRun, LoginSession, Role, utcnow
 from webapp.services.accounts import users
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Dialog, Page
 
 pytestmark = pytest.mark.browser
 PASSWORD = "correct horse battery staple"
@@ -219,6 +221,68 @@ def test_a_failed_import_is_hidden_in_place(site: Site, open_page: OpenPage) -> 
     assert page.url.endswith("/account?x=1")
     page.reload()
     assert page.locator("#import-pill").inner_text() == ""
+
+
+def ended(site: Site) -> None:
+    """The import of the site has ended."""
+    with site.app.app_context():
+        values = {"state": "succeeded", "finished_at": utcnow()}
+        db.session.execute(update(ImportRun).values(values))
+        db.session.commit()
+        db.session.remove()
+
+
+def test_pages_opened_while_nothing_runs_notice_an_import(site: Site, open_page: OpenPage) -> None:
+    ended(site)
+    page = open_page(site.url)
+    sign_in(page)
+    page.goto("/imports/")
+    page.get_by_role("heading", name="No import is running").wait_for()
+    with site.app.app_context():
+        factories.import_run(state="queued", finished_at=None)
+        db.session.remove()
+    page.get_by_role("heading", name="Queued").wait_for()
+    ended(site)
+    page.get_by_role("heading", name="No import is running").wait_for()
+
+
+def test_ticks_outlive_an_import_and_are_not_lost_in_silence(
+    site: Site, open_page: OpenPage
+) -> None:
+    ended(site)
+    with site.app.app_context():
+        source = factories.boot_source(checked_at=utcnow())
+        offer(source, release="noble", release_version="24.04")
+        factories.selection(source, release="jammy")
+        db.session.remove()
+    page = open_page(site.url)
+    sign_in(page)
+    page.goto("/images/")
+    box = page.locator("#grid").get_by_role("checkbox").first
+    box.check()
+    page.locator(".savebar.is-pending").wait_for()
+    with site.app.app_context():
+        factories.import_run(state="queued", finished_at=None)
+        db.session.remove()
+    with page.expect_response("**/images/offered") as answer:
+        page.get_by_role("link", name="View import").wait_for()
+    assert answer.value.ok
+    expect(box).to_be_checked()
+    asked: list[str] = []
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", stay)
+    page.get_by_role("link", name="Racks", exact=True).click()
+    page.wait_for_function("document.querySelector('.savebar.is-pending') !== null")
+    assert (asked, page.url.endswith("/images/")) == (["beforeunload"], True)
+    page.get_by_role("link", name="Reset").click()
+    page.get_by_text("No changes.").wait_for()
+    page.get_by_role("link", name="Racks", exact=True).click()
+    page.wait_for_url("**/racks/")
+    assert asked == ["beforeunload"]
 
 
 def test_a_password_can_be_shown_and_a_key_copied(site: Site, open_page: OpenPage) -> None:

@@ -88,6 +88,41 @@ def test_a_file_that_cannot_be_fetched_is_a_notice_with_facts(app: Flask) -> Non
     assert f"<dt>Where</dt><dd>{url}</dd>" in answer.text
 
 
+def test_nothing_is_green_before_every_byte_was_inspected(app: Flask) -> None:
+    visitor = Visitor(app, Role.ADMINISTRATOR)
+    where = send(visitor, DISK)
+    before = visitor.get(where).text
+    assert "OK so far" in before
+    assert 'class="notice ok"' not in before
+    work(app)
+    assert "Verified" in visitor.get(where).text
+
+
+def test_a_damaged_file_is_no_mismatch_and_is_said_once(app: Flask) -> None:
+    visitor = Visitor(app, Role.ADMINISTRATOR)
+    where = send(visitor, DISK[:-20])
+    work(app)
+    page = visitor.get(where)
+    assert "Not usable as an image" in page.text
+    assert "Type mismatch" not in page.text
+    with app.app_context():
+        problem = db.session.scalars(select(Upload.problem)).one()
+        db.session.remove()
+    assert text_of(page).count(problem["what"]) == 1
+
+
+def test_rejected_uploads_are_discarded_together(app: Flask) -> None:
+    visitor = Visitor(app, Role.ADMINISTRATOR)
+    bad = [send(visitor, DISK, filetype="tgz", name=f"bad{n}") for n in range(2)]
+    work(app)
+    work(app)
+    waiting = send(visitor, DISK, name="waits")
+    assert "Discard 2 rejected uploads" in visitor.get("/uploads/").text
+    assert leads_to(visitor.post("/uploads/drop-rejected")) == "/uploads/"
+    assert [visitor.get(where).status_code for where in (*bad, waiting)] == [404, 404, 200]
+    assert "rejected uploads" not in visitor.get("/uploads/list", HX_Request="true").text
+
+
 def test_a_mix_up_is_fixed_by_one_click(app: Flask) -> None:
     visitor = Visitor(app, Role.ADMINISTRATOR)
     where = send(visitor, DISK, filetype="tgz")

@@ -72,6 +72,21 @@ def review() -> ResponseReturnValue:
     return hx.part("images/_pending.html", **context)
 
 
+@blueprint.post("/images/offered")
+@requires(Right.SEE)
+def offered() -> ResponseReturnValue:
+    """The boxes alone, ticked as they're sent; asked for when an import began or ended."""
+    if not hx.is_part():
+        return hx.see_other(url_for("images.index"))
+    if rights.may(me().role, Right.SELECT):
+        proposal = selecting.of_boxes(_picks())
+        picture, selected = proposal.picture, proposal.selected
+    else:
+        picture = catalogue.read()
+        selected = picture.selected
+    return hx.part("images/_grid.html", picture=picture, selected=selected)
+
+
 @blueprint.post("/images/selection")
 @requires(Right.SELECT)
 def save() -> ResponseReturnValue:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib.metadata import version
 from typing import Any, cast
@@ -64,10 +64,15 @@ class NavLink:
 
 @dataclass(frozen=True)
 class Pill:
-    """The import in two words; ``is_live`` while there is something to watch."""
+    """The current or last import; state: in two words, None if it isn't worth them.
+
+    key: differs when another import began or this one went on to another state; pages that
+    show imports ask again then. is_live: there is something to watch.
+    """
 
     run_id: int
-    state: State
+    key: str
+    state: State | None
     is_live: bool
 
 
@@ -106,7 +111,7 @@ class Shell:
 
     @cached_property
     def pill(self) -> Pill | None:
-        """The state of the current or last import, when it is worth a word."""
+        """The current or last import."""
         return read_pill()
 
     @cached_property
@@ -146,7 +151,7 @@ def read_pill() -> Pill | None:
     found = import_states.in_short(run)
     is_live = run.state in (RunState.RUNNING, RunState.QUEUED)
     is_hidden = not is_live and request.cookies.get(PILL_COOKIE) == str(run.id)
-    return Pill(run.id, found, is_live) if found and not is_hidden else None
+    return Pill(run.id, f"{run.id} {run.state}", None if is_hidden else found, is_live)
 
 
 @blueprint.get("/")
@@ -169,7 +174,7 @@ def hide_pill() -> ResponseReturnValue:
     """Hide how an import ended, in this browser; the next one shows again."""
     if hx.is_part():
         shell = Shell()
-        shell.pill = None
+        shell.pill = replace(shell.pill, state=None) if shell.pill else None
         response = hx.part("shell/_import_pill.html", shell=shell)
     else:
         response = hx.see_other(url_for("imports.index"))

@@ -92,7 +92,7 @@ def require_managed() -> None:
     if not is_managed():
         raise Conflict(
             "More than one boot source is configured, so these pages are read-only.",
-            next_step="Use the REST API, or set SLIPWAY_SINGLE_SOURCE=off.",
+            next_step="Remove all but one, use the REST API, or set SLIPWAY_SINGLE_SOURCE=off.",
         )
 
 

@@ -17,7 +17,7 @@ _STATES: Mapping[str, State] = {
     UploadState.RECEIVING: State(Severity.WAIT, "Incomplete"),
     UploadState.FETCHING: State(Severity.BUSY, "Downloading"),
     UploadState.CHECKING: State(Severity.BUSY, "Verifying"),
-    UploadState.REJECTED: State(Severity.ERROR, "Type mismatch"),
+    UploadState.REJECTED: State(Severity.ERROR, "Rejected"),
     UploadState.DONE: State(Severity.OK, "Ready"),
     UploadState.FAILED: State(Severity.ERROR, "Failed"),
 }
@@ -34,6 +34,11 @@ class UploadRow:
     def can_correct(self) -> bool:
         """Whether its details can still be corrected."""
         return self.upload.state in (UploadState.REJECTED, UploadState.RECEIVING)
+
+    @property
+    def has_verdict(self) -> bool:
+        """Whether the report says already what is wrong."""
+        return bool(self.upload.report) and self.upload.report["verdict"] == "reject"
 
     @property
     def progress(self) -> tuple[str, str, int] | None:
@@ -63,17 +68,32 @@ class Verdict:
 
 def upload_row(upload: Upload) -> UploadRow:
     """An upload as pages show it."""
+    if upload.state == UploadState.REJECTED and _is_mismatch(upload.report):
+        return UploadRow(upload, State(Severity.ERROR, "Type mismatch"))
     return UploadRow(upload, _STATES[upload.state])
 
 
-def verdict(report: Mapping[str, Any], *, is_sent: bool) -> Verdict:
-    """The notice above the findings. is_sent: the bytes are already here."""
-    good = "Verified" if is_sent else "OK to upload"
+def _is_mismatch(report: Mapping[str, Any]) -> bool:
+    """Whether another declaration would fit the file."""
+    return any(reason.get("fix") for reason in report.get("reasons", ()))
+
+
+def verdict(report: Mapping[str, Any], state: UploadState | None) -> Verdict:
+    """The notice above the findings. state: of the upload, None before it is one.
+
+    Nothing is green before every byte was inspected.
+    """
     contents = str(report["words"])
+    is_whole = state == UploadState.DONE
+    good = "Verified" if is_whole else "OK so far: every byte is verified before it's an image"
+    bad = "Type mismatch" if _is_mismatch(report) else "Not usable as an image"
     notices = {
-        "ok": (Severity.OK, good),
-        "warn": (Severity.WARN, f"{good}, with warnings"),
-        "reject": (Severity.ERROR, "Type mismatch"),
+        "ok": (Severity.OK if is_whole else Severity.INFO, good),
+        "warn": (Severity.WARN, f"{good}, with warnings" if is_whole else good),
+        "reject": (Severity.ERROR, bad),
     }
-    severity, title = notices.get(str(report["verdict"]), (Severity.INFO, contents))
+    found = str(report["verdict"])
+    if state == UploadState.REJECTED and found != "reject":  # why is said elsewhere
+        found = ""
+    severity, title = notices.get(found, (Severity.INFO, contents))
     return Verdict(severity, title, contents[:1].upper() + contents[1:])

@@ -160,7 +160,7 @@ def inspect_start() -> ResponseReturnValue:
     )
     drain(request)
     found = report.as_dict()
-    verdict = upload_rows.verdict(found, is_sent=False)
+    verdict = upload_rows.verdict(found, None)
     return hx.part("uploads/_verdict.html", report=found, verdict=verdict, upload=None)
 
 
@@ -205,6 +205,15 @@ def drop(upload_id: int) -> ResponseReturnValue:
     name = upload.name
     uploads.drop(upload, me().username)
     flash(f"Upload of {name} discarded.", "ok")
+    return hx.see_other(url_for("uploads.index"))
+
+
+@blueprint.post("/uploads/drop-rejected")
+@requires(Right.UPLOAD)
+def drop_rejected() -> ResponseReturnValue:
+    """Discard all rejected uploads with their bytes."""
+    count = uploads.drop_rejected(me().username)
+    flash(f"Discarded {numbers.counted(count, 'rejected upload')}.", "ok")
     return hx.see_other(url_for("uploads.index"))
 
 
@@ -292,6 +301,7 @@ def _listed() -> dict[str, Any]:
     return {
         "rows": [upload_rows.upload_row(row) for row in (*is_open, *ended[:10])],
         "is_active": any(row.state in ACTIVE for row in rows),
+        "rejected": sum(row.state == UploadState.REJECTED for row in rows),
     }
 
 
@@ -313,7 +323,9 @@ def _shown(upload: Upload, problem: InvalidFields | None = None) -> dict[str, An
     return {
         "row": upload_rows.upload_row(upload),
         "report": upload.report or None,
-        "verdict": upload_rows.verdict(upload.report, is_sent=True) if upload.report else None,
+        "verdict": upload_rows.verdict(upload.report, UploadState(upload.state))
+        if upload.report
+        else None,
         "word": word,
         "form": form,
         "is_active": upload.state in ACTIVE,

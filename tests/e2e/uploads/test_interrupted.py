@@ -95,6 +95,7 @@ def test_an_upload_is_paused_reloaded_and_gone_on_with(
     page.locator("#sent-note").get_by_text("/s").wait_for()
     page.get_by_role("button", name="Pause").click()
     page.locator("main").get_by_text("Paused.").wait_for()
+    assert "/s" not in page.locator("#sent-note").inner_text()
     page.reload()  # as if the tab had been closed
     page.locator("main").get_by_text("Incomplete").wait_for()
     page.get_by_label("File", exact=True).set_input_files(file)
@@ -106,6 +107,13 @@ def test_an_upload_is_paused_reloaded_and_gone_on_with(
     assert page.locator("main").get_by_text(digest).count() == 1
     assert fetched(slipway, "custom/amd64/generic/lab/uploaded/root-dd.raw") == digest
     axe(page)
+    file.write_bytes(data[:-1] + b"x")
+    begin(page, file, "unwanted")
+    page.locator("#sent-note").get_by_text("/s").wait_for()
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#uploads")).not_to_contain_text("unwanted")
+    expect(page.get_by_label("File", exact=True)).to_be_visible()
 
 
 def begin(page: Page, file: Path, name: str) -> None:

@@ -201,6 +201,6 @@ def test_in_single_source_mode_the_page_manages_nothing(
     for path in ("/images/selection", "/images/ubuntu/noble/amd64/delete"):
         answer = administrator.post(path, {"image": [], "deselect": "yes"})
         assert answer.status_code == 409, path
-        assert "Use the REST API" in text_of(answer)
+        assert "Remove all but one, use the REST API" in text_of(answer)
     assert selected() == before
     assert rows_of(BootResource)

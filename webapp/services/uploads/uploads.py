@@ -230,6 +230,14 @@ def drop(upload: Upload, actor: str) -> None:
     drop_bytes(token)
 
 
+def drop_rejected(actor: str) -> int:
+    """Drop all that were rejected; returns how many."""
+    rejected = db.session.scalars(select(Upload).where(Upload.state == UploadState.REJECTED)).all()
+    for upload in rejected:
+        drop(upload, actor)
+    return len(rejected)
+
+
 def demand_droppable(upload: Upload) -> None:
     """Raise Conflict when an upload is an image already, or is being verified."""
     if upload.state == UploadState.DONE:
