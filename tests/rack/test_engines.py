@@ -33,7 +33,14 @@ PINNED = f"{BASE}/20260105"
 AT = datetime(2026, 1, 5, 12, 30, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module", params=["gunicorn", "nginx"])
+ENGINES = {
+    "gunicorn": {},
+    "nginx": {"rack_engine": "nginx"},
+    "gunicorn without files": {"store": "database"},
+}
+
+
+@pytest.fixture(scope="module", params=ENGINES)
 def rack(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
@@ -41,7 +48,8 @@ def rack(
 ) -> Iterator[LiveRack]:
     """A rack with an image, and another one whose only file was lost."""
     folder = tmp_path_factory.mktemp("rack")
-    rack = LiveRack(folder, sqlite_databases.migrated(), rack_engine=request.param, rack_workers=2)
+    settings = ENGINES[request.param]
+    rack = LiveRack(folder, sqlite_databases.migrated(), rack_workers=2, **settings)
     with rack.app.app_context():
         images.image(FILES, completed_at=AT)
         images.image({"boot-kernel": LOST}, release="jammy")
@@ -205,6 +213,21 @@ def test_http_1_0_ends_with_the_connection(rack: LiveRack) -> None:
     answer = rack.say(f"GET {BASE}/boot-kernel HTTP/1.0\r\n\r\n".encode())
     assert b" 200 OK\r\n" in answer[:20]
     assert answer.endswith(b"\r\n\r\n" + FILES["boot-kernel"])
+
+
+@pytest.mark.parametrize("name", ["boot-kernel", "squashfs", "root-tgz"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_what_else_a_request_says_changes_nothing(method: str, name: str, rack: LiveRack) -> None:
+    """A plain request may be answered on a shorter way than others."""
+
+    def told(**headers: str) -> tuple[int, list[tuple[str, str]], bytes]:
+        answer, body = fetch(rack, f"{PINNED}/{name}", method, **headers)
+        return answer.status, [one for one in answer.getheaders() if one[0] != "Date"], body
+
+    plain = told()
+    assert plain[0] == 200
+    for headers in ({"X_Else": "1"}, {"Accept": "*/*", "User_Agent": "iPXE/1.21"}):
+        assert told(**headers) == plain
 
 
 def test_a_connection_is_kept_for_any_mix_of_answers(rack: LiveRack) -> None:

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rack behind its real server: sendfile, ranges, and clients that behave badly."""
+"""gunicorn as the rack, which answers as test_engines.py says: clients that behave badly."""
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import random
@@ -13,8 +12,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sqlalchemy import select
 
 from tests.rack import images
@@ -67,98 +64,6 @@ def is_well(rack: LiveRack, source: str = live.HOST) -> bool:
     return (answer.status, body) == (200, FILES["boot-kernel"])
 
 
-# -- bytes
-
-
-@pytest.mark.parametrize("name", sorted(FILES))
-def test_files_arrive_whole(name: str, rack: LiveRack) -> None:
-    answer, body = fetch(rack, f"{BASE}/{name}")
-    assert (answer.status, body == FILES[name]) == (200, True)
-    assert answer.getheader("ETag") == f'"{hashlib.sha256(body).hexdigest()}"'
-    assert answer.getheader("Content-Length") == str(len(body))
-
-
-def test_head_has_the_headers_of_get(rack: LiveRack) -> None:
-    def without_date(answer: http.client.HTTPResponse) -> list[tuple[str, str]]:
-        return [header for header in answer.getheaders() if header[0] != "Date"]
-
-    head, nothing = fetch(rack, f"{BASE}/squashfs", "HEAD")
-    get, _ = fetch(rack, f"{BASE}/squashfs")
-    assert nothing == b""
-    assert without_date(head) == without_date(get)
-
-
-def test_ranges_are_slices(rack: LiveRack) -> None:
-    connection = http.client.HTTPConnection(live.HOST, rack.port, timeout=60)
-
-    @settings(max_examples=60, deadline=None)
-    @given(st.integers(0, SIZE - 1), st.integers(0, SIZE))
-    def check(first: int, length: int) -> None:
-        connection.request(
-            "GET", f"{BASE}/squashfs", headers={"Range": f"bytes={first}-{first + length}"}
-        )
-        answer = connection.getresponse()
-        body = answer.read()
-        assert answer.status == 206
-        assert body == ROOT[first : first + length + 1]
-        assert answer.getheader("Content-Range") == f"bytes {first}-{first + len(body) - 1}/{SIZE}"
-
-    check()
-    connection.close()
-
-
-@pytest.mark.parametrize(
-    ("headers", "status", "length"),
-    [
-        ({"Range": "bytes=-5"}, 206, 5),
-        ({"Range": f"bytes={SIZE}-"}, 416, None),
-        ({"Range": "bytes=0-1,3-4"}, 200, SIZE),
-        ({"Range": "bytes=0-1", "If_Range": '"old"'}, 200, SIZE),
-        ({"If_None_Match": "*"}, 304, 0),
-        ({"If_Match": '"old"'}, 412, None),
-        ({"If_Modified_Since": "Fri, 01 Jan 2100 00:00:00 GMT"}, 304, 0),
-    ],
-)
-def test_conditions_over_the_wire(
-    headers: dict[str, str], status: int, length: int | None, rack: LiveRack
-) -> None:
-    answer, body = fetch(rack, f"{BASE}/squashfs", **headers)
-    assert answer.status == status
-    if length is not None:
-        assert len(body) == length
-    if status == 416:
-        assert answer.getheader("Content-Range") == f"bytes */{SIZE}"
-
-
-def test_a_connection_is_kept_for_any_mix_of_answers(rack: LiveRack) -> None:
-    connection = http.client.HTTPConnection(live.HOST, rack.port, timeout=60)
-    for _ in range(3):
-        for method, path, status in (
-            ("GET", f"{BASE}/squashfs", 200),
-            ("HEAD", f"{BASE}/squashfs", 200),
-            ("GET", f"{BASE}/root-tgz", 200),
-            ("GET", "/nothing", 404),
-            ("DELETE", f"{BASE}/squashfs", 405),
-        ):
-            connection.request(method, path)
-            answer = connection.getresponse()
-            answer.read()
-            assert (answer.status, answer.will_close) == (status, False)
-    connection.close()
-
-
-def test_pipelined_requests_are_answered_in_order(rack: LiveRack) -> None:
-    first = request(f"{BASE}/boot-kernel").replace(b"Connection: close\r\n", b"")
-    last = request(f"{BASE}/boot-initrd")
-    with rack.connection() as sock:
-        sock.sendall(first * 5 + last[:20])
-        sock.sendall(last[20:])
-        answer = received(sock)
-    assert answer.count(b"HTTP/1.1 200 OK") == 6
-    assert answer.count(FILES["boot-kernel"]) == 5
-    assert answer.endswith(FILES["boot-initrd"])
-
-
 def test_connection_is_a_list_and_a_run_of_slashes_is_one(rack: LiveRack) -> None:
     plain = request(f"/{BASE}///boot-kernel")
     for value in (b"keep-alive, close", b"TE , Close"):  # RFC 9110 section 7.6.1
@@ -191,6 +96,7 @@ def test_tricks_over_the_wire(rack: LiveRack) -> None:
         (request("/", *[f"X-{n}: 1" for n in range(200)]), 431),
         (request("/", *[f"X-{n}: {'x' * 4000}" for n in range(50)]), 431),
         (b"x" * 100_000, 431),
+        (b"x" * 1_000_000, 431),
         (b"GET\r\n\r\n", 400),
         (b"\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),

@@ -12,6 +12,7 @@ from flask import Flask
 from webapp.extensions import db, settings, store
 from webapp.rack.boot import BootFiles
 from webapp.rack.files import Files
+from webapp.rack.plain import PlainAnswers
 from webapp.rack.proofs import Proofs
 from webapp.rack.tftp_names import TftpNames
 from webapp.services.boot.serving import BootMap
@@ -21,6 +22,7 @@ from webapp.services.mirror import options
 from webapp.services.mirror.signatures import CodeSignatures
 from webapp.services.mirror.tree import SignedTree
 from webapp.services.system import recorder
+from webapp.storage.filesystem import FilesystemStore
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -30,7 +32,12 @@ _PAGES = {"", *options.RESERVED}  # first segments that no prefix of the mirror 
 
 def register(app: Flask) -> None:
     """Make the app answer machines; ``app.extensions["slipway.rack"]`` is the Files."""
-    app.wsgi_app = _files(app)  # type: ignore[method-assign]
+    files = _files(app)
+    app.wsgi_app = files  # type: ignore[method-assign]
+    kept = app.extensions["slipway.store"]
+    if isinstance(kept, FilesystemStore):
+        # Found by our worker, whose event loop answers what is plain.
+        app.extensions["slipway.plain"] = PlainAnswers(files, kept.path_of)
 
 
 def register_mirror(app: Flask) -> None:

@@ -29,6 +29,15 @@ def fit_buffer(sock: socket.socket) -> None:
         pass  # not TCP, or gone: nothing to tune
 
 
+def cut(sock: socket.socket | None) -> None:
+    """Break a connection, so that a short body is never taken for a whole one."""
+    if sock is not None:
+        try:
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the client is gone already
+
+
 class StreamBody:
     """Chunks in bounded memory, for stores without files."""
 

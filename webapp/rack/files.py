@@ -151,7 +151,7 @@ class Files:
         etag = f'"{found.sha256}"'
         facts = Facts(found.size, etag, found.modified, found.is_date_strong)
         decision = decide(request.method, request.environ, facts)
-        headers = _validators(found, etag)
+        headers = validators(found, etag)
         if decision.status == 304:
             request.start(304, headers)
             return ()
@@ -160,7 +160,7 @@ class Files:
         if decision.status == 416:
             size = ("Content-Range", f"bytes */{found.size}")
             return request.say(416, f"The file has {found.size} bytes.", [("ETag", etag), size])
-        headers += _content(request.name, found, decision)
+        headers += content(request.name, found, decision)
         if self._accel_prefix and request.method == "GET":
             answer = self._hand_over(request, found, decision, headers)
             if answer is not None:
@@ -262,6 +262,10 @@ class Files:
         self._delivered(request, found, decision, decision.stop - decision.start)
         return StreamBody(iter(()), found.size, request.cut, lambda sent: None)
 
+    def note_whole(self, peer: str, name: str, found: Located, sent: int) -> None:
+        """Count a fetch of a whole file that was answered without a thread."""
+        self._add("image.fetched", peer, name, found.version, 200, sent)
+
     def note_fetch(self, environ: Environ, name: str, sha256: str, status: int, sent: int) -> None:
         """Count a fetch that another server answered, from the links to our blobs."""
         names = self.published.names()
@@ -320,7 +324,7 @@ class Files:
             return peer
 
 
-def _validators(found: Located, etag: str) -> Headers:
+def validators(found: Located, etag: str) -> Headers:
     """What a 304 repeats (RFC 9110 15.4.5) and every other answer has as well."""
     headers = [
         ("ETag", etag),
@@ -336,7 +340,8 @@ def _validators(found: Located, etag: str) -> Headers:
     return headers
 
 
-def _content(name: str, found: Located, decision: Decision) -> Headers:
+def content(name: str, found: Located, decision: Decision) -> Headers:
+    """What an answer with bytes, or to HEAD, says of them."""
     # UEFI firmware boots only what is called so (rule: efi-type).
     kind = "application/efi" if name.endswith(".efi") else "application/octet-stream"
     headers = [

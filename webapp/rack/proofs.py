@@ -41,7 +41,7 @@ class Proofs:
         except StoreProblem:
             return None
         if reader.size == found.size and (
-            self._is_same(found, reader.mtime_ns) or self._is_good(found, reader.mtime_ns)
+            self.is_same(found, reader.mtime_ns) or self._is_good(found, reader.mtime_ns)
         ):
             return reader
         reader.close()
@@ -53,7 +53,7 @@ class Proofs:
             stat = self._store.stat(found.sha256)
         except StoreProblem:
             return False
-        return stat is not None and stat.size == found.size and self._is_same(found, stat.mtime_ns)
+        return stat is not None and stat.size == found.size and self.is_same(found, stat.mtime_ns)
 
     def report(self, found: Located) -> None:
         """Find out why a published file can't be served, and have it replaced.
@@ -80,7 +80,8 @@ class Proofs:
             self._report_unreadable(found, problem)
             raise
 
-    def _is_same(self, found: Located, mtime_ns: int | None) -> bool:
+    def is_same(self, found: Located, mtime_ns: int | None) -> bool:
+        """Whether a file with this mtime is the one whose bytes were hashed."""
         return found.mtime_ns in (None, mtime_ns) or (found.sha256, mtime_ns) in self._hashed
 
     def _is_good(self, found: Located, mtime_ns: int | None) -> bool:
@@ -88,7 +89,7 @@ class Proofs:
         with self._lock:
             turn = self._hashing.setdefault(found.sha256, threading.Lock())
         with turn:
-            if self._is_same(found, mtime_ns):
+            if self.is_same(found, mtime_ns):
                 return True
             known = _verified(found)
             try:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
+from webapp.rack.bodies import cut
 from webapp.rack.conditions import Facts, decide
 from webapp.services.images.published import Located, PublishedNames
 
@@ -89,11 +90,7 @@ class Request:
 
     def cut(self) -> None:
         """Break the connection, so that a short body is never taken for a whole one."""
-        if self.socket is not None:
-            try:
-                self.socket.shutdown(socket.SHUT_WR)
-            except OSError:
-                pass  # the client is gone already
+        cut(self.socket)
 
     def give(
         self, content: bytes, sha256: str, modified: int, content_type: str, *, is_fixed: bool

@@ -5,8 +5,8 @@ gunicorn 27 gives a thread to every new connection and lets it wait there for
 its request, and closes connections within its one event loop, up to two
 seconds each. A few hundred idle or slow clients then stop the service for
 everyone. Here the event loop reads the head and any ordinary body of each request,
-sends files, and lingers over each close without ever waiting. A thread sees whole
-requests only; those that stream a body have threads of their own.
+sends files, and lingers over each close without ever waiting. Plain requests for files it
+answers by itself. A thread sees whole requests only; those that stream a body have their own.
 """
 
 from __future__ import annotations
@@ -16,22 +16,21 @@ import selectors
 import socket
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, cast
 
 from gunicorn import util
-from gunicorn.http import errors
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from webapp.server.incoming import read_head, sender, target, with_one_option
-from webapp.server.sending import Sending
-from webapp.server.sockets import InPlaceUnreader, Transfer, received, refuse
+from webapp.server.incoming import patience, read_head, sender, target, with_one_option
+from webapp.server.sending import Sending, sent_at_once
+from webapp.server.shares import Shares
+from webapp.server.sockets import InPlaceUnreader, Transfer, received, refusal_of, refuse
 
-HEAD_S = 10.0  # a request's head must be whole after this
-BODY_RATE = 10 << 10  # bytes per second at which an ordinary body has to arrive
+ACCEPTS = 8  # connections taken at once
 STREAM_S = 300.0  # for a chunked body that is no upload
 MAX_COLLECTED = 64 << 20  # bytes of bodies in memory, in each process
 REAP_S = 0.5  # between checks for expired connections
@@ -41,18 +40,6 @@ LINGER_S = 2.0  # how long it may pause
 MAX_LINGER_S = 30.0
 MAX_LINGER = 64 << 20  # bytes of it that are discarded
 DRAIN_S = 0.5  # to wait for a body that went unread
-STREAM_SHARE = 3 / 4  # of the threads that requests with streamed bodies may hold
-
-_STATUS_OF = {
-    errors.LimitRequestLine: (414, "URI Too Long"),
-    errors.LimitRequestHeaders: (431, "Request Header Fields Too Large"),
-    errors.ExpectationFailed: (417, "Expectation Failed"),
-}
-_OUR_FAULT = (
-    errors.ConfigurationProblem,
-    errors.InvalidResponseHeader,
-    errors.InvalidResponseHeaderName,
-)
 
 
 class PatientWorker(ThreadWorker):  # type: ignore[misc]
@@ -68,23 +55,21 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         self._arriving: dict[TConn, bytearray] = {}  # in the order of their arrival
         self._collected = 0  # bytes of those, beyond what a head may have
         self._sending = Sending(lambda: self.poller, self.method_queue, self._sent)
+        self._plain: Any = None  # the rack's PlainAnswers
         self._current = threading.local()  # the connection whose request this thread answers
         self._leaving: dict[TConn, int] = {}  # likewise; bytes they sent meanwhile
         self._queued: deque[TConn] = deque()
-        self._running: Counter[str] = Counter()
-        self._streaming: Counter[str] = Counter()
         self._reaped = 0.0
-        self._share: int = getattr(self.app, "threads_per_address", self.cfg.threads)
-        self._streams = max(1, int(self.cfg.threads * STREAM_SHARE))
+        threads = self.cfg.threads
+        self._shares = Shares(threads, getattr(self.app, "threads_per_address", threads))
         self._proxies: int = getattr(self.app, "trusted_proxies", 0)
-        self._is_upload: Callable[[bytes], bool] = getattr(
-            self.app, "is_upload", lambda target: True
-        )
+        self._is_upload: Callable[[bytes], bool] = getattr(self.app, "is_upload", bool)
 
     def load_wsgi(self) -> None:
         """Load the app, and let it hand over files that the event loop sends."""
         super().load_wsgi()
         app = cast(Any, self).wsgi
+        self._plain = app.extensions.get("slipway.plain")
 
         def answer(environ: dict[str, Any], start_response: Any) -> Any:
             environ["slipway.hand_over"] = self._take_over
@@ -100,8 +85,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
 
         Stop listening when stopping: being refused is better than waiting in vain.
         """
-        is_full = self._running.total() >= self.cfg.threads
-        super().set_accept_enabled(enabled and not is_full)
+        super().set_accept_enabled(enabled and not self._shares.is_full)
         if not self.alive:
             for listener in self.sockets:
                 listener.close()
@@ -109,6 +93,12 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
     # -- arriving
 
     def accept(self, listener: socket.socket) -> None:
+        """Take what waits, not too much at once, so that other processes get some."""
+        for _ in range(ACCEPTS):
+            if not self._accepting or not self._accept_one(listener):
+                break
+
+    def _accept_one(self, listener: socket.socket) -> bool:
         """Take one connection; at the bound the one that waits longest makes room."""
         try:
             sock, client = listener.accept()
@@ -117,23 +107,37 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
                 self._make_room()
             elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED):
                 raise
-            return
+            return False
         self.nr_conns += 1
         if self.nr_conns >= self.worker_connections:
             self._make_room()
         self._arrive(TConn(self.cfg, sock, client, listener.getsockname()), bytearray())
+        return True
 
     def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
         """Read the next request of a kept-alive connection."""
-        self.poller.unregister(client)
+        data = received(client)
+        if data is None:
+            return
         self.keepalived_conns.remove(conn)
-        self._arrive(conn, bytearray())
+        reply = self._plain_reply(conn, data)
+        outcome = reply and sent_at_once(client, reply)
+        if reply and outcome and reply.is_kept:
+            self._keep(conn)  # and go on polling it
+            return
+        self.poller.unregister(client)
+        if reply:
+            self._replied(conn, reply, outcome)
+        elif data:
+            self._arrive(conn, bytearray(data))
+        else:
+            self._drop(conn)
 
     def _arrive(self, conn: TConn, head: bytearray) -> None:
         """Read a request's head as far as it is there; poll for the rest."""
         conn.incoming = None
         if not self._advance(conn, head):
-            conn.timeout = time.monotonic() + self._patience(conn)
+            conn.timeout = time.monotonic() + patience(conn.incoming)
             self._arriving[conn] = head
             self._collected += len(head)
             self._watch(conn, self._on_arriving)
@@ -142,39 +146,39 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         head, had_head = self._arriving[conn], conn.incoming is not None
         before = len(head)
         if self._advance(conn, head):
-            self.poller.unregister(client)
-            del self._arriving[conn]
-            self._collected -= before
             return
         self._collected += len(head) - before
         if conn.incoming is not None and not had_head:
-            conn.timeout = time.monotonic() + self._patience(conn)
+            conn.timeout = time.monotonic() + patience(conn.incoming)
         while self._collected > MAX_COLLECTED and self._arriving:
             self._give_up(max(self._arriving, key=lambda one: len(self._arriving[one])))
 
-    @staticmethod
-    def _patience(conn: TConn) -> float:
-        """Seconds in which what is missing of a request has to arrive."""
-        return HEAD_S + (conn.incoming.needed / BODY_RATE if conn.incoming else 0.0)
-
     def _advance(self, conn: TConn, head: bytearray) -> bool:
         """Read on without waiting; True when there is nothing more to wait for."""
+        before = len(head)
         conn.incoming = conn.incoming or read_head(head)
         if conn.incoming is None or len(head) < conn.incoming.needed:
             data = received(conn.sock)
             if data is None:
                 return False
             if not data:
+                self._leave_arriving(conn, before)
                 self._drop(conn)
                 return True
             head += data
+            if reply := self._plain_reply(conn, head):
+                self._leave_arriving(conn, before)
+                self._replied(conn, reply, sent_at_once(conn.sock, reply))
+                return True
             conn.incoming = conn.incoming or read_head(head)
             if conn.incoming is None and len(head) > MAX_HEAD:
+                self._leave_arriving(conn, before)
                 refuse(conn.sock, 431, "Request Header Fields Too Large")
                 self._part(conn)
                 return True
             if conn.incoming is None or len(head) < conn.incoming.needed:
                 return False
+        self._leave_arriving(conn, before)
         conn.sender = sender(str((conn.client or [""])[0]), conn.incoming.forwarded, self._proxies)
         if not conn.initialized:
             conn.init()
@@ -186,6 +190,31 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         self.enqueue_req(conn)
         return True
 
+    def _leave_arriving(self, conn: TConn, collected: int) -> None:
+        """Stop waiting for the rest of a request, if we did."""
+        if self._arriving.pop(conn, None) is not None:
+            self._collected -= collected
+            self.poller.unregister(conn.sock)
+
+    # -- answering at once
+
+    def _plain_reply(self, conn: TConn, data: bytes | bytearray) -> Any:
+        """The answer to a request that needs no thread, None for any other."""
+        if self._plain is None:
+            return None
+        peer = (conn.client or [""])[0]
+        return self._plain.answer(data, str(peer), conn.sock, may_keep=self.alive)
+
+    def _replied(self, conn: TConn, reply: Any, outcome: bool | None) -> None:
+        """Go on after a plain answer of which all, or a part, went out."""
+        conn.is_kept = reply.is_kept
+        if outcome is False:
+            self._sending.begin(conn, reply)
+        elif outcome and conn.is_kept:
+            self._go_on(conn, is_kept=True)
+        else:
+            self._drop(conn)  # all was read, so that the close doesn't reset what was sent
+
     # -- running
 
     def enqueue_req(self, conn: TConn) -> None:
@@ -193,20 +222,13 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         if not self._has_thread_for(conn):
             self._queued.append(conn)
             return
-        self._running[conn.sender] += 1
-        self._streaming[conn.sender] += conn.incoming.is_streamed
-        if self._running.total() >= self.cfg.threads:
+        self._shares.take(conn.sender, is_streamed=conn.incoming.is_streamed)
+        if self._shares.is_full:
             self.set_accept_enabled(False)
         super().enqueue_req(conn)
 
     def _has_thread_for(self, conn: TConn) -> bool:
-        if self._running[conn.sender] >= self._share:
-            return False
-        if not conn.incoming.is_streamed:
-            return True
-        if self._streaming[conn.sender] >= max(1, self._share // 2):
-            return False  # its own pages need threads, too
-        return self._streaming.total() < self._streams
+        return self._shares.has_one_for(conn.sender, is_streamed=conn.incoming.is_streamed)
 
     def handle(self, conn: TConn) -> Any:
         """Answer one request; runs in a thread of the pool."""
@@ -249,24 +271,23 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         if not is_kept:
             self._part(conn)
             return
-        conn.sock.setblocking(False)
-        read_ahead = conn.parser.unreader.take_buffered()
-        if read_ahead:
-            self._arrive(conn, bytearray(read_ahead))
-            return
+        if conn.initialized:  # a thread answered before
+            conn.sock.setblocking(False)
+            read_ahead = conn.parser.unreader.take_buffered()
+            if read_ahead:
+                self._arrive(conn, bytearray(read_ahead))
+                return
+        self._keep(conn)
+        self._watch(conn, self.on_client_socket_readable)
+
+    def _keep(self, conn: TConn) -> None:
         conn.set_timeout()
         if not self.alive:
             conn.timeout = min(conn.timeout, time.monotonic() + LINGER_S)
         self.keepalived_conns.append(conn)
-        self._watch(conn, self.on_client_socket_readable)
 
     def _free_thread(self, conn: TConn) -> None:
-        self._running[conn.sender] -= 1
-        if not self._running[conn.sender]:
-            del self._running[conn.sender]
-        self._streaming[conn.sender] -= conn.incoming.is_streamed
-        if not self._streaming[conn.sender]:
-            del self._streaming[conn.sender]
+        self._shares.give_back(conn.sender, is_streamed=conn.incoming.is_streamed)
         for waiting in self._queued:
             if self._has_thread_for(waiting):
                 self._queued.remove(waiting)
@@ -281,11 +302,10 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
         """Answer what could not be parsed with a line of text; machines read no HTML."""
-        if isinstance(exc, errors.ParseException) and not isinstance(exc, _OUR_FAULT):
-            status, reason = _STATUS_OF.get(type(exc), (400, "Bad Request"))
+        status, reason = refusal_of(exc)
+        if status < 500:
             self.log.debug("invalid request from %s: %s", addr and addr[0], exc)
         else:
-            status, reason = 500, "Internal Server Error"
             self.log.error("error handling request", exc_info=exc)
         refuse(client, status, reason)
 
@@ -322,8 +342,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             return
         self._reaped = now
         for waiting in (self._arriving, self._leaving):
-            late = [conn for conn in waiting if conn.timeout <= now or not self.alive]
-            for conn in late:
+            for conn in [one for one in waiting if one.timeout <= now or not self.alive]:
                 if waiting is self._arriving and conn.incoming is not None:
                     refuse(conn.sock, 408, "Request Timeout")
                 self._give_up(conn)

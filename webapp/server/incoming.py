@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 END_OF_HEAD = b"\r\n\r\n"
 MAX_COLLECTED_BODY = 1 << 20  # bytes; larger bodies are read by the thread that wants them
+HEAD_S = 10.0  # a request's head must be whole after this
+BODY_RATE = 10 << 10  # bytes per second at which an ordinary body has to arrive
 
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 
@@ -54,6 +56,11 @@ def read_head(data: bytes | bytearray) -> Incoming | None:
     if size and is_bodiless:
         return Incoming(end, True, hops)
     return Incoming(end + size, False, hops)
+
+
+def patience(incoming: Incoming | None) -> float:
+    """Seconds in which what is missing of a request has to arrive."""
+    return HEAD_S + (incoming.needed / BODY_RATE if incoming else 0.0)
 
 
 def target(head: bytes | bytearray) -> bytes:

@@ -18,6 +18,23 @@ STALL_S = 60.0  # for a machine that takes no byte of its file
 SEND_PIECE = 1 << 20  # bytes of a file sent to one machine before others get their turn
 
 
+def sent_at_once(sock: socket.socket, transfer: Transfer) -> bool | None:
+    """Whether all of a transfer went out just now; None when the machine is gone.
+
+    It's closed, unless there's more to send.
+    """
+    try:
+        is_over = transfer.send(sock, SEND_PIECE)
+    except BlockingIOError:
+        return False
+    except OSError:
+        transfer.close()
+        return None
+    if is_over:
+        transfer.close()
+    return is_over
+
+
 class Sending:
     """The transfers of one event loop.
 

@@ -10,12 +10,24 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol, TypeVar
 
+from gunicorn.http import errors
 from gunicorn.http.unreader import SocketUnreader
 
 LARGE_PIECE = 64 << 10
 IDLE_S = 1.0
 MAX_IDLE = 60  # of those until a silent client is given up
 Received = TypeVar("Received")
+
+_STATUS_OF = {
+    errors.LimitRequestLine: (414, "URI Too Long"),
+    errors.LimitRequestHeaders: (431, "Request Header Fields Too Large"),
+    errors.ExpectationFailed: (417, "Expectation Failed"),
+}
+_OUR_FAULT = (
+    errors.ConfigurationProblem,
+    errors.InvalidResponseHeader,
+    errors.InvalidResponseHeaderName,
+)
 
 
 class Transfer(Protocol):
@@ -95,6 +107,13 @@ def received(sock: socket.socket) -> bytes | None:
         return None
     except OSError:
         return b""
+
+
+def refusal_of(error: Exception) -> tuple[int, str]:
+    """The status and reason for a request that couldn't be answered: 4xx if it is to blame."""
+    if isinstance(error, errors.ParseException) and not isinstance(error, _OUR_FAULT):
+        return _STATUS_OF.get(type(error), (400, "Bad Request"))
+    return 500, "Internal Server Error"
 
 
 def refuse(sock: socket.socket, status: int, reason: str) -> None:

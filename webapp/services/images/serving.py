@@ -79,6 +79,10 @@ class PublishedMap:
                 self._refreshing.release()
         return self._in_force()
 
+    def names_at_once(self) -> PublishedNames | None:
+        """The names in force; None when ``names`` might have to wait for the database."""
+        return self._names if self._is_fresh(time.monotonic()) else None
+
     def _in_force(self) -> PublishedNames:
         if self._names is None:
             raise NamesUnread()
