@@ -79,6 +79,8 @@ def test_names_give_their_bytes(folder: str, rack: LiveRack) -> None:
         assert answer.getheader("Content-Length") == str(len(content))
         assert answer.getheader("Accept-Ranges") == "bytes"
         assert answer.getheader("X-Content-Type-Options") == "nosniff"
+        assert answer.getheader("X-Slipway-Version") == "20260105"
+        assert answer.getheader("Last-Modified") == "Mon, 05 Jan 2026 12:30:00 GMT"
 
 
 def test_a_pinned_name_may_be_kept_and_the_current_one_is_asked_for_again(rack: LiveRack) -> None:
@@ -101,7 +103,15 @@ def test_firmware_is_told_what_it_can_boot(name: str, kind: str, rack: LiveRack)
 def test_head_has_the_headers_of_get(rack: LiveRack) -> None:
     head, nothing = fetch(rack, f"{BASE}/squashfs", "HEAD")
     get, _ = fetch(rack, f"{BASE}/squashfs")
-    names = ("ETag", "Content-Length", "Content-Type", "Cache-Control", "Accept-Ranges")
+    names = (
+        "ETag",
+        "Content-Length",
+        "Content-Type",
+        "Cache-Control",
+        "Accept-Ranges",
+        "Last-Modified",
+        "X-Slipway-Version",
+    )
     assert (head.status, nothing) == (200, b"")
     assert [head.getheader(name) for name in names] == [get.getheader(name) for name in names]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ class Tree:
     def digests(self, place: str) -> dict[str, str]:
         """Name -> digest in a folder of the tree; nothing where there's none."""
         folder = self.root / place
-        return {link.name: link.resolve(strict=True).name for link in folder.glob("*")}
+        return {link.name: link.resolve(strict=True).name[:64] for link in folder.glob("*")}
 
     def sets(self) -> int:
         return len(list(self.root.glob("set,*")))
@@ -74,6 +75,21 @@ def test_a_new_set_replaces_the_current_one_and_the_older_stays_pinned(tree: Tre
     assert tree.digests(f"pinned,{NAME},20260106") == digests(later)
     assert tree.digests(f"pinned,{NAME},20260105") == digests(images.FILES)
     assert tree.sets() == 2
+
+
+def test_a_link_tells_the_facts_of_its_version(tree: Tree) -> None:
+    """Also where two versions have the same bytes."""
+    at = datetime(2026, 1, 5, 12, 30, tzinfo=UTC)
+    resource = images.image({"boot-kernel": b"kernel"}, completed_at=at, version="1 é")
+    images.switch(resource, {"boot-kernel": b"kernel"}, version="2")
+    tree.follow()
+    facts = {
+        (tree.root / f"pinned,{NAME},{version}" / "boot-kernel").resolve().name
+        for version in ("1 é", "2")
+    }
+    digest = hashlib.sha256(b"kernel").hexdigest()
+    assert f"{digest},Mon, 05 Jan 2026 12:30:00 GMT,1%20%C3%A9" in facts
+    assert len(facts) == 2
 
 
 def test_what_is_no_longer_published_has_no_link(tree: Tree) -> None:

@@ -38,10 +38,10 @@ def rack(tmp_path: Path, sqlite_databases: Databases) -> Iterator[LiveRack]:
 
 
 def is_by_nginx(rack: LiveRack, path: str) -> bool:
-    """Whether the bytes came by a link; the rack itself also says which version they are."""
+    """Whether the bytes came by a link; the rack itself also sends their digest."""
     answer, _ = fetch(rack, path)
     assert answer.status == 200
-    return answer.getheader("X-Slipway-Version") is None
+    return answer.getheader("Repr-Digest") is None
 
 
 def event_of(rack: LiveRack, actor: str) -> Event:

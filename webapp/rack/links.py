@@ -4,10 +4,10 @@
     <root>/
       now,OS,ARCH,SUBARCH,RELEASE,LABEL   a link to the set that machines get
       pinned,OS,ARCH,SUBARCH,RELEASE,LABEL,VERSION
-      set,<key>/<file>                    a link to a digest; a set never changes its meaning
-      <digest>                            an empty file: there is such a blob
+      set,<key>/<file>                    a link to facts; a set never changes its meaning
+      <digest>,<Last-Modified>,<version>  an empty file: the facts of a blob by its name
 
-Flat, since whoever resolves a name looks at each folder of a path.
+Resolving a name tells the values of its headers. Flat, since each folder of a path is looked at.
 
 A name is replaced by a rename, so that all files of a set change at one instant. Nothing here
 is worth keeping: each start makes it anew from the database.
@@ -21,6 +21,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote
 
 from webapp.services.images.published import Located, PublishedNames
 
@@ -40,13 +41,13 @@ class LinkedNames:
         self._is_proved = is_proved
         self._names: dict[str, str]  # place -> key of its set
         self._sets: dict[str, Files]  # key -> files that have a link as long as they're proved
-        self._digests: set[str]
+        self._targets: set[str]
         self.clear()
 
     def clear(self) -> None:
         """Remove every link: the rack answers by itself."""
         shutil.rmtree(self._root, ignore_errors=True)
-        self._names, self._sets, self._digests = {}, {}, set()
+        self._names, self._sets, self._targets = {}, {}, set()
 
     def follow(self, names: PublishedNames) -> None:
         """Make the tree mean what these names mean. Raises OSError; then clear it."""
@@ -74,17 +75,20 @@ class LinkedNames:
         for key in self._sets.keys() - self._names.values():
             del self._sets[key]
             shutil.rmtree(self._set(key), ignore_errors=True)
-        used = {found.sha256 for files in self._sets.values() for found in files.values()}
-        for sha256 in self._digests - used:
-            (self._root / sha256).unlink(missing_ok=True)
-        self._digests &= used
+        used = {_target(found) for files in self._sets.values() for found in files.values()}
+        for target in self._targets - used:
+            (self._root / target).unlink(missing_ok=True)
+        self._targets &= used
         for key in self._sets:
             self._link(key)
 
     def _add_set(self, files: Files) -> str:
-        named = sorted(filter(_is_plain, files))
-        ready = {name: files[name] for name in named if files[name].is_ready}
-        facts = [(name, one.sha256, one.size, one.mtime_ns) for name, one in ready.items()]
+        ready = {
+            name: found
+            for name, found in sorted(files.items())
+            if found.is_ready and _is_plain(name) and _is_plain(_target(found))
+        }
+        facts = [(name, _target(one), one.size, one.mtime_ns) for name, one in ready.items()]
         key = hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
         if key in self._sets:
             return key
@@ -100,9 +104,10 @@ class LinkedNames:
             if not self._is_proved(found):
                 link.unlink(missing_ok=True)
             elif not link.is_symlink():
-                (self._root / found.sha256).touch()
-                self._digests.add(found.sha256)
-                os.symlink(f"../{found.sha256}", link)
+                target = _target(found)
+                (self._root / target).touch()
+                self._targets.add(target)
+                os.symlink(f"../{target}", link)
 
     def _point(self, place: str, key: str) -> None:
         fresh = self._root / "next"
@@ -123,6 +128,10 @@ def _place(folder: str, files: Files) -> str | None:
     is_whole = len(parts) == (PINNED_PARTS if is_pinned else NOW_PARTS)
     is_plain = is_whole and "," not in folder and all(map(_is_plain, (*parts, place)))
     return _in_folder(place) if is_plain else None
+
+
+def _target(found: Located) -> str:
+    return f"{found.sha256},{found.last_modified},{quote(found.version)}"
 
 
 def _is_plain(part: str) -> bool:

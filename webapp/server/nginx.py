@@ -63,7 +63,8 @@ class NginxRack:
     def run(self) -> NoReturn:
         """Serve until SIGTERM or SIGINT; leaves by SystemExit."""
         planes.check(self._settings)
-        # Short, since sockets' names are bounded, and in memory, since the disk may be full.
+        # Short, since sockets' names are bounded and each folder costs nginx a system call, and
+        # in memory, since the disk may be full.
         memory = MEMORY if os.access(MEMORY, os.W_OK) else None
         folder = Path(tempfile.mkdtemp(prefix="slipway-", dir=memory))
         try:
@@ -85,10 +86,7 @@ class NginxRack:
         app = create_app(self._settings, plane="rack")
         files: Files = app.extensions["slipway.rack"]
         with app.app_context():
-            links = LinkedNames(
-                self._settings.data_dir / "links",
-                Proofs(store(), db.engine).is_proved,
-            )
+            links = LinkedNames(folder / "links", Proofs(store(), db.engine).is_proved)
         fetches = _Fetches(folder / "fetches")
         keeper = _Keeper(files, links, fetches)
         keeper.look()
@@ -137,7 +135,7 @@ class NginxRack:
         site = Site(
             folder=own.resolve(),
             listen=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-            links=(self._settings.data_dir / "links").resolve(),
+            links=folder.resolve() / "links",
             blobs=Layout(self._settings.store_dir.resolve()).blobs,
             rack=folder / "rack",
             fetches=folder / "fetches",

@@ -19,6 +19,7 @@ MAIN = """\
 # Written by Slipway at each start; changes are lost.
 {user}
 daemon off;
+pcre_jit on;
 worker_processes {workers};
 worker_shutdown_timeout {grace}s;
 pid "{rack}.pid";
@@ -34,6 +35,7 @@ http {{
     sendfile_max_chunk 2m;
     tcp_nopush on;
     keepalive_timeout 75s;
+    keepalive_requests 1000000;
     client_header_timeout 10s;
     client_body_timeout 10s;
     send_timeout 60s;
@@ -67,7 +69,7 @@ http {{
         default 0;
     }}
     map $realpath_root $linked {{
-        "~/(?<digest>[0-9a-f]{{64}})$" $digest;
+        "~/(?<digest>[0-9a-f]{{64}}),(?<modified>[^/]+ GMT),(?<version>[^/]+)$" $digest;
         default "";
     }}
     # A refused range must not be kept for ever.
@@ -116,7 +118,8 @@ http {{
             etag off;
             max_ranges 1;
             add_header ETag "\\"$hash\\"";
-            add_header Last-Modified "";
+            add_header Last-Modified $modified;
+            add_header X-Slipway-Version $version;
             add_header Cache-Control $caching;
             add_header X-Content-Type-Options nosniff;
             # Pieces up to 4 kB reach a pipe unmixed with those of other processes.
