@@ -30,37 +30,14 @@ from urllib.parse import urlencode, urlsplit
 
 from sqlalchemy import create_engine, insert, select
 
+from bench import plain_nginx
 from tests.support import live
-from tests.support.ports import keep_port
 from webapp.models import BootResource, ResourceSet, utcnow
 
 ROOT = Path(__file__).resolve().parent.parent
-NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 PIECE = 4 << 20
 RESOURCES = 5000
 API = "/MAAS/api/2.0/"
-CONFIG = """
-{user}
-daemon off;
-worker_processes 2;
-pid {folder}/pid;
-error_log {folder}/error.log;
-events {{ worker_connections 256; }}
-http {{
-    access_log off;
-    sendfile on;
-    client_max_body_size 0;
-    client_body_temp_path {folder}/files/temp;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{ root {folder}/files; dav_methods PUT; }}
-    }}
-}}
-"""
 
 
 @dataclass
@@ -113,7 +90,7 @@ def run(folder: Path, pairs: int, mib: int, seconds: int) -> None:
     database = f"sqlite:///{folder}/slipway/slipway.db"
     with (
         live.LiveSlipway(folder / "slipway", {"SLIPWAY_DATABASE_URL": database}) as slipway,
-        nginx(folder / "nginx") as base,
+        uploading(folder / "nginx") as base,
     ):
         slipway.cli("admin", "create", "bench", "--password-stdin", stdin="correct horse battery")
         client = Client(slipway.web_url, slipway.cli("admin", "apikey", "bench").strip())
@@ -287,23 +264,13 @@ def peak(pid: int) -> float:
 
 
 @contextmanager
-def nginx(folder: Path) -> Iterator[str]:
+def uploading(folder: Path) -> Iterator[str]:
     """nginx that takes files with PUT."""
-    (folder / "files" / "temp").mkdir(parents=True)
-    port = keep_port()
-    user = "user root;" if os.geteuid() == 0 else ""
-    (folder / "nginx.conf").write_text(CONFIG.format(user=user, folder=folder, port=port))
-    process = subprocess.Popen(
-        [NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf")], stderr=subprocess.DEVNULL
-    )
-    base = f"http://127.0.0.1:{port}"
-    _FOLDERS[base] = folder / "files"
-    try:
-        live.wait_until(lambda: live.answers(base), "nginx answers")
+    (folder / "files").mkdir(parents=True)
+    location = f"root {folder}/files; dav_methods PUT; client_max_body_size 0;"
+    with plain_nginx.running(folder, location) as (base, _):
+        _FOLDERS[base] = folder / "files"
         yield base
-    finally:
-        process.terminate()
-        process.wait()
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from pathlib import Path
 
 from bench import children
 from bench.children import ROOT, add_source, measured, region
-from bench.import_bench import nginx
+from bench.import_bench import serving
 from tests.support import signed
 
 BEFORE = "a577e8c"
@@ -63,7 +63,7 @@ def run(folder: Path, pairs: int, before: str) -> None:
     for name, shift in (("old", 0), ("new", 1)):
         make_stream(folder / name, key, start + timedelta(days=shift), shift)
     found: dict[str, dict[str, list[Cost]]] = {"now": {}, "before": {}}
-    with nginx(folder, folder) as (address, _), worktree(folder / "before", before) as earlier:
+    with serving(folder, folder) as (address, _), worktree(folder / "before", before) as earlier:
         roots = {"now": ROOT} | ({"before": earlier} if earlier else {})
         for _ in range(pairs):
             for name, root in roots.items():

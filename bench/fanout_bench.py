@@ -25,43 +25,21 @@ from dataclasses import dataclass
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
-from bench.serve_bench import NAME, NGINX, ROOT, publish
+from bench import plain_nginx
+from bench.serve_bench import NAME, ROOT, publish
 from tests.rack.server import LiveRack
 from tests.remoterack import remote
 from tests.support import databases, live
-from tests.support.ports import keep_port
 
 PIECE = 64 << 10
-CONFIG = """
-{user}
-daemon off;
-worker_processes 2;
-pid {folder}/pid;
-error_log {folder}/error.log;
-events {{ worker_connections 1024; }}
-http {{
-    access_log off;
-    sendfile on;
-    proxy_cache_path {folder}/cache keys_zone=one:10m max_size=10g;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    server {{
-        listen {host}:{port};
-        location / {{
-            proxy_pass {upstream};
-            proxy_cache one;
-            proxy_cache_valid 200 1h;
-            proxy_ignore_headers Cache-Control;
-            proxy_cache_lock on;
-            # By default everyone fetches for himself after five seconds.
-            proxy_cache_lock_timeout 1h;
-            proxy_cache_lock_age 1h;
-        }}
-    }}
-}}
+# By default everyone fetches for himself after five seconds.
+CACHED = """
+    proxy_cache one;
+    proxy_cache_valid 200 1h;
+    proxy_ignore_headers Cache-Control;
+    proxy_cache_lock on;
+    proxy_cache_lock_timeout 1h;
+    proxy_cache_lock_age 1h;
 """
 
 
@@ -99,7 +77,7 @@ def main() -> None:
                     rate.value = 0.0
                     place = folder / f"{name.split()[0]}{number}"
                     server = (
-                        nginx(place, upstream)
+                        proxy(place, upstream)
                         if name == "nginx"
                         else slipway(place, upstream, fingerprint)
                     )
@@ -140,22 +118,12 @@ def slipway(folder: Path, upstream: str, fingerprint: str) -> Iterator[tuple[str
 
 
 @contextmanager
-def nginx(folder: Path, upstream: str) -> Iterator[tuple[str, int]]:
+def proxy(folder: Path, upstream: str) -> Iterator[tuple[str, int]]:
     """An nginx that proxies and caches."""
     folder.mkdir()
-    port = keep_port()
-    user = "user root;" if os.geteuid() == 0 else ""
-    text = CONFIG.format(folder=folder, host=live.HOST, port=port, user=user, upstream=upstream)
-    (folder / "nginx.conf").write_text(text)
-    command = [NGINX, "-e", f"{folder}/error.log", "-p", str(folder), "-c", "nginx.conf"]
-    process = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", "--", *command])
-    try:
-        base = f"http://{live.HOST}:{port}"
-        live.wait_until(lambda: live.answers(base), "nginx answers")
-        yield base, process.pid
-    finally:
-        process.terminate()
-        process.wait()
+    cache = f"proxy_cache_path {folder}/cache keys_zone=one:10m max_size=10g;"
+    with plain_nginx.running(folder, f"proxy_pass {upstream}; {CACHED}", cache) as found:
+        yield found
 
 
 @contextmanager

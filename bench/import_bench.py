@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import statistics
 import subprocess
@@ -26,13 +25,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench import plain_nginx
 from bench.children import ROOT, add_source, measured, peak_mib, region, timed_run
 from tests.mirror.maker import Mirror, make_mirror
 from tests.support import signed
-from tests.support.ports import keep_port
 
 GIB = 1 << 30
-NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 
 
 def main() -> None:
@@ -55,7 +53,7 @@ def run(folder: Path, pairs: int, gib: float) -> None:
     files = [item for item in mirror.newest() if item.ftype != "manifest"]
     paths = sorted({item.path for item in files if item.ftype != "notifications"})
     total = sum(mirror.sizes[path] for path in paths)
-    with nginx(mirror.root, folder) as (address, log):
+    with serving(mirror.root, folder) as (address, log):
         base = address + mirror.path
         print(f"{len(paths)} files, {total / GIB:.2f} GiB, {pairs} pairs")
         warm(mirror, paths)
@@ -171,30 +169,11 @@ def piped(base: str, paths: list[str]) -> float:
 
 
 @contextmanager
-def nginx(root: Path, folder: Path) -> Iterator[tuple[str, Path]]:
+def serving(root: Path, folder: Path) -> Iterator[tuple[str, Path]]:
     """A plain nginx with sendfile serving a folder on loopback; gives its address and log."""
-    port, log = keep_port(), folder / "access.log"
-    config = folder / "nginx.conf"
-    config.write_text(
-        f"""
-        daemon off; pid {folder}/nginx.pid; error_log stderr error; worker_processes 2;
-        events {{ worker_connections 512; }}
-        http {{
-            access_log {log}; sendfile on; tcp_nopush on;
-            client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2;
-            fastcgi_temp_path {folder}/t3; uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
-            server {{ listen 127.0.0.1:{port}; root {root}; }}
-        }}
-        """
-    )
-    os.chmod(folder, 0o755)  # nginx's workers are another user
-    process = subprocess.Popen([NGINX, "-c", str(config), "-p", str(folder)])
-    time.sleep(0.5)
-    try:
-        yield f"http://127.0.0.1:{port}/", log
-    finally:
-        process.terminate()
-        process.wait()
+    log = folder / "access.log"
+    with plain_nginx.running(folder, f"root {root}; access_log {log};") as (base, _):
+        yield f"{base}/", log
 
 
 if __name__ == "__main__":

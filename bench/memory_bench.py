@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.children import ROOT, add_source, measured, peak_mib, region, timed_run
-from bench.import_bench import GIB, nginx
+from bench.import_bench import GIB, serving
 from tests.support import signed
 
 BLOCK = 1 << 20
@@ -47,7 +47,7 @@ def main() -> None:
 def measure(folder: Path, gib: float) -> dict[str, float]:
     """Make the file and its stream, and import it in another process."""
     make_stream(folder / "mirror", folder / "key.gpg", int(gib * GIB))
-    with nginx(folder / "mirror", folder) as (address, _):
+    with serving(folder / "mirror", folder) as (address, _):
         task = {"data": str(folder / "data"), "url": address, "keyring": str(folder / "key.gpg")}
         found = measured("bench.memory_bench", task)
     shutil.rmtree(folder / "data")

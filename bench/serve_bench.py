@@ -4,7 +4,7 @@
 Side by side in one run, alternating, each server with two processes:
 
     large   one file to 16 curls at once, each reading all of it
-    small   a file of 12 kB over 16 kept connections, by wrk (or a client in Python)
+    small   a file of 12 kB over 16 kept connections
     storm   many machines at once, four files each: a script, a kernel, an initrd and a root,
             a hundredth of their usual sizes
 
@@ -17,15 +17,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
-import http.client
 import multiprocessing
 import os
 import re
-import shutil
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,50 +33,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from bench import plain_nginx
 from tests.rack import images
 from tests.rack.server import LiveRack
 from tests.support import databases, live
-from tests.support.ports import keep_port
 from webapp.extensions import db, store
 from webapp.models import Blob, ResourceFile
+from webapp.server import planes
 
 ROOT = Path(__file__).resolve().parent.parent
-NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 CLIENTS = 16
 SMALL = 12 << 10
 STORM = {"script": 1 << 10, "kernel": 120 << 10, "initrd": 1100 << 10, "root": 4500 << 10}
 NAME = "images/ubuntu/amd64/ga-24.04/noble/stable"
 
-CONFIG = """
-{user}
-daemon off;
-worker_processes 2;
-pid {folder}/pid;
-error_log {folder}/error.log;
-events {{ worker_connections 1024; }}
-http {{
-    access_log off;
-    sendfile on;
-    tcp_nopush on;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    server {{ listen {host}:{port}; location / {{ root {folder}/files; }} }}
-}}
-"""
-
 
 @dataclass
 class Server:
-    """One of them, and what it showed. worked: seconds of a processor."""
+    """One of them, and what it showed. worked: seconds of a processor. memory: MiB in the storm."""
 
     name: str
     base: str
     pid: int
     rates: list[float] = field(default_factory=list)
     worked: list[float] = field(default_factory=list)
+    memory: float = 0.0
 
     @property
     def median(self) -> float:
@@ -92,6 +73,7 @@ def main() -> None:
     parser.add_argument("--machines", type=int, default=1000, help="of the storm")
     options = parser.parse_args()
     (ROOT / "build").mkdir(exist_ok=True)
+    planes.raise_file_limit()
     with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:
         run(Path(folder), options)
 
@@ -105,7 +87,7 @@ def run(folder: Path, options: argparse.Namespace) -> None:
     rack = LiveRack(folder / "data", url, rack_workers=2, rack_threads=128)
     by_nginx = LiveRack(folder / "data", url, rack_workers=2, rack_threads=128, rack_engine="nginx")
     files = publish(rack, mib)
-    with rack, by_nginx, nginx(folder / "nginx", files) as (base, pid):
+    with rack, by_nginx, alone(folder / "nginx", files) as (base, pid):
         assert rack.process is not None
         assert by_nginx.process is not None
         servers = [
@@ -118,15 +100,16 @@ def run(folder: Path, options: argparse.Namespace) -> None:
         alternate(servers, pairs, lambda server: to_curls(server, mib))
         report(f"{mib} MiB to {CLIENTS} clients", "MB/s", servers, "goal >= 1.00")
         alternate(servers, pairs, lambda server: requests(f"{server.base}/small", options.seconds))
-        client = "wrk" if shutil.which("wrk") else "a client in Python, which is the limit"
+        for server in servers:
+            each = sum(server.worked) / sum(server.rates) / options.seconds
+            print(f"\n{server.name:14} {each * 1e6:6.0f} us of a processor for a request", end="")
         goal = "by nginx: goal >= 0.90"
-        report(f"{SMALL >> 10} kB files, by {client}", "requests/s", servers, goal)
+        report(f"{SMALL >> 10} kB files, by clients in Python", "requests/s", servers, goal)
         alternate(servers, pairs, lambda server: storm(server, options.machines))
         title = f"storm of {options.machines} machines, {len(STORM)} files each"
         report(title, "s", servers, "goal <= 1.40, by nginx <= 1.05")
         for server in servers:
-            memory = resident(server.pid)
-            print(f"{server.name:14} {memory:6.0f} MiB resident at most, all processes")
+            print(f"{server.name:14} {server.memory:6.0f} MiB at most, all processes")
 
 
 def alternate(servers: list[Server], pairs: int, measure: Callable[[Server], float]) -> None:
@@ -140,8 +123,20 @@ def alternate(servers: list[Server], pairs: int, measure: Callable[[Server], flo
 
 def storm(server: Server, machines: int) -> float:
     """Seconds until all machines have all files; they come at once."""
+    is_over = threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(0.5):
+            server.memory = max(server.memory, resident(server.pid))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
     started = time.perf_counter()
-    asyncio.run(boot_all(server.base, machines))
+    try:
+        asyncio.run(boot_all(server.base, machines))
+    finally:
+        is_over.set()
+        watcher.join()
     return time.perf_counter() - started
 
 
@@ -198,29 +193,18 @@ def publish(rack: LiveRack, mib: int) -> dict[str, Path]:
 
 
 @contextmanager
-def nginx(folder: Path, files: dict[str, Path]) -> Iterator[tuple[str, int]]:
+def alone(folder: Path, files: dict[str, Path]) -> Iterator[tuple[str, int]]:
     """An nginx that serves the same bytes: its address and process."""
     (folder / "files").mkdir(parents=True)
     for name, path in files.items():
         (folder / "files" / name).hardlink_to(path)
-    port = keep_port()
-    user = "user root;" if os.geteuid() == 0 else ""
-    config = CONFIG.format(folder=folder, host=live.HOST, port=port, user=user)
-    (folder / "nginx.conf").write_text(config)
-    command = [NGINX, "-e", f"{folder}/error.log", "-p", str(folder), "-c", "nginx.conf"]
-    process = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", "--", *command])
-    try:
-        base = f"http://{live.HOST}:{port}"
-        live.wait_until(lambda: live.answers(base), "nginx answers")
-        yield base, process.pid
-    finally:
-        process.terminate()
-        process.wait()
+    with plain_nginx.running(folder, f"root {folder}/files;") as found:
+        yield found
 
 
 def to_curls(server: Server, mib: int) -> float:
     """Bytes a second to all clients together, in MB/s."""
-    command = ["curl", "-sf", "-o", os.devnull, f"{server.base}/large"]
+    command = ["curl", "-sf", "--retry", "3", "-o", os.devnull, f"{server.base}/large"]
     started = time.perf_counter()
     clients = [subprocess.Popen(command) for _ in range(CLIENTS)]
     codes = [client.wait() for client in clients]
@@ -231,33 +215,38 @@ def to_curls(server: Server, mib: int) -> float:
 
 def requests(url: str, seconds: int) -> float:
     """Requests a second over kept connections."""
-    if shutil.which("wrk"):
-        command = ["wrk", "-t1", f"-c{CLIENTS}", f"-d{seconds}s", url]
-        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        if "Non-2xx" in text or "Socket errors" in text:
-            raise SystemExit(text)
-        return float(re.findall(r"Requests/sec:\s+([\d.]+)", text)[0])
     with multiprocessing.Pool(CLIENTS) as pool:
         return sum(pool.starmap(keep_asking, [(url, seconds)] * CLIENTS)) / seconds
 
 
 def keep_asking(url: str, seconds: int) -> int:
-    """Requests that one client got answered in that time."""
+    """Requests that one client got answered in that time; it works as little as it can."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc)
-    until, answered = time.monotonic() + seconds, 0
-    while time.monotonic() < until:
-        connection.request("GET", parts.path)
-        answered += len(connection.getresponse().read()) == SMALL
+    wanted = f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode()
+    until, answered, size = time.monotonic() + seconds, 0, 0
+    with socket.create_connection((parts.hostname, parts.port)) as sock:
+        while time.monotonic() < until:
+            sock.sendall(wanted)
+            got, first = 0, b""
+            while not size or got < size:
+                piece = sock.recv(1 << 16)
+                if not piece or (not got and not piece.startswith(b"HTTP/1.1 200 ")):
+                    raise SystemExit(f"{url}: {piece[:80]!r}")
+                got += len(piece)
+                if not size:
+                    first += piece
+                    end = first.find(b"\r\n\r\n")
+                    size = end + 4 + SMALL if end >= 0 else 0
+            answered += 1
     return answered
 
 
 def resident(pid: int) -> float:
-    """The most memory that a process and its children ever had resident, summed, in MiB."""
+    """The memory of a process and its children now, in MiB; shared pages count once."""
     total = 0
     for each in [pid, *live.descendants(pid)]:
-        status = Path(f"/proc/{each}/status").read_text()
-        total += int(re.findall(r"VmHWM:\s+(\d+)", status)[0])
+        rollup = Path(f"/proc/{each}/smaps_rollup").read_text()
+        total += int(re.findall(r"^Pss:\s+(\d+)", rollup, re.MULTILINE)[0])
     return total / 1024
 
 
