@@ -262,9 +262,10 @@ class Files:
         self._delivered(request, found, decision, decision.stop - decision.start)
         return StreamBody(iter(()), found.size, request.cut, lambda sent: None)
 
-    def note_whole(self, peer: str, name: str, found: Located, sent: int) -> None:
+    def note_whole(self, peer: str, name: str, found: Located, sent: int, took_s: float) -> None:
         """Count a fetch of a whole file that was answered without a thread."""
-        self._add("image.fetched", peer, name, found.version, 200, sent)
+        spent = {"took_s": took_s, "missing": found.size - sent}
+        self._add(_FETCHED, peer, name, found.version, 200, sent, **spent)
 
     def note_fetch(self, environ: Environ, name: str, sha256: str, status: int, sent: int) -> None:
         """Count a fetch that another server answered, from the links to our blobs."""

@@ -213,6 +213,8 @@ class PlainAnswers:
             found = names.locate(name)
             if found is None or not found.is_ready or len(self._known) >= MOST_KNOWN:
                 return None
+            if getattr(found, "restriction", None) is not None:
+                return None  # who may have it is decided by the thread
             headers = validators(found, f'"{found.sha256}"')
             headers += content(name, found, Decision(200, 0, found.size))
             known = (found, self._path_of(found.sha256), _as_bytes(headers))
@@ -230,9 +232,12 @@ class PlainAnswers:
         )
 
     def _done(self, request: Plain, found: Located, peer: str) -> Callable[[int], None]:
+        begun = time.monotonic()
+
         def done(sent: int) -> None:
             self._files.fetches.end(found.set_id)
-            self._files.note_whole(peer, request.path[len(PREFIX) :], found, sent)
+            took_s = time.monotonic() - begun
+            self._files.note_whole(peer, request.path[len(PREFIX) :], found, sent, took_s)
 
         return done
 
