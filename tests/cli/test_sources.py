@@ -89,3 +89,13 @@ def test_a_preview_of_a_filtered_mirror_warns_with_count_and_names(
     assert "checked, 1 missing, 0 of another size" in done.stderr
     assert f"Where: {gone}." in done.stderr
     assert "24.04" in done.stdout
+
+
+def test_announcements_are_hidden_from_the_command_line(region: Flask, slipway: Shell) -> None:
+    notice = {"maas_version": "3.0.0", "message": "New"}
+    source_id = str(factories.boot_source(notices=[notice], refreshed_at=utcnow()).id)
+    db.session.remove()
+    assert "Announced: MAAS 3.0.0: New" in slipway("source", "show", source_id).stdout
+    done = slipway("source", "dismiss", source_id)
+    assert done.stdout.strip() == "Hidden from you for two weeks."
+    assert "Announced" not in slipway("source", "show", source_id).stdout

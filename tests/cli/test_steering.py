@@ -98,3 +98,28 @@ def test_a_second_start_names_the_import_that_runs(region: Flask, slipway: Shell
     assert slipway("import", "start").stdout.startswith(f"{words} It's paused.")
     db.session.remove()
     assert [run.id for run in runs.recent()] == [first["id"]]
+
+
+def test_one_image_of_an_import_is_stopped(region: Flask, slipway: Shell) -> None:
+    source = factories.boot_source(checked_at=utcnow(), refreshed_at=utcnow())
+    factories.cache_entry(source)
+    factories.selection(source)
+    assert "No import is running" in refused(slipway("import", "stop", "ubuntu/noble"))
+    action = {"kind": "add", "name": "ubuntu/noble", "architecture": "amd64/ga-24.04"}
+    plan: dict[str, object] = {"actions": [{**action, "version": "20260105"}]}
+    plan |= {"bytes_to_fetch": 1, "retire": [], "wait": [], "changes": []}
+    lease = {"lease_owner": "w", "lease_until": utcnow() + timedelta(minutes=5)}
+    run_id = factories.import_run(state="running", finished_at=None, plan=plan, **lease).id
+    db.session.remove()
+    assert slipway("import", "stop", "--arch", "amd64").returncode == 2
+    done = slipway("import", "stop", "ubuntu/noble", "--arch", "amd64")
+    words = f"Stopped ubuntu/noble in import {run_id}. The next import takes it up."
+    assert done.stdout.strip() == words
+    shown = slipway("import", "show", str(run_id)).stdout
+    assert "Stopped ubuntu/noble amd64 by command line" in shown
+    found = json.loads(slipway("import", "show", str(run_id), "--json").stdout)
+    stopped = {"name": "ubuntu/noble", "arch": "amd64", "by": "command line"}
+    assert (found["state"], found["stopped_images"]) == ("running", [stopped])
+    assert "nothing left to download" in refused(
+        slipway("import", "stop", "ubuntu/jammy", "--arch", "amd64")
+    )

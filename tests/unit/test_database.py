@@ -39,6 +39,7 @@ from webapp.models import (
     CodeSignature,
     Event,
     FileTransfer,
+    HiddenNotice,
     ImageBinding,
     ImagePriority,
     ImageSoak,
@@ -136,6 +137,7 @@ def fill(engine: Engine) -> dict[str, int]:
         upload = Upload(token="t" * 64, size=7, resource_id=resource.id)
         session.add_all([run, user, upload, Event(kind="a.b"), Setting(key="k", value=[1])])
         session.flush()
+        session.add(HiddenNotice(user_id=user.id, source_id=source.id, digest="d", until=utcnow()))
         session.add(APINonce(key_id=user.api_keys[0].id, timestamp=1, nonce="n"))
         packages = PackageList(sha256="2" * 64, content=b"x")
         session.add_all([Publication(id=1), LoginThrottle(key="k", tokens=1.0), packages])
@@ -173,16 +175,8 @@ def counts(engine: Engine) -> dict[str, int]:
 
 
 ADDED_LATER = (
-    *(
-        "api_nonce",
-        "api_token",
-        "boot_entry",
-        "boot_loader",
-        "boot_loader_file",
-        "package_list",
-        "published_document",
-        "published_stream",
-    ),
+    *("api_nonce", "api_token", "boot_entry", "boot_loader", "boot_loader_file", "hidden_notice"),
+    *("package_list", "published_document", "published_stream"),
     *("code_certificate", "code_signature", "signing_key", "upload"),
     *("image_binding", "image_priority", "image_soak", "selection_rule", "source_change"),
     *("rack", "rack_token"),

@@ -154,15 +154,27 @@ def watch(api: Api, as_json: bool) -> None:
 
 
 @import_group.command("stop")
+@click.argument("name", default="")
+@click.option("--arch", default="", help="Architecture of NAME, e.g. amd64.")
 @with_api
-def stop(api: Api, as_json: bool) -> None:
-    """Stop the running import; the next one keeps what it downloaded.
+def stop(name: str, arch: str, api: Api, as_json: bool) -> None:
+    """Stop the running import, or NAME in it alone.
+
+    The next import keeps what was downloaded.
 
     \b
-    Example:
+    Examples:
       slipway import stop
+      slipway import stop ubuntu/noble --arch amd64
     """
-    _steer("stop", api, as_json)
+    if arch and not name:
+        raise click.UsageError("--arch needs the NAME of an image.")
+    if not name:
+        _steer("stop", api, as_json)
+        return
+    run = api.call("POST", f"{lookup.wanted(api, name, arch)}/import/stop")
+    words = f"Stopped {name} in import {run['id']}. The next import takes it up."
+    output.result(run, as_json, words)
 
 
 @import_group.command("pause")
@@ -280,6 +292,8 @@ def _plan_words(run: dict[str, Any]) -> Iterator[str]:
     yield f"Started by {run['requested_by'] or run['trigger']}, {output.time(run['started_at'])}"
     for one in run["only_images"] or ():
         yield f"Only {one['name']} {one['arch']}"
+    for one in run["stopped_images"]:
+        yield f"Stopped {one['name']} {one['arch']}{' by ' + one['by'] if one['by'] else ''}"
     plan = run["plan"]
     if plan is None:
         return

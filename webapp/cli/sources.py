@@ -259,6 +259,22 @@ def refresh_source(source_id: int, api: Api, as_json: bool) -> None:
     output.result(done, as_json, done["message"])
 
 
+@source_group.command("dismiss")
+@click.argument("source_id", metavar="ID", type=int)
+@with_api
+def dismiss_notices(source_id: int, api: Api, as_json: bool) -> None:
+    """Hide what a boot source's publisher announces.
+
+    It's hidden from you alone, for two weeks. `slipway source show` lists what is announced.
+
+    \b
+    Example:
+      slipway source dismiss 1
+    """
+    done = api.call("POST", f"/sources/{source_id}/notices/dismiss")
+    output.result(done, as_json, done["message"])
+
+
 @source_group.command("remove")
 @click.argument("source_id", metavar="ID", type=int)
 @source_changes.dry_run

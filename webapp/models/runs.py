@@ -72,6 +72,10 @@ class ImportRun(Base):
     source_ids: Mapped[list[int] | None] = mapped_column(JSON(none_as_null=True))
     # The only images that it imports, as {name, arch}; None for all of them.
     only_images: Mapped[list[dict[str, str]] | None] = mapped_column(JSON(none_as_null=True))
+    # The images that people stopped in it, as {name, arch, by}.
+    stopped_images: Mapped[list[dict[str, str]]] = mapped_column(
+        JSON, default=list, server_default="[]"
+    )
     queued_at: Mapped[datetime] = mapped_column(default=utcnow)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]

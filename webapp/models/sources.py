@@ -90,6 +90,25 @@ class BootSource(Base):
     )
 
 
+class HiddenNotice(Base):
+    """What a publisher announces, hidden by one person until some time.
+
+    user_id: None for the command line on this machine, which has no account.
+    """
+
+    __tablename__ = "hidden_notice"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int | None] = mapped_column(
+        ForeignKey("user.id", ondelete="CASCADE"), index=True
+    )
+    source_id: Mapped[int] = mapped_column(
+        ForeignKey("boot_source.id", ondelete="CASCADE"), index=True
+    )
+    digest: Mapped[str]  # of the version and the message
+    until: Mapped[datetime]
+
+
 class StreamDocument(Base):
     """A metadata file exactly as it was signed, with what a conditional GET needs.
 

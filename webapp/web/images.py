@@ -32,7 +32,7 @@ from webapp.services.sources.selections import Pick
 from webapp.services.system import live_settings
 from webapp.services.system.live_settings import COMMISSIONING
 from webapp.services.uploads import removal
-from webapp.web import addresses, source_health
+from webapp.web import addresses, import_start, source_health
 from webapp.web.access import me, requires
 from webapp.web.image_rows import ResourceRow, free_bytes, image_row, resource_row, summary
 from webapp.web.source_health import is_managed, require_managed
@@ -99,8 +99,8 @@ def save() -> ResponseReturnValue:
     base, seen, release = (request.form.get(name, "") for name in ("base", "seen", "commission"))
     if reason := proposal.objection(base=base, seen=seen, commission=release):
         return _page(proposal.picture, proposal.selected, reason=reason, status=409)
-    selecting.save(proposal, me().username, is_imported=True, commission=release)
-    flash("Selection updated. The import has started.", "ok")
+    started = selecting.save(proposal, me().username, is_imported=True, commission=release)
+    flash(import_start.after("Selection updated.", started), "ok")
     return hx.see_other(url_for("images.index"))
 
 

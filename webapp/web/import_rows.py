@@ -27,6 +27,7 @@ class RunRow:
     state: State
     started_by: str  # the user, or what else started it
     scope: str  # the images that it's about, "" for all
+    stopped: str  # the images that were stopped alone, and by whom, "" for none
 
 
 @dataclass(frozen=True)
@@ -61,17 +62,35 @@ class RunView:
         files = (file for image in self.report.images for file in image.files)
         return any(file.retry_s is not None for file in files)
 
+    def stop_url(self, image: ImageProgress) -> str:
+        """Where one of its images is stopped alone; "" if there's nothing to stop."""
+        run = self.report.run
+        if not self.report.is_active or run.is_cancelled or image.is_stopped or image.is_done:
+            return ""
+        os, _, release = image.image.name.partition("/")
+        return url_for("imports.stop_one", os=os, release=release, arch=image.image.arch)
+
     def files(self, image: ImageProgress) -> list[FileRow]:
         """The files of one of its images."""
         return [_file(file) for file in image.files]
 
 
 def run_row(run: ImportRun, *, is_named: bool) -> RunRow:
-    """A run as a row. is_named: whether the visitor may know which user started it."""
+    """A run as a row. is_named: whether the visitor may know which users acted on it."""
     user = run.requested_by if is_named else ""
     names = [f"{one['name']} {one['arch']}" for one in run.only_images or ()]
     scope = f"Only {', '.join(names)}" if names else ""
-    return RunRow(run, import_states.of_run(run), user or run.trigger.capitalize(), scope)
+    stopped = [
+        f"{one['name']} {one['arch']}{' by ' + one['by'] if is_named else ''}"
+        for one in run.stopped_images
+    ]
+    return RunRow(
+        run,
+        import_states.of_run(run),
+        user or run.trigger.capitalize(),
+        scope,
+        f"Stopped: {', '.join(stopped)}" if stopped else "",
+    )
 
 
 @dataclass(frozen=True)

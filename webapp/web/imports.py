@@ -7,7 +7,6 @@ from typing import Any
 
 from flask import Blueprint, flash, request, url_for
 from flask.typing import ResponseReturnValue
-from markupsafe import Markup
 
 from webapp import hx, numbers
 from webapp.extensions import settings
@@ -25,9 +24,11 @@ from webapp.services.imports import (
     runs,
     scheduling,
     single,
+    stopping,
 )
 from webapp.services.imports.single import Outcome
 from webapp.services.system import bandwidth, live_settings
+from webapp.web import import_start
 from webapp.web.access import me, requires
 from webapp.web.formatting import byte_speed
 from webapp.web.import_rows import action_rows, ended, run_row, run_view
@@ -115,10 +116,9 @@ def start() -> ResponseReturnValue:
         approving.start(digest[:64], me().username)
         flash("The plan is started.", "ok")
         return hx.see_other(url_for("imports.index"))
-    run, is_new = runs.start("manual", me().username)
-    if not is_new:
-        words = Markup('An import is already running: <a href="{}">import {}</a>.')
-        flash(words.format(url_for("imports.show", run_id=run.id), run.id), "info")
+    started = runs.start("manual", me().username)
+    if not started.is_new:
+        flash(import_start.words(started), "info")
     return hx.see_other(url_for("imports.index"))
 
 
@@ -169,6 +169,16 @@ def stop() -> ResponseReturnValue:
     """Stop the import; what was downloaded is kept, and the next import resumes it."""
     if runs.stop(me().username) is None:
         flash("No import is running.", "info")
+    return hx.see_other(url_for("imports.index"))
+
+
+@blueprint.post("/stop/<os>/<release>/<arch>")
+@requires(Right.IMPORT)
+def stop_one(os: str, release: str, arch: str) -> ResponseReturnValue:
+    """Stop one image of the running import; the others go on."""
+    image = Image(f"{os}/{release}", arch)
+    stopping.stop(image, me().username)
+    flash(f"Stopped {image}. The next import downloads the rest of it.", "ok")
     return hx.see_other(url_for("imports.index"))
 
 

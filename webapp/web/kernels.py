@@ -19,6 +19,7 @@ from webapp.services.sources.kernels import KernelOffer
 from webapp.services.sources.picture import Box, Picture, Release
 from webapp.streams import kernels as kernel_names
 from webapp.streams.filters import ANY
+from webapp.web import import_start
 from webapp.web.access import me, requires
 from webapp.web.image_rows import free_bytes, summary
 from webapp.web.source_health import require_managed
@@ -75,8 +76,8 @@ def save(os: str, release: str) -> ResponseReturnValue:
     if not proposal.pending:
         flash("No changes to save.", "info")
         return hx.see_other(url_for("kernels.edit", os=os, release=release))
-    selecting.save(proposal, me().username, is_imported=True, commission=commission)
-    flash(f"Kernels of {found.title} saved. The import has started.", "ok")
+    started = selecting.save(proposal, me().username, is_imported=True, commission=commission)
+    flash(import_start.after(f"Kernels of {found.title} saved.", started), "ok")
     return hx.see_other(url_for("images.index"))
 
 

@@ -24,7 +24,7 @@ from webapp.services.sources.ruling import Kind, Match, Rule
 from webapp.streams.filters import ANY
 from webapp.streams.offers import ImageName
 from webapp.streams.osnames import os_title
-from webapp.web import forms
+from webapp.web import forms, import_start
 from webapp.web.access import me, requires
 from webapp.web.source_health import require_managed
 
@@ -181,8 +181,8 @@ def _save(row: SelectionRule | None) -> ResponseReturnValue:
     except InvalidFields as problem:
         forms.show(problem, form)
         return _page(form, row, status=422)
-    runs.queue("manual", me().username)
-    flash(f"Saved the rule {rule.title}. The import has started.", "ok")
+    started = runs.start("manual", me().username)
+    flash(import_start.after(f"Saved the rule {rule.title}.", started), "ok")
     return hx.see_other(url_for("rules.index"))
 
 

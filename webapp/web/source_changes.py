@@ -22,6 +22,7 @@ from webapp.services.sources import announcing, binding, sources, steps
 from webapp.services.sources.drafts import MAX_PRIORITY, PRIORITY_RANGE
 from webapp.services.sources.naming import title_of
 from webapp.streams.offers import ImageName
+from webapp.web import import_start
 from webapp.web.access import me, requires
 from webapp.web.source_health import require_managed, row_of
 
@@ -102,12 +103,12 @@ def switch(source_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post(f"{ONE}/notices/dismiss")
-@requires(Right.MANAGE)
+@requires(Right.SEE)
 def dismiss(source_id: int) -> ResponseReturnValue:
-    """Hide for everyone what the source's publisher announces."""
-    source = sources.get(source_id)
-    announcing.dismiss(source, me().username)
-    return _done("Announcements hidden for two weeks.", source_id)
+    """Hide from the visitor what the source's publisher announces."""
+    announcing.dismiss(sources.get(source_id), me().user_id, me().username)
+    flash("Hidden from you for two weeks.", "ok")
+    return hx.see_other(url_for("sources.show", source_id=source_id))
 
 
 @blueprint.get(f"{ONE}/remove")
@@ -208,10 +209,9 @@ def _ask(
 
 
 def _done(words: str, source_id: int | None, page: str = "sources.index") -> ResponseReturnValue:
-    if request.form.get("import") == "yes":
-        runs.queue("manual", me().username)
-        words += " The import has started."
-    flash(words, "ok")
+    is_imported = request.form.get("import") == "yes"
+    started = runs.start("manual", me().username) if is_imported else None
+    flash(import_start.after(words, started), "ok")
     if source_id is not None:
         return hx.see_other(url_for("sources.show", source_id=source_id))
     return hx.see_other(url_for(page))

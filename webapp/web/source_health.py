@@ -12,10 +12,12 @@ from webapp.errors import Conflict
 from webapp.extensions import db, settings
 from webapp.models import BootSource, BootSourceCache, BootSourceSelection
 from webapp.services.sources import announcing, health, naming, sources
+from webapp.services.sources.announcing import Announcements
 from webapp.services.sources.drafts import grouped
 from webapp.services.sources.health import SourceHealth
 from webapp.severity import Severity
 from webapp.trust.keyrings import KeyInfo
+from webapp.web.access import me
 from webapp.web.states import State
 
 
@@ -29,6 +31,7 @@ class SourceRow:
     products: int
     selections: int
     signer: str
+    notices: list[dict[str, Any]]  # what its publisher announces to the visitor
 
     @property
     def state(self) -> State:
@@ -39,11 +42,6 @@ class SourceRow:
     def announcement(self) -> str:
         """What a screen reader announces when the state changes."""
         return ": ".join(filter(None, (self.health.text, self.health.detail)))
-
-    @property
-    def notices(self) -> list[dict[str, Any]]:
-        """What its publisher announces."""
-        return announcing.shown(self.source)
 
     @property
     def keyring(self) -> str:
@@ -71,13 +69,13 @@ class KeyRow:
 
 def rows() -> list[SourceRow]:
     """Every source, the one that wins first."""
-    counts = _counts()
-    return [_row(source, *counts) for source in sources.all_sources()]
+    counts, told = _counts(), announcing.told(me().user_id)
+    return [_row(source, told, *counts) for source in sources.all_sources()]
 
 
 def row_of(source: BootSource) -> SourceRow:
     """One source."""
-    return _row(source, *_counts())
+    return _row(source, announcing.told(me().user_id), *_counts())
 
 
 def is_managed() -> bool:
@@ -106,12 +104,16 @@ def _counts() -> tuple[dict[int, int], dict[int, int]]:
     return {row[0]: row[1] for row in products}, {row[0]: row[1] for row in picked}
 
 
-def _row(source: BootSource, products: dict[int, int], picked: dict[int, int]) -> SourceRow:
+def _row(
+    source: BootSource, told: Announcements, products: dict[int, int], picked: dict[int, int]
+) -> SourceRow:
+    notices = told.of(source)
     return SourceRow(
         source=source,
         title=naming.title_of(source),
-        health=health.judge(source),
+        health=health.judge(source, announced=notices),
         products=products.get(source.id, 0),
         selections=picked.get(source.id, 0),
         signer=grouped(source.signer_fingerprint),
+        notices=notices,
     )

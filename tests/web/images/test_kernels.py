@@ -178,3 +178,13 @@ def test_the_commissioning_release_is_replaced_here_as_well(
     assert [row.release for row in rows_of(BootSourceSelection)] == ["jammy"]
     db.session.rollback()
     assert commissioned.release() == "jammy"
+
+
+def test_kernels_that_are_saved_while_an_import_runs_name_that_import(
+    noble: BootSource, operator: Visitor
+) -> None:
+    run = factories.import_run(state="queued", finished_at=None)
+    assert send(operator, kernel=["ga-24.04"]).status_code == 303
+    page = operator.get("/images/")
+    assert "saved. An import is already running:" in text_of(page)
+    assert f'<a href="/imports/{run.id}">import {run.id}</a>' in page.text

@@ -106,3 +106,13 @@ def test_a_wrong_field_is_refused_with_its_reason(source: BootSource, operator: 
         assert response.status_code == 422
         assert words in text_of(response)
     assert rows_of(SelectionRule) == []
+
+
+def test_a_rule_that_is_saved_while_an_import_runs_names_that_import(
+    source: BootSource, operator: Visitor
+) -> None:
+    run = factories.import_run(state="queued", finished_at=None)
+    assert add(operator).status_code == 303
+    page = operator.get(PAGE)
+    assert "An import is already running:" in text_of(page)
+    assert f'<a href="/imports/{run.id}">import {run.id}</a>' in page.text

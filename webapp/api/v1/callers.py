@@ -49,6 +49,11 @@ class Caller:
         return Role.VIEWER
 
     @property
+    def user_id(self) -> int | None:
+        """The user; None for the command line on this machine."""
+        return self.bearer.user.id if self.bearer else None
+
+    @property
     def account(self) -> User:
         """The user; raises NotFound for the command line, which has no account."""
         if self.bearer is None:

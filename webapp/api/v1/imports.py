@@ -8,12 +8,12 @@ from datetime import datetime
 from pydantic import Field
 
 from webapp.api.v1.dispatch import Call, PlainCall, Routes
+from webapp.api.v1.run_items import RunPlanItem, StoppedImageItem
 from webapp.api.v1.schemas import (
     Empty,
     MessageResponse,
     Page,
     Paging,
-    PartialModel,
     ProblemItem,
     RequestModel,
     ResponseModel,
@@ -23,7 +23,7 @@ from webapp.errors import NotFound
 from webapp.models import ImportRun, Role, utcnow
 from webapp.services.accounts.rights import Right
 from webapp.services.images.keys import Image
-from webapp.services.imports import approving, pausing, report, retrying, runs, single
+from webapp.services.imports import approving, pausing, report, retrying, runs, single, stopping
 from webapp.services.imports.single import Outcome
 
 routes = Routes("imports")
@@ -87,6 +87,7 @@ class RunResponse(RunFields):
     only_images: list[RunImageItem] | None = Field(
         description="The images that it's about, null for all"
     )
+    stopped_images: list[StoppedImageItem]
 
 
 class StartedResponse(RunResponse):
@@ -144,52 +145,6 @@ class FailureResponse(ProblemItem):
     """What failed in an import, and what to do about it."""
 
     title: str
-
-
-class RunActionItem(PartialModel):
-    """A version that machines were to get. kind: add, replace or repair; before: it replaces."""
-
-    kind: str = ""
-    name: str = ""
-    architecture: str = ""
-    version: str = ""
-    before: str = ""
-    source: str = ""
-    why: str = ""
-    bytes_to_fetch: int = 0
-
-
-class RunReasonItem(PartialModel):
-    """An image that was to be removed, or stayed, and why."""
-
-    name: str = ""
-    architecture: str = ""
-    version: str = ""
-    why: str = ""
-    due: str = ""
-
-
-class RunPlanItem(PartialModel):
-    """What an import was to do. wait: removals that nobody had confirmed.
-
-    changes: what it would have done beyond that, since the world had changed. held: images,
-    each with its architecture, whose removal waits for a person.
-    """
-
-    digest: str = ""
-    actions: list[RunActionItem] = Field(default_factory=list)
-    retire: list[RunReasonItem] = Field(default_factory=list)
-    wait: list[RunReasonItem] = Field(default_factory=list)
-    keep: list[RunReasonItem] = Field(default_factory=list)
-    later: list[RunReasonItem] = Field(default_factory=list)
-    bytes_to_fetch: int = 0
-    bytes_held: int = 0
-    used: int = 0
-    peak: int = 0
-    final: int = 0
-    free: int | None = None
-    changes: list[str] = Field(default_factory=list)
-    held: list[list[str]] = Field(default_factory=list)
 
 
 class RunDetailResponse(RunResponse):
@@ -297,6 +252,17 @@ def stop(call: PlainCall) -> MessageResponse:
     return MessageResponse(message="The import is being stopped.")
 
 
+@routes(
+    "POST",
+    "/images/<string:os>/<string:release>/<string:arch>/import/stop",
+    Right.IMPORT,
+    status=202,
+)
+def stop_one(call: PlainCall, os: str, release: str, arch: str) -> RunResponse:
+    """Stop one image of the running import. The others go on, and the next import takes it up."""
+    return _response(stopping.stop(Image(f"{os}/{release}", arch), call.actor), call.caller.sees)
+
+
 @routes("POST", "/imports/pause", Right.IMPORT, status=202)
 def pause(call: PlainCall) -> MessageResponse:
     """Pause the import; it resumes each file from where it is."""
@@ -317,6 +283,8 @@ def _response(run: ImportRun, role: Role) -> RunResponse:
     found = RunResponse.model_validate(run)
     if role == Role.VIEWER:
         found.requested_by = ""
+        for one in found.stopped_images:
+            one.by = ""
     return found
 
 

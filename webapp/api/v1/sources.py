@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from webapp.api.v1.callers import Caller
 from webapp.api.v1.dispatch import Call, PlainCall, Routes
 from webapp.api.v1.schemas import (
     Empty,
@@ -33,6 +34,7 @@ from webapp.errors import InvalidFields
 from webapp.models import BootSource, Role
 from webapp.services.accounts.rights import Right
 from webapp.services.sources import announcing, catalogue, health, refreshing, sources
+from webapp.services.sources.announcing import Announcements
 from webapp.services.sources.client_certs import MAX_PEM_BYTES
 from webapp.services.sources.drafts import MAX_PRIORITY, SourceDraft
 from webapp.services.sources.health import SourceState
@@ -178,8 +180,9 @@ class PreviewResponse(ResponseModel):
 @routes("GET", "/sources", Right.SEE)
 def read_all(call: PlainCall) -> Page[SourceResponse]:
     """List boot sources, highest priority first."""
-    role = call.caller.sees
-    return Page[SourceResponse](items=[response_of(row, role) for row in sources.all_sources()])
+    role, told = call.caller.sees, announcing.told(call.caller.user_id)
+    rows = sources.all_sources()
+    return Page[SourceResponse](items=[response_of(row, role, told) for row in rows])
 
 
 @routes("POST", "/sources", Right.MANAGE, status=201)
@@ -187,14 +190,14 @@ def create(call: Call[Empty, SourceRequest]) -> SourceResponse:
     """Add a boot source; its catalogue is read in the background."""
     with api_names():
         row = sources.add(draft_from(call.body, SourceDraft(url="")), call.actor)
-    return response_of(row, call.caller.sees)
+    return _response(row, call.caller)
 
 
 @routes("GET", ONE, Right.SEE)
 def read(call: PlainCall, id: int) -> SourceResponse:
     """Read a boot source."""
     row = sources.get(id)
-    found = response_of(row, call.caller.sees)
+    found = _response(row, call.caller)
     if call.caller.sees == Role.ADMINISTRATOR:
         found.route = sources.route_of(row)
     return found
@@ -206,7 +209,7 @@ def change(call: Call[Empty, SourceChangeRequest], id: int) -> SourceResponse:
     row = sources.get(id)
     with api_names():
         sources.update_source(row, draft_from(call.body, sources.draft_of(row)), call.actor)
-    return response_of(row, call.caller.sees)
+    return _response(row, call.caller)
 
 
 @routes("DELETE", ONE, Right.MANAGE, state=read)
@@ -242,7 +245,18 @@ def refresh(call: PlainCall, id: int) -> MessageResponse:
     return MessageResponse(message="Refreshing the boot source.")
 
 
-def response_of(row: BootSource, role: Role) -> SourceResponse:
+@routes("POST", f"{ONE}/notices/dismiss", Right.SEE, status=202)
+def dismiss(call: PlainCall, id: int) -> MessageResponse:
+    """Hide what the publisher announces from yourself, for two weeks."""
+    announcing.dismiss(sources.get(id), call.caller.user_id, call.actor)
+    return MessageResponse(message="Hidden from you for two weeks.")
+
+
+def _response(row: BootSource, caller: Caller) -> SourceResponse:
+    return response_of(row, caller.sees, announcing.told(caller.user_id))
+
+
+def response_of(row: BootSource, role: Role, told: Announcements) -> SourceResponse:
     """A source without its secrets; how it is reached is for administrators."""
     is_whole = role == Role.ADMINISTRATOR
     found = health.judge(row)
@@ -277,7 +291,7 @@ def response_of(row: BootSource, role: Role) -> SourceResponse:
         confirmed_products=row.confirmed_products,
         differences=[DifferenceItem(**one) for one in row.differences],
         warnings=[ProblemItem(**one) for one in row.warnings],
-        notices=[NoticeItem(**one) for one in announcing.shown(row)],
+        notices=[NoticeItem(**one) for one in told.of(row)],
         state=found.state,
         problem=ProblemItem(**found.problem.as_dict()) if found.problem else None,
     )

@@ -59,8 +59,8 @@ def download(
 ) -> Generator[Outcome]:
     """Fetch blobs in their order, ``threads`` at a time, and yield each as it ends.
 
-    After a stop the ones that were not finished are not yielded; their partials stay
-    (rule: stopped-downloads-stay).
+    After a stop, of all or of their images, the ones that were not finished are not yielded;
+    their partials stay (rule: stopped-downloads-stay).
     """
     waiting: queue.SimpleQueue[PlannedBlob] = queue.SimpleQueue()
     ended: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
@@ -159,7 +159,10 @@ def _is_there(blob: PlannedBlob, store: BlobStore, reporter: Reporter) -> bool:
         return False
     reporter.start(blob.sha256, TransferState.VERIFYING)
     known = Verified(blob.sha256, blob.size, None, None)
-    return damage.hashed_fault(known, store, hashing.until(reporter.is_stopped)) is None
+    return (
+        damage.hashed_fault(known, store, hashing.until(lambda: reporter.is_stopped(blob.sha256)))
+        is None
+    )
 
 
 def _fetch(
@@ -210,20 +213,20 @@ def _fetch_from(
                 open_writer,
                 size=blob.size,
                 on_bytes=lambda offset: reporter.at(blob.sha256, offset),
-                is_stopped=reporter.is_interrupted,
+                is_stopped=lambda: reporter.is_interrupted(blob.sha256),
                 on_retry=lambda problem, seconds: reporter.retry(blob.sha256, problem, seconds),
                 hurry=lambda: reporter.retry_asked,
             )
             return
         except Stopped:
-            if reporter.is_stopped():
+            if reporter.is_stopped(blob.sha256):
                 raise
             continue  # the run was held: its partial is continued from where it is
         except BlobBusy:
             # E.g. a worker that was replaced and has not noticed yet.
             if time.monotonic() > until:
                 raise
-        _pause(0.5, reporter.is_stopped)
+        _pause(0.5, lambda: reporter.is_stopped(blob.sha256))
         if _is_there(blob, store, reporter):
             return
 

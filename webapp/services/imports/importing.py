@@ -43,6 +43,7 @@ from webapp.services.imports import (
     preview,
     room,
     runs,
+    stopping,
     summary,
     transfers,
 )
@@ -73,9 +74,10 @@ def execute(run_id: int, owner: str, is_leaving: Callable[[], bool]) -> RunState
     app = cast(Flask, current_app._get_current_object())  # type: ignore[attr-defined]
     scope = Scope.of(run)
     before = runs.RunProgress(run.phase, run.bytes_total, run.bytes_done, 0)
+    stopped = stopping.images_of(run.stopped_images)
     db.session.commit()
     hold = pausing.follow_windows(run_id, owner)
-    with Reporter(app, run_id, owner, is_leaving, before, hold) as reporter:
+    with Reporter(app, run_id, owner, is_leaving, before, hold, stopped) as reporter:
         work = Import(run_id, owner, reporter, scope)
         try:
             state, words = work.run()
@@ -147,6 +149,7 @@ class Import:
         self._fetch(todo, states)
         if self._reporter.is_stopped() and self._reporter.fatal is None:
             return self._stopped()
+        self._leave_out(todo)
         if self._reporter.fatal is None:
             self._heal(todo)
             self._remove(todo)
@@ -199,9 +202,10 @@ class Import:
     def _reserve(self, todo: ImportPlan) -> bool:
         """Write down what is to be fetched; False when stopped in the meantime."""
         try:
-            self._reporter.expect(transfers.begin(self._run_id, todo.blobs, self._stop_or_renew))
+            found = transfers.begin(self._run_id, todo.blobs, self._stop_or_renew)
         except Stopped:
             return False
+        self._reporter.expect(found, todo.users)
         return True
 
     def _stop_or_renew(self) -> None:
@@ -256,7 +260,10 @@ class Import:
 
     def _publish_once(self, planned: PlannedSet) -> None:
         origin = self._origins[planned.source_id]
-        self._renew_lease()
+        self._renew_lease()  # locks the run's row, so that no one stops the image meanwhile
+        if planned.key.image in stopping.stopped_in(self._run_id):
+            db.session.rollback()
+            return
         if not publishing.is_unchanged(origin):
             # It may not be trusted any longer; the next run decides (rule: change-during-import).
             db.session.rollback()
@@ -273,6 +280,12 @@ class Import:
             )
         db.session.commit()
         log.info("image published", image=" ".join(planned.key), why=planned.why)
+
+    def _leave_out(self, todo: ImportPlan) -> None:
+        """What people stopped alone isn't there, which is no failure."""
+        stopped = stopping.stopped_in(self._run_id)
+        self.failures.keys.update(one.key for one in todo.sets if one.key.image in stopped)
+        db.session.commit()
 
     # -- heal and remove
 
@@ -343,8 +356,10 @@ class Import:
             return RunState.SUCCEEDED, "No boot source is enabled."
         published = summary.published(self._run_id)
         removed = summary.removed(self._removed) if self._removed else ""
+        stopped = stopping.stopped_in(self._run_id)
         done = [f"{published} published."] if published else []
         done += [f"{removed} removed."] if removed else []
+        done += [f"{counted(len(stopped), 'image')} stopped by user."] if stopped else []
         words = " ".join(done) or "No changes."
         if self._is_superseded:
             words += " A source changed in the meantime, so another import follows."

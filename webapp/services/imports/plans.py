@@ -225,6 +225,15 @@ class ImportPlan:
         return tuple(blob for blob in self.blobs if not blob.is_ready)
 
     @property
+    def users(self) -> Mapping[str, frozenset[Image]]:
+        """The images that want each digest."""
+        found: dict[str, frozenset[Image]] = {}
+        for planned in self.sets:
+            for sha256 in planned.digests:
+                found[sha256] = found.get(sha256, frozenset()) | {planned.key.image}
+        return found
+
+    @property
     def bytes_total(self) -> int:
         """Bytes of what is fetched, the parts that are here already included."""
         return sum(blob.size for blob in self.to_fetch)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -23,7 +23,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from webapp.errors import Problem
 from webapp.fetch import Stopped
 from webapp.models import TransferState, utcnow
-from webapp.services.imports import pausing, runs
+from webapp.services.images.keys import Image
+from webapp.services.imports import pausing, runs, stopping
 
 INTERVAL_S = 0.5
 HOLD_POLL_S = 0.1
@@ -116,12 +117,14 @@ class Reporter:
         is_leaving: Callable[[], bool],
         before: runs.RunProgress,
         hold: str = "",
+        stopped: Set[Image] = frozenset(),
     ) -> None:
         self.run_id, self.owner = run_id, owner
         self.is_leaving = is_leaving
         self.is_cancelled = False
         self.is_lost = False  # another worker has the run
         self.hold = hold  # why it is paused, "" when it isn't
+        self.stopped = stopped  # images that are left out from now on
         self.retry_asked: datetime | None = None  # changes when no retry is to wait any longer
         self.fatal: Problem | None = (
             None  # no other file can succeed either, e.g. the store is full
@@ -130,6 +133,7 @@ class Reporter:
         self._lock = threading.Lock()
         self._phase = before.phase
         self._transfers: dict[str, Transfer] = {}
+        self._users: Mapping[str, Set[Image]] = {}
         # A resumed run continues from what its first worker reported.
         self._total, self._done = before.bytes_total, before.bytes_done
         self._is_abandoned = False
@@ -151,26 +155,30 @@ class Reporter:
         self._ended.set()
         self._thread.join()
 
-    def is_stopped(self) -> bool:
-        """Whether to leave off: stopped by a person, leaving, taken over, or hopeless."""
+    def is_stopped(self, sha256: str = "") -> bool:
+        """Whether to leave off: stopped by a person, leaving, taken over, or hopeless.
+
+        sha256: of a file, which is also stopped with all the images that want it.
+        """
         return (
             self.is_cancelled
+            or (bool(sha256) and self._is_unwanted(sha256))
             or self.is_lost
             or self._is_abandoned
             or self.fatal is not None
             or self.is_leaving()
         )
 
-    def is_interrupted(self) -> bool:
+    def is_interrupted(self, sha256: str) -> bool:
         """Whether a download is to leave off, for good or while the run is held."""
-        return bool(self.hold) or self.is_stopped()
+        return bool(self.hold) or self.is_stopped(sha256)
 
     def wait_while_held(self, sha256: str = "") -> None:
         """Return once the run may go on; the file is shown as waiting. Raises Stopped."""
         if self.hold and sha256:
             self.start(sha256, TransferState.WAITING)
         while self.hold:
-            if self.is_stopped():
+            if self.is_stopped(sha256):
                 raise Stopped()
             time.sleep(HOLD_POLL_S)
 
@@ -183,11 +191,14 @@ class Reporter:
         with self._lock:
             self._phase, self._is_dirty = phase, True
 
-    def expect(self, transfers: Iterable[Transfer]) -> None:
-        """Tell which files there are; before the first byte."""
+    def expect(
+        self, transfers: Iterable[Transfer], users: Mapping[str, Set[Image]] | None = None
+    ) -> None:
+        """Tell which files there are, and the images that want them; before the first byte."""
         with self._lock:
             self._transfers = {transfer.sha256: transfer for transfer in transfers}
-            self._total = sum(t.size for t in self._transfers.values() if t.is_counted)
+            self._users = users or {}
+            self._leave_out()
             self._is_dirty = True
 
     def start(self, sha256: str, state: TransferState, mirror: str = "") -> None:
@@ -243,7 +254,10 @@ class Reporter:
             for transfer in dirty:
                 # A file that moved is checked again, so that its speed falls when it stalls.
                 transfer.is_dirty = transfer.state == TransferState.DOWNLOADING and not is_last
-            done = sum(t.done for t in self._transfers.values() if t.is_counted)
+            counted = [t for t in self._transfers.values() if t.is_counted]
+            done = sum(t.done for t in counted)
+            if counted:  # of what was stopped with its image, no more bytes are to come
+                self._total = sum(t.done if self._is_left(t) else t.size for t in counted)
             self._done = min(self._total, max(self._done, done))
             self._is_dirty = False
             return runs.RunProgress(
@@ -258,6 +272,19 @@ class Reporter:
         transfer = self._transfers[sha256]
         transfer.is_dirty = self._is_dirty = True
         return transfer
+
+    def _is_unwanted(self, sha256: str) -> bool:
+        users = self._users.get(sha256)
+        return users is not None and users <= self.stopped
+
+    def _is_left(self, transfer: Transfer) -> bool:
+        return transfer.state == TransferState.STOPPED and self._is_unwanted(transfer.sha256)
+
+    def _leave_out(self) -> None:
+        """Files that wait, and that only stopped images want, are stopped."""
+        for transfer in self._transfers.values():
+            if transfer.state == TransferState.WAITING and self._is_unwanted(transfer.sha256):
+                self._touch(transfer.sha256).state = TransferState.STOPPED
 
     def _listen(self) -> None:
         renewed = time.monotonic()
@@ -282,6 +309,11 @@ class Reporter:
             self.hold = pulse.hold
             self.is_cancelled = self.is_cancelled or pulse.is_cancelled
             self.retry_asked = pulse.retry_asked
+            stopped = stopping.images_of(pulse.stopped)
+            if stopped != self.stopped:
+                self.stopped = stopped
+                with self._lock:
+                    self._leave_out()
 
     def _touch_all(self) -> None:
         with self._lock:

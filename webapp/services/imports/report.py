@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from sqlalchemy import select
@@ -13,6 +13,8 @@ from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.models import FileTransfer, ImportFailure, ImportRun, TransferState, utcnow
 from webapp.models.runs import rate
+from webapp.services.images.keys import Image
+from webapp.services.imports import stopping
 from webapp.services.sources import catalogue
 
 
@@ -49,13 +51,23 @@ class FileProgress:
 
 @dataclass(frozen=True)
 class ImageProgress:
-    """The files of one image in a run, with their bytes together."""
+    """The files of one image in a run, with their bytes together.
 
+    is_stopped: a person stopped it alone.
+    """
+
+    image: Image
     title: str
     version: str
     files: tuple[FileProgress, ...]
     size: int
     bytes_done: int
+    is_stopped: bool = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all its files are here."""
+        return all(file.transfer.state == TransferState.DONE for file in self.files)
 
     @property
     def is_open(self) -> bool:
@@ -115,10 +127,14 @@ def report(run: ImportRun) -> RunReport:
     ).all()
     titles = catalogue.titles() if groups or failures else {}
     left = run.bytes_total - run.bytes_done
+    stopped = stopping.images_of(run.stopped_images)
     return RunReport(
         run=run,
         images=tuple(
-            _image(f"{titles.get(name, name)} {arch}", version, files)
+            replace(
+                _image(Image(name, arch), f"{titles.get(name, name)} {arch}", version, files),
+                is_stopped=Image(name, arch) in stopped,
+            )
             for (name, arch, version), files in groups.items()
         ),
         failures=tuple(Failure(_title(row, titles), row) for row in failures),
@@ -128,10 +144,11 @@ def report(run: ImportRun) -> RunReport:
     )
 
 
-def _image(title: str, version: str, files: Sequence[FileTransfer]) -> ImageProgress:
+def _image(image: Image, title: str, version: str, files: Sequence[FileTransfer]) -> ImageProgress:
     kernels = [row.architecture.partition("/")[2] for row in files]
     is_several = len(set(kernels)) > 1
     return ImageProgress(
+        image=image,
         title=title,
         version=version,
         files=tuple(

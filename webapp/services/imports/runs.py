@@ -40,7 +40,9 @@ LEASE_S = 30
 UNATTENDED = ("schedule", "source", "start")  # triggers of runs that no one asked for
 OPEN_TRANSFERS = (TransferState.WAITING, TransferState.DOWNLOADING, TransferState.VERIFYING)
 
-_ASKED = (ImportRun.is_cancelled, ImportRun.hold, ImportRun.retry_asked_at)
+_ASKED = (
+    ImportRun.is_cancelled, ImportRun.hold, ImportRun.retry_asked_at, ImportRun.stopped_images
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,14 @@ class RunProgress:
 class Pulse:
     """What a heartbeat learns: whether the run is still ours, whether to stop it or hold it.
 
-    retry_asked: when someone last asked to retry at once.
+    retry_asked: when someone last asked to retry at once. stopped: images, as the row has them.
     """
 
     is_ours: bool
     is_cancelled: bool
     hold: str = ""
     retry_asked: datetime | None = None
+    stopped: Sequence[dict[str, str]] = ()
 
 
 @dataclass(frozen=True)

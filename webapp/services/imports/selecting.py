@@ -79,7 +79,9 @@ def of_choices(
     return _proposal(picture, (picture.selected | more) - less, chosen)
 
 
-def save(proposal: Proposal, actor: str, *, is_imported: bool, commission: str = "") -> None:
+def save(
+    proposal: Proposal, actor: str, *, is_imported: bool, commission: str = ""
+) -> runs.Start | None:
     """Save a proposal if it changes anything. is_imported: also start the import.
 
     commission: the release that takes the place of the commissioning release which the
@@ -89,8 +91,7 @@ def save(proposal: Proposal, actor: str, *, is_imported: bool, commission: str =
     if proposal.pending:
         boxes = changes.spoken_for(proposal.picture, proposal.selected)
         selections.replace_picks(boxes, proposal.selected, actor, proposal.chosen)
-    if is_imported:
-        runs.queue("manual", actor)
+    return runs.start("manual", actor) if is_imported else None
 
 
 def deselect(name: str, arch: str, actor: str) -> None:

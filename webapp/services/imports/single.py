@@ -21,7 +21,7 @@ from webapp.models import (
     RunState,
 )
 from webapp.services.images.keys import CUSTOM, Image
-from webapp.services.imports import claims, preview, queueing
+from webapp.services.imports import claims, preview, queueing, stopping
 from webapp.services.system import events
 from webapp.services.system.wake import wake
 
@@ -117,6 +117,8 @@ def _demand_wanted(image: Image) -> None:
 def _has(run: ImportRun, image: Image) -> bool:
     """Whether a run imports the image or, before it's planned, will judge it."""
     if run.only_images is not None and image._asdict() not in run.only_images:
+        return False
+    if image in stopping.images_of(run.stopped_images):
         return False
     if run.plan is None:
         return run.source_ids is None

@@ -21,7 +21,7 @@ from webapp.services.overview import missing
 from webapp.services.racks import listing as racks
 from webapp.services.racks import offering
 from webapp.services.racks.listing import RackState, RackStatus
-from webapp.services.sources import commissioned, commissioning, rules, sources
+from webapp.services.sources import announcing, commissioned, commissioning, rules, sources
 from webapp.services.sources import health as source_health
 from webapp.services.sources.health import SourceHealth
 from webapp.severity import Severity
@@ -143,7 +143,8 @@ def _sources() -> list[Check]:
     if not rows:
         step = "Add one: slipway source add URL."
         return [Check("boot sources", Severity.WARN, "none configured", step)]
-    return [_source(row, source_health.judge(row)) for row in rows]
+    told = announcing.everything()
+    return [_source(row, source_health.judge(row, announced=told.of(row))) for row in rows]
 
 
 def _source(row: BootSource, health: SourceHealth) -> Check:

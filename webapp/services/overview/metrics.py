@@ -84,6 +84,7 @@ def _age(at: datetime | None, now: datetime) -> float | None:
 def _sources(now: datetime) -> Iterator[Metric]:
     rows = sources.all_sources()
     named = [({"source": str(row.id), "url": row.url}, row) for row in rows]
+    told = announcing.everything()
     judged = [(labels, row, source_health.judge(row, now).state) for labels, row in named]
     yield _gauge(
         "source_state",
@@ -112,7 +113,7 @@ def _sources(now: datetime) -> Iterator[Metric]:
     yield _gauge(
         "source_notices",
         "Announcements of a boot source's publisher",
-        ((labels, len(announcing.shown(row))) for labels, row in named),
+        ((labels, len(told.of(row))) for labels, row in named),
     )
     yield _gauge(
         "source_warnings",

@@ -5,33 +5,72 @@ from __future__ import annotations
 
 import hashlib
 import re
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import delete, select
+
 from webapp.extensions import db
-from webapp.models import BootSource, Setting, utcnow
+from webapp.models import BootSource, HiddenNotice, utcnow
 from webapp.services.system import events, live_settings
 from webapp.services.system.live_settings import RELEASE_NOTICES
 
 MAAS_VERSION = "2.9.2"  # the one that we are to its clients
 HIDDEN_FOR = timedelta(days=14)
-_DISMISSED = "release_notices_dismissed"  # until when, by notice
 
 
-def shown(source: BootSource) -> list[dict[str, Any]]:
-    """The announcements that are news to us, unless they're switched off or were dismissed."""
-    found = [one for one in source.notices if is_newer(one["maas_version"])]
-    if not found or not live_settings.read(RELEASE_NOTICES):
-        return []
-    hidden = _hidden()
-    return [one for one in found if _key(source, one) not in hidden]
+@dataclass(frozen=True)
+class Announcements:
+    """What one person is told. hidden: source and digest of what they don't want to see now."""
+
+    is_on: bool
+    hidden: frozenset[tuple[int, str]] = frozenset()
+
+    def of(self, source: BootSource) -> list[dict[str, Any]]:
+        """The announcements of a source that are news to us; asks no database."""
+        if not self.is_on:
+            return []
+        return [
+            one
+            for one in source.notices
+            if is_newer(one["maas_version"]) and (source.id, _digest(one)) not in self.hidden
+        ]
 
 
-def dismiss(source: BootSource, actor: str) -> None:
-    """Hide for everyone what is announced now; a notice that changes is another one. Commits."""
-    until = (utcnow() + HIDDEN_FOR).isoformat()
-    hidden = _hidden() | {_key(source, one): until for one in shown(source)}
-    db.session.merge(Setting(key=_DISMISSED, value=hidden))
+def everything() -> Announcements:
+    """What is announced to everyone, whoever hides it."""
+    return Announcements(bool(live_settings.read(RELEASE_NOTICES)))
+
+
+def told(user_id: int | None) -> Announcements:
+    """What a user is told; None for the command line on this machine."""
+    now = utcnow()
+    hidden = select(HiddenNotice.source_id, HiddenNotice.digest).where(
+        HiddenNotice.user_id == user_id,
+        HiddenNotice.until > now,
+        # An end that's too far off was set before the clock was set back.
+        HiddenNotice.until <= now + HIDDEN_FOR,
+    )
+    found = frozenset((row.source_id, row.digest) for row in db.session.execute(hidden))
+    return Announcements(everything().is_on, found)
+
+
+def dismiss(source: BootSource, user_id: int | None, actor: str) -> None:
+    """Hide from one user what is announced now; a notice that changes is another one. Commits."""
+    digests = [_digest(one) for one in told(user_id).of(source)]
+    db.session.execute(
+        delete(HiddenNotice).where(
+            HiddenNotice.user_id == user_id,
+            HiddenNotice.source_id == source.id,
+            HiddenNotice.digest.in_(digests),
+        )
+    )
+    until = utcnow() + HIDDEN_FOR
+    db.session.add_all(
+        HiddenNotice(user_id=user_id, source_id=source.id, digest=digest, until=until)
+        for digest in digests
+    )
     events.record("source.notices-dismissed", actor=actor, subject=source.url)
     db.session.commit()
 
@@ -45,15 +84,6 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(digits) for digits in re.findall(r"[0-9]{1,9}", version))
 
 
-def _hidden() -> dict[str, str]:
-    """What is hidden now. An end that's too far off was set before the clock was set back."""
-    kept = db.session.get(Setting, _DISMISSED)
-    ends: dict[str, str] = kept.value if kept else {}
-    now = utcnow()
-    left = {key: datetime.fromisoformat(end) - now for key, end in ends.items()}
-    return {key: ends[key] for key, time in left.items() if timedelta(0) < time <= HIDDEN_FOR}
-
-
-def _key(source: BootSource, notice: dict[str, Any]) -> str:
+def _digest(notice: dict[str, Any]) -> str:
     words = f"{notice['maas_version']}\n{notice['message']}"
-    return f"{source.id} {hashlib.sha256(words.encode()).hexdigest()}"
+    return hashlib.sha256(words.encode()).hexdigest()

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from webapp.errors import Problem
 from webapp.extensions import settings
 from webapp.models import BootSource, utcnow
-from webapp.services.sources import announcing, refreshing
+from webapp.services.sources import refreshing
 from webapp.severity import Severity
 
 CLIENT_CERT_ENDS_SOON = timedelta(days=30)
@@ -49,9 +50,14 @@ class SourceHealth:
         return self.state == SourceState.CHECKING
 
 
-def judge(source: BootSource, now: datetime | None = None) -> SourceHealth:
+def judge(
+    source: BootSource,
+    now: datetime | None = None,
+    announced: Iterable[Mapping[str, str]] = (),
+) -> SourceHealth:
     """Judge a source by its last refresh; nothing of the judgement is stored.
 
+    announced: what its publisher announces to whoever asks, to be told with it.
     A source that is off has no problem, whatever its last refresh met.
     """
     if not source.is_enabled:
@@ -83,7 +89,7 @@ def judge(source: BootSource, now: datetime | None = None) -> SourceHealth:
             return SourceHealth(SourceState.KEY_EXPIRES, Severity.WARN, detail, one["next_step"])
     if (expiry := _client_cert(source, now or utcnow())) is not None:
         return expiry
-    details = (_left_out(source), _announced(source))
+    details = (_left_out(source), _announced(announced))
     return SourceHealth(SourceState.OK, Severity.OK, " ".join(filter(None, details)))
 
 
@@ -101,9 +107,9 @@ def _client_cert(source: BootSource, now: datetime) -> SourceHealth | None:
     )
 
 
-def _announced(source: BootSource) -> str:
+def _announced(notices: Iterable[Mapping[str, str]]) -> str:
     """What its publisher announces, in short."""
-    versions = sorted({one["maas_version"] for one in announcing.shown(source)})
+    versions = sorted({one["maas_version"] for one in notices})
     return f"Its publisher announces MAAS {', '.join(versions)}." if versions else ""
 
 
