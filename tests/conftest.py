@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from flask import Flask
     from flask.testing import FlaskClient
 
+    from tests.support.objects import ObjectServer
     from webapp import Plane
     from webapp.config import Settings
+    from webapp.storage.bucket import BucketOptions
 
 # Where Python is told not to keep what it compiled, each of the hundreds of processes that
 # tests start would compile the whole program.
@@ -162,6 +164,21 @@ def cluster() -> Iterator[Cluster]:
     """A private PostgreSQL cluster, started at its first use."""
     with Cluster() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def object_server() -> Iterator[ObjectServer]:
+    """A private S3 server, started at its first use."""
+    from tests.support.objects import ObjectServer
+
+    with ObjectServer() as running:
+        yield running
+
+
+@pytest.fixture
+def object_place(object_server: ObjectServer) -> BucketOptions:
+    """A fresh prefix in a bucket of that server."""
+    return object_server.place()
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ UNKNOWN_SECTION = re.compile(
     r"|\(sections? \d|\bof section \d|\bsections? \d[\d, and]* of the contract|\bLP \d{5,}"
 )
 CASE = re.compile(r"(?<![\w./-])[A-Z]\d{1,2}(?![\w./%-])")
-NO_CASE = {"U2"}  # ESXi 7.0 U2
+NO_CASE = {"U2", "S3"}  # ESXi 7.0 U2; the protocol of object storage
 
 
 @cache

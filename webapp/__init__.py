@@ -29,7 +29,7 @@ def create_app(settings: Settings | None = None, plane: Plane = "web") -> Flask:
     from webapp.extensions import db
     from webapp.middleware import merge_slashes
     from webapp.routing import LazyRule
-    from webapp.storage.opening import open_store
+    from webapp.storage.opening import bucket_options, open_store
 
     settings = settings or Settings.load(os.environ)
     settings = database.prepared(settings)
@@ -59,6 +59,7 @@ def create_app(settings: Settings | None = None, plane: Plane = "web") -> Flask:
             settings.store,
             settings.store_dir,
             engine,
+            bucket=bucket_options(settings),
             is_first_start=lambda: not database.holds_blobs(engine),
         )
     if plane == "web":

@@ -46,10 +46,28 @@ class Settings:
     )
     store: str = _set(
         "filesystem",
-        "Where image bytes live: filesystem or database",
-        to.choice("filesystem", "database"),
+        "Where image bytes live: filesystem, database or s3",
+        to.choice("filesystem", "database", "s3"),
     )
     store_dir: Path = _set("{data}/store", "Folder of the filesystem store", to.path)
+    s3_endpoint: str = _set(
+        "",
+        "URL of the object storage; empty: Amazon's for the region",
+        lambda name, value: to.http_url(name, value) if value else "",
+    )
+    s3_bucket: str = _set("", "Bucket of the object store; it has to exist", to.text)
+    s3_prefix: str = _set("", "Start of all keys in the bucket, for Slipway alone", to.prefix)
+    s3_region: str = _set("us-east-1", "Region of the bucket", to.text)
+    s3_access_key: str = _set("", "Access key of the object storage", to.text, secret=True)
+    s3_secret_key: str = _set("", "Secret key of the object storage", to.text, secret=True)
+    s3_ca: str = _set("", "PEM file that the object storage's certificate is checked with", to.text)
+    s3_style: str = _set(
+        "path", "Where its URLs name the bucket: path or virtual", to.choice("path", "virtual")
+    )
+    s3_part_mb: int = _set("16", "MiB sent to it in one request", to.number(5, 1024))
+    s3_redirect: bool = _set(
+        "off", "Send machines to presigned URLs of the object storage", to.switch
+    )
     queue_url: str = _set(
         "sqlite:///{data}/queue.db", "Queue that wakes the worker", to.queue_url, secret=True
     )

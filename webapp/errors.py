@@ -74,6 +74,8 @@ KINDS = {
     "store-full": Kind("Not enough disk space", 507),
     "store-unusable": Kind("Store unavailable", 503, 30),
     "store-missing": Kind("Store missing", 503, 30),
+    "store-denied": Kind("Store refuses access", 503, 30),
+    "store-unreachable": Kind("Store doesn't answer", 503, 30),
     "store-foreign": Kind("Store belongs to another Slipway", 503),
     "blob-busy": Kind("Bytes are being written", 409, 5),
     "output": Kind("Output can't be written", 500),

@@ -46,6 +46,13 @@ def path(name: str, value: str) -> Path:
         raise refuse(name, "a path of an existing user", value) from None
 
 
+def prefix(name: str, value: str) -> str:
+    """The start of keys in a bucket, without slashes at its ends."""
+    if not re.fullmatch(r"[\w.!()/-]*", value, re.ASCII) or "//" in value:
+        raise refuse(name, "letters, digits and . _ - / only", value)
+    return value.strip("/")
+
+
 def switch(name: str, value: str) -> bool:
     """On or off."""
     words = {"on": True, "yes": True, "true": True, "1": True}

@@ -12,7 +12,7 @@ from tests.contract.stores import Harness, Place
 from tests.support.databases import Databases
 from webapp.storage.tables import storage_metadata
 
-KINDS = ("filesystem", "database-sqlite", "database-postgres")
+KINDS = ("filesystem", "database-sqlite", "database-postgres", "s3")
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +32,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
         url = request.getfixturevalue("store_postgres_url")
     else:
         url = f"sqlite:///{tmp_path / 'region.db'}"
-    return Place(kind, tmp_path / "store", url)
+    bucket = request.getfixturevalue("object_place") if kind == "s3" else None
+    return Place(kind, tmp_path / "store", url, bucket)
 
 
 @pytest.fixture

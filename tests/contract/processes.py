@@ -82,7 +82,7 @@ class Process:
         self._pipe.close()
 
 
-def write_in_pieces(pipe: Connection, place: Place, size: int, seed: int) -> None:
+def write_in_pieces(pipe: Connection, place: Place, size: int, most: int, seed: int) -> None:
     """Store a blob, a piece of random size each time that it is told to go on.
 
     Says the offset at the start and after each piece, and "ready" at the end.
@@ -93,7 +93,7 @@ def write_in_pieces(pipe: Connection, place: Place, size: int, seed: int) -> Non
         pipe.send(writer.offset)
         while writer.offset < size:
             pipe.recv()
-            piece = sizes.randrange(1, 200_000)
+            piece = sizes.randrange(1, most)
             writer.write(memoryview(blob.data)[writer.offset : writer.offset + piece])
             pipe.send(writer.offset)
         writer.commit()

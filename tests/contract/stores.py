@@ -11,7 +11,10 @@ from pathlib import Path
 from sqlalchemy import Engine, create_engine, func, or_, select, update
 
 from webapp.database import prepare_engine
+from webapp.storage import object_keys
 from webapp.storage.base import BlobStore
+from webapp.storage.bucket import Bucket, BucketOptions
+from webapp.storage.claims import Claims
 from webapp.storage.opening import open_store
 from webapp.storage.rows import ROW
 from webapp.storage.tables import blob_chunk, blob_store, storage_metadata
@@ -47,6 +50,7 @@ class Place:
     kind: str
     root: Path
     url: str
+    bucket: BucketOptions | None = None
 
     def engine(self) -> Engine:
         """An engine as the region makes it."""
@@ -56,7 +60,7 @@ class Place:
 
     def open(self) -> BlobStore:
         """Open the store with an engine of its own."""
-        return open_store(self.kind, self.root, self.engine())
+        return open_store(self.kind, self.root, self.engine(), bucket=self.bucket)
 
 
 class Harness:
@@ -64,10 +68,11 @@ class Harness:
 
     def __init__(self, place: Place) -> None:
         self.place = place
+        self.examples = 0
         self.engine = place.engine()
-        if place.kind == "database":
+        if place.kind != "filesystem":
             storage_metadata.create_all(self.engine)
-        self.store = open_store(place.kind, place.root, self.engine)
+        self.store = open_store(place.kind, place.root, self.engine, bucket=place.bucket)
 
     @property
     def is_files(self) -> bool:
@@ -77,12 +82,35 @@ class Harness:
     @property
     def is_postgres(self) -> bool:
         """Whether blobs are rows of a PostgreSQL server."""
-        return not self.is_files and self.engine.dialect.name == "postgresql"
+        return self.place.kind == "database" and self.engine.dialect.name == "postgresql"
 
     @property
     def held_back(self) -> int:
         """Bytes that a kill may cost a writer."""
+        if self.place.bucket:
+            return self.place.bucket.part
         return 0 if self.is_files else ROW
+
+    def is_enough(self) -> bool:
+        """Whether more examples would only cost time: requests take longer than statements."""
+        self.examples += 1
+        return self.is_objects and self.examples > 8
+
+    @property
+    def is_objects(self) -> bool:
+        """Whether blobs are objects of an S3 server."""
+        return self.place.kind == "s3"
+
+    @property
+    def is_free_space_known(self) -> bool:
+        """Whether the store can say how much fits in."""
+        return not self.is_postgres and not self.is_objects
+
+    @property
+    def bucket(self) -> Bucket:
+        """The bucket, past the store."""
+        assert self.place.bucket is not None, "only where blobs are objects"
+        return Bucket(self.place.bucket)
 
     def put(self, blob: Blob) -> None:
         """Store a blob."""
@@ -105,6 +133,9 @@ class Harness:
         if self.is_files:
             (self.place.root / "sha256" / blob.sha256[:2] / blob.sha256).write_bytes(data)
             return
+        if self.is_objects:
+            self.bucket.ask("put_object", Key=object_keys.blob(blob.sha256), Body=data)
+            return
         with self.engine.begin() as connection:
             blob_id = connection.scalar(
                 select(blob_store.c.id).where(
@@ -122,6 +153,8 @@ class Harness:
 
     def leftovers(self) -> list[str]:
         """What lies in the store and is neither a blob nor a partial, nor in its place."""
+        if self.is_objects:
+            return self._foreign_objects()
         return self._foreign_files() if self.is_files else self._foreign_rows()
 
     def _foreign_files(self) -> list[str]:
@@ -132,6 +165,20 @@ class Harness:
         root = self.place.root
         found = {str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir()}
         return sorted(found - known)
+
+    def _foreign_objects(self) -> list[str]:
+        rows, uploads = Claims(self.engine).known()
+        known = {self.bucket.key(object_keys.MARKER)}
+        known |= {self.bucket.key(object_keys.blob(digest)) for digest in self.store.digests()}
+        folders = tuple(self.bucket.key(object_keys.folder_of(row)) for row in rows)
+        bucket = self.bucket
+        found = {str(one["Key"]) for one in bucket.pages("list_objects_v2", "Contents", Prefix="")}
+        foreign = [key for key in found - known if not key.startswith(folders)]
+        begun = bucket.pages("list_multipart_uploads", "Uploads", Prefix="")
+        foreign += [str(one["Key"]) for one in begun if one["UploadId"] not in uploads]
+        held = select(blob_store.c.state).where(blob_store.c.owner != "")
+        with self.engine.connect() as connection:
+            return sorted(foreign) + [str(row) for row in connection.execute(held)]
 
     def _foreign_rows(self) -> list[str]:
         stored = (

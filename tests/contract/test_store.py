@@ -157,6 +157,8 @@ def test_a_closed_writer_is_resumed_at_its_offset(harness: Harness) -> None:
 def test_any_way_of_writing_gives_the_same_bytes(
     harness: Harness, steps: list[int], closes: set[int]
 ) -> None:
+    if harness.is_enough():
+        return
     writer = harness.store.writer(LARGE.sha256, LARGE.size)
     try:
         for number, step in enumerate([*steps, LARGE.size]):

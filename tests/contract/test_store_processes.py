@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -13,16 +14,26 @@ from tests.contract import processes
 from tests.contract.processes import Process
 from tests.contract.stores import MIB, Harness, make_blob
 from webapp.storage.errors import BlobBusy
+from webapp.storage.objects import ObjectStore
 
 LARGE = make_blob(6 * MIB + 17)
-PIECE = 200_000
+
+
+@pytest.fixture(autouse=True)
+def swept(harness: Harness) -> Iterator[None]:
+    """What a kill at the very start of a multipart upload leaves is swept a day later."""
+    yield
+    if isinstance(harness.store, ObjectStore):
+        harness.store.sweep(orphan_s=0)
 
 
 def test_a_killed_writer_is_resumed_until_the_blob_is_whole(harness: Harness) -> None:
     dice = random.Random(7)
+    times = 3 if harness.is_objects else 1  # parts are larger than rows
+    piece, blob = 400_000 * times if times > 1 else 200_000, make_blob(LARGE.size * times)
     kept = kills = 0
     while True:
-        with Process(processes.write_in_pieces, harness.place, LARGE.size, kills) as process:
+        with Process(processes.write_in_pieces, harness.place, blob.size, piece, kills) as process:
             steps = dice.randrange(1, 25)
             for _ in range(steps):
                 process.start()
@@ -32,13 +43,13 @@ def test_a_killed_writer_is_resumed_until_the_blob_is_whole(harness: Harness) ->
         kills += 1
         offsets = [offset for offset in received if offset != "ready"]
         assert offsets[0] >= kept, "it went on from where the last one was"
-        if harness.store.stat(LARGE.sha256) is not None:
+        if harness.store.stat(blob.sha256) is not None:
             break  # killed after the commit, before it could say so
         assert list(harness.store.digests()) == []
         kept = sum(partial.received for partial in harness.store.partials())
-        assert offsets[-1] - harness.held_back <= kept <= offsets[-1] + PIECE
+        assert offsets[-1] - harness.held_back <= kept <= offsets[-1] + piece
     assert kills > 1
-    assert harness.get(LARGE) == LARGE.data
+    assert harness.get(blob) == blob.data
     harness.store.check()
 
 
@@ -46,7 +57,7 @@ def test_a_kill_at_any_moment_of_a_replacement_leaves_a_whole_blob(harness: Harn
     dice = random.Random(8)
     blob = make_blob(2 * MIB)
     harness.put(blob)
-    for _ in range(12):
+    for _ in range(4 if harness.is_objects else 12):
         with Process(processes.replace_for_ever, harness.place, blob.size) as process:
             process.receive()
             time.sleep(dice.random() / 30)

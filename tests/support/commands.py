@@ -33,6 +33,7 @@ PRELOADED = [
     *("webapp.server.supervisor", "webapp.server.planes", "webapp.server.worker"),
     *("webapp.rack", "webapp.web", "webapp.api"),
     *("psycopg", "sqlalchemy.dialects.postgresql", "sqlalchemy.dialects.sqlite"),
+    *("boto3", "botocore.config"),
     *("tests.support.commands", "tests.contract.processes", "requests", "rich.console"),
     *("webapp.cli.main", "webapp.cli.client", "webapp.cli.context", "webapp.api.v1"),
     *("webapp.database", "webapp.services.sources.first_start"),

@@ -29,6 +29,7 @@ from webapp.storage.errors import StoreProblem
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
 
+ADDRESS_S = 3600  # seconds that a machine has to begin fetching from the object storage
 SMALL = 64 << 10  # bytes up to which reading a file is cheaper than sendfile
 RETRY_AFTER_S = "5"
 CHECKSUM = ".sha256"
@@ -172,7 +173,22 @@ class Files:
             reader.close()
             request.start(200, headers)
             return ()
+        is_sent_away = found.size > SMALL and not request.is_of_mirror
+        address = reader.address(ADDRESS_S) if is_sent_away else None
+        if address:
+            reader.close()
+            return self._send_away(request, found, address)
         return self._send(request, found, decision, headers, reader)
+
+    def _send_away(self, request: Request, found: Located, address: str) -> Iterable[bytes]:
+        """Let the machine fetch the bytes from the object storage; how many, it doesn't tell us.
+
+        Nothing may keep the address: it's valid for a while only, and for everyone.
+        """
+        headers = [("Location", address), ("Cache-Control", "no-store"), ("Content-Length", "0")]
+        request.start(302, headers)
+        self._record("image.fetched", request, found.version, 302, 0)
+        return ()
 
     def _answer_again(self, request: Request, found: Located) -> Iterable[bytes]:
         """Decide what it means that named bytes are not in the store.

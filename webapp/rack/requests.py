@@ -25,6 +25,7 @@ FOREVER = ("Cache-Control", "public, max-age=31536000, immutable")
 STATUS = {
     200: "200 OK",
     206: "206 Partial Content",
+    302: "302 Found",
     304: "304 Not Modified",
     400: "400 Bad Request",
     404: "404 Not Found",

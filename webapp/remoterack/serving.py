@@ -48,6 +48,10 @@ class GrowingFile:
         """The descriptor of what is here so far."""
         return self._handle
 
+    def address(self, seconds: int) -> None:
+        """There is none."""
+        return None
+
     def chunks(
         self, start: int = 0, stop: int | None = None, chunk: int = 1 << 20
     ) -> Iterator[bytes]:

@@ -196,6 +196,13 @@ class BlobReader(Protocol):
         """
         ...
 
+    def address(self, seconds: int) -> str | None:
+        """A URL that reads the blob without credentials for so long; never log it.
+
+        None where there is none, or where machines are not to be sent there.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of it; harmless when closed already."""
         ...

@@ -197,6 +197,10 @@ class FileReader(Closing):
             raise ValueError("the reader is closed")
         return self._fd
 
+    def address(self, seconds: int) -> None:
+        """There is none."""
+        return None
+
     def chunks(
         self, start: int = 0, stop: int | None = None, chunk: int = CHUNK
     ) -> Iterator[bytes]:

@@ -226,6 +226,10 @@ class RowReader(Closing):
         """There is no file."""
         return None
 
+    def address(self, seconds: int) -> None:
+        """There is none."""
+        return None
+
     def chunks(
         self, start: int = 0, stop: int | None = None, chunk: int = CHUNK
     ) -> Iterator[bytes]:

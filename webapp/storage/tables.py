@@ -34,6 +34,10 @@ class RowState(enum.StrEnum):
     PARTIAL = "partial"  # a blob that isn't whole yet
     INCOMING = "incoming"  # an upload, named by its token
     READY = "ready"  # whole and verified
+    # Of the object store, whose bytes lie elsewhere (claims.py):
+    S3_PARTIAL = "s3part"  # a blob that isn't whole yet
+    S3_INCOMING = "s3in"  # an upload, named by its token
+    S3_ADOPTED = "s3adopt"  # an upload on its way to its digest, named by its token
     GONE = "gone"  # replaced or deleted; its rows go in batches, so a digest can have several
 
 

@@ -28,7 +28,7 @@ from webapp.services.backups.unfinished import Attempt
 from webapp.services.mirror import keys
 from webapp.storage.base import BlobStore
 from webapp.storage.errors import problem_of
-from webapp.storage.opening import open_store
+from webapp.storage.opening import bucket_options, open_store
 
 _THREADS = 2
 # In the data folder, besides the store and an SQLite database.
@@ -102,7 +102,8 @@ def _bring_back(
             keys.keep_secret(settings.data_dir, fingerprint, backup.content(member))
     _load(backup, engine, attempt)
     database.upgrade(engine, key=key, is_restoring=True)
-    store = open_store(settings.store, settings.store_dir, engine)
+    bucket = bucket_options(settings)
+    store = open_store(settings.store, settings.store_dir, engine, bucket=bucket)
     restored = _restore_bytes(backup, store, advance)
     files = settling.Files(
         _numbered(backup, manifest.KEYRINGS),

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What only the object store can get wrong, on a real server with faults before it
+(rule: every-step-may-fail)."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.contract.stores import MIB, Harness, Place, make_blob
+from tests.support.faulty import FaultyProxy
+from tests.support.objects import ACCESS_KEY, READER_KEY, READER_SECRET, SECRET_KEY, ObjectServer
+from webapp.storage import bucket, hashing, object_keys
+from webapp.storage.bucket import BucketOptions
+from webapp.storage.errors import StoreProblem, StoreUnusable
+
+SMALL = make_blob(1000)
+LARGE = make_blob(11 * MIB + 17)  # two parts and a bit
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket, "PAUSE_S", 0.01)
+
+
+@pytest.fixture(scope="module")
+def proxy(object_server: ObjectServer) -> Iterator[FaultyProxy]:
+    with FaultyProxy(object_server.ports["s3.port"]) as running:
+        yield running
+
+
+@pytest.fixture
+def place(proxy: FaultyProxy, object_place: BucketOptions, tmp_path: Path) -> Place:
+    """A store whose requests pass the proxy, without a fault at first."""
+    proxy.plan = lambda method, path: ""
+    proxy.seen.clear()
+    options = replace(object_place, endpoint=proxy.endpoint)
+    return Place("s3", tmp_path / "store", f"sqlite:///{tmp_path / 'region.db'}", options)
+
+
+@pytest.mark.parametrize("fault", ["lost", "late"])
+@pytest.mark.parametrize(
+    ("method", "mark"),
+    [("POST", "uploads"), ("PUT", "partNumber=1"), ("PUT", "partNumber=3"), ("POST", "uploadId")],
+)
+def test_a_request_without_an_answer_costs_nothing(
+    harness: Harness, proxy: FaultyProxy, method: str, mark: str, fault: str
+) -> None:
+    proxy.strike(method, mark, fault)
+    harness.put(LARGE)
+    done = [path for got, path in proxy.seen if got == method and mark in path]
+    assert len(done) == (2 if fault == "late" and mark == "uploads" else 1), "not done twice"
+    assert harness.get(LARGE) == LARGE.data
+    if mark == "uploads":  # the upload whose name never came is swept a day later
+        sweep(harness)
+
+
+@pytest.mark.parametrize("fault", ["lost", "late"])
+def test_a_small_blob_is_put_once(harness: Harness, proxy: FaultyProxy, fault: str) -> None:
+    proxy.strike("PUT", SMALL.sha256, fault)
+    harness.put(SMALL)
+    assert len([path for got, path in proxy.seen if got == "PUT" and SMALL.sha256 in path]) == 1
+    assert harness.get(SMALL) == SMALL.data
+
+
+def test_an_answer_that_breaks_off_is_asked_for_from_there(
+    harness: Harness, proxy: FaultyProxy
+) -> None:
+    harness.put(LARGE)
+    proxy.strike("GET", LARGE.sha256, "cut")
+    assert harness.get(LARGE) == LARGE.data
+    assert len([path for got, path in proxy.seen if got == "GET" and LARGE.sha256 in path]) == 2
+
+
+def test_a_server_that_stays_away_is_told_and_the_writer_goes_on_later(
+    harness: Harness, proxy: FaultyProxy
+) -> None:
+    with harness.store.writer(LARGE.sha256, LARGE.size) as writer:
+        writer.write(LARGE.data[: 6 * MIB])
+        proxy.plan = lambda method, path: "lost"
+        with pytest.raises(StoreUnusable) as caught:
+            writer.write(LARGE.data[writer.offset :])
+        assert caught.value.code == "store-unreachable"
+        assert caught.value.next_step
+    proxy.plan = lambda method, path: ""
+    with harness.store.writer(LARGE.sha256, LARGE.size) as writer:
+        assert writer.offset >= 5 * MIB
+        writer.write(LARGE.data[writer.offset :])
+        writer.commit()
+    assert harness.get(LARGE) == LARGE.data
+
+
+def test_parts_that_the_server_lost_are_sent_again(harness: Harness) -> None:
+    harness.start(LARGE, 8 * MIB)
+    key = object_keys.blob(LARGE.sha256)
+    [begun] = harness.bucket.pages("list_multipart_uploads", "Uploads", Prefix=key)
+    harness.bucket.ask("abort_multipart_upload", Key=key, UploadId=begun["UploadId"])
+    with harness.store.writer(LARGE.sha256, LARGE.size) as writer:
+        assert writer.offset == 0
+        writer.write(LARGE.data)
+        writer.commit()
+    assert harness.get(LARGE) == LARGE.data
+
+
+def test_a_partial_starts_over_where_no_hash_can_be_continued(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hashing, "_library", lambda: None)
+    harness.start(LARGE, 8 * MIB)
+    with harness.store.writer(LARGE.sha256, LARGE.size) as writer:
+        assert writer.offset == 0
+        writer.write(LARGE.data)
+        writer.commit()
+    assert harness.get(LARGE) == LARGE.data
+
+
+def test_what_no_row_knows_is_swept(harness: Harness) -> None:
+    key = object_keys.blob(LARGE.sha256)
+    harness.bucket.ask("create_multipart_upload", Key=key)
+    harness.bucket.ask("put_object", Key=object_keys.new_partial(7), Body=b"left")
+    harness.store.check()
+    assert len(harness.leftovers()) == 1, "an upload that may just begin stays for a day"
+    sweep(harness)
+
+
+def test_a_bucket_that_is_not_ours_is_refused(object_place: BucketOptions, tmp_path: Path) -> None:
+    place = Place("s3", tmp_path, f"sqlite:///{tmp_path / 'region.db'}", object_place)
+    bucket.Bucket(object_place).ask("put_object", Key="of/others", Body=b"x")
+    assert refusal(place).code == "store-foreign"
+    assert refusal(replace(place, bucket=replace(object_place, bucket="none"))).code == (
+        "store-missing"
+    )
+    assert "SLIPWAY_S3_BUCKET" in refusal(replace(place, bucket=None)).next_step
+
+
+def test_credentials_are_in_no_problem_and_no_log(
+    object_place: BucketOptions, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for wrong in (
+        replace(object_place, secret_key=f"{SECRET_KEY}-wrong"),
+        replace(object_place, access_key=f"{ACCESS_KEY}W"),
+        replace(object_place, access_key=READER_KEY, secret_key=READER_SECRET),
+        replace(object_place, access_key="", secret_key=""),
+    ):
+        place = Place("s3", tmp_path, f"sqlite:///{tmp_path / 'region.db'}", wrong)
+        problem = refusal(place)
+        assert problem.code == "store-denied"
+        told = f"{problem} {problem.as_dict()} {problem.__cause__} {wrong!r} {caplog.text}"
+        for secret in (SECRET_KEY, ACCESS_KEY, READER_KEY, READER_SECRET):
+            assert secret not in told
+
+
+def test_a_state_of_the_hash_is_continued() -> None:
+    first = hashing.KeptHash()
+    first.update(LARGE.data[:1001])
+    second = hashing.KeptHash(first.state())
+    second.update(bytearray(LARGE.data[1001:]))
+    assert second.hexdigest() == LARGE.sha256
+    assert not hashing.can_resume(b"another kind of machine" + bytes(112))
+
+
+def test_boto3_is_imported_with_the_first_request_only() -> None:
+    script = (
+        "import sys; sys.argv = ['slipway', '--help']\n"
+        "from webapp.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "import webapp.storage.opening\n"
+        "assert not {'boto3', 'botocore', 's3transfer'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def refusal(place: Place) -> StoreProblem:
+    """What opening the store and checking it says."""
+    with pytest.raises(StoreProblem) as caught:
+        place.open().check()
+    return caught.value
+
+
+def sweep(harness: Harness) -> None:
+    """Remove at once what would be removed a day later."""
+    store = harness.store
+    store.sweep(orphan_s=0)  # type: ignore[attr-defined]
+    assert harness.leftovers() == []

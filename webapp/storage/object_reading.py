@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read objects by ranges, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from webapp.storage.base import CHUNK, Closing, checked_range
+from webapp.storage.bucket import TRIES, Bucket, Refused
+from webapp.storage.errors import BlobMissing, StoreUnusable
+
+
+@dataclass(frozen=True)
+class Piece:
+    """An object and which bytes of the whole it holds. etag: "" where the key never changes."""
+
+    start: int
+    size: int
+    key: str
+    etag: str = ""
+
+
+class ObjectReader(Closing):
+    """Read what one or more objects hold together; see base.BlobReader.
+
+    address: makes a presigned address, None where there is none to be given.
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        name: str,
+        pieces: list[Piece],
+        address: Callable[[int], str] | None = None,
+    ) -> None:
+        self.size = pieces[-1].start + pieces[-1].size if pieces else 0
+        self.mtime_ns: int | None = None
+        self._address = address
+        self._bucket = bucket
+        self._name = name
+        self._pieces = pieces
+        self._is_open = True
+
+    def fileno(self) -> None:
+        """There is no file."""
+        return None
+
+    def address(self, seconds: int) -> str | None:
+        """A presigned URL; see base.BlobReader."""
+        return self._address(seconds) if self._address else None
+
+    def chunks(
+        self, start: int = 0, stop: int | None = None, chunk: int = CHUNK
+    ) -> Iterator[bytes]:
+        """Yield a range; see base.BlobReader."""
+        start, stop = checked_range(self.size, start, stop, chunk)
+        return self._read(start, stop, chunk)
+
+    def close(self) -> None:
+        """Nothing is held."""
+        self._is_open = False
+
+    def _read(self, start: int, stop: int, chunk: int) -> Iterator[bytes]:
+        for piece in self._pieces:
+            first = max(start - piece.start, 0)
+            last = min(stop - piece.start, piece.size)
+            if first < last:
+                yield from self._read_piece(piece, first, last, chunk)
+
+    def _read_piece(self, piece: Piece, start: int, stop: int, chunk: int) -> Iterator[bytes]:
+        """One request as a rule; another one from where the answer broke off."""
+        broken = 0
+        while start < stop:
+            body = self._body(piece, start, stop)
+            try:
+                while start < stop:
+                    if not self._is_open:
+                        raise ValueError("the reader is closed")
+                    data = self._some(body, min(chunk, stop - start))
+                    if not data:
+                        break
+                    start, broken = start + len(data), 0
+                    yield data
+            finally:
+                body.close()
+            if start < stop:
+                broken += 1
+                if broken == TRIES:
+                    raise self._broken(start, stop)
+
+    def _body(self, piece: Piece, start: int, stop: int) -> Any:
+        if not self._is_open:
+            raise ValueError("the reader is closed")
+        same: dict[str, Any] = {"IfMatch": piece.etag} if piece.etag else {}
+        span = f"bytes={start}-{stop - 1}"
+        try:
+            return self._bucket.ask("get_object", Key=piece.key, Range=span, **same)["Body"]
+        except Refused:
+            raise BlobMissing(self._name) from None
+
+    def _some(self, body: Any, size: int) -> bytes:
+        """The next bytes of an answer; none when it broke off."""
+        from botocore.exceptions import BotoCoreError
+        from urllib3.exceptions import HTTPError
+
+        try:
+            return bytes(body.read(size))
+        except (BotoCoreError, HTTPError, OSError):
+            return b""
+
+    def _broken(self, start: int, stop: int) -> StoreUnusable:
+        return StoreUnusable(
+            "The object storage broke off while bytes were read.",
+            code="store-unreachable",
+            where=self._bucket.options.where,
+            expected=f"bytes up to {stop}",
+            got=f"none after {start}, {TRIES} times",
+            next_step="Check that it's running, and its log.",
+        )
