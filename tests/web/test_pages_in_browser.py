@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from flask import Flask
 
-from tests.support import scenery
+from tests.support import factories, scenery
 from tests.support.browser import OpenPage, axe
 from webapp.extensions import db
 from webapp.models import Role
@@ -28,6 +28,7 @@ def site(app: Flask) -> Iterator[str]:
     with app.app_context():
         users.create_user("maria", PASSWORD, Role.ADMINISTRATOR)
         scenery.events()
+        factories.boot_resource({"squashfs": b"root"}, release="noble")
         db.session.remove()
     with scenery.served(app) as url:
         yield url
@@ -57,6 +58,9 @@ def test_pages_with_pictures_are_clean_and_go_by_keyboard(site: str, open_page: 
     page.keyboard.type("192.0.2.21")
     page.keyboard.press("Enter")
     page.get_by_text("Stopped with 189 MB left").wait_for()
+    looked_at(page)
+    page.goto("/storage/")
+    page.get_by_role("heading", name="What takes the room").wait_for()
     looked_at(page)
 
 

@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
 import pytest
 from flask import Flask
 from sqlalchemy import update
 
 from tests.rack import images
-from tests.web.visitors import Visitor
-from webapp.extensions import db
-from webapp.models import Blob, Event, utcnow
+from tests.support.databases import Queries
+from tests.web.visitors import Visitor, text_of
+from webapp.extensions import db, store
+from webapp.models import Blob, BootResource, Event, utcnow
 from webapp.services.blobs import scrubbing
 
+Count = Callable[[], AbstractContextManager[Queries]]
 pytestmark = pytest.mark.settings(scrub_rate=0)
 
 
@@ -38,7 +43,8 @@ def test_an_operator_starts_a_check_and_the_page_follows_it(operator: Visitor) -
     scrubbing.work(lambda: False)
     page = operator.get("/storage/")
     assert 'id="store-check" data-poll' not in page.text
-    assert "Last check: 3 files" in page.text
+    assert "Last check, " in text_of(page)
+    assert ": 3 files, " in page.text
     kinds = [event.kind for event in db.session.query(Event)]
     assert "scrub.requested" in kinds
 
@@ -50,3 +56,36 @@ def test_damaged_files_are_listed_with_what_to_do(viewer: Visitor) -> None:
     page = viewer.get("/storage/")
     assert "ubuntu/noble amd64/ga-24.04" in page.text
     assert "Start an import" in page.text
+
+
+def test_the_page_shows_what_takes_the_room_and_what_deleting_frees(
+    viewer: Visitor, count_queries: Count
+) -> None:
+    images.image({"squashfs": b"root 1", "boot-kernel": b"another kernel"}, release="jammy")
+    viewer.get("/storage/")
+    with count_queries() as few:
+        page = viewer.get("/storage/")
+    words = text_of(page)
+    assert "1. Current versions 30 bytes" in words
+    assert "2. Shared 6 bytes" in words
+    assert page.text.count("room-part") == 2
+    row = words.partition("ubuntu/noble amd64 ")[2]
+    assert row.startswith("22 bytes 0 bytes 6 bytes 16 bytes")
+    for number in range(5):
+        images.image(release=f"r{number}")
+    with count_queries() as many:
+        assert "ubuntu/r4 amd64" in text_of(viewer.get("/storage/"))
+    assert len(many) == len(few), many
+
+
+def test_older_versions_partial_files_and_the_bin_are_parts_of_the_room(
+    region: Flask, viewer: Visitor
+) -> None:
+    noble = db.session.query(BootResource).one()
+    images.switch(noble, {"squashfs": b"root 2"}, version="20260106")
+    with store().writer("ab" * 32, 100) as writer:
+        writer.write(b"x" * 40)
+    words = text_of(viewer.get("/storage/"))
+    assert "1. Current versions 6 bytes" in words
+    assert "2. Older versions 22 bytes" in words
+    assert "3. Partial downloads 40 bytes" in words
