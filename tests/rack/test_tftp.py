@@ -131,6 +131,31 @@ def test_one_address_cannot_take_the_places_of_others(server: Server) -> None:
             sock.close()
 
 
+@pytest.mark.parametrize("source", ["127.0.4.1", "127.0.4.9"], ids=["own", "another"])
+def test_the_most_silent_make_room(
+    server: Server, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that nobody waits for keeps its place only until someone else needs it."""
+    monkeypatch.setattr(tftp, "MAX_TRANSFERS", 20)
+    running = server.server._running
+    silent = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(20)]
+    try:
+        live.wait_until(lambda: not running, "earlier transfers have ended")
+        for number, sock in enumerate(silent):
+            sock.bind((f"127.0.4.{1 + number // tftp.MAX_PER_ADDRESS}", 0))
+            sock.sendto(f"\0\1{BASE}/squashfs\0octet\0".encode(), ("127.0.0.1", server.port))
+        live.wait_until(
+            lambda: len(running) == 20 and all(one.transfer.tries for one in [*running.values()]),
+            "nobody answers",
+        )
+        first = min([*running.values()], key=lambda one: one.heard).peer
+        assert server.get(f"{BASE}/boot-kernel", source=source) == images.FILES["boot-kernel"]
+        assert source == "127.0.4.1" or first not in running
+    finally:
+        for sock in silent:
+            sock.close()
+
+
 def test_a_file_becomes_an_event(server: Server) -> None:
     server.get(f"{BASE}/boot-initrd", source="127.0.3.1")
     recorder = server.app.extensions["slipway.rack"].recorder

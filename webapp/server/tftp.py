@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,6 +39,7 @@ MAX_PER_ADDRESS = 16
 OPENERS = 4
 MAX_PACKET = 1 << 16
 TICK_S = 0.25
+SILENT_S = 0.5  # without a first answer; then a transfer makes room for others
 MAX_TURN = 64  # packets from one socket; then the others have their turn
 BUFFER = 4 << 20  # bytes of requests that wait, when many machines start at once
 
@@ -88,13 +89,22 @@ def run_tftp(settings: Settings, listener: socket.socket) -> None:
 
 @dataclass
 class _Running:
-    """A transfer with its socket. due: when the client's silence has lasted too long."""
+    """A transfer with its socket. due: when the client's silence has lasted too long.
+
+    heard: when it began, or the client last confirmed something.
+    """
 
     peer: Peer
     socket: socket.socket
     content: Content
     transfer: Transfer
     due: float
+    heard: float = 0.0
+
+    def is_silent(self, now: float) -> bool:
+        """Whether the client hasn't confirmed anything for a while, or at all."""
+        has_begun = self.transfer.sent > 0
+        return self.transfer.tries > 0 if has_begun else now - self.heard >= SILENT_S
 
 
 class TftpServer:
@@ -161,10 +171,25 @@ class TftpServer:
             self._refuse(address, request)
             return
         busy = Counter(one[0] for one in (*self._running, *self._opening))
-        if busy[peer[0]] >= MAX_PER_ADDRESS or busy.total() >= MAX_TRANSFERS:
-            return  # it asks again
+        is_full = busy.total() >= MAX_TRANSFERS
+        if busy[peer[0]] >= MAX_PER_ADDRESS:
+            if not self._make_room([one for one in self._running if one[0] == peer[0]]):
+                return  # it asks again
+        elif is_full and not self._make_room(self._running):
+            return
         self._opening.add(peer)
         self._pool.submit(self._open, request, address)
+
+    def _make_room(self, among: Iterable[Peer]) -> bool:
+        """End the most silent transfer of these; False when all are under way.
+
+        Whoever never answered goes first, since anyone can send requests that nobody waits for.
+        """
+        now = time.monotonic()
+        silent = [one for one in map(self._running.__getitem__, among) if one.is_silent(now)]
+        if silent:
+            self._end(min(silent, key=lambda one: (one.transfer.sent > 0, one.heard)))
+        return bool(silent)
 
     def _refuse(self, address: Peer, refusal: Refusal) -> None:
         with suppress(OSError):
@@ -225,7 +250,8 @@ class TftpServer:
                 self._refuse(address, found)
             return
         transfer = Transfer(request, found.size, found.read)
-        running = _Running(peer, sock, found, transfer, time.monotonic() + transfer.timeout_s)
+        now = time.monotonic()
+        running = _Running(peer, sock, found, transfer, now + transfer.timeout_s, now)
         self._running[peer] = running
         self._selector.register(sock, selectors.EVENT_READ, lambda: self._receive(running))
         self._send(running, transfer.start)
@@ -244,7 +270,8 @@ class TftpServer:
             before = running.transfer.sent
             self._send(running, partial(running.transfer.receive, packet))
             if running.transfer.sent > before:
-                running.due = time.monotonic() + running.transfer.timeout_s
+                running.heard = time.monotonic()
+                running.due = running.heard + running.transfer.timeout_s
 
     def _expire(self, now: float) -> None:
         for running in [one for one in self._running.values() if one.due <= now]:
