@@ -178,6 +178,7 @@ def test_another_key_is_refused(region: LiveRack, fingerprint: str, tmp_path: Pa
     other = ("0" if fingerprint[0] != "0" else "1") + fingerprint[1:]
     with RemoteRack(tmp_path / "rack", region.url, other) as rack:
         rack.wait_until(lambda: "doesn't trust" in str(rack.status.get("errors")), "the refusal")
+        assert "slipway rack enrol" in str(rack.status["errors"]), "what to do"
         assert fetch(rack.url, f"{PATH}/boot-kernel").status == 503
 
 

@@ -191,3 +191,14 @@ def test_a_file_is_hashed_once_and_known_after_a_restart(
             assert reader is not None
             reader.close()
     assert hashed == [sha256]
+
+
+def test_what_was_received_of_unwanted_files_is_removed(tmp_path: Path) -> None:
+    store = FilesystemStore(tmp_path)
+    store.prepare(create=True)
+    wanted, unwanted = (hashlib.sha256(name).hexdigest() for name in (b"a", b"b"))
+    for sha256 in (wanted, unwanted):
+        with store.writer(sha256, 100) as writer:
+            writer.write(b"a part")
+    Holding(store).drop_unfinished({wanted})
+    assert [part.sha256 for part in store.partials()] == [wanted]

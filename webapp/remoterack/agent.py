@@ -204,7 +204,9 @@ class Agent:
     def _note_trouble(self, problem: Problem) -> None:
         if self._state.trouble != problem.what:
             log.warning("the rack can't follow its region", **problem.as_dict())
-            self._state.note(problem.what)
+            # Whoever sees it on the region's page has to know what to do on the rack.
+            step = f" {problem.next_step}" if problem.code == "rack-key" else ""
+            self._state.note(problem.what + step)
         self._state.trouble = problem.what
 
     # -- fetching in advance
@@ -259,6 +261,8 @@ class Agent:
         named = names.digests(self._trees.names()).keys() | self._holding.kept
         unwanted = {one for one in self._holding.digests() if one not in named}
         self._holding.make_room(0, None, unwanted)
+        coming = {fill.wanted.sha256 for fill in self._fills.running()}
+        self._holding.drop_unfinished(named | coming)
 
     def make_room(self, size: int) -> None:
         """For a file that is about to be fetched."""

@@ -91,7 +91,9 @@ class Trust:
                 expected=f"a signature by {', '.join(trusted)}",
                 got=f"one by {found.fingerprint}",
                 next_step="Compare the fingerprint with the region's page Local mirror. If the "
-                "region has a new key, enrol this rack again with a new data folder.",
+                "region changed its key at once, stop this rack, remove it from the page Racks and "
+                "its folder rack in SLIPWAY_DATA_DIR, and enrol it with a new line: slipway rack "
+                "enrol. Its files stay.",
             )
         return found.payload
 

@@ -128,6 +128,13 @@ class Holding:
             self._remove(sha256)
         return freed
 
+    def drop_unfinished(self, wanted: Collection[str]) -> None:
+        """Remove what was received of files that nobody wants any more."""
+        for part in self._store.partials():
+            if part.sha256 not in wanted:
+                with suppress(StoreProblem):  # e.g. it's whole by now
+                    self._store.drop_partial(part.sha256)
+
     def verify(self, is_stopped: Callable[[], bool]) -> list[str]:
         """Hash every file and remove those that are wrong; their digests."""
         wrong = []
