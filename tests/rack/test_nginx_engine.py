@@ -17,9 +17,10 @@ from tests.rack import images
 from tests.rack.conftest import BASE
 from tests.rack.server import LiveRack
 from tests.rack.test_engines import fetch
-from tests.support import full_disk, live
+from tests.support import commands, full_disk, live
 from tests.support.databases import Databases
 from tests.support.live import LiveSlipway
+from tests.support.ports import keep_port
 from webapp.config import Settings
 from webapp.extensions import db, store
 from webapp.models import Event, ResourceSet
@@ -169,3 +170,40 @@ def test_nginx_needs_files_and_folders_that_it_can_be_told(tmp_path: Path) -> No
     with pytest.raises(engines.EngineProblem, match="can't be told"):
         engines.chosen(settings(tmp_path / "a$b", **asked))
     assert str(engines.chosen(settings(tmp_path / "a b", **asked))).endswith("/nginx")
+
+
+def pids_of(rack: LiveRack, title: str) -> list[int]:
+    assert rack.process is not None
+    found = live.descendants(rack.process.pid)
+    return [pid for pid in found if title in live.command_line(pid)]
+
+
+def test_a_start_ends_what_two_killed_processes_left_on_the_port(rack: LiveRack) -> None:
+    assert rack.process is not None
+    [master], workers = pids_of(rack, "nginx: master"), pids_of(rack, "nginx: worker")
+    rack.process.send_signal(signal.SIGSTOP)  # it would end the workers, since the master did
+    os.kill(master, signal.SIGKILL)
+    live.wait_until(lambda: not live.command_line(master), "the master ended")
+    rack.process.kill()
+    rack.process.wait()
+    assert workers
+    assert all(map(_runs, workers))
+    rack.__enter__()
+    assert is_by_nginx(rack, f"{BASE}/boot-kernel")
+    live.wait_until(lambda: not any(map(_runs, workers)), "the orphans are gone")
+
+
+def _runs(pid: int) -> bool:
+    return "nginx" in live.command_line(pid)
+
+
+def test_a_second_rack_with_nginx_is_refused_in_the_same_folder(
+    rack: LiveRack, tmp_path: Path
+) -> None:
+    port = keep_port()
+    environ = {**os.environ, **rack.environ, "SLIPWAY_RACK_BIND": f"{live.HOST}:{port}"}
+    second = commands.start(["rack"], environ, tmp_path / "second.log")
+    assert second.wait(60) == 1
+    said = (tmp_path / "second.log").read_text()
+    assert "already serves machines from this data folder" in said
+    assert is_by_nginx(rack, f"{BASE}/boot-kernel")

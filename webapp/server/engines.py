@@ -10,7 +10,7 @@ import socket
 from webapp import Plane
 from webapp.config import Settings
 from webapp.errors import Problem
-from webapp.server import planes
+from webapp.server import orphans, planes
 from webapp.server.nginx import NginxRack
 
 _UNQUOTABLE = frozenset('"$\\{};')
@@ -29,6 +29,8 @@ def run_plane(plane: Plane, settings: Settings, listener: socket.socket | None =
     Raises a Problem when that can't be.
     """
     program = chosen(settings) if plane == "rack" else None
+    if plane == "rack" and listener is None:
+        orphans.end(settings.data_dir)
     if program is None:
         planes.run_plane(plane, settings, listener)
     else:

@@ -35,7 +35,7 @@ from webapp.extensions import db, store
 from webapp.rack.files import Files
 from webapp.rack.links import LinkedNames
 from webapp.rack.proofs import Proofs
-from webapp.server import planes
+from webapp.server import orphans, planes
 from webapp.server.nginx_site import Site
 from webapp.services.images.serving import NamesUnread
 from webapp.storage.layout import Layout
@@ -61,7 +61,8 @@ class NginxRack:
         self._is_stopping = False
 
     def run(self) -> NoReturn:
-        """Serve until SIGTERM or SIGINT; leaves by SystemExit."""
+        """Serve until SIGTERM or SIGINT; leaves by SystemExit. Raises RackRuns."""
+        self._held = orphans.hold(self._settings.data_dir)
         planes.check(self._settings)
         # Short, since sockets' names are bounded and each folder costs nginx a system call, and
         # in memory, since the disk may be full.
@@ -122,6 +123,7 @@ class NginxRack:
         )
 
         def serve() -> None:
+            self._held.close()
             self._listener.close()
             planes.run_plane("rack", settings, behind)
 
@@ -153,7 +155,7 @@ class NginxRack:
         self._listener.setblocking(False)
         self._nginx = subprocess.Popen(
             command,
-            pass_fds=[number],
+            pass_fds=[number, self._held.fileno()],  # so that a start finds what is left of it
             env={**os.environ, "NGINX": f"{number};"},
             process_group=0,
             preexec_fn=_end_with_parent(os.getpid()),

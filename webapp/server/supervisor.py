@@ -51,13 +51,14 @@ class AlreadyRunning(Problem):
 
 def supervise(settings: Settings) -> int:
     """Keep everything running until a signal; returns the exit code. Raises a Problem."""
-    from webapp.server import engines, tftp, worker
+    from webapp.server import engines, orphans, tftp, worker
     from webapp.server import planes as serve
 
     settings = database.prepared(settings)
     logs.configure(settings)
     engines.chosen(settings)  # refused now, rather than in each start of the rack
     held = lock_data_dir(settings.data_dir)
+    orphans.end(settings.data_dir)
     planes: tuple[Plane, ...] = ("web", "rack")
     listeners = {plane: serve.listen(plane, settings) for plane in planes}
     tftp_socket = tftp.listen(settings) if settings.tftp_bind else None
