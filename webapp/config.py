@@ -191,6 +191,9 @@ class Settings:
         "URL of the region that a rack on another machine follows (slipway run --role rack)",
         lambda name, value: to.http_url(name, value) if value else "",
     )
+    region_ca: str = _set(
+        "", "PEM file with the only CAs to trust for that URL, if it's https", to.text
+    )
     rack_token: str = _set("", "Token that enrols such a rack", to.text, secret=True)
     rack_fingerprint: str = _set(
         "", "Fingerprint of the region's mirror key, in place of a token", to.text

@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import json
 import socket
+import ssl
 import threading
 import time
 from collections import Counter
@@ -139,10 +140,12 @@ class Line:
     """A line to a server that counts, slows, alters or cuts what comes through.
 
     alter: gets the path and the whole body, and returns another body. rate: bytes a second.
+    tls: with what it answers by https.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, tls: ssl.SSLContext | None = None) -> None:
         self.target = target
+        self._scheme = "https" if tls else "http"
         self.alter: Callable[[str, bytes], bytes] = lambda path, body: body
         self.rate = 0
         self.is_cut = False
@@ -165,11 +168,13 @@ class Line:
 
         self._server = ThreadingHTTPServer((live.HOST, 0), Handler)
         self._server.daemon_threads = True
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     @property
     def url(self) -> str:
-        return f"http://{live.HOST}:{self._server.server_address[1]}"
+        return f"{self._scheme}://{live.HOST}:{self._server.server_address[1]}"
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         """Fetch it all, then send it on as this line does."""

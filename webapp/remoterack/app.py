@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterable
 from importlib import metadata
@@ -78,11 +79,27 @@ def prepare(settings: Settings) -> Path:
             got=error.strerror or str(error),
             next_step="Set SLIPWAY_DATA_DIR to a folder that this user can write to.",
         ) from error
+    if settings.region_ca:
+        _check_ca(settings.region_ca)
     Trust(folder, fingerprint_of(settings))
     store = FilesystemStore(settings.store_dir)
     store.prepare(create=True)
     store.check()
     return folder
+
+
+def _check_ca(path: str) -> None:
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:  # an ssl.SSLError is one
+        raise RackProblem(
+            "The region's CA can't be read.",
+            code="rack-settings",
+            where=f"SLIPWAY_REGION_CA={path}",
+            expected="a PEM file with certificates",
+            got=error.strerror or str(error),
+            next_step="Copy the CA that signed the region's certificate to this file.",
+        ) from error
 
 
 def enrol_first(settings: Settings, folder: Path) -> None:
@@ -105,7 +122,7 @@ def enrol(settings: Settings, folder: Path) -> Enrolment:
     name = settings.rack_name or socket.gethostname()
     path = folder / CREDENTIAL
     version = metadata.version("slipway")
-    region = Region(settings.region_url)
+    region = Region(settings.region_url, settings.region_ca)
     found = region.enrol(secret, name, settings.rack_url, version, path)
     log.info("the rack is enrolled", name=name, id=found.id)
     return found
@@ -132,7 +149,9 @@ class RemoteRack:
         upstreams = Upstreams(
             (),
             lambda: state.settings.rate or 0,
-            lambda root: route_to(root, settings.region_url, folder / CREDENTIAL),
+            lambda root: route_to(
+                root, settings.region_url, folder / CREDENTIAL, settings.region_ca
+            ),
         )
 
         def note(problem: Problem) -> None:
@@ -171,7 +190,7 @@ class RemoteRack:
         )
         self.files.watch(state)
         self.agent = Agent(
-            region=Region(settings.region_url) if has_region else None,
+            region=Region(settings.region_url, settings.region_ca) if has_region else None,
             enrol=lambda: enrol(settings, folder),
             enrolment=Enrolment.load(folder / CREDENTIAL),
             trust=trust,
@@ -219,9 +238,13 @@ def roots_of(settings: Settings, chosen: RackSettings, mirror_path: str) -> tupl
     return tuple(dict.fromkeys(root.rstrip("/") + "/" for root in roots))
 
 
-def route_to(root: str, region_url: str, path: Path) -> Route:
+def route_to(root: str, region_url: str, path: Path, ca_file: str = "") -> Route:
     """How to reach an upstream: the region alone gets the credential, as its other calls do."""
-    enrolment = Enrolment.load(path) if root.startswith(region_url.rstrip("/") + "/") else None
-    if enrolment is None:
+    if not root.startswith(region_url.rstrip("/") + "/"):
         return Route()
-    return Route(auth_kind="bearer", secret=enrolment.credential, is_clear_fine=True)
+    enrolment = Enrolment.load(path)
+    if enrolment is None:
+        return Route(ca_file=ca_file)
+    return Route(
+        ca_file=ca_file, auth_kind="bearer", secret=enrolment.credential, is_clear_fine=True
+    )

@@ -42,10 +42,11 @@ class Enrolment:
 
 
 class Region:
-    """The region's calls for racks; two threads share it."""
+    """The region's calls for racks; two threads share it. ca_file: see fetch.Route."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, ca_file: str = "") -> None:
         self._url = url
+        self._ca_file = ca_file
         self._local = threading.local()
 
     def enrol(self, token: str, name: str, url: str, version: str, path: Path) -> Enrolment:
@@ -104,6 +105,14 @@ class Region:
                 **how,
             )
             tree = answer.json()
+        except requests.exceptions.SSLError as error:
+            raise RackProblem(
+                "The region's certificate isn't trusted.",
+                code="rack-region",
+                where=self._url,
+                got=str(error.args[0] if error.args else error)[:300],
+                next_step="Set SLIPWAY_REGION_CA to a PEM file with the CA that signed it.",
+            ) from None
         except (requests.RequestException, ValueError) as error:
             raise RackProblem(
                 "The region doesn't answer.",
@@ -134,6 +143,7 @@ class Region:
         if session is None:
             session = self._local.session = requests.Session()
             session.trust_env = False
+            session.verify = self._ca_file or True
         return session
 
 
