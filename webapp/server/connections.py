@@ -30,7 +30,6 @@ from webapp.server.sending import Sending, sent_at_once
 from webapp.server.shares import Shares
 from webapp.server.sockets import InPlaceUnreader, Transfer, received, refusal_of, refuse
 
-ACCEPTS = 8  # connections taken at once
 STREAM_S = 300.0  # for a chunked body that is no upload
 MAX_COLLECTED = 64 << 20  # bytes of bodies in memory, in each process
 REAP_S = 0.5  # between checks for expired connections
@@ -93,12 +92,6 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
     # -- arriving
 
     def accept(self, listener: socket.socket) -> None:
-        """Take what waits, not too much at once, so that other processes get some."""
-        for _ in range(ACCEPTS):
-            if not self._accepting or not self._accept_one(listener):
-                break
-
-    def _accept_one(self, listener: socket.socket) -> bool:
         """Take one connection; at the bound the one that waits longest makes room."""
         try:
             sock, client = listener.accept()
@@ -107,12 +100,11 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
                 self._make_room()
             elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED):
                 raise
-            return False
+            return
         self.nr_conns += 1
         if self.nr_conns >= self.worker_connections:
             self._make_room()
         self._arrive(TConn(self.cfg, sock, client, listener.getsockname()), bytearray())
-        return True
 
     def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
         """Read the next request of a kept-alive connection."""
