@@ -20,7 +20,7 @@ from webapp.rack.bodies import FileBody, StreamBody, fit_buffer
 from webapp.rack.boot import BootFiles
 from webapp.rack.conditions import Decision, Facts, decide
 from webapp.rack.parts import Documents, Events, Names, Opener, Signatures, VersionUse
-from webapp.rack.requests import FOREVER, PREFIX, Environ, Headers, Request, repr_digest
+from webapp.rack.requests import FOREVER, PREFIX, Environ, Headers, Request, repr_digest, type_of
 from webapp.services.images.published import Located
 from webapp.services.images.serving import NamesUnread
 from webapp.storage.base import BlobReader, BlobStore
@@ -116,7 +116,7 @@ class Files:
             found.content,
             found.sha256,
             int(found.published_at.timestamp()),
-            _type_of(request.name),
+            type_of(request.name),
             is_fixed=found.is_fixed,
         )
         self._record(_FETCHED, request, "", status, sent)
@@ -372,9 +372,3 @@ def content(name: str, found: Located, decision: Decision) -> Headers:
             ("Content-Range", f"bytes {decision.start}-{decision.stop - 1}/{found.size}")
         )
     return headers
-
-
-def _type_of(name: str) -> str:
-    """The media type of a document."""
-    kinds = {"json": "application/json", "key": "application/pgp-keys"}
-    return kinds.get(name.rpartition(".")[2], "text/plain; charset=utf-8")

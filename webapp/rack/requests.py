@@ -130,3 +130,9 @@ def repr_digest(sha256: str) -> tuple[str, str]:
     """The digest of the whole representation (rule: repr-digest)."""
     value = base64.b64encode(bytes.fromhex(sha256)).decode()
     return ("Repr-Digest", f"sha-256=:{value}:")
+
+
+def type_of(name: str) -> str:
+    """The media type of a document."""
+    kinds = {"json": "application/json", "key": "application/pgp-keys"}
+    return kinds.get(name.rpartition(".")[2], "text/plain; charset=utf-8")
