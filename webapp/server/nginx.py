@@ -23,16 +23,19 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 import structlog
+from flask import Flask
 
-from webapp import create_app, database
+from webapp import create_app, database, logs
 from webapp.config import Settings
 from webapp.extensions import db, store
 from webapp.rack.files import Files
+from webapp.rack.in_step import LinksMark, NamesInStep
 from webapp.rack.links import LinkedNames
 from webapp.rack.proofs import Proofs
 from webapp.server import orphans, planes
@@ -80,7 +83,8 @@ class NginxRack:
         behind.bind(str(folder / "rack"))
         behind.listen(planes.BACKLOG)
         planes.raise_file_limit()
-        gunicorn = self._start_gunicorn(behind)
+        mark = LinksMark()
+        gunicorn = self._start_gunicorn(behind, mark)
         behind.close()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
@@ -89,7 +93,7 @@ class NginxRack:
         with app.app_context():
             links = LinkedNames(folder / "links", Proofs(store(), db.engine).is_proved)
         fetches = _Fetches(folder / "fetches")
-        keeper = _Keeper(files, links, fetches)
+        keeper = _Keeper(files, links, mark, fetches)
         keeper.look()
         nginx = self._start_nginx(folder)
         fetches.start()
@@ -113,7 +117,7 @@ class NginxRack:
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._is_stopping = True
 
-    def _start_gunicorn(self, behind: socket.socket) -> int:
+    def _start_gunicorn(self, behind: socket.socket, mark: LinksMark) -> int:
         """The rack that answers what nginx passes on; nginx is one more proxy before it."""
         settings = dataclasses.replace(
             self._settings,
@@ -125,7 +129,8 @@ class NginxRack:
         def serve() -> None:
             self._held.close()
             self._listener.close()
-            planes.run_plane("rack", settings, behind)
+            logs.configure(settings)
+            planes.serve("rack", settings, behind, partial(_app_in_step, settings, mark))
 
         return _fork(serve)
 
@@ -163,12 +168,23 @@ class NginxRack:
         return self._nginx.pid
 
 
+def _app_in_step(settings: Settings, mark: LinksMark) -> Flask:
+    """The rack behind nginx, which is never ahead of the links."""
+    app = create_app(settings, plane="rack")
+    files: Files = app.extensions["slipway.rack"]
+    files.published = NamesInStep(files.published, mark)
+    return app
+
+
 class _Keeper:
     """Keeps the links right, and counts what nginx tells of."""
 
-    def __init__(self, files: Files, links: LinkedNames, fetches: _Fetches) -> None:
+    def __init__(
+        self, files: Files, links: LinkedNames, mark: LinksMark, fetches: _Fetches
+    ) -> None:
         self._files = files
         self._links = links
+        self._mark = mark
         self._fetches = fetches
         self._names: object = None
         self._checked_at = self._failed_at = -RECHECK_S
@@ -187,6 +203,7 @@ class _Keeper:
                 names = self._files.published.names()
                 if names is not self._names and now > self._failed_at + RECHECK_S:
                     self._links.follow(names)
+                    self._mark.set(names.serial)
                     self._names = names
             if now > self._checked_at + RECHECK_S:
                 self._links.recheck()
@@ -196,6 +213,7 @@ class _Keeper:
             self._failed_at = now
             self._names = None
             self._links.clear()
+            self._mark.set()
 
     def read(self) -> None:
         """Count the fetches that nginx has told of; what is cut or odd isn't counted."""
