@@ -144,7 +144,7 @@ class LiveSlipway:
 def answers(url: str) -> bool:
     """Whether an HTTP server answers there, whatever it says."""
     try:
-        with urllib.request.urlopen(url, timeout=5):
+        with urllib.request.urlopen(url, timeout=60):
             return True
     except urllib.error.HTTPError as answer:
         answer.close()
