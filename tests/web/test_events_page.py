@@ -96,6 +96,7 @@ def test_a_time_that_is_none_is_refused_in_place(
     log(fetch())
     page = operator.get(f"{PAGE}?since=yesterday")
     assert 'id="since-problem"' in page.text
+    assert "Enter a date and time, e.g. 2026-01-31T14:30." in text_of(page)
     assert "No events match" in text_of(page)
     assert operator.get(f"{PAGE}export.csv?since=yesterday").status_code == 303
 
@@ -226,3 +227,8 @@ def test_a_full_log_takes_the_queries_of_a_small_one(
         db.session.commit()
         db.session.remove()
     assert ask() == few
+
+
+def test_kinds_are_words(log: Callable[..., None], operator: Visitor) -> None:
+    log(Event(kind="source.notices-dismissed", at=AT, actor="ada", subject="x", detail={}))
+    assert "Source notices dismissed" in table(operator)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pages with pictures in a real browser: axe, at every width, and by keyboard."""
+"""Pages with pictures, and the tabs, in a real browser: axe, every width, and keyboard."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def site(app: Flask) -> Iterator[str]:
         users.create_user("maria", PASSWORD, Role.ADMINISTRATOR)
         scenery.events()
         factories.boot_resource({"squashfs": b"root"}, release="noble")
+        scenery.unprepared_esxi("maria")
         db.session.remove()
     with scenery.served(app) as url:
         yield url
@@ -74,3 +75,46 @@ def test_pages_with_pictures_work_without_javascript(site: str, open_page: OpenP
     with page.expect_download() as download:
         page.get_by_role("link", name="CSV").click()
     assert download.value.suggested_filename == "events.csv"
+
+
+def test_words_of_a_button_stay_together_and_bars_fill_a_phone(
+    site: str, open_page: OpenPage
+) -> None:
+    page = open_page(site)
+    sign_in(page)
+    page.goto("/uploads/")
+    box = page.locator("td .button", has_text="Discard").first.bounding_box()
+    assert box
+    assert box["height"] < 48
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto("/storage/")
+    bar = page.locator(".cards .bar").first.bounding_box()
+    assert bar
+    assert bar["width"] > 180
+
+
+@pytest.mark.parametrize("js", [True, False])
+def test_pages_fold_into_a_menu_on_a_phone_and_stand_in_a_row_elsewhere(
+    site: str, open_page: OpenPage, js: bool
+) -> None:
+    page = open_page(site, js=js)
+    sign_in(page)
+    page.goto("/account")
+    menu, racks = page.locator(".nav summary"), page.get_by_role("link", name="Racks", exact=True)
+    assert racks.is_visible()
+    assert not menu.is_visible()
+    for width in (1280, 800):
+        page.set_viewport_size({"width": width, "height": 844})
+        tabs = page.locator(".nav a")
+        tops = tabs.evaluate_all("all => all.map(a => a.getBoundingClientRect().top)")
+        assert len(set(tops)) == 1, f"tabs take more than one line at {width} px"
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert not racks.is_visible()
+    menu.press("Enter")
+    racks.wait_for()
+    wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+    assert not page.evaluate(wide)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Images"
+    racks.click()
+    page.wait_for_url("**/racks/")

@@ -183,30 +183,6 @@ def test_keys_alone_are_enough(site: Site, open_page: OpenPage) -> None:
     assert not menu.evaluate("menu => menu.open")
 
 
-@pytest.mark.parametrize("js", [True, False])
-def test_pages_fold_into_a_menu_on_a_phone_and_stand_in_a_row_elsewhere(
-    site: Site, open_page: OpenPage, js: bool
-) -> None:
-    page = open_page(site.url, js=js)
-    sign_in(page)
-    page.goto("/account")
-    menu, racks = page.locator(".nav summary"), page.get_by_role("link", name="Racks", exact=True)
-    assert racks.is_visible()
-    assert not menu.is_visible()
-    tops = page.locator(".nav a").evaluate_all("all => all.map(a => a.getBoundingClientRect().top)")
-    assert len(set(tops)) == 1, "tabs take more than one line"
-    page.set_viewport_size({"width": 390, "height": 844})
-    assert not racks.is_visible()
-    menu.press("Enter")
-    racks.wait_for()
-    wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
-    assert not page.evaluate(wide)
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Images"
-    racks.click()
-    page.wait_for_url("**/racks/")
-
-
 def test_a_failed_import_is_hidden_in_place(site: Site, open_page: OpenPage) -> None:
     with site.app.app_context():
         db.session.execute(db.text("UPDATE import_run SET state = 'failed'"))

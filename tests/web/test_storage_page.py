@@ -14,6 +14,9 @@ from tests.web.visitors import Visitor, text_of
 from webapp.extensions import db, store
 from webapp.models import Blob, BootResource, Event, utcnow
 from webapp.services.blobs import scrubbing
+from webapp.services.overview import store as overview
+from webapp.services.overview.room import Room, Share
+from webapp.web.room_rows import share_rows
 
 Count = Callable[[], AbstractContextManager[Queries]]
 pytestmark = pytest.mark.settings(scrub_rate=0)
@@ -89,3 +92,21 @@ def test_older_versions_partial_files_and_the_bin_are_parts_of_the_room(
     assert "1. Current versions 6 bytes" in words
     assert "2. Older versions 22 bytes" in words
     assert "3. Partial downloads 40 bytes" in words
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [("filesystem", "Files"), ("database", "Database"), ("s3", "S3 bucket")]
+)
+def test_the_kind_of_the_store_is_named(
+    viewer: Visitor, monkeypatch: pytest.MonkeyPatch, kind: str, words: str
+) -> None:
+    held = overview.of_store() | {"kind": kind}
+    monkeypatch.setattr(overview, "of_store", lambda: held)
+    assert f"Kind {words} Stored" in text_of(viewer.get("/storage/"))
+
+
+def test_a_tiny_part_at_the_end_is_still_inside_the_bar() -> None:
+    rows = share_rows(Room({Share.CURRENT: 10**12, Share.DAMAGED: 1, Share.UNFINISHED: 1}))
+    assert len(rows) == 3
+    assert len({row.x for row in rows}) == 3
+    assert all(row.x + row.width <= 1000 for row in rows)

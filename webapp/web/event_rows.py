@@ -19,6 +19,7 @@ from webapp.web.formatting import byte_size, byte_speed, duration, iso_time
 
 COLUMNS = ("id", "at", "kind", "actor", "subject", "detail")
 SHOWN_FILES = 3
+_BLANKS = str.maketrans("._-", "   ")
 _HIDDEN = ("requests", "status", "bytes", "files", "parts")
 # What a spreadsheet takes for the start of a formula, also in full width.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -81,7 +82,7 @@ def event_row(event: Event, role: Role) -> EventRow:
 
 def title_of(kind: str) -> str:
     """A kind in words: "image.version_removed" is "Image version removed"."""
-    return kind.replace(".", " ").replace("_", " ").capitalize()
+    return kind.translate(_BLANKS).capitalize()
 
 
 def boot_view(boot: Boot) -> BootView:

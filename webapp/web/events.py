@@ -32,6 +32,17 @@ EXPORTED = 10_000
 _TIMES = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"]
 
 
+class MomentField(DateTimeLocalField):
+    """A date and time; what is neither is refused with an example."""
+
+    def process_formdata(self, valuelist: list[Any]) -> None:
+        """Read it; raises ValueError with what to enter."""
+        try:
+            super().process_formdata(valuelist)
+        except ValueError:
+            raise ValueError("Enter a date and time, e.g. 2026-01-31T14:30.") from None
+
+
 class FilterForm(Form):
     """What is asked for; its names are those of the URL's query. Times are UTC."""
 
@@ -39,8 +50,8 @@ class FilterForm(Form):
     user = StringField("User", [Length(max=200)])
     image = StringField("Image", [Length(max=200)])
     kind = SelectField("Kind", default="", validate_choice=False)
-    since = DateTimeLocalField("From (UTC)", [Optional()], format=_TIMES)
-    until = DateTimeLocalField("To (UTC)", [Optional()], format=_TIMES)
+    since = MomentField("From (UTC)", [Optional()], format=_TIMES)
+    until = MomentField("To (UTC)", [Optional()], format=_TIMES)
 
     def wanted(self, before: int) -> Wanted:
         """The same for the service."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from webapp.services.overview.room import ImageRoom, Room, Share
 
+KINDS = {"filesystem": "Files", "database": "Database", "s3": "S3 bucket"}
+LEAST = 4  # thousandths of the bar, so that each part can be seen
 WORDS = {
     Share.CURRENT: ("Current versions", "Named by one image only"),
     Share.SHARED: ("Shared", "Named by several images, stored once"),
@@ -46,16 +48,14 @@ class RoomRow:
 def share_rows(room: Room) -> list[ShareRow]:
     """What there is, in the order of the bar."""
     found: list[ShareRow] = []
-    total, before = room.total, 0
-    for share, (words, note) in WORDS.items():
-        size = room.shares.get(share, 0)
-        if not size:
-            continue
-        x = round(1000 * before / total)
+    there = [(share, size) for share in WORDS if (size := room.shares.get(share, 0))]
+    total, x, before = room.total, 0, 0
+    for number, (share, size) in enumerate(there, 1):
         before += size
-        width = max(2, round(1000 * before / total) - x)
+        end = LEAST * number + round((1000 - LEAST * len(there)) * before / total)
         percent = f"{100 * size / total:.0f} %" if size * 100 >= total else "under 1 %"
-        found.append(ShareRow(len(found) + 1, words, note, size, percent, x, width))
+        found.append(ShareRow(number, *WORDS[share], size, percent, x, end - x))
+        x = end
     return found
 
 

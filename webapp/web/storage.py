@@ -15,7 +15,7 @@ from webapp.services.imports import inventory
 from webapp.services.overview import room, store
 from webapp.services.overview.room import Room
 from webapp.web.access import me, requires
-from webapp.web.room_rows import room_rows, share_rows
+from webapp.web.room_rows import KINDS, room_rows, share_rows
 
 blueprint = Blueprint("storage", __name__, url_prefix="/storage")
 
@@ -28,12 +28,14 @@ def index() -> ResponseReturnValue:
     """Show what is stored and how far the check is, live while it runs."""
     check = scrubbing.status()
     ended_at = check.last_pass and datetime.fromisoformat(check.last_pass["finished_at"])
+    held = store.of_store()
     # The part that is polled shows the check alone.
     found = room.read() if not hx.is_part() else Room()
     return hx.render(
         "storage/index.html",
         "storage/_check.html",
-        held=store.of_store(),
+        held=held,
+        kind=KINDS[held["kind"]],
         check=check,
         pass_ended_at=ended_at,
         damaged=inventory.damaged(),
