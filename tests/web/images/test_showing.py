@@ -186,7 +186,8 @@ def test_a_download_shows_how_far_it_is(source: BootSource, viewer: Visitor) -> 
 
 
 def test_the_list_stops_asking_when_no_import_runs(source: BootSource, viewer: Visitor) -> None:
-    assert 'hx-get="/images/stored"' not in viewer.get("/images/").text
+    asks = 'hx-get="/images/stored" hx-trigger="import-changed from:body"'  # and not by the clock
+    assert asks in viewer.get("/images/").text
 
 
 def test_a_failed_image_says_why_and_what_to_do(source: BootSource, viewer: Visitor) -> None:
