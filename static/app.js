@@ -23,9 +23,7 @@
 
   // ---- buttons that only JavaScript can serve are hidden until now.
   function enhance(root) {
-    for (const button of root.querySelectorAll("[data-reveal], [data-copy]")) {
-      button.hidden = false;
-    }
+    for (const button of root.querySelectorAll("[data-reveal], [data-copy]")) button.hidden = false;
   }
 
   function reveal(button) {
@@ -39,10 +37,7 @@
   async function copy(button) {
     const source = document.getElementById(button.dataset.copy);
     const text = source.textContent;
-    let isDone = false;
-    if (navigator.clipboard) {
-      isDone = await navigator.clipboard.writeText(text).then(() => true, () => false);
-    }
+    let isDone = await navigator.clipboard?.writeText(text).then(() => true, () => false);
     if (!isDone) {
       // Plain http has no clipboard API: select the text and copy the old way.
       getSelection().selectAllChildren(source);
@@ -97,10 +92,8 @@
   });
 
   function failed(event) {
-    if (event.detail.elt.matches('[hx-trigger^="import-changed"]')) {
-      run = null; // the pill's next answer makes it ask again
-      return;
-    }
+    // The pill's next answer makes it ask again.
+    if (event.detail.elt.matches('[hx-trigger^="import-changed"]')) return void (run = null);
     const path = event.detail.pathInfo.requestPath;
     const failures = (waits.get(path)?.failures ?? 0) + 1;
     waits.set(path, { failures, until: Date.now() + 1000 * Math.min(60, 2 ** failures) });
@@ -116,30 +109,6 @@
     if (event.detail.xhr.status >= 500) return;
     waits.delete(event.detail.pathInfo.requestPath);
     $("#offline").hidden = waits.size === 0;
-  });
-
-  // ---- parts that show imports ask again when the pill says that one began or ended.
-  document.addEventListener("htmx:afterSettle", () => {
-    const now = $("#import-pill")?.dataset.run;
-    if (now !== run) document.body.dispatchEvent(new CustomEvent("import-changed"));
-    run = now;
-  });
-
-  // ---- ticks that aren't saved aren't lost in silence when the page is left.
-  let hasUnsaved = false;
-
-  document.addEventListener("change", (event) => {
-    if (event.target.form?.matches("[data-guard]")) hasUnsaved = true;
-  });
-  document.addEventListener("submit", (event) => {
-    if (event.target.matches("[data-guard]")) hasUnsaved = false;
-  });
-  document.addEventListener("click", (event) => {
-    if (event.target.closest("[data-discards]")) hasUnsaved = false;
-  });
-  addEventListener("beforeunload", (event) => {
-    const bar = $(".savebar"); // says whether ticks differ from what is saved
-    if (hasUnsaved && (!bar || bar.matches(".is-pending"))) event.preventDefault();
   });
 
   // ---- what a visitor opened or closed stays so when a poll replaces the part.
@@ -173,11 +142,15 @@
     }
   }
 
-  // ---- after a swap: new buttons work, and the first wrong field or the answer has the focus.
+  // ---- after a swap: new buttons work, the first wrong field or the answer has the focus, and
+  // parts that show imports ask again when the pill says that one began or ended.
   document.addEventListener("htmx:afterSettle", (event) => {
     enhance(event.target);
     announce(true);
     ($('[aria-invalid="true"]', event.target) ?? $("[data-focus]", event.target))?.focus();
+    const now = $("#import-pill")?.dataset.run;
+    if (now !== run) document.body.dispatchEvent(new CustomEvent("import-changed"));
+    run = now;
   });
 
   enhance(document);

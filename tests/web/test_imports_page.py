@@ -19,7 +19,7 @@ from webapp.services.system import live_settings
 
 Visit = Callable[..., Visitor]
 Count = Callable[[], AbstractContextManager[Queries]]
-POLL = 'data-poll hx-get="/imports/"'
+POLL = 'data-poll hx-get="/imports/" hx-trigger="every 2s"'
 
 
 def running(**values: Any) -> ImportRun:

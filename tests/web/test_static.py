@@ -52,6 +52,7 @@ def test_the_name_changes_with_the_content(tmp_path_factory: pytest.TempPathFact
     [
         ("app.css", "text/css"),
         ("app.js", "text/javascript"),
+        ("guard.js", "text/javascript"),
         ("icons.svg", "image/svg+xml"),
         ("favicon.svg", "image/svg+xml"),
     ],
@@ -75,12 +76,13 @@ def test_what_others_wrote_is_what_the_manifest_says() -> None:
 
 def test_nothing_names_another_host() -> None:
     asked = re.compile(r"""(?:src|href|action|url)\s*[=(]\s*["']?(https?://[^"')\s]+)""")
-    for path in (STATIC / "app.css", STATIC / "app.js", *ROOT.glob("templates/**/*.html")):
+    for path in (STATIC / "app.css", *STATIC.glob("*.js"), *ROOT.glob("templates/**/*.html")):
         assert asked.findall(path.read_text()) == [], path
 
 
-def test_the_script_stays_small() -> None:
-    assert len((STATIC / "app.js").read_text().splitlines()) <= 160
+@pytest.mark.parametrize(("name", "lines"), [("app.js", 160), ("guard.js", 30)])
+def test_the_scripts_stay_small(name: str, lines: int) -> None:
+    assert len((STATIC / name).read_text().splitlines()) <= lines
 
 
 def test_every_icon_that_is_named_is_drawn() -> None:

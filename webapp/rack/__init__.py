@@ -35,7 +35,7 @@ def register(app: Flask) -> None:
     files = _files(app)
     app.wsgi_app = files  # type: ignore[method-assign]
     kept = app.extensions["slipway.store"]
-    if isinstance(kept, FilesystemStore):
+    if isinstance(kept, FilesystemStore) and not files.is_accelerated:
         # Found by our worker, whose event loop answers what is plain.
         app.extensions["slipway.plain"] = PlainAnswers(files, kept.path_of)
 

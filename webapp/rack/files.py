@@ -65,6 +65,7 @@ class Files:
         self._signatures = signatures
         self.boot = boot
         self._accel_prefix = accel_prefix
+        self.is_accelerated = bool(accel_prefix)  # the web server in front sends the bytes
         self._trusted_proxies = trusted_proxies
 
     def mirror_of(self, path: str) -> str:

@@ -33,14 +33,17 @@ _PIECE_BYTES = 1 << 20  # that are decoded at a time
 _MAX_SHARED_BYTES, _MAX_SHARED = 32, 10_000
 _CONSTANTS = {b"true": True, b"false": False, b"null": None}
 
-# Possessive, so that no text makes them slow or take memory.
+# Possessive, so that no text makes them slow or take memory. In a possessive group only single
+# characters come before what can fail: before Python 3.11.5 anything else goes wrong (CPython
+# issue 106052). "(...|)" is an optional group, which takes less memory than an atomic one.
 _SPACE = rb"[ \t\n\r]*+"
-_TEXT = rb'"((?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})){0,%d}+)"' % MAX_PIECES
-_NUMBER = rb"(-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][-+]?[0-9]++)?+)"
+_HEX = rb"[0-9A-Fa-f]"
+_TEXT = rb'"((?:[^"\\\x00-\x1f]++|\\["\\/bfnrt]|\\u%s){0,%d}+)"' % (_HEX * 4, MAX_PIECES)
+_NUMBER = rb"(-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++|)(?:[eE][-+]?[0-9]++|))"
 _WORD = rb"(true|false|null|NaN|-?Infinity)"
 _MARK = re.compile(_SPACE + rb"([,\]}])")
 # What opens an object or a list; or a text, number or word, with the mark that follows it.
-_SCALAR = rb"(?:%s|%s|%s)(?:%s)?+" % (_TEXT, _NUMBER, _WORD, _MARK.pattern)
+_SCALAR = rb"(?:%s|%s|%s)(?:%s|)" % (_TEXT, _NUMBER, _WORD, _MARK.pattern)
 _VALUE = re.compile(_SPACE + rb"(?:([{\[])|%s)" % _SCALAR)
 _NAME = re.compile(_SPACE + _TEXT + _SPACE + rb":")
 _MEMBER = re.compile(_NAME.pattern + _VALUE.pattern)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.metadata import version
 from typing import Any, cast
@@ -173,9 +173,7 @@ def import_pill() -> ResponseReturnValue:
 def hide_pill() -> ResponseReturnValue:
     """Hide how an import ended, in this browser; the next one shows again."""
     if hx.is_part():
-        shell = Shell()
-        shell.pill = replace(shell.pill, state=None) if shell.pill else None
-        response = hx.part("shell/_import_pill.html", shell=shell)
+        response = hx.part("shell/_import_pill.html", is_pill_hidden=True)
     else:
         response = hx.see_other(url_for("imports.index"))
     run_id = numbers.whole(request.form.get("run", "")) or 0

@@ -32,11 +32,11 @@ def source_id(app: Flask) -> int:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"count": 51}, "less than or equal to 50"),
+        ({"count": 51}, "a number of at most 50."),
         ({"count": 0}, "Give a number from 1 to 50."),
-        ({"source_id": 2**31}, "less than or equal to 2147483647"),
-        ({"replaces": 2**63}, "less than or equal to 2147483647"),
-        ({"arches": ["amd64"] * 51}, "at most 50 items"),
+        ({"source_id": 2**31}, "a number of at most 2147483647."),
+        ({"replaces": 2**63}, "a number of at most 2147483647."),
+        ({"arches": ["amd64"] * 51}, "at most 50 entries"),
     ],
 )
 def test_numbers_of_a_rule_have_limits(

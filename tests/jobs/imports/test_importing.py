@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from tests.jobs.conftest import (
     Lab,
+    carry_out,
     check_region,
     failures,
     files,
@@ -22,6 +23,7 @@ from tests.jobs.conftest import (
 )
 from tests.jobs.imports.streams import NOBLE
 from tests.mirror.maker import Documents
+from tests.support import factories
 from webapp.extensions import db, store
 from webapp.models import (
     Blob,
@@ -33,6 +35,7 @@ from webapp.models import (
     ResourceSet,
 )
 from webapp.services.blobs import checking
+from webapp.services.imports import runs
 
 pytestmark = pytest.mark.usefixtures("region")
 LOW = "ubuntu/noble amd64/ga-24.04-lowlatency"
@@ -261,3 +264,17 @@ def test_selections_that_match_nothing_import_nothing(lab: Lab) -> None:
     run = lab.run()
     assert (run.state, run.summary) == ("succeeded", "No changes.")
     assert images() == {}
+
+
+def test_what_a_killed_worker_had_published_is_done_and_not_stopped(lab: Lab) -> None:
+    lab.select("noble")
+    lab.run()
+    run = runs.queue("manual", "ann")
+    digest = files(NOBLE)["squashfs"]
+    blob = db.session.scalars(select(Blob).where(Blob.sha256 == digest)).one()
+    # The worker that was killed had published it and didn't come to say so.
+    state = {"state": "downloading", "bytes_done": 0}
+    factories.file_transfer(run, sha256=digest, size=blob.size, blob_id=blob.id, **state)
+    run = carry_out(run)
+    assert run.state == "succeeded"
+    assert [(row.sha256, row.state) for row in transfers(run)] == [(digest, "done")]

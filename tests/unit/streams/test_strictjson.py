@@ -7,7 +7,7 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from webapp.streams import quickjson, strictjson
@@ -135,6 +135,10 @@ def test_random_bytes_are_refused_or_mean_what_json_says(payload: bytes) -> None
 
 
 @given(NEARLY)
+@example("0E")
+@example("[1.]")
+@example('"\\u12"')
+@example('{"a": "\\')
 def test_text_that_is_nearly_json_never_raises_anything_else(text: str) -> None:
     payload = text.encode("utf-8", "surrogatepass")
     try:

@@ -137,15 +137,15 @@ class Import:
             return RunState.FAILED, "Nothing was changed: the plan changed after it was approved."
         for refusal in todo.refusals:
             self.failures.add(refusal.problem, refusal.source_id, refusal.key)
-        if todo.is_empty:
-            packages.collect(states, self._reporter.is_stopped)
-            return self._ended(states)
         problem = room.lack(todo, store().free_bytes())
         if problem is not None:
             self.failures.add(problem)
             return RunState.FAILED, "Nothing was changed: not enough disk space."
-        if not self._reserve(todo):
+        if not self._reserve(todo):  # and so count what a killed worker had published
             return self._stopped()
+        if todo.is_empty:
+            packages.collect(states, self._reporter.is_stopped)
+            return self._ended(states)
         self._fetch(todo, states)
         if self._reporter.is_stopped() and self._reporter.fatal is None:
             return self._stopped()

@@ -178,7 +178,7 @@ def test_a_heartbeat_saves_progress_renews_the_lease_and_hears_of_a_stop() -> No
     db.session.commit()
     row = {"id": transfer.id, "state": "downloading", "bytes_done": 7}
     pulse = runs.heartbeat(run.id, owner, runs.RunProgress("downloading", 10, 7, 3, [row]))
-    assert pulse == runs.Pulse(is_ours=True, is_cancelled=False)
+    assert pulse == runs.Pulse(is_ours=True, is_cancelled=False, stopped=[])
     db.session.expire_all()
     run = runs.current()  # type: ignore[assignment]
     assert (run.phase, run.bytes_total, run.bytes_done, run.bytes_per_s) == (
