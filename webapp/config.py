@@ -158,6 +158,11 @@ class Settings:
     web_threads: int = _set("16", "Threads per process", to.number(1, 1024))
     rack_workers: int = _set("2", "Processes for machines", to.number(1, 64))
     rack_threads: int = _set("128", "Threads per process (one per machine)", to.number(1, 4096))
+    rack_connections: int = _set(
+        "100",
+        "Connections that one address may have to the rack, counted by each process; 0: no limit",
+        to.number(0, 100_000),
+    )
     rack_engine: str = _set(
         "gunicorn",
         "What sends files to machines: gunicorn, nginx, or auto (nginx where it's installed)",

@@ -22,9 +22,9 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, cast
 
-from gunicorn import util
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from webapp.server.crowds import Crowds, Guest
 from webapp.server.incoming import patience, read_head, sender, target, with_one_option
 from webapp.server.sending import Sending, sent_at_once
 from webapp.server.shares import Shares
@@ -61,6 +61,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         self._reaped = 0.0
         threads = self.cfg.threads
         self._shares = Shares(threads, getattr(self.app, "threads_per_address", threads))
+        self._crowds = Crowds(getattr(self.app, "connections_per_address", 0))
         self._proxies: int = getattr(self.app, "trusted_proxies", 0)
         self._is_upload: Callable[[bytes], bool] = getattr(self.app, "is_upload", bool)
 
@@ -104,7 +105,13 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         self.nr_conns += 1
         if self.nr_conns >= self.worker_connections:
             self._make_room()
-        self._arrive(TConn(self.cfg, sock, client, listener.getsockname()), bytearray())
+        guest = Guest(self._crowds, self.cfg, sock, client, listener.getsockname())
+        if not self._crowds.is_over(guest.address):
+            self._arrive(guest, bytearray())
+        elif self._crowds.refuse(guest):
+            self._part(guest)
+        else:
+            self._drop(guest)
 
     def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
         """Read the next request of a kept-alive connection."""
@@ -171,7 +178,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             if conn.incoming is None or len(head) < conn.incoming.needed:
                 return False
         self._leave_arriving(conn, before)
-        conn.sender = sender(str((conn.client or [""])[0]), conn.incoming.forwarded, self._proxies)
+        conn.sender = sender(conn.address, conn.incoming.forwarded, self._proxies)
         if not conn.initialized:
             conn.init()
             conn.parser.unreader = InPlaceUnreader(conn.sock)
@@ -194,8 +201,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         """The answer to a request that needs no thread, None for any other."""
         if self._plain is None:
             return None
-        peer = (conn.client or [""])[0]
-        return self._plain.answer(data, str(peer), conn.sock, may_keep=self.alive)
+        return self._plain.answer(data, conn.address, conn.sock, may_keep=self.alive)
 
     def _replied(self, conn: TConn, reply: Any, outcome: bool | None) -> None:
         """Go on after a plain answer of which all, or a part, went out."""
@@ -361,7 +367,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
 
     def _drop(self, conn: TConn) -> None:
         self.nr_conns -= 1
-        util.close(conn.sock)
+        conn.close()
 
     def _watch(self, conn: TConn, callback: Callable[[TConn, socket.socket], None]) -> None:
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(callback, conn))

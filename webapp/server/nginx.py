@@ -39,6 +39,7 @@ from webapp.rack.in_step import LinksMark, NamesInStep
 from webapp.rack.links import LinkedNames
 from webapp.rack.proofs import Proofs
 from webapp.server import orphans, planes
+from webapp.server.crowds import Refusals
 from webapp.server.nginx_site import Site
 from webapp.services.images.serving import NamesUnread
 from webapp.storage.layout import Layout
@@ -93,7 +94,8 @@ class NginxRack:
         with app.app_context():
             links = LinkedNames(folder / "links", Proofs(store(), db.engine).is_proved)
         fetches = _Fetches(folder / "fetches")
-        keeper = _Keeper(files, links, mark, fetches)
+        refusals = Refusals(planes.connections_per_address(self._settings))
+        keeper = _Keeper(files, links, mark, fetches, refusals)
         keeper.look()
         nginx = self._start_nginx(folder)
         fetches.start()
@@ -150,6 +152,7 @@ class NginxRack:
             backlog=planes.BACKLOG,
             grace_s=GRACE_S,
             has_proxies=self._settings.trusted_proxies > 0,
+            most_per_address=planes.connections_per_address(self._settings),
         )
         config = folder / "nginx.conf"
         config.write_text(site.text())
@@ -180,12 +183,18 @@ class _Keeper:
     """Keeps the links right, and counts what nginx tells of."""
 
     def __init__(
-        self, files: Files, links: LinkedNames, mark: LinksMark, fetches: _Fetches
+        self,
+        files: Files,
+        links: LinkedNames,
+        mark: LinksMark,
+        fetches: _Fetches,
+        refusals: Refusals,
     ) -> None:
         self._files = files
         self._links = links
         self._mark = mark
         self._fetches = fetches
+        self._refusals = refusals
         self._names: object = None
         self._checked_at = self._failed_at = -RECHECK_S
 
@@ -220,6 +229,9 @@ class _Keeper:
         for line in self._fetches.lines():
             with suppress(ValueError, KeyError, TypeError):
                 told = json.loads(line.decode("latin-1"))
+                if "refused" in told:
+                    self._refusals.note(told["refused"])
+                    continue
                 environ = {"REMOTE_ADDR": told["peer"], "HTTP_X_FORWARDED_FOR": told["via"]}
                 self._files.note_fetch(
                     environ, told["name"], told["sha256"], told["status"], told["sent"]

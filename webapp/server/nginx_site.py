@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from webapp.rack.links import NOW_PARTS, PINNED_PARTS
+from webapp.server import crowds, incoming, planes, sending
 
 MAIN = """\
 # Written by Slipway at each start; changes are lost.
@@ -34,11 +35,11 @@ http {{
     sendfile on;
     sendfile_max_chunk 2m;
     tcp_nopush on;
-    keepalive_timeout 75s;
+    keepalive_timeout {idle}s;
     keepalive_requests 1000000;
-    client_header_timeout 10s;
-    client_body_timeout 10s;
-    send_timeout 60s;
+    client_header_timeout {head}s;
+    client_body_timeout {head}s;
+    send_timeout {stall}s;
     client_body_temp_path "{folder}/body";
     proxy_temp_path "{folder}/proxy";
     fastcgi_temp_path "{folder}/fastcgi";
@@ -77,6 +78,15 @@ http {{
         "" "public, max-age=31536000, immutable";
         default "no-cache";
     }}
+    # Which connections count, each while it has a request.
+    map $remote_addr $counted {{
+        default $binary_remote_addr;
+{uncounted}
+    }}
+    limit_conn_zone $counted zone=addresses:10m;
+    limit_conn_log_level info;
+    limit_conn_status 429;
+    log_format refused escape=json '{{"refused":"$remote_addr"}}';
     upstream slipway_rack {{
         server unix:{rack};
         keepalive 64;
@@ -86,6 +96,8 @@ http {{
         recursive_error_pages on;
         error_page 418 = @rack;
         error_page 502 504 =503 @away;
+        error_page 429 @crowd;
+        {limit}
         location / {{
             error_page 418 = @rack;
             return 418;
@@ -98,6 +110,16 @@ http {{
             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
             proxy_max_temp_file_size 0;
             proxy_read_timeout 300s;
+            # The rack waits for no body; one that comes in drops would hold nginx for hours.
+            proxy_request_buffering off;
+        }}
+        location @crowd {{
+            internal;
+            default_type "text/plain; charset=utf-8";
+            add_header Retry-After 5 always;
+            add_header Cache-Control no-store always;
+            access_log "{fetches}" refused buffer=4k flush=1s;
+            return 429 "Too Many Connections.\\n";
         }}
         location @away {{
             internal;
@@ -126,6 +148,7 @@ http {{
             access_log "{fetches}" fetched buffer=4k flush=1s if=$is_fetch;
             error_page 403 404 418 = @rack;
             error_page 416 @range;
+            error_page 429 @crowd;
         }}
     }}
 }}
@@ -176,7 +199,8 @@ def place(kind: str, parts: int, caching: str, links: Path) -> str:
 class Site:
     """Where everything is. folder: nginx's own. listen: address and port.
 
-    rack: the socket that the rack answers on; fetches: the pipe that is told of each fetch.
+    rack: the socket that the rack answers on; fetches: the pipe that is told of each fetch and
+    of each connection that was refused. most_per_address: connections; 0 for any number.
     """
 
     folder: Path
@@ -189,6 +213,7 @@ class Site:
     backlog: int
     grace_s: int
     has_proxies: bool
+    most_per_address: int
 
     def text(self) -> str:
         """nginx's configuration."""
@@ -196,7 +221,13 @@ class Site:
             place("now", NOW_PARTS, "no-cache", self.links),
             place("pinned", PINNED_PARTS, "$pinned_caching", self.links),
         ]
+        most = self.most_per_address
         return MAIN.format(
+            idle=planes.KEEPALIVE_S,
+            head=int(incoming.HEAD_S),
+            stall=int(sending.STALL_S),
+            uncounted="\n".join(f'        "{one}" "";' for one in crowds.FOR_MANY if one),
+            limit=f"limit_conn addresses {most};" if most else "",
             asked=ASKED,
             user="user root;" if os.geteuid() == 0 else "",
             workers=self.workers,

@@ -82,6 +82,11 @@ def bind_of(plane: Plane, settings: Settings) -> str:
     return settings.web_bind if plane == "web" else settings.rack_bind
 
 
+def connections_per_address(settings: Settings) -> int:
+    """How many one may have to the rack; 0 for any number, since a proxy limits them itself."""
+    return 0 if settings.trusted_proxies else settings.rack_connections
+
+
 def listen(plane: Plane, settings: Settings) -> socket.socket:
     """Listen on a plane's address. Raises AddressProblem.
 
@@ -141,6 +146,7 @@ class _Application(BaseApplication):  # type: ignore[misc]
         threads = settings.web_threads if plane == "web" else settings.rack_threads
         self.threads_per_address = max(1, threads * 3 // 4)
         self.trusted_proxies = settings.trusted_proxies
+        self.connections_per_address = 0 if plane == "web" else connections_per_address(settings)
         super().__init__()
 
     @staticmethod

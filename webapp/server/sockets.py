@@ -116,12 +116,15 @@ def refusal_of(error: Exception) -> tuple[int, str]:
     return 500, "Internal Server Error"
 
 
-def refuse(sock: socket.socket, status: int, reason: str) -> None:
-    """Answer with one line of text; machines read no HTML. Never raises, never waits long."""
+def refuse(sock: socket.socket, status: int, reason: str, fields: str = "") -> None:
+    """Answer with one line of text; machines read no HTML. Never raises, never waits long.
+
+    fields: more lines of the head, each with its CRLF.
+    """
     text = f"{reason}.\n"
     try:
         sock.send(
-            f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\n"
+            f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\n{fields}"
             f"Content-Type: text/plain; charset=utf-8\r\n"
             f"Content-Length: {len(text)}\r\n\r\n{text}".encode()
         )
