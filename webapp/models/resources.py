@@ -192,7 +192,7 @@ class Blob(Base):
     state: Mapped[str] = mapped_column(default=BlobState.WANTED, index=True)
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
     verified_at: Mapped[datetime | None]
-    # When the bytes were last hashed and right, and the file's mtime at that moment.
+    # When the bytes were last hashed and right, and BlobStat.mtime_ns at that moment.
     checked_at: Mapped[datetime | None] = mapped_column(index=True)
     mtime_ns: Mapped[int | None] = mapped_column(BigInteger)
     fault: Mapped[str] = mapped_column(default="")  # of a bad one: a word of BlobFault

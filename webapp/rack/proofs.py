@@ -19,7 +19,7 @@ from webapp.services.blobs import damage
 from webapp.services.blobs.damage import Verified
 from webapp.services.images.published import Located
 from webapp.storage.base import BlobReader, BlobStat, BlobStore
-from webapp.storage.errors import StoreProblem
+from webapp.storage.errors import BlobMissing, StoreProblem
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +77,10 @@ class Proofs:
         try:
             yield from pieces
         except StoreProblem as problem:
-            self._report_unreadable(found, problem)
+            if isinstance(problem, BlobMissing) and found.mtime_ns is not None:
+                self.report(found)  # it may have been replaced by the same bytes
+            else:
+                self._report_unreadable(found, problem)
             raise
 
     def is_same(self, found: Located, mtime_ns: int | None) -> bool:

@@ -28,7 +28,10 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class BlobStat:
-    """A whole blob. mtime_ns: when its file was last written, None where there is no file."""
+    """A whole blob. mtime_ns: a number that changes when its bytes are replaced past the store.
+
+    It's when a file was last written, or made of an object's ETag; None where there is neither.
+    """
 
     sha256: str
     size: int
@@ -175,7 +178,7 @@ class BlobReceiver(Protocol):
 class BlobReader(Protocol):
     """Reads one whole blob; threads may share it, since it has no position.
 
-    mtime_ns: when its file was last written, None where there is no file.
+    mtime_ns: see BlobStat.
     """
 
     size: int

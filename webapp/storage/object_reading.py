@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,17 @@ class Piece:
     key: str
     etag: str = ""
 
+    @property
+    def stamp(self) -> int | None:
+        """A number that changes when someone replaces the object; None where it has no ETag.
+
+        An ETag says that an object was replaced, not which bytes it holds: servers differ in
+        how they make it, so nothing is derived from it but this.
+        """
+        if not self.etag:
+            return None
+        return int.from_bytes(hashlib.sha256(self.etag.encode()).digest()[:8]) >> 1
+
 
 class ObjectReader(Closing):
     """Read what one or more objects hold together; see base.BlobReader.
@@ -36,7 +48,7 @@ class ObjectReader(Closing):
         address: Callable[[int], str] | None = None,
     ) -> None:
         self.size = pieces[-1].start + pieces[-1].size if pieces else 0
-        self.mtime_ns: int | None = None
+        self.mtime_ns = pieces[0].stamp if len(pieces) == 1 else None
         self._address = address
         self._bucket = bucket
         self._name = name

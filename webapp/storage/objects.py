@@ -102,7 +102,7 @@ class ObjectStore:
     def stat(self, sha256: str) -> BlobStat | None:
         """Size of a whole blob; see base.BlobStore."""
         found = self._head(sha256)
-        return BlobStat(sha256, found.size) if found else None
+        return BlobStat(sha256, found.size, found.stamp) if found else None
 
     def writer(self, sha256: str, size: int) -> ObjectWriter:
         """Start or resume a blob; see base.BlobStore."""
@@ -165,9 +165,11 @@ class ObjectStore:
         """All whole blobs; see base.BlobStore."""
         self._demand_marker()
         for found in self._bucket.pages("list_objects_v2", "Contents", Prefix=keys.BLOBS):
-            sha256 = keys.digest_of(self._name(str(found["Key"])))
+            key = self._name(str(found["Key"]))
+            sha256 = keys.digest_of(key)
             if sha256 is not None:
-                yield BlobStat(sha256, int(found["Size"]))
+                size, etag = int(found["Size"]), str(found.get("ETag", ""))
+                yield BlobStat(sha256, size, Piece(0, size, key, etag).stamp)
 
     def digests(self) -> Iterator[str]:
         """The digests of all whole blobs; see base.BlobStore."""
@@ -206,7 +208,7 @@ class ObjectStore:
         except Refused:
             self._demand_marker()
             return None
-        return Piece(0, int(found["ContentLength"]), key, str(found["ETag"]))
+        return Piece(0, int(found["ContentLength"]), key, str(found.get("ETag", "")))
 
     def _is_marked(self) -> bool:
         try:

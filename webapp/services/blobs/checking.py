@@ -81,7 +81,7 @@ def _is_as_recorded(blob: Verified, there: Mapping[str, BlobStat]) -> bool:
         if fault is not None:
             note_fault(blob, fault, "worker")
         return True
-    return blob.mtime_ns is None or found.mtime_ns == blob.mtime_ns
+    return found.mtime_ns == blob.mtime_ns
 
 
 def _scrub_first(digests: Sequence[str]) -> None:

@@ -220,7 +220,7 @@ def checked(
         if fault is not None:
             checking.note_fault(blob, fault, "worker")
             blobs[blob.sha256] = StoredBlob(blob.size, is_ready=False)
-        elif found is not None and found.mtime_ns != blob.mtime_ns:
+        elif found is not None and blob.mtime_ns not in (None, found.mtime_ns):  # was hashed
             checking.note_good(blob, found.mtime_ns)
     for sha256, size in needed.items():
         found = there.get(sha256)
