@@ -150,6 +150,30 @@ def test_a_closed_writer_is_resumed_at_its_offset(harness: Harness) -> None:
     assert harness.get(LARGE) == LARGE.data
 
 
+class Asked(Exception):
+    """Whoever fills a blob was asked to stop."""
+
+
+def test_a_stop_is_heard_while_a_partial_is_resumed_and_loses_nothing(harness: Harness) -> None:
+    received = 2 * MIB + 5
+    harness.start(LARGE, received)
+    calls: list[None] = []
+
+    def check() -> None:
+        calls.append(None)
+        if len(calls) == (1 if harness.is_objects else 2):
+            raise Asked
+
+    with pytest.raises(Asked):
+        harness.store.writer(LARGE.sha256, LARGE.size, check)
+    assert [partial.received for partial in harness.store.partials()] == [received]
+    with harness.store.writer(LARGE.sha256, LARGE.size, check) as writer:
+        assert writer.offset == received
+        writer.write(LARGE.data[received:])
+        writer.commit()
+    assert harness.get(LARGE) == LARGE.data
+
+
 @given(
     steps=st.lists(st.integers(0, MIB + MIB // 2), max_size=8), closes=st.sets(st.integers(0, 8))
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +15,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import select, update
 
 from tests.jobs import rotten
-from tests.jobs.conftest import Lab, check_region, failures, files
+from tests.jobs.conftest import Lab, carry_out, check_region, failures, files
+from tests.support.partials import stopped_after_the_first_chunk
 from webapp.extensions import db, settings, store
 from webapp.models import Blob, BlobState, BootResource, BootSource, Event, utcnow
 from webapp.services.blobs import checking, damage, retention, scrubbing
@@ -192,16 +194,22 @@ def test_a_late_report_does_not_condemn_the_healed_copy(lab: Lab, kernel: str) -
     assert state(kernel) == BlobState.READY
 
 
-def test_what_no_source_offers_is_healed_from_the_import_folder(lab: Lab, kernel: str) -> None:
-    with store().open(kernel) as reader:
+def rot_alone(lab: Lab, sha256: str) -> bytes:
+    """Damage what no source offers, and find out; gives the right bytes."""
+    with store().open(sha256) as reader:
         content = b"".join(reader.chunks())
     db.session.execute(update(BootResource).values(rtype="uploaded"))
     lab.unselect("noble")
     for source in db.session.scalars(select(BootSource)):
         source.is_enabled = False
     db.session.commit()
-    rotten.damage(kernel, "flip")
+    rotten.damage(sha256, "flip")
     scrub()
+    return content
+
+
+def test_what_no_source_offers_is_healed_from_the_import_folder(lab: Lab, kernel: str) -> None:
+    content = rot_alone(lab, kernel)
     run = lab.run()
     (failure, *_) = failures(run)
     assert failure.code == "blob-damaged"
@@ -212,6 +220,22 @@ def test_what_no_source_offers_is_healed_from_the_import_folder(lab: Lab, kernel
     (folder / "other").write_bytes(bytes(len(content)))
     (folder / "vmlinuz").write_bytes(content)
     lab.run()
+    assert state(kernel) == BlobState.READY
+    check_region()
+
+
+def test_a_worker_that_leaves_while_it_heals_hands_the_import_on(lab: Lab, kernel: str) -> None:
+    content = rot_alone(lab, kernel)
+    folder = settings().import_dir
+    folder.mkdir(parents=True)
+    (folder / "vmlinuz").write_bytes(content)
+    with store().writer(kernel, len(content)) as writer:
+        writer.write(content[:1000])
+    leaving = threading.Event()
+    with stopped_after_the_first_chunk(leaving.set) as ended:
+        run = lab.run(leaving.is_set)
+    assert (run.finished_at, failures(run), ended) == (None, [], [])
+    assert carry_out(run).state == "succeeded"
     assert state(kernel) == BlobState.READY
     check_region()
 

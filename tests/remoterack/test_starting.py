@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import commands
+from tests.support.partials import stopped_after_the_first_chunk
 from tests.support.ports import HOST, keep_port
 from webapp.config import Settings
 from webapp.errors import Problem
@@ -19,6 +20,7 @@ from webapp.remoterack.events import BATCH, EventLog
 from webapp.remoterack.filling import Fill, Fills, Wanted
 from webapp.remoterack.state import RackSettings, State
 from webapp.remoterack.upstreams import Upstreams
+from webapp.storage.base import Check, no_check
 from webapp.storage.errors import StoreFull
 from webapp.storage.files import FileWriter
 from webapp.storage.filesystem import FilesystemStore
@@ -99,7 +101,7 @@ def test_events_keep_their_numbers_across_restarts_and_power_cuts(tmp_path: Path
 class FullStore(FilesystemStore):
     """A store without room."""
 
-    def writer(self, sha256: str, size: int) -> FileWriter:
+    def writer(self, sha256: str, size: int, check: Check = no_check) -> FileWriter:
         raise StoreFull("the store", needed=size, free=0)
 
 
@@ -124,6 +126,31 @@ def test_a_full_disk_is_an_error_that_is_reported(tmp_path: Path) -> None:
     again = fills.get(wanted)
     assert isinstance(again, Problem), "it isn't tried again at once"
     fills.close()
+
+
+def test_a_rack_that_ends_does_not_hash_to_the_end_what_it_received(tmp_path: Path) -> None:
+    store = FilesystemStore(tmp_path)
+    store.prepare(create=True)
+    wanted = Wanted("0" * 64, 5000, "sha256/x")
+    with store.writer(wanted.sha256, wanted.size) as writer:
+        writer.write(bytes(1000))
+    upstreams = Upstreams(["http://127.0.0.1:9/mirror/"], lambda: 0)
+    fills = Fills(
+        store,
+        upstreams,
+        is_here=lambda sha256: False,
+        make_room=lambda size: None,
+        on_bytes=lambda count: None,
+        on_done=lambda wanted: None,
+        on_problem=lambda problem: None,
+    )
+    with stopped_after_the_first_chunk(upstreams.close) as ended:
+        fill = fills.get(wanted)
+        assert isinstance(fill, Fill)
+        assert fill.wait_over(30)
+    fills.close()
+    assert ended == []
+    assert [part.received for part in store.partials()] == [1000]
 
 
 def test_threads_that_keep_the_state_at_once_spoil_nothing(tmp_path: Path) -> None:

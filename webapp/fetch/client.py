@@ -18,7 +18,7 @@ from webapp.fetch.model import Fetched, FetchProblem, Head, Limits, NotModified,
 from webapp.fetch.problems import html_problem, short_problem, shown, status_problem
 from webapp.fetch.rate import UNLIMITED, Bucket
 from webapp.fetch.retry import pause_before_retry, wait
-from webapp.storage.base import BlobWriter
+from webapp.storage.base import BlobWriter, Check
 
 PIECE = 256 << 10  # bytes of metadata read at a time
 # Room for headers (http.client takes 100 of 64 KiB) and the framing of sane chunks.
@@ -105,7 +105,7 @@ class Fetcher:
     def download(
         self,
         url: str,
-        open_writer: Callable[[], BlobWriter],
+        open_writer: Callable[[Check], BlobWriter],
         *,
         size: int,
         on_bytes: Callable[[int], None] | None = None,
@@ -115,8 +115,9 @@ class Fetcher:
     ) -> None:
         """Bring one blob into a store, from where its partial stops, and commit it.
 
-        open_writer: ``lambda: store.writer(sha256, size)``; called again when the
-        file has to start over, since a discarded writer is closed. The writer is
+        open_writer: ``lambda check: store.writer(sha256, size, check)``; called again when
+        the file has to start over, since a discarded writer is closed. A stop is heard while
+        it hashes the partial, too. The writer is
         always closed at the end; its partial stays unless the bytes were wrong.
         on_bytes: gets how many bytes of the file are there (falls to 0 when the
         file starts over). on_retry: gets the reason and the seconds to wait before each

@@ -17,7 +17,7 @@ from webapp.fetch.model import FetchProblem, Stopped
 from webapp.fetch.problems import html_problem, short_problem, shown, status_problem
 from webapp.fetch.rate import PAUSE_S, Bucket
 from webapp.fetch.retry import pause_before_retry, wait
-from webapp.storage.base import BlobWriter
+from webapp.storage.base import BlobWriter, Check
 from webapp.storage.errors import BlobMismatch
 
 MIN_PIECE = 64 << 10
@@ -32,7 +32,7 @@ class Download:
         self,
         requester: Requester,
         url: str,
-        open_writer: Callable[[], BlobWriter],
+        open_writer: Callable[[Check], BlobWriter],
         *,
         size: int,
         on_bytes: Callable[[int], None],
@@ -60,7 +60,7 @@ class Download:
 
     def run(self) -> None:
         """Fetch, check and commit; see ``Fetcher.download``."""
-        self._writer = self._open_writer()
+        self._writer = self._open_writer(self._check)
         try:
             self._fill()
             problem = self._commit()
@@ -239,14 +239,17 @@ class Download:
     def _admit(self, wanted: int) -> int:
         """How many of these bytes to read now, once the shared rate allows some. Raises Stopped."""
         while not (count := self._bucket.take(wanted)):
-            if self._is_stopped():
-                raise Stopped(self._where)
+            self._check()
             time.sleep(PAUSE_S)
         return count
 
+    def _check(self) -> None:
+        if self._is_stopped():
+            raise Stopped(self._where)
+
     def _start_over(self) -> None:
         self._writer.discard()
-        self._writer = self._open_writer()
+        self._writer = self._open_writer(self._check)
         self._etag = self._last_modified = ""
         self._on_bytes(self._writer.offset)
 

@@ -12,7 +12,7 @@ from webapp.fetch import Fetcher, FetchProblem, Stopped
 from webapp.mirror.folder import FileStat, MirrorFolder, full
 from webapp.mirror.model import MirrorProblem, WantedFile
 from webapp.mirror.tracking import Tracker
-from webapp.storage.base import BlobWriter
+from webapp.storage.base import BlobWriter, Check, hash_of
 from webapp.storage.errors import StoreFull
 from webapp.storage.filesystem import FilesystemStore
 from webapp.streams.urls import join
@@ -104,11 +104,11 @@ class Transfer:
             raise
 
     def _fetch(self, file: WantedFile) -> None:
-        if self._store.stat(file.sha256) is not None and self._store.verify(file.sha256):
+        if self._is_here(file):
             return  # came just before an earlier pull was killed
 
-        def open_writer() -> BlobWriter:
-            writer = self._store.writer(file.sha256, file.size)
+        def open_writer(check: Check) -> BlobWriter:
+            writer = self._store.writer(file.sha256, file.size, check)
             self._tracker.begin(file, writer.offset)
             return writer
 
@@ -117,8 +117,21 @@ class Transfer:
             open_writer,
             size=file.size,
             on_bytes=lambda offset: self._tracker.at(file, offset),
-            is_stopped=lambda: self._abort.is_set() or self._is_stopped(),
+            is_stopped=self._is_over,
         )
+
+    def _is_here(self, file: WantedFile) -> bool:
+        def check() -> None:
+            if self._is_over():
+                raise Stopped(file.path)
+
+        if self._store.stat(file.sha256) is None:
+            return False
+        with self._store.open(file.sha256) as reader:
+            return hash_of(reader, check) == file.sha256
+
+    def _is_over(self) -> bool:
+        return self._abort.is_set() or self._is_stopped()
 
     def _place(self, files: list[WantedFile]) -> None:
         sha256 = files[0].sha256

@@ -19,6 +19,7 @@ import structlog
 from webapp.errors import Problem
 from webapp.fetch import FetchProblem
 from webapp.remoterack.upstreams import Upstream, Upstreams
+from webapp.storage.base import Check
 from webapp.storage.files import FileWriter
 from webapp.storage.filesystem import FilesystemStore
 
@@ -295,9 +296,9 @@ class Fills:
         wanted = fill.wanted
         at = 0
 
-        def open_writer() -> FileWriter:
+        def open_writer(check: Check) -> FileWriter:
             nonlocal at
-            writer = self._store.writer(wanted.sha256, wanted.size)
+            writer = self._store.writer(wanted.sha256, wanted.size, check)
             at = writer.offset
             with self._store.open_partial(wanted.sha256) as reader:
                 if fill.generation == 0 or at < fill.received or at == 0:

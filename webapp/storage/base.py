@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -23,7 +23,14 @@ from webapp.storage.errors import StoreProblem
 CHUNK = 1 << 20  # bytes handed around at a time
 MAX_BLOB = 1 << 44  # bytes; the largest size that a signed document may state
 
+# Called before each chunk that is hashed; what it raises ends that.
+Check = Callable[[], object]
+
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def no_check() -> None:
+    """The check of those who can't be stopped."""
 
 
 @dataclass(frozen=True)
@@ -227,12 +234,13 @@ class BlobStore(Protocol):
         """Size of a whole blob, None when it is not there. Does not read it."""
         ...
 
-    def writer(self, sha256: str, size: int) -> BlobWriter:
+    def writer(self, sha256: str, size: int, check: Check = no_check) -> BlobWriter:
         """Start or resume a blob of exactly ``size`` bytes.
 
-        A partial is hashed again from its start; one longer than ``size`` is
-        discarded. Raises BlobBusy, StoreFull (before the first byte when it
-        cannot fit), StoreUnusable.
+        A partial is hashed again from its start, unless ``check`` ends that, which
+        leaves it as it is; one longer than ``size`` is discarded. Raises BlobBusy,
+        StoreFull (before the first byte when it cannot fit), StoreUnusable, and what
+        ``check`` raises.
         """
         ...
 
@@ -334,9 +342,10 @@ def checked_range(size: int, start: int, stop: int | None, chunk: int) -> tuple[
     return min(start, stop), stop
 
 
-def hash_of(reader: BlobReader) -> str:
-    """The sha256 of the bytes that are really there."""
+def hash_of(reader: BlobReader, check: Check = no_check) -> str:
+    """The sha256 of the bytes that are really there. Raises what ``check`` raises."""
     found = hashlib.sha256()
     for piece in reader.chunks():
+        check()
         found.update(piece)
     return found.hexdigest()

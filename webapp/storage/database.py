@@ -4,14 +4,23 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Row, exc, insert, select, update
 
-from webapp.storage.base import BlobStat, Partial, checked_digest, checked_size, hash_of
+from webapp.storage.base import (
+    BlobStat,
+    Check,
+    Partial,
+    checked_digest,
+    checked_size,
+    hash_of,
+    no_check,
+)
 from webapp.storage.errors import BlobBusy, BlobMissing, StoreFull
 from webapp.storage.leases import LEASE_S, is_dead, mark_ended, new_owner
 from webapp.storage.row_uploads import RowReceiver
@@ -49,9 +58,9 @@ class DatabaseStore:
         found = self._ready(sha256)
         return BlobStat(sha256, found[1]) if found else None
 
-    def writer(self, sha256: str, size: int) -> RowWriter:
+    def writer(self, sha256: str, size: int, check: Check = no_check) -> RowWriter:
         """Start or resume a blob; see base.BlobStore."""
-        return self._writer(RowWriter, sha256, size)
+        return self._writer(partial(RowWriter, check=check), RowWriter.STATE, sha256, size)
 
     def open(self, sha256: str) -> RowReader:
         """Open a whole blob; see base.BlobStore."""
@@ -82,7 +91,7 @@ class DatabaseStore:
 
     def receiver(self, token: str, size: int) -> RowReceiver:
         """Start or resume an upload; see base.BlobStore."""
-        return self._writer(RowReceiver, token, size)
+        return self._writer(RowReceiver, RowReceiver.STATE, token, size)
 
     def open_upload(self, token: str) -> RowReader:
         """Read an upload; see base.BlobStore."""
@@ -150,15 +159,15 @@ class DatabaseStore:
         )
         return (found[0].id, found[0].size) if found else None
 
-    def _writer(self, kind: type[W], sha256: str, size: int) -> W:
+    def _writer(self, make: Callable[..., W], state: RowState, sha256: str, size: int) -> W:
         checked_digest(sha256)
         checked_size(size)
         owner = new_owner()
         try:
             for _ in range(_TRIES):
-                blob_id = self._claim(sha256, size, owner, kind.STATE)
+                blob_id = self._claim(sha256, size, owner, state)
                 if blob_id is not None:
-                    return kind(self._database, sha256, size, blob_id, owner)
+                    return make(self._database, sha256, size, blob_id, owner)
             raise BlobBusy(sha256)
         except BaseException:
             mark_ended(owner)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from webapp.durable import sync_folder
 from webapp.storage import writeback
-from webapp.storage.base import CHUNK, Closing, checked_range
+from webapp.storage.base import CHUNK, Check, Closing, checked_range
 from webapp.storage.errors import (
     BlobBusy,
     StoreFull,
@@ -174,9 +174,9 @@ class GrowingFile:
 class FileWriter(HashingWriter):
     """Append to ``partial/<digest>.part``: one system call for each call, no copy."""
 
-    def __init__(self, layout: Layout, sha256: str, size: int) -> None:
+    def __init__(self, layout: Layout, sha256: str, size: int, check: Check) -> None:
         partial = GrowingFile(layout, layout.partial(sha256), sha256, size)
-        super().__init__(sha256, size, partial)
+        super().__init__(sha256, size, partial, check)
 
 
 class FileReader(Closing):

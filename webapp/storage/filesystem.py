@@ -11,7 +11,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from webapp.durable import sync_folder
-from webapp.storage.base import BlobStat, Partial, checked_digest, checked_size, hash_of
+from webapp.storage.base import (
+    BlobStat,
+    Check,
+    Partial,
+    checked_digest,
+    checked_size,
+    hash_of,
+    no_check,
+)
 from webapp.storage.errors import BlobMissing, StoreFull, StoreUnusable, free_of, problem_of
 from webapp.storage.file_uploads import FileReceiver
 from webapp.storage.files import FileReader, FileWriter, open_file, remove_partial
@@ -83,11 +91,11 @@ class FilesystemStore:
             return None
         return BlobStat(sha256, state.st_size, state.st_mtime_ns)
 
-    def writer(self, sha256: str, size: int) -> FileWriter:
+    def writer(self, sha256: str, size: int, check: Check = no_check) -> FileWriter:
         """Start or resume a blob; see base.BlobStore."""
         with self._reporting():
             self._demand_marker()
-        return FileWriter(self._layout, checked_digest(sha256), checked_size(size))
+        return FileWriter(self._layout, checked_digest(sha256), checked_size(size), check)
 
     def open(self, sha256: str) -> FileReader:
         """Open a whole blob; see base.BlobStore."""

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from webapp.storage import hashing, object_keys
-from webapp.storage.base import Closing
+from webapp.storage.base import Check, Closing
 from webapp.storage.bucket import MAX_PARTS, Bucket, Refused
 from webapp.storage.claims import Claim
 from webapp.storage.errors import StoreProblem, StoreUnusable, too_long, too_short, wrong_hash
@@ -34,7 +34,7 @@ _ROW = "slipway-row"  # metadata of a blob: the claim that made it
 class ObjectWriter(Closing):
     """Append to a claimed blob; see base.BlobWriter."""
 
-    def __init__(self, bucket: Bucket, claim: Claim, sha256: str, size: int) -> None:
+    def __init__(self, bucket: Bucket, claim: Claim, sha256: str, size: int, check: Check) -> None:
         self.sha256 = sha256
         self.size = size
         self._bucket = bucket
@@ -52,7 +52,7 @@ class ObjectWriter(Closing):
         self._noted = {**NOTHING, "blob": self._key}
         self._is_open = True
         try:
-            self._resume()
+            self._resume(check)
         except BaseException:
             self._let_go()
             raise
@@ -139,16 +139,18 @@ class ObjectWriter(Closing):
         self._is_open = False
         self._claim.leave()
 
-    def _resume(self) -> None:
+    def _resume(self, check: Check) -> None:
         """Go on from what the row notes; start over where that isn't all there."""
         all_notes = dict(self._claim.notes())
         notes = all_notes.pop(0, None)
-        if notes is None or (self._claim.received and self._load(notes, list(all_notes.values()))):
+        if notes is None:
+            return
+        if self._claim.received and self._load(notes, list(all_notes.values()), check):
             return
         clear(self._bucket, self._claim, str(notes["blob"]), str(notes["upload"]))
         self._buffer, self._kept = bytearray(), 0
 
-    def _load(self, notes: dict[str, Any], parts: list[dict[str, Any]]) -> bool:
+    def _load(self, notes: dict[str, Any], parts: list[dict[str, Any]], check: Check) -> bool:
         state = base64.b64decode(notes["hash"])
         tail_size, upload = int(notes["tail_size"]), str(notes["upload"])
         sent = self._claim.received - tail_size
@@ -160,8 +162,9 @@ class ObjectWriter(Closing):
         if part * MAX_PARTS < self.size:
             return False
         try:
-            if sent and not self._are_there(upload, parts, sent):
+            if sent and not self._are_there(upload, parts, sent, check):
                 return False
+            check()
             if tail_size:
                 answer = self._bucket.ask("get_object", Key=notes["tail"])
                 self._buffer += answer["Body"].read(tail_size + 1)
@@ -174,10 +177,12 @@ class ObjectWriter(Closing):
         self._parts, self._parts_noted = parts, len(parts)
         return True
 
-    def _are_there(self, upload: str, parts: list[dict[str, Any]], sent: int) -> bool:
+    def _are_there(self, upload: str, parts: list[dict[str, Any]], sent: int, check: Check) -> bool:
         """Whether the server still has the parts that the row notes, and they are all."""
-        listing = self._bucket.pages("list_parts", "Parts", Key=self._key, UploadId=upload)
-        there = {int(part["PartNumber"]): (part["ETag"], int(part["Size"])) for part in listing}
+        there = {}
+        for part in self._bucket.pages("list_parts", "Parts", Key=self._key, UploadId=upload):
+            check()
+            there[int(part["PartNumber"])] = (part["ETag"], int(part["Size"]))
         noted = {n: (part["etag"], part["size"]) for n, part in enumerate(parts, start=1)}
         is_all = sum(part["size"] for part in parts) == sent
         return is_all and all(there.get(number) == part for number, part in noted.items())

@@ -12,7 +12,15 @@ from typing import Any
 from sqlalchemy import Engine
 
 from webapp.storage import object_keys as keys
-from webapp.storage.base import BlobStat, Partial, checked_digest, checked_size, hash_of
+from webapp.storage.base import (
+    BlobStat,
+    Check,
+    Partial,
+    checked_digest,
+    checked_size,
+    hash_of,
+    no_check,
+)
 from webapp.storage.bucket import Bucket, BucketOptions, Refused
 from webapp.storage.claims import Claim, Claims
 from webapp.storage.errors import BlobMissing, StoreProblem, StoreUnusable
@@ -104,9 +112,11 @@ class ObjectStore:
         found = self._head(sha256)
         return BlobStat(sha256, found.size, found.stamp) if found else None
 
-    def writer(self, sha256: str, size: int) -> ObjectWriter:
-        """Start or resume a blob; see base.BlobStore."""
-        return self._writer(checked_digest(sha256), checked_size(size), sha256, RowState.S3_PARTIAL)
+    def writer(self, sha256: str, size: int, check: Check = no_check) -> ObjectWriter:
+        """Start or resume a blob; see base.BlobStore. Its hash is kept: what is asked for is
+        whether the server still has the parts."""
+        claim = self._claims.claim(checked_digest(sha256), checked_size(size), RowState.S3_PARTIAL)
+        return ObjectWriter(self._bucket, claim, sha256, size, check)
 
     def open(self, sha256: str) -> ObjectReader:
         """Open a whole blob; see base.BlobStore."""
@@ -139,7 +149,8 @@ class ObjectStore:
             claim = self._claims.claim(token, size, RowState.S3_INCOMING)
 
         def writer(sha256: str) -> ObjectWriter:
-            return self._writer(sha256, size, token, RowState.S3_ADOPTED)
+            adopted = self._claims.claim(token, size, RowState.S3_ADOPTED)
+            return ObjectWriter(self._bucket, adopted, sha256, size, no_check)
 
         return ObjectReceiver(self._bucket, claim, token, size, writer)
 
@@ -187,10 +198,6 @@ class ObjectStore:
     def relative_path(self, sha256: str) -> None:
         """There is no file."""
         return None
-
-    def _writer(self, sha256: str, size: int, name: str, state: RowState) -> ObjectWriter:
-        claim = self._claims.claim(name, size, state)
-        return ObjectWriter(self._bucket, claim, sha256, size)
 
     def _discard(self, claim: Claim, key: str) -> None:
         notes = dict(claim.notes()).get(0, {})

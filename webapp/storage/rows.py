@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from webapp.storage.base import CHUNK, Closing, checked_range
+from webapp.storage.base import CHUNK, Check, Closing, checked_range
 from webapp.storage.errors import (
     BlobBusy,
     BlobMissing,
@@ -205,10 +205,16 @@ class RowWriter(HashingWriter):
     STATE = RowState.PARTIAL
 
     def __init__(
-        self, database: Transactions, sha256: str, size: int, blob_id: int, owner: str
+        self,
+        database: Transactions,
+        sha256: str,
+        size: int,
+        blob_id: int,
+        owner: str,
+        check: Check,
     ) -> None:
         partial = GrowingRows(database, sha256, size, blob_id, owner, self.STATE)
-        super().__init__(sha256, size, partial)
+        super().__init__(sha256, size, partial, check)
 
 
 class RowReader(Closing):

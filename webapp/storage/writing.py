@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Protocol
 
-from webapp.storage.base import Closing
+from webapp.storage.base import Check, Closing
 from webapp.storage.errors import too_short, wrong_hash
 
 
@@ -51,13 +51,14 @@ class Growing(Protocol):
 class HashingWriter(Closing):
     """Append to a partial, hashing as bytes arrive; see base.BlobWriter."""
 
-    def __init__(self, sha256: str, size: int, partial: Growing) -> None:
+    def __init__(self, sha256: str, size: int, partial: Growing, check: Check) -> None:
         self.sha256 = sha256
         self.size = size
         self._partial = partial
         self._hash = hashlib.sha256()
         try:
             for piece in partial.read():
+                check()
                 self._hash.update(piece)
         except BaseException:
             self.close()

@@ -18,11 +18,14 @@ from sqlalchemy import select
 from tests.api.uploads.maas import served
 from tests.api.uploads.tus import DISK, begin, patch, state, work
 from tests.api.v1.typed import Typed, check
+from tests.support.partials import stopped_after_the_first_chunk
 from webapp.api.v1.dispatch import API
 from webapp.errors import Conflict
 from webapp.extensions import db, settings, store
 from webapp.models import BootResource, Event, Upload
 from webapp.services.uploads import fetching, uploads
+from webapp.services.uploads import work as upload_work
+from webapp.storage.leases import new_owner
 
 # -- what the server gets by itself
 
@@ -67,6 +70,28 @@ def test_a_file_is_got_from_an_address_with_its_checksum(
     assert failed["problem"]["what"]
     assert program.call("POST", "uploads", body | {"url": f"{address}gone"}).status_code == 422
     assert program.call("POST", "uploads", body | {"url": "file:///etc/passwd"}).status_code == 422
+
+
+def test_a_worker_that_leaves_does_not_hash_to_the_end_what_came_before(
+    program: Typed, app: Flask, address: str
+) -> None:
+    digest = hashlib.sha256(DISK).hexdigest()
+    body = {"name": "web", "filetype": "ddgz", "sha256": digest, "url": f"{address}disk.gz"}
+    begun = program.call("POST", "uploads", body).json
+    leaving = threading.Event()
+    with app.app_context():
+        with store().writer(digest, len(DISK)) as writer:
+            writer.write(DISK[:1000])
+        with stopped_after_the_first_chunk(leaving.set) as ended:
+            upload_work.work(new_owner(), leaving.is_set)
+        assert ended == []
+        assert [partial.received for partial in store().partials()] == [1000]
+        upload = db.session.get_one(Upload, begun["id"])
+        upload.claimed_by = ""  # as if its process had ended
+        db.session.commit()
+        db.session.remove()
+    work(app)
+    assert program.get(f"uploads/{begun['id']}")["state"] == "done"
 
 
 def test_the_query_of_an_address_is_used_and_never_shown(

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stop while stored bytes are verified: whole files are not read to their end first."""
+"""A stop while stored bytes are hashed: whole files are not read to their end first."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -14,9 +14,12 @@ from flask import current_app
 from sqlalchemy import select
 
 from tests.jobs.conftest import Lab, check_region, files, images
+from tests.support.live import wait_until
+from tests.support.partials import stopped_after_the_first_chunk
 from webapp.extensions import db, settings, store
 from webapp.models import Blob, BlobState, BootResource
 from webapp.services.imports import runs
+from webapp.services.imports.progress import Reporter
 from webapp.storage.files import FileReader
 
 pytestmark = pytest.mark.usefixtures("region")
@@ -24,6 +27,7 @@ pytestmark = pytest.mark.usefixtures("region")
 NOBLE = "ubuntu/noble amd64/ga-24.04"
 CHUNKS = 1000  # a bound for what hangs; each takes PAUSE_S
 PAUSE_S = 0.02
+KINDS = ("filesystem", "database")  # objects are not hashed again, see tests/contract
 
 
 @contextmanager
@@ -93,4 +97,43 @@ def test_a_stop_ends_the_verification_of_what_is_there_and_the_next_import_does_
     assert images() == {}
     assert lab.run().state == "succeeded"
     assert lab.fetched() == Counter()
+    check_region()
+
+
+@pytest.fixture
+def stop(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Stop the running import, and wait until it knows."""
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    reporters: list[Reporter] = []
+    begin = Reporter.__enter__
+
+    def enter(reporter: Reporter) -> Reporter:
+        reporters.append(reporter)
+        return begin(reporter)
+
+    def now() -> None:
+        with app.app_context():
+            runs.stop("ann")
+        wait_until(lambda: reporters[-1].is_cancelled, "the import knows that it's stopped")
+
+    monkeypatch.setattr(Reporter, "__enter__", enter)
+    return now
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.settings(store=kind)) for kind in KINDS]
+)
+def test_a_stop_ends_the_hashing_of_what_an_earlier_import_left(
+    lab: Lab, stop: Callable[[], None], kind: str
+) -> None:
+    lab.select("noble")
+    squashfs = next(item for item in lab.mirror.newest(release="noble") if item.ftype == "squashfs")
+    with store().writer(squashfs.sha256, squashfs.size) as writer:
+        writer.write(bytes(1000))
+    with stopped_after_the_first_chunk(stop) as ended:
+        run = lab.run()
+    assert (run.state, run.summary) == ("stopped", "Stopped by user.")
+    assert ended == []
+    assert squashfs.sha256 in {partial.sha256 for partial in store().partials()}
+    assert lab.run().state == "succeeded"
     check_region()

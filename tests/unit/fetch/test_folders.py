@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from webapp.fetch import Fetched, Fetcher, FetchProblem, Folders, NotModified, Route, Stopped
-from webapp.storage.base import BlobWriter
+from webapp.storage.base import BlobWriter, Check
 from webapp.storage.filesystem import FilesystemStore
 
 DATA = bytes(range(256)) * 2000
@@ -65,8 +65,8 @@ def test_a_download_resumes(root: Path, fetcher: Fetcher, tmp_path: Path) -> Non
         writer.write(DATA[:100_000])
     seen: list[int] = []
 
-    def open_writer() -> BlobWriter:
-        return store.writer(digest, len(DATA))
+    def open_writer(check: Check) -> BlobWriter:
+        return store.writer(digest, len(DATA), check)
 
     url = f"file://{root}/streams/x"
     fetcher.download(url, open_writer, size=len(DATA), on_bytes=seen.append)
@@ -79,10 +79,10 @@ def test_wrong_bytes_are_refused(root: Path, fetcher: Fetcher, tmp_path: Path) -
     store.prepare(create=True)
     url, size = f"file://{root}/streams/x", len(DATA)
     with pytest.raises(FetchProblem) as caught:
-        fetcher.download(url, lambda: store.writer("0" * 64, size), size=size)
+        fetcher.download(url, lambda check: store.writer("0" * 64, size, check), size=size)
     assert caught.value.code == "hash-mismatch"
     with pytest.raises(FetchProblem) as caught:
-        fetcher.download(url, lambda: store.writer("0" * 64, size + 1), size=size + 1)
+        fetcher.download(url, lambda check: store.writer("0" * 64, size + 1, check), size=size + 1)
     assert caught.value.code == "size-mismatch"
 
 

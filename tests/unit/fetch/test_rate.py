@@ -117,7 +117,9 @@ def test_a_download_takes_each_of_its_bytes_from_the_bucket(
 
     bucket = Stingy(lambda: 0)
     with server, Fetcher(limits=QUICK, bucket=bucket) as fetcher:
-        fetcher.download(server.url + "image", lambda: store.writer(SHA256, SIZE), size=SIZE)
+        fetcher.download(
+            server.url + "image", lambda check: store.writer(SHA256, SIZE, check), size=SIZE
+        )
         assert (stored(store), len(server.log)) == (CONTENT, 1)
     assert sum(granted) == SIZE
     assert 0 in granted
@@ -149,7 +151,9 @@ def test_downloads_at_once_never_get_more_than_the_rate_allows(
             seen.append((sum(received), clock.now))  # in this order: time only goes on
 
         url = server.url + "image"
-        fetcher.download(url, lambda: store.writer(SHA256, SIZE), size=SIZE, on_bytes=count)
+        fetcher.download(
+            url, lambda check: store.writer(SHA256, SIZE, check), size=SIZE, on_bytes=count
+        )
         return stored(store)
 
     bucket = Waiting(lambda: rate, clock)
@@ -175,12 +179,14 @@ def test_a_download_that_waits_for_the_bucket_stops_and_keeps_its_part(
         with pytest.raises(Stopped):
             fetcher.download(
                 server.url + "image",
-                lambda: store.writer(SHA256, SIZE),
+                lambda check: store.writer(SHA256, SIZE, check),
                 size=SIZE,
                 is_stopped=lambda: rest[0] == 0,
             )
         assert sum(partial.received for partial in store.partials()) == 1_000_000
         rest[0] = SIZE
-        fetcher.download(server.url + "image", lambda: store.writer(SHA256, SIZE), size=SIZE)
+        fetcher.download(
+            server.url + "image", lambda check: store.writer(SHA256, SIZE, check), size=SIZE
+        )
         assert server.log[-1].range == "bytes=1000000-"
     assert stored(store) == CONTENT

@@ -17,6 +17,7 @@ import pytest
 from tests.mirror.faults import Fault
 from tests.mirror.maker import Mirror
 from tests.mirror.server import MirrorServer
+from tests.support.partials import stopped_after_the_first_chunk
 from tests.support.signed import SigningKey
 from tests.unit.mirror.pulling import (
     documents_of,
@@ -30,7 +31,9 @@ from webapp.errors import Problem
 from webapp.fetch import Limits, Stopped
 from webapp.mirror import PullProgress
 from webapp.mirror.folder import MirrorFolder
+from webapp.mirror.model import MirrorProblem
 from webapp.storage.errors import StoreFull
+from webapp.storage.filesystem import FilesystemStore
 
 
 @pytest.mark.parametrize("damage", ["cut", "no json", "other version", "document", "no document"])
@@ -157,6 +160,27 @@ def test_a_stop_is_heard_and_the_next_pull_continues(
         [request] = server.requests(squashfs)
         assert request.status == 206
         assert request.sent < 1_500_000
+
+
+def test_a_stop_is_heard_while_what_came_before_is_hashed(
+    upstream: Mirror, server: MirrorServer, signing_key: SigningKey, folder: Path
+) -> None:
+    squashfs = squashfs_of(upstream)
+    sha256, size = upstream.sha256[squashfs], upstream.sizes[squashfs]
+    server.set_faults([Fault(path="squashfs$", status=404)])
+    with pytest.raises(MirrorProblem):
+        pulled(server, folder, signing_key)
+    server.set_faults()
+    with FilesystemStore(folder / ".slipway/store").writer(sha256, size) as writer:
+        writer.write(files_of(upstream)[squashfs][:1000])
+    stopped = threading.Event()
+    with stopped_after_the_first_chunk(stopped.set) as ended, pytest.raises(Stopped):
+        pulled(server, folder, signing_key, is_stopped=stopped.is_set)
+    assert ended == []
+    server.reset()
+    pulled(server, folder, signing_key)
+    assert [request.range for request in server.requests(squashfs)] == ["bytes=1000-"]
+    assert tree_of(folder) == files_of(upstream) | documents_of(upstream)
 
 
 KILLED = """

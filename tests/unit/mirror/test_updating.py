@@ -170,7 +170,7 @@ def problem_of_alone(
     store.prepare(create=True)
     size, sha256 = upstream.sizes[path], upstream.sha256[path]
     with Fetcher(limits=limits) as fetcher, pytest.raises(Problem) as caught:
-        fetcher.download(root + path, lambda: store.writer(sha256, size), size=size)
+        fetcher.download(root + path, lambda check: store.writer(sha256, size, check), size=size)
     return caught.value
 
 

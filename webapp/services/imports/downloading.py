@@ -19,7 +19,7 @@ from webapp.services.blobs.damage import Verified
 from webapp.services.imports import hashing
 from webapp.services.imports.plans import Location, PlannedBlob
 from webapp.services.imports.progress import Reporter
-from webapp.storage.base import BlobStore, BlobWriter
+from webapp.storage.base import BlobStore, BlobWriter, Check
 from webapp.storage.errors import BlobBusy, StoreFull, StoreUnusable
 from webapp.streams.urls import join
 
@@ -199,8 +199,8 @@ def _fetch_from(
     url = join(root, location.path)
     until = time.monotonic() + BUSY_S
 
-    def open_writer() -> BlobWriter:
-        writer = store.writer(blob.sha256, blob.size)
+    def open_writer(check: Check) -> BlobWriter:
+        writer = store.writer(blob.sha256, blob.size, check)
         reporter.resume(blob.sha256, writer.offset)
         return writer
 

@@ -3,22 +3,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 
 from webapp.fetch import Stopped
-from webapp.storage.base import BlobReader
+from webapp.storage.base import BlobReader, Check, hash_of
 
 
 def until(is_stopped: Callable[[], bool]) -> Callable[[BlobReader], str]:
     """What hashes a blob, asking before each chunk. It raises Stopped."""
 
-    def hash_of(reader: BlobReader) -> str:
-        found = hashlib.sha256()
-        for piece in reader.chunks():
-            if is_stopped():
-                raise Stopped()
-            found.update(piece)
-        return found.hexdigest()
+    return lambda reader: hash_of(reader, check_of(is_stopped))
 
-    return hash_of
+
+def check_of(is_stopped: Callable[[], bool]) -> Check:
+    """What raises Stopped once the import is to leave off."""
+
+    def check() -> None:
+        if is_stopped():
+            raise Stopped()
+
+    return check

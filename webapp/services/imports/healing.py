@@ -11,6 +11,7 @@ from pathlib import Path
 from webapp.errors import Problem
 from webapp.extensions import settings, store
 from webapp.services.blobs import reserving
+from webapp.services.imports.hashing import check_of
 from webapp.services.imports.plans import Damaged
 from webapp.storage.base import CHUNK
 from webapp.storage.errors import BlobMismatch
@@ -19,7 +20,7 @@ from webapp.storage.errors import BlobMismatch
 def is_healed(one: Damaged, is_stopped: Callable[[], bool]) -> bool:
     """Take the same bytes from a file below the import folder, if there is one.
 
-    Raises StoreFull, StoreUnusable.
+    Raises StoreFull, StoreUnusable, Stopped.
     """
     return any(
         size == one.size and _is_taken(one, path, is_stopped)
@@ -54,13 +55,13 @@ def _files(folder: Path) -> Iterator[tuple[Path, int]]:
 
 def _is_taken(one: Damaged, path: Path, is_stopped: Callable[[], bool]) -> bool:
     """Copy a file into the store, which checks its digest."""
+    check = check_of(is_stopped)
     try:
-        with path.open("rb") as file, store().writer(one.sha256, one.size) as writer:
+        with path.open("rb") as file, store().writer(one.sha256, one.size, check) as writer:
             file.seek(writer.offset)
-            while not is_stopped() and (piece := file.read(CHUNK)):
+            while piece := file.read(CHUNK):
+                check()
                 writer.write(piece)
-            if is_stopped():
-                return False
             writer.commit()
     except (OSError, BlobMismatch):
         return False

@@ -119,19 +119,22 @@ class Import:
     def run(self) -> tuple[RunState, str]:
         """All steps; returns how the run ends, STOPPED when it was left off early."""
         try:
-            self._reporter.wait_while_held()
+            return self._steps()
         except Stopped:
-            return self._stopped()
+            published = summary.published(self._run_id)
+            done = f" {published} published before that." if published else ""
+            return RunState.STOPPED, f"Stopped by user.{done}"
+
+    def _steps(self) -> tuple[RunState, str]:
+        """Raises Stopped."""
+        self._reporter.wait_while_held()
         self.intent = intent()
         fresh = self._refresh()
         if self._reporter.is_stopped():
-            return self._stopped()
+            raise Stopped()
         self._reporter.enter("planning")
         states = inventory.sources(fresh)
-        try:
-            todo, problem = self._plan(states)
-        except Stopped:
-            return self._stopped()
+        todo, problem = self._plan(states)
         if problem is not None:
             self.failures.add(problem)
             return RunState.FAILED, "Nothing was changed: the plan changed after it was approved."
@@ -141,14 +144,13 @@ class Import:
         if problem is not None:
             self.failures.add(problem)
             return RunState.FAILED, "Nothing was changed: not enough disk space."
-        if not self._reserve(todo):  # and so count what a killed worker had published
-            return self._stopped()
+        self._reserve(todo)  # and so count what a killed worker had published
         if todo.is_empty:
             packages.collect(states, self._reporter.is_stopped)
             return self._ended(states)
         self._fetch(todo, states)
         if self._reporter.is_stopped() and self._reporter.fatal is None:
-            return self._stopped()
+            raise Stopped()
         self._leave_out(todo)
         if self._reporter.fatal is None:
             self._heal(todo)
@@ -199,14 +201,10 @@ class Import:
         db.session.commit()
         return todo, verdict.problem
 
-    def _reserve(self, todo: ImportPlan) -> bool:
-        """Write down what is to be fetched; False when stopped in the meantime."""
-        try:
-            found = transfers.begin(self._run_id, todo.blobs, self._stop_or_renew)
-        except Stopped:
-            return False
+    def _reserve(self, todo: ImportPlan) -> None:
+        """Write down what is to be fetched. Raises Stopped."""
+        found = transfers.begin(self._run_id, todo.blobs, self._stop_or_renew)
         self._reporter.expect(found, todo.users)
-        return True
 
     def _stop_or_renew(self) -> None:
         """Renew the lease, or raise Stopped once the run is to stop."""
@@ -290,7 +288,10 @@ class Import:
     # -- heal and remove
 
     def _heal(self, todo: ImportPlan) -> None:
-        """Replace damaged files that no source offers, where the import folder has them."""
+        """Replace damaged files that no source offers, where the import folder has them.
+
+        Raises Stopped.
+        """
         for one in todo.orphans:
             if not healing.is_healed(one, self._reporter.is_stopped):
                 self.failures.add(healing.problem_of(one), None, one.key, one.filename)
@@ -344,11 +345,6 @@ class Import:
     def _renew_lease(self) -> None:
         if not runs.renew_lease(self._run_id, self._owner):
             raise LeaseLost()
-
-    def _stopped(self) -> tuple[RunState, str]:
-        published = summary.published(self._run_id)
-        done = f" {published} published before that." if published else ""
-        return RunState.STOPPED, f"Stopped by user.{done}"
 
     def _ended(self, states: Iterable[SourceState]) -> tuple[RunState, str]:
         enabled = [state for state in states if state.is_enabled]

@@ -78,7 +78,7 @@ def _from_url(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> Non
         with _fetcher() as fetcher:
             fetcher.download(
                 url,
-                lambda: store().writer(digest, size),
+                lambda check: store().writer(digest, size, check),
                 size=size,
                 on_bytes=on_bytes,
                 is_stopped=is_leaving,

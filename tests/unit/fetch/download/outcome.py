@@ -37,7 +37,7 @@ class Outcome:
             try:
                 fetcher.download(
                     url,
-                    lambda: store.writer(sha256, size),
+                    lambda check: store.writer(sha256, size, check),
                     size=size,
                     on_bytes=self.received.append,
                     on_retry=lambda problem, seconds: self.retries.append(problem.code),

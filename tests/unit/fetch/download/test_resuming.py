@@ -226,7 +226,9 @@ def test_a_stop_of_the_fetcher_stops_its_downloads(
     server: MirrorServer, store: FilesystemStore
 ) -> None:
     with Fetcher(is_stopped=lambda: True) as fetcher, pytest.raises(Stopped):
-        fetcher.download(server.url + "image", lambda: store.writer(SHA256, SIZE), size=SIZE)
+        fetcher.download(
+            server.url + "image", lambda check: store.writer(SHA256, SIZE, check), size=SIZE
+        )
 
 
 # -- our own side
