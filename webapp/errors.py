@@ -179,6 +179,7 @@ KINDS = {
     "document-wrong-format": Kind("Unknown document format"),
     "document-wrong-type": Kind("Wrong type in a document"),
     "filter-invalid": Kind("Invalid filter"),
+    "stream-below": Kind("Streams are below this address"),
     "stream-changed-in-place": Kind("Stream changed in place"),
     "stream-empty": Kind("Stream is empty"),
     "stream-entry-skipped": Kind("Part of a stream skipped"),

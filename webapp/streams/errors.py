@@ -38,3 +38,13 @@ class Disagreement(DocumentProblem):
             for names, is_listed in ((self.listed, True), (self.found, False))
             for name in names
         ]
+
+
+class StreamsBelow(DocumentProblem):
+    """No stream is at an address, but there are some below it: ``found``, their addresses."""
+
+    code = "stream-below"
+
+    def __init__(self, found: tuple[str, ...], what: str, **details: str) -> None:
+        super().__init__(what, **details)
+        self.found = found

@@ -28,11 +28,12 @@ from webapp.services.sources.drafts import (
     MAX_PRIORITY,
     SourceDraft,
     grouped,
+    maas_io_key,
 )
 from webapp.services.sources.naming import title_of
 from webapp.services.system import live_settings
 from webapp.services.system.live_settings import SOAK_DAYS
-from webapp.streams.errors import Disagreement
+from webapp.streams.errors import Disagreement, StreamsBelow
 from webapp.web import source_form, source_health
 from webapp.web.access import me, requires
 from webapp.web.source_form import SourceForm
@@ -130,7 +131,7 @@ def show(source_id: int) -> ResponseReturnValue:
         source=source,
         keys=keys,
         keyring_problem=keyring_problem,
-        maas_io_fingerprint=grouped(MAAS_IO_FINGERPRINT),
+        maas_io_fingerprint=maas_io_key(source.url, source.keyring_filename),
         is_key_due=rekeying.is_due(source),
         is_state_due=accepting.is_due(source),
         has_rivals=len(sources.all_sources()) > 1,
@@ -201,6 +202,7 @@ def accept(source_id: int) -> ResponseReturnValue:
 
 def _connect(source: BootSource | None) -> ResponseReturnValue:
     form = SourceForm()
+    form.url.data = request.form.get("found_url") or form.url.data
     draft = source_form.draft_from(form, source)
     try:
         if not form.validate_on_submit():
@@ -244,6 +246,7 @@ def _form_page(
         differences=problem.differences[: MAX_CONFIRMED + 1]
         if isinstance(problem, Disagreement)
         else [],
+        found=problem.found if isinstance(problem, StreamsBelow) else (),
         maas_io_fingerprint=grouped(MAAS_IO_FINGERPRINT),
         others=others,
         locks_pages=settings().single_source and source is None and len(others) == 1,

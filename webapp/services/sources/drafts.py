@@ -6,6 +6,7 @@ from __future__ import annotations
 import os  # os.path: pathlib raises for a name that is too long or not allowed
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
 
 from sqlalchemy import select
 
@@ -21,6 +22,7 @@ from webapp.trust.keyrings import Keyring, decoded, load_keyring, read_keyring
 
 # The key that signs images.maas.io, to compare a keyring with (issue of trust: shown, not assumed).
 MAAS_IO_FINGERPRINT = "4A3CE3CD565D7EB5C810E2B97FF3F408476CF100"
+MAAS_KEYRING = "ubuntu-cloudimage-keyring.gpg"
 MAX_URL = 2000
 MAX_CONFIRMED = 1000
 MAX_MIRRORS = 8
@@ -60,8 +62,8 @@ class SourceDraft:
 # paths without looking, so they mean the default keyring here (rule: rest-default-keyring).
 MAAS_KEYRINGS = frozenset(
     {
-        "/snap/maas/current/usr/share/keyrings/ubuntu-cloudimage-keyring.gpg",
-        "/usr/share/keyrings/ubuntu-cloudimage-keyring.gpg",
+        f"/snap/maas/current/usr/share/keyrings/{MAAS_KEYRING}",
+        f"/usr/share/keyrings/{MAAS_KEYRING}",
     }
 )
 
@@ -191,6 +193,7 @@ def _tested_keyring(draft: SourceDraft, problems: dict[str, list[str]]) -> Keyri
 
 def missing_keyring(path: str) -> KeyringProblem:
     """The problem of a keyring file that is not there, with the three ways out."""
+    fingerprint = maas_io_key(keyring_filename=path)
     return KeyringProblem(
         "The keyring file of this boot source doesn't exist on this server.",
         code="keyring-missing",
@@ -199,11 +202,24 @@ def missing_keyring(path: str) -> KeyringProblem:
         got="no such file",
         next_step=(
             "Install it (on Ubuntu: apt install ubuntu-keyring), or paste or upload the public "
-            "key on the source's page, or give the path of another keyring file. Images from "
-            "images.maas.io are signed by "
-            f"{grouped(MAAS_IO_FINGERPRINT)}: verify the fingerprint before you trust a key."
+            "key on the source's page, or give the path of another keyring file."
+            + (
+                f" Images from images.maas.io are signed by {fingerprint}: verify the "
+                "fingerprint before you trust a key."
+                if fingerprint
+                else ""
+            )
         ),
     )
+
+
+def maas_io_key(url: str = "", keyring_filename: str = "") -> str:
+    """The fingerprint of the key that signs images.maas.io, if a source has to do with it."""
+    is_meant = (
+        urlsplit(url).hostname == "images.maas.io"
+        or os.path.basename(keyring_filename) == MAAS_KEYRING
+    )
+    return grouped(MAAS_IO_FINGERPRINT) if is_meant else ""
 
 
 def grouped(fingerprint: str) -> str:

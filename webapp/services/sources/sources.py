@@ -15,7 +15,7 @@ from sqlalchemy import delete, func, select, update
 
 from webapp.errors import Conflict, NotFound, Problem
 from webapp.extensions import db, settings
-from webapp.fetch import Fetcher, Route, is_file_url, origin_of
+from webapp.fetch import Fetcher, FetchProblem, Route, is_file_url, origin_of
 from webapp.models import BootSource, StreamDocument
 from webapp.services.sources import client_certs, naming, steps
 from webapp.services.sources.drafts import MAX_CONFIRMED, SourceDraft, check, keyring_file
@@ -25,6 +25,7 @@ from webapp.services.system.wake import wake
 from webapp.streamclient import (
     StreamSource,
     check_items,
+    nearby,
     read_stream,
 )
 from webapp.streams.mapping import Offer, Skipped
@@ -74,9 +75,12 @@ def connect(draft: SourceDraft, source_id: int | None = None) -> Preview:
     confirmed = frozenset(draft.confirmed_products)
     source = StreamSource(normalise(draft.url), keyring, confirmed)
     fetcher = fetcher_of(draft)
-    snapshot = read_stream(
-        source, fetcher, {}, stale_days=settings().stale_days, keeps_content=False
-    )
+    try:
+        snapshot = read_stream(
+            source, fetcher, {}, stale_days=settings().stale_days, keeps_content=False
+        )
+    except FetchProblem as problem:
+        raise nearby.explained(problem, source, fetcher) from None
     # The index alone doesn't show which files are missing (rule: filtered-mirrors).
     missing = check_items(source, snapshot.offers, fetcher).problem
     return Preview(
