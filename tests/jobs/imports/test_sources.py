@@ -66,6 +66,20 @@ def test_a_source_that_fails_stops_no_other(make_lab: Callable[..., Lab]) -> Non
     assert {image.split(" ")[0] for image in images()} == {"ubuntu/jammy"}
 
 
+def test_an_import_is_whole_without_a_source_that_nothing_is_selected_from(
+    make_lab: Callable[..., Lab],
+) -> None:
+    broken, good = make_lab("broken"), make_lab("good")
+    good.select("jammy")
+    broken.server.set_faults([Fault(path="index", status=404)])
+    run = good.run()
+    assert [failure.source_id for failure in failures(run)] == [broken.source_id]
+    assert run.state == "succeeded"
+    assert run.summary.endswith("1 boot source without selections couldn't be read.")
+    broken.select("noble")
+    assert good.run().state == "partial"
+
+
 def test_an_image_of_a_failing_source_is_left_alone(make_lab: Callable[..., Lab]) -> None:
     lab, other = make_lab("lab"), make_lab("other", generation=1)
     lab.source.priority = 5

@@ -113,6 +113,7 @@ class Import:
         self.failures = Failures(run_id)
         self._origins: dict[int, Origin] = {}
         self._removed: list[Key] = []
+        self._unread: set[int] = set()
         self._is_superseded = False
         self.intent = ""
 
@@ -180,6 +181,7 @@ class Import:
         for outcome in outcomes:
             if outcome.problem is not None and not self._reporter.is_stopped():
                 self.failures.add(outcome.problem, outcome.source_id)
+                self._unread.add(outcome.source_id)
         good = {outcome.source_id for outcome in outcomes if outcome.problem is None}
         return good & set(self._origins)
 
@@ -359,7 +361,10 @@ class Import:
         words = " ".join(done) or "No changes."
         if self._is_superseded:
             words += " A source changed in the meantime, so another import follows."
-        if not self.failures.count:
+        idle = self._unread & {state.id for state in enabled if not state.wanted}
+        if idle:
+            words += f" {counted(len(idle), 'boot source')} without selections couldn't be read."
+        if self.failures.count == len(idle):
             return RunState.SUCCEEDED, words
         words += f" {counted(self.failures.count, 'problem')}."
         has_images = db.session.scalar(
