@@ -38,6 +38,8 @@ def test_kernels_are_listed_and_chosen(slipway: Shell) -> None:
     assert "+ ubuntu/noble amd64" in done.stdout
     assert db.session.scalars(select(BootSourceSelection)).one().subarches == ["ga-24.04"]
     assert "+ ubuntu/noble hwe-24.04" in slipway(*words, "all").stdout
+    assert "Import 1 is queued." in slipway(*words, "all", "--import").stdout
+    assert "Import 1 is already running." in slipway(*words, "all", "--import").stdout
 
 
 @pytest.mark.usefixtures("_source")
@@ -49,7 +51,8 @@ def test_a_rule_is_previewed_added_changed_listed_and_removed(slipway: Shell) ->
     assert db.session.scalars(select(SelectionRule)).all() == []
     assert "Added rule 1: Newest Ubuntu LTS, ga." in slipway("rule", "add", *newest).stdout
     assert "ubuntu/noble amd64" in slipway("rule", "list").stdout
-    done = slipway("rule", "change", "1", "--count", "2")
+    done = slipway("rule", "change", "1", "--count", "2", "--import")
+    assert "Import 1 is queued." in done.stdout
     assert "+ ubuntu/jammy amd64/ga-22.04" in done.stdout
     assert "Changed rule 1: Newest 2 Ubuntu LTS, ga." in done.stdout
     for given, kept in (("1", 1), ("all", None)):

@@ -11,7 +11,7 @@ from webapp.cli import bin, output, soak, source_changes, versions
 from webapp.cli import image_lookup as lookup
 from webapp.cli.client import Api, with_api
 from webapp.cli.groups import Group, former
-from webapp.cli.imports import show_plan
+from webapp.cli.imports import show_plan, started
 from webapp.numbers import counted
 
 
@@ -317,10 +317,12 @@ def _print_change(changed: dict[str, Any], as_json: bool) -> None:
         output.line(line)
     if not lines:
         output.line("No changes.")
-        return
-    fetch, free = output.size(changed["new_bytes"]), output.size(changed["freed_bytes"])
-    verb = "Saved" if changed["is_done"] else "Dry run"
-    output.line(f"{verb}: {fetch} to download, {free} to free.")
+    else:
+        fetch, free = output.size(changed["new_bytes"]), output.size(changed["freed_bytes"])
+        verb = "Saved" if changed["is_done"] else "Dry run"
+        output.line(f"{verb}: {fetch} to download, {free} to free.")
+    if changed.get("run"):
+        output.line(started(changed["run"]))
 
 
 for command in (*versions.COMMANDS, *bin.COMMANDS, *source_changes.COMMANDS, soak.image_soak):

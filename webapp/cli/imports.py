@@ -106,14 +106,15 @@ def start(name: str, arch: str, wait: bool, yes: bool, now: bool, api: Api, as_j
     else:
         body = {"plan": api.get("/plan")["digest"]} if yes else {}
         run = _begin(api, "/imports", body, is_sure=now)
-        words = _started(run)
+        words = started(run)
     if wait:
         _follow(api, run["id"], as_json)
         return
     output.result(run, as_json, words)
 
 
-def _started(run: dict[str, Any]) -> str:
+def started(run: dict[str, Any]) -> str:
+    """Say which import does what was asked for, and whether it was running already."""
     if run["is_new"]:
         return f"Import {run['id']} is {run['state']}. Next: slipway import watch"
     held = " It's paused. Next: slipway import resume" if run["hold"] else ""

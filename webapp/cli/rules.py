@@ -12,6 +12,7 @@ from webapp import numbers
 from webapp.cli import output
 from webapp.cli.client import Api, with_api
 from webapp.cli.groups import Group
+from webapp.cli.imports import started
 
 KINDS = ("newest-lts", "supported-lts", "newest", "every", "pattern")
 FIELDS = ("kind", "os", "count", "pattern", "arches", "kernels", "source_id")
@@ -129,7 +130,7 @@ def add(kind: str, imports: bool, api: Api, as_json: bool, **values: Any) -> Non
     if not as_json:
         _show(api.call("POST", "/rules/preview", body))
     made = api.call("POST", "/rules", body | {"is_imported": imports})
-    output.result(made, as_json, f"Added rule {made['id']}: {made['title']}.")
+    output.result(made, as_json, _saved(f"Added rule {made['id']}", made))
 
 
 @rule_group.command("change")
@@ -157,7 +158,7 @@ def change(
     if found["drops"] and not yes:
         output.confirm(f"The next import will move {_dropped(found)} to the bin. Change the rule?")
     made = api.call("PUT", f"/rules/{id}", body | {"is_imported": imports})
-    output.result(made, as_json, f"Changed rule {id}: {made['title']}.")
+    output.result(made, as_json, _saved(f"Changed rule {id}", made))
 
 
 @rule_group.command("remove")
@@ -176,6 +177,10 @@ def remove(id: int, yes: bool, api: Api, as_json: bool) -> None:
         output.confirm(f"The next import will move {_dropped(found)} to the bin. Remove the rule?")
     api.call("DELETE", f"/rules/{id}")
     output.result({"removed": id}, as_json, f"Removed rule {id}: {found['title']}.")
+
+
+def _saved(done: str, made: dict[str, Any]) -> str:
+    return f"{done}: {made['title']}." + (f"\n{started(made['run'])}" if made["run"] else "")
 
 
 def _given(kind: str | None, values: dict[str, Any]) -> dict[str, Any]:

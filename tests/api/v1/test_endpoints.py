@@ -89,10 +89,13 @@ def test_images_are_chosen_from_the_catalogue(app: Flask, program: Typed) -> Non
     ]
     body = {"add": [{"os": "ubuntu", "release": "noble", "arch": "arm64"}]}
     preview = program.call("POST", "catalogue", body | {"is_preview": True}).json
-    assert (preview["added"], preview["is_done"]) == (["ubuntu/noble arm64"], False)
+    kept = (preview["added"], preview["is_done"], preview["run"])
+    assert kept == (["ubuntu/noble arm64"], False, None)
     assert program.get("catalogue?is_selected=true")["items"] == []
     done = program.call("POST", "catalogue", body | {"is_imported": True}).json
     assert (done["added"], done["is_done"]) == (["ubuntu/noble arm64"], True)
+    joined = program.call("POST", "catalogue", body | {"is_imported": True}).json["run"]
+    assert (done["run"]["is_new"], joined) == (True, done["run"] | {"is_new": False})
     assert [i["arch"] for i in program.get("catalogue?is_selected=true")["items"]] == ["arm64"]
     with app.app_context():
         assert db.session.scalars(select(ImportRun)).one().state == "queued"

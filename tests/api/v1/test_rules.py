@@ -65,7 +65,8 @@ def test_a_rule_is_previewed_added_changed_and_removed(
     )  # fmt: skip
     assert made.json["evaluated_at"]
     with app.app_context():
-        assert db.session.scalars(select(ImportRun)).one().state == "queued"
+        run = db.session.scalars(select(ImportRun)).one()
+        assert (run.id, run.state) == (made.json["run"]["id"], "queued")
     one = f"rules/{made.json['id']}"
     read = program.call("GET", one)
     wider = {"kind": "pattern", "pattern": "ubuntu/(noble|jammy)", "replaces": made.json["id"]}
@@ -74,6 +75,9 @@ def test_a_rule_is_previewed_added_changed_and_removed(
     del wider["replaces"]
     changed = program.call("PUT", one, wider, If_Match=read.headers["ETag"])
     assert [m["release"] for m in changed.json["matches"]] == ["jammy", "noble"]
+    assert changed.json["run"] is None
+    again = program.call("PUT", one, wider | {"is_imported": True}).json
+    assert again["run"] == made.json["run"] | {"is_new": False}
     assert program.call("PUT", one, NEWEST, If_Match=read.headers["ETag"]).status_code == 412
     assert program.get(f"{one}/removal")["drops"] == []  # nothing is stored
     assert program.call("DELETE", one).status_code == 204

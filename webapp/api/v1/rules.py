@@ -9,6 +9,7 @@ from pydantic import Field
 
 from webapp.api.v1.callers import demand
 from webapp.api.v1.dispatch import Call, PlainCall, Routes
+from webapp.api.v1.run_items import StartedRunItem, started_item
 from webapp.api.v1.schemas import Empty, Page, RequestModel, ResponseModel
 from webapp.http.dispatch import MAX_ID
 from webapp.models import SelectionRule
@@ -99,6 +100,12 @@ class RuleResponse(ResponseModel):
     warning: str = Field(description="What is wrong with it; empty if nothing is")
 
 
+class SavedRuleResponse(RuleResponse):
+    """A rule that was saved."""
+
+    run: StartedRunItem | None = Field(description="The import, null if none was asked for")
+
+
 class RulePreviewRequest(RuleDraft):
     """A rule to preview. replaces: the rule that it would take the place of."""
 
@@ -133,13 +140,12 @@ def read_all(call: PlainCall) -> Page[RuleResponse]:
 
 
 @routes("POST", "/rules", Right.SELECT, status=201)
-def create(call: Call[Empty, RuleRequest]) -> RuleResponse:
+def create(call: Call[Empty, RuleRequest]) -> SavedRuleResponse:
     """Add a rule; it's evaluated at once."""
     if call.body.is_imported:
         demand(call.caller, Right.IMPORT)
     row = rules.add(call.body.rule(), call.actor)
-    _import(call.body, call.actor)
-    return _response(row)
+    return _saved(row, call.body, call.actor)
 
 
 @routes("POST", "/rules/preview", Right.SELECT)
@@ -157,14 +163,13 @@ def read(call: PlainCall, id: int) -> RuleResponse:
 
 
 @routes("PUT", ONE, Right.SELECT, state=read)
-def change(call: Call[Empty, RuleRequest], id: int) -> RuleResponse:
+def change(call: Call[Empty, RuleRequest], id: int) -> SavedRuleResponse:
     """Replace a rule; what it no longer selects goes at the next import."""
     if call.body.is_imported:
         demand(call.caller, Right.IMPORT)
     row = rules.get(id)
     rules.change(row, call.body.rule(), call.actor)
-    _import(call.body, call.actor)
-    return _response(row)
+    return _saved(row, call.body, call.actor)
 
 
 @routes("GET", f"{ONE}/removal", Right.SEE)
@@ -180,9 +185,9 @@ def remove(call: PlainCall, id: int) -> None:
     rules.remove(rules.get(id), call.actor)
 
 
-def _import(sent: RuleRequest, actor: str) -> None:
-    if sent.is_imported:
-        runs.queue("manual", actor)
+def _saved(row: SelectionRule, sent: RuleRequest, actor: str) -> SavedRuleResponse:
+    started = runs.start("manual", actor) if sent.is_imported else None
+    return SavedRuleResponse(**_response(row).model_dump(), run=started_item(started))
 
 
 def _response(row: SelectionRule) -> RuleResponse:

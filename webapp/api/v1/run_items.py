@@ -6,6 +6,24 @@ from __future__ import annotations
 from pydantic import Field
 
 from webapp.api.v1.schemas import PartialModel, ResponseModel
+from webapp.services.imports.runs import Start
+
+
+class StartedRunItem(ResponseModel):
+    """The import that was asked for. is_new: false if it was already running."""
+
+    id: int
+    state: str
+    hold: str
+    is_new: bool
+
+
+def started_item(started: Start | None) -> StartedRunItem | None:
+    """Tell which import does what was asked for (rule: rest-import); None if none was."""
+    if started is None:
+        return None
+    run = started.run
+    return StartedRunItem(id=run.id, state=run.state, hold=run.hold, is_new=started.is_new)
 
 
 class StoppedImageItem(ResponseModel):

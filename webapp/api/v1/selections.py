@@ -9,6 +9,7 @@ from pydantic import Field
 
 from webapp.api.v1.callers import demand
 from webapp.api.v1.dispatch import Call, Routes
+from webapp.api.v1.run_items import StartedRunItem, started_item
 from webapp.api.v1.schemas import (
     Page,
     ProblemItem,
@@ -108,6 +109,7 @@ class SelectionChangeResponse(ResponseModel):
     loses_commissioning: str
     replacements: list[str]
     is_done: bool
+    run: StartedRunItem | None = Field(description="The import, null if none was asked for")
 
 
 class PlannedSetResponse(ResponseModel):
@@ -206,8 +208,9 @@ def choose(call: Call[CatalogueFilter, SelectionChangeRequest]) -> SelectionChan
     proposal = selecting.of_choices(
         [choice.key for choice in sent.add], [choice.key for choice in sent.remove], _kernels(sent)
     )
+    started = None
     if not sent.is_preview:
-        selecting.save(
+        started = selecting.save(
             proposal, call.actor, is_imported=sent.is_imported, commission=sent.commission
         )
     pending = proposal.pending
@@ -226,6 +229,7 @@ def choose(call: Call[CatalogueFilter, SelectionChangeRequest]) -> SelectionChan
         loses_commissioning=proposal.loss.release if proposal.loss else "",
         replacements=list(proposal.loss.replacements) if proposal.loss else [],
         is_done=not sent.is_preview,
+        run=started_item(started),
     )
 
 
