@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from flask import Flask
@@ -99,3 +100,14 @@ def test_announcements_are_hidden_from_the_command_line(region: Flask, slipway: 
     done = slipway("source", "dismiss", source_id)
     assert done.stdout.strip() == "Hidden from you for two weeks."
     assert "Announced" not in slipway("source", "show", source_id).stdout
+
+
+def test_messages_name_options_and_not_the_fields_of_a_form(
+    slipway: Shell, ids: tuple[str, str]
+) -> None:
+    done = slipway("source", "add", "http://mirror.example.test/")
+    assert "Give a keyring with --keyring or --keyring-path" in refused(done)
+    done = slipway("source", "preview", "not a url", "--keyring-path", "/nowhere/x.gpg")
+    assert "The URL contains a space" in refused(done)
+    done = slipway("source", "change", ids[0], "--username", "ann", "--yes")
+    assert not re.search(r"[a-z]_[a-z]", done.stderr), done.stderr

@@ -102,6 +102,16 @@ FIELDS = {
     "uses": "--uses",
     "value": "Value",
 }
+# Messages of the API that name its fields, as they're said on the command line.
+WORDS = {
+    "One of keyring_data or keyring_filename must be specified.": (
+        "Give a keyring with --keyring or --keyring-path, or accept a source that no one signs "
+        "with --unsigned."
+    ),
+    "Only one of keyring_filename or keyring_data can be specified.": (
+        "Use either --keyring or --keyring-path."
+    ),
+}
 
 
 @click.group(
@@ -168,7 +178,7 @@ def sentence(problem: Problem) -> str:
     if not isinstance(problem, InvalidFields):
         return str(problem)
     return " ".join(
-        f"{FIELDS[name]}: {message}" if name in FIELDS else message
+        f"{FIELDS[name]}: {message}" if name in FIELDS else WORDS.get(message, message)
         for name, messages in problem.fields.items()
         for message in messages
     )
