@@ -10,13 +10,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.contract.stores import MIB, Harness, Place, make_blob
+from tests.contract.stores import MIB, Blob, Harness, Place, make_blob
 from tests.support.faulty import FaultyProxy
 from tests.support.objects import ACCESS_KEY, READER_KEY, READER_SECRET, SECRET_KEY, ObjectServer
-from webapp.storage import bucket, hashing, object_keys
+from webapp.storage import bucket, hashing, object_keys, object_requests
 from webapp.storage.bucket import BucketOptions
 from webapp.storage.errors import StoreProblem, StoreUnusable
 
@@ -108,6 +109,64 @@ def test_parts_that_the_server_lost_are_sent_again(harness: Harness) -> None:
     assert harness.get(LARGE) == LARGE.data
 
 
+def test_a_tail_that_someone_altered_is_not_published(harness: Harness) -> None:
+    harness.start(LARGE, 8 * MIB)
+    folder = object_keys.PARTIALS
+    [tail] = harness.bucket.pages("list_objects_v2", "Contents", Prefix=folder)
+    name = folder + str(tail["Key"]).partition(folder)[2]
+    harness.bucket.ask("put_object", Key=name, Body=bytes(int(tail["Size"])))
+    finish(harness)
+    assert harness.store.verify(LARGE.sha256)
+
+
+def test_a_part_that_someone_altered_is_not_published(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.start(LARGE, 8 * MIB)
+    key = object_keys.blob(LARGE.sha256)
+    [begun] = harness.bucket.pages("list_multipart_uploads", "Uploads", Prefix=key)
+    place = {"Key": key, "UploadId": begun["UploadId"], "PartNumber": 1}
+    good = list(harness.bucket.pages("list_parts", "Parts", Key=key, UploadId=begun["UploadId"]))
+    other = bytes(bucket.MIN_PART)
+    proof = object_requests.checksum(other)
+    answer = harness.bucket.ask("upload_part", Body=other, ChecksumSHA256=proof, **place)
+    etag = answer["ETag"]
+    ask = bucket.Bucket.ask
+
+    def careless(self: bucket.Bucket, operation: str, **parameters: Any) -> Any:
+        """A server that lists what it had, and takes the part that came last."""
+        if operation == "list_parts":
+            return {"Parts": good}
+        if operation == "complete_multipart_upload":
+            parameters["MultipartUpload"]["Parts"][0] |= {"ETag": etag, "ChecksumSHA256": proof}
+        return ask(self, operation, **parameters)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bucket.Bucket, "ask", careless)
+        with harness.store.writer(LARGE.sha256, LARGE.size) as writer:
+            assert writer.offset == 8 * MIB
+            writer.write(LARGE.data[writer.offset :])
+            with pytest.raises(StoreUnusable) as caught:
+                writer.commit()
+    assert "other bytes" in caught.value.what
+    assert caught.value.next_step
+    assert harness.store.stat(LARGE.sha256) is None
+    finish(harness)
+    assert harness.store.verify(LARGE.sha256)
+
+
+@pytest.mark.parametrize("received", [0, 5 * MIB, 10 * MIB])
+@pytest.mark.parametrize("size", [0, 1, 5 * MIB, 5 * MIB + 1, 10 * MIB])
+def test_sizes_at_the_edges_of_parts_are_written_and_resumed(
+    harness: Harness, size: int, received: int
+) -> None:
+    blob = make_blob(size)
+    harness.start(blob, min(received, size))
+    finish(harness, blob)
+    assert harness.get(blob) == blob.data
+    assert list(harness.store.partials()) == []
+
+
 def test_a_partial_starts_over_where_no_hash_can_be_continued(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,6 +236,13 @@ def test_boto3_is_imported_with_the_first_request_only() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def finish(harness: Harness, blob: Blob = LARGE) -> None:
+    """Write what is missing of a partial."""
+    with harness.store.writer(blob.sha256, blob.size) as writer:
+        writer.write(memoryview(blob.data)[writer.offset :])
+        writer.commit()
 
 
 def refusal(place: Place) -> StoreProblem:

@@ -18,16 +18,25 @@ from webapp.storage import hashing, object_keys
 from webapp.storage.base import Check, Closing
 from webapp.storage.bucket import MAX_PARTS, Bucket, Refused
 from webapp.storage.claims import Claim
-from webapp.storage.errors import StoreProblem, StoreUnusable, too_long, too_short, wrong_hash
+from webapp.storage.errors import (
+    BlobMissing,
+    StoreProblem,
+    StoreUnusable,
+    too_long,
+    too_short,
+    wrong_hash,
+)
+from webapp.storage.object_reading import ObjectReader, Piece
+from webapp.storage.object_requests import (
+    NOTHING,
+    altered,
+    checksum,
+    clear,
+    discard,
+    put,
+    remove,
+)
 
-NOTHING: dict[str, Any] = {
-    "blob": "",
-    "upload": "",
-    "part": 0,
-    "tail": "",
-    "tail_size": 0,
-    "hash": "",
-}
 _ROW = "slipway-row"  # metadata of a blob: the claim that made it
 
 
@@ -51,6 +60,7 @@ class ObjectWriter(Closing):
         self._hash = hashing.KeptHash()
         self._noted = {**NOTHING, "blob": self._key}
         self._is_open = True
+        self._is_resumed = False
         try:
             self._resume(check)
         except BaseException:
@@ -106,6 +116,8 @@ class ObjectWriter(Closing):
             if self._buffer:
                 self._send_part(is_last=True)
             self._complete()
+            if self._is_resumed:
+                self._read_back()
         self._is_open = False
         self._clear()
 
@@ -166,15 +178,19 @@ class ObjectWriter(Closing):
                 return False
             check()
             if tail_size:
-                answer = self._bucket.ask("get_object", Key=notes["tail"])
-                self._buffer += answer["Body"].read(tail_size + 1)
-        except Refused:
+                tail = Piece(0, tail_size, str(notes["tail"]))
+                with ObjectReader(self._bucket, self.sha256, [tail]) as reader:
+                    for data in reader.chunks():
+                        self._buffer += data
+        except (Refused, BlobMissing):
             return False
-        if len(self._buffer) != tail_size:
+        # The hash continues behind the tail, so these have to be the bytes that it has seen.
+        if tail_size and checksum(self._buffer) != notes.get("tail_sha256"):
             return False
         self._upload, self._sent, self._tail, self._part = upload, sent, str(notes["tail"]), part
         self._hash, self._noted = hashing.KeptHash(state), notes
         self._parts, self._parts_noted = parts, len(parts)
+        self._is_resumed = True
         return True
 
     def _are_there(self, upload: str, parts: list[dict[str, Any]], sent: int, check: Check) -> bool:
@@ -257,6 +273,20 @@ class ObjectWriter(Closing):
             if self._landed_whole() is None:
                 raise self._lost(refusal.code) from None
 
+    def _read_back(self) -> None:
+        """Hash the blob. What other processes sent, this one has only the server's word for."""
+        found = self._landed_whole() or {}
+        whole = Piece(0, self.size, self._key, str(found.get("ETag", "")))
+        actual = hashlib.sha256()
+        with ObjectReader(self._bucket, self.sha256, [whole]) as reader:
+            for data in reader.chunks():
+                actual.update(data)
+                self._claim.renew()
+        if actual.hexdigest() != self.sha256:
+            remove(self._bucket, self._key)
+            self.discard()
+            raise altered(self._bucket)
+
     def _put_whole(self) -> None:
         self._bucket.ask(
             "put_object",
@@ -295,6 +325,7 @@ class ObjectWriter(Closing):
             "part": self._part,
             "tail": self._tail,
             "tail_size": len(self._buffer),
+            "tail_sha256": checksum(self._buffer) if self._buffer else "",
             "hash": base64.b64encode(self._hash.state()).decode(),
         }
         fresh = enumerate(self._parts[self._parts_noted :], start=self._parts_noted + 1)
@@ -307,50 +338,3 @@ class ObjectWriter(Closing):
             if self._tail:
                 remove(self._bucket, self._tail)
         self._claim.finish()
-
-
-def checksum(body: bytes | bytearray) -> str:
-    """What the server compares the bytes with that it got."""
-    return base64.b64encode(hashlib.sha256(body).digest()).decode()
-
-
-def put(bucket: Bucket, key: str, data: bytes | bytearray, *, needed: int) -> None:
-    """Store an object under a key that was never used."""
-
-    def landed() -> Any:
-        found = bucket.ask("head_object", Key=key)
-        return found if found["ContentLength"] == len(data) else None
-
-    bucket.ask(
-        "put_object",
-        landed=landed,
-        needed=needed,
-        Key=key,
-        Body=data,
-        ChecksumSHA256=checksum(data),
-    )
-
-
-def remove(bucket: Bucket, key: str) -> None:
-    """Remove an object; harmless when it isn't there."""
-    with suppress(Refused):
-        bucket.ask("delete_object", Key=key)
-
-
-def clear(bucket: Bucket, claim: Claim, key: str, upload: str) -> None:
-    """Forget what was received, then remove it; the claim stays."""
-    claim.note(0, {0: {**NOTHING, "blob": key, "upload": upload}})
-    if upload:
-        with suppress(Refused):
-            bucket.ask("abort_multipart_upload", Key=key, UploadId=upload)
-    folder = object_keys.folder_of(claim.id)
-    for found in list(bucket.pages("list_objects_v2", "Contents", Prefix=folder)):
-        remove(bucket, folder + str(found["Key"]).rpartition("/")[2])
-    claim.note(0, {}, drop_from=0)
-
-
-def discard(bucket: Bucket, claim: Claim, key: str, upload: str) -> None:
-    """Remove what was received, and the row."""
-    if claim.received or upload:
-        clear(bucket, claim, key, upload)
-    claim.finish()

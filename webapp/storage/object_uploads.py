@@ -14,8 +14,9 @@ from webapp.storage.base import Closing
 from webapp.storage.bucket import Bucket
 from webapp.storage.claims import Claim
 from webapp.storage.errors import too_long, too_short, wrong_hash
-from webapp.storage.object_parts import ObjectWriter, discard, put, remove
+from webapp.storage.object_parts import ObjectWriter
 from webapp.storage.object_reading import ObjectReader, Piece
+from webapp.storage.object_requests import discard, put, remove
 from webapp.storage.running import RunningHash
 
 

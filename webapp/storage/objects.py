@@ -24,8 +24,9 @@ from webapp.storage.base import (
 from webapp.storage.bucket import Bucket, BucketOptions, Refused
 from webapp.storage.claims import Claim, Claims
 from webapp.storage.errors import BlobMissing, StoreProblem, StoreUnusable
-from webapp.storage.object_parts import ObjectWriter, discard, put, remove
+from webapp.storage.object_parts import ObjectWriter
 from webapp.storage.object_reading import ObjectReader, Piece
+from webapp.storage.object_requests import altered, discard, put, remove
 from webapp.storage.object_uploads import ObjectReceiver, pieces_of
 from webapp.storage.tables import RowState
 
@@ -75,11 +76,7 @@ class ObjectStore:
             with suppress(StoreProblem):
                 remove(self._bucket, probe)
         if found != keys.MARKER.encode():
-            raise StoreUnusable(
-                "The object storage gave back other bytes than it got.",
-                where=self._bucket.options.where,
-                next_step="Check the object storage: it isn't to be trusted with images.",
-            )
+            raise altered(self._bucket)
         self.sweep()
 
     def sweep(self, orphan_s: int = ORPHAN_S) -> None:

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Store and remove single objects, and all that an unfinished row has in the bucket."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from contextlib import suppress
+from typing import Any
+
+from webapp.storage import object_keys
+from webapp.storage.bucket import Bucket, Refused
+from webapp.storage.claims import Claim
+from webapp.storage.errors import StoreUnusable
+
+# What a row notes of a blob before its first part.
+NOTHING: dict[str, Any] = {
+    "blob": "",
+    "upload": "",
+    "part": 0,
+    "tail": "",
+    "tail_size": 0,
+    "tail_sha256": "",
+    "hash": "",
+}
+
+
+def checksum(body: bytes | bytearray) -> str:
+    """What the server compares the bytes with that it got."""
+    return base64.b64encode(hashlib.sha256(body).digest()).decode()
+
+
+def altered(bucket: Bucket) -> StoreUnusable:
+    """The server can't be trusted with bytes, or someone else writes to the bucket."""
+    return StoreUnusable(
+        "The object storage gave back other bytes than it got.",
+        where=bucket.options.where,
+        expected="what was stored",
+        got="other bytes",
+        next_step="Check the object storage, and who else may write to the bucket. Then try again.",
+    )
+
+
+def put(bucket: Bucket, key: str, data: bytes | bytearray, *, needed: int) -> None:
+    """Store an object under a key that was never used."""
+
+    def landed() -> Any:
+        found = bucket.ask("head_object", Key=key)
+        return found if found["ContentLength"] == len(data) else None
+
+    bucket.ask(
+        "put_object",
+        landed=landed,
+        needed=needed,
+        Key=key,
+        Body=data,
+        ChecksumSHA256=checksum(data),
+    )
+
+
+def remove(bucket: Bucket, key: str) -> None:
+    """Remove an object; harmless when it isn't there."""
+    with suppress(Refused):
+        bucket.ask("delete_object", Key=key)
+
+
+def clear(bucket: Bucket, claim: Claim, key: str, upload: str) -> None:
+    """Forget what was received, then remove it; the claim stays."""
+    claim.note(0, {0: {**NOTHING, "blob": key, "upload": upload}})
+    if upload:
+        with suppress(Refused):
+            bucket.ask("abort_multipart_upload", Key=key, UploadId=upload)
+    folder = object_keys.folder_of(claim.id)
+    for found in list(bucket.pages("list_objects_v2", "Contents", Prefix=folder)):
+        remove(bucket, folder + str(found["Key"]).rpartition("/")[2])
+    claim.note(0, {}, drop_from=0)
+
+
+def discard(bucket: Bucket, claim: Claim, key: str, upload: str) -> None:
+    """Remove what was received, and the row."""
+    if claim.received or upload:
+        clear(bucket, claim, key, upload)
+    claim.finish()
