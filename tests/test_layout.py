@@ -52,12 +52,14 @@ MAY_IMPORT: dict[str, set[str]] = {
         "middleware",
         "publication",
         "rack",
+        "readiness",
         "routing",
         "storage",
         "web",
     },
     "durable": set(),
     "errors": set(),
+    "readiness": {"errors"},
     "severity": set(),
     "numbers": set(),
     "escaping": set(),
@@ -104,7 +106,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api": EDGE | {"escaping", "http", "inspection", "middleware", "vmware"},
     "rack": EDGE | {"middleware"},
     # A rack without a database: no query is made in it.
-    "remoterack": BASE | {"fetch", "rack", "services", "storage", "streams", "trust"},
+    "remoterack": BASE | {"fetch", "rack", "readiness", "services", "storage", "streams", "trust"},
     # It imports the planes before it forks, so that their children share the memory.
     "server": EDGE | {"", "api", "database", "logs", "rack", "remoterack", "web"},
     # Most commands speak to /api/v1, and so know no service.

@@ -28,6 +28,7 @@ def create_app(settings: Settings | None = None, plane: Plane = "web") -> Flask:
     from webapp.config import ROOT, Settings
     from webapp.extensions import db
     from webapp.middleware import merge_slashes
+    from webapp.readiness import Readiness
     from webapp.routing import LazyRule
     from webapp.storage.opening import bucket_options, open_store
 
@@ -77,4 +78,19 @@ def create_app(settings: Settings | None = None, plane: Plane = "web") -> Flask:
 
         v1.register(app)
     merge_slashes(app)
+    if plane in ("web", "rack"):
+        app.wsgi_app = Readiness(app.wsgi_app, lambda: _check(app, plane))  # type: ignore[method-assign]
     return app
+
+
+def _check(app: Flask, plane: Plane) -> None:
+    """Raise a Problem unless this plane can serve: a rack does so without the database, too."""
+    from webapp import database
+    from webapp.extensions import db
+    from webapp.readiness import NO_BLOB
+
+    if plane == "web":
+        with app.app_context():
+            database.ping(db.engine)
+    app.extensions["slipway.rack"].published.names()
+    app.extensions["slipway.store"].stat(NO_BLOB)

@@ -320,6 +320,23 @@ def _note_program(connection: Connection) -> None:
     connection.execute(insert(_settings).values(key=_MIGRATED_BY, value=value))
 
 
+def ping(engine: Engine) -> None:
+    """Raise DatabaseProblem unless the database answers and has our schema."""
+    try:
+        check_revision(engine)
+    except DBAPIError as error:
+        raise _unusable(error) from None
+
+
+def _unusable(error: DBAPIError) -> DatabaseProblem:
+    return DatabaseProblem(
+        "The database can't be used.",
+        expected="a connection that can read and write",
+        got=str(error.orig).strip().partition("\n")[0],
+        next_step="Check SLIPWAY_DATABASE_URL, that the server is running, and the free space.",
+    )
+
+
 def as_problem(error: Exception) -> DatabaseProblem | None:
     """What a database or a migration refused, in words; None for any other error.
 
@@ -337,10 +354,5 @@ def as_problem(error: Exception) -> DatabaseProblem | None:
             next_step="Name a revision of migrations/versions, `head`, or a step, e.g. `-1`.",
         )
     if isinstance(error, DBAPIError):
-        return DatabaseProblem(
-            "The database can't be used.",
-            expected="a connection that can read and write",
-            got=str(error.orig).strip().partition("\n")[0],
-            next_step="Check SLIPWAY_DATABASE_URL, that the server is running, and the free space.",
-        )
+        return _unusable(error)
     return None

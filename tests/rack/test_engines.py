@@ -83,6 +83,12 @@ def test_names_give_their_bytes(folder: str, rack: LiveRack) -> None:
         assert answer.getheader("Last-Modified") == "Mon, 05 Jan 2026 12:30:00 GMT"
 
 
+def test_load_balancers_hear_that_it_is_alive_and_ready(rack: LiveRack) -> None:
+    for path, words in (("/healthz", b"Alive.\n"), ("/readyz", b"Ready.\n")):
+        answer, body = fetch(rack, path)
+        assert (answer.status, body) == (200, words)
+
+
 def test_a_pinned_name_may_be_kept_and_the_current_one_is_asked_for_again(rack: LiveRack) -> None:
     pinned, _ = fetch(rack, f"{PINNED}/squashfs")
     current, _ = fetch(rack, f"{BASE}/squashfs")

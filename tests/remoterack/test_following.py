@@ -131,6 +131,7 @@ def test_a_rack_serves_after_a_restart_while_its_region_is_away(
             missing = fetch(rack.url, f"{PATH}/boot-initrd")
             assert (missing.status, missing.headers["Retry-After"]) == (503, "5")
             assert fetch(rack.url, MIRROR + "rack.sjson").status == 200
+            assert fetch(rack.url, "/readyz").status == 200
             line.is_cut = False
             assert rack.wait_for(f"{PATH}/boot-initrd").body == images.FILES["boot-initrd"]
 

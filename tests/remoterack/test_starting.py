@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from werkzeug.test import Client
 
 from tests.support import commands
 from tests.support.partials import stopped_after_the_first_chunk
@@ -61,6 +62,13 @@ def test_the_command_says_it(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert b"slipway rack enrol" in done.stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_a_rack_without_a_tree_is_alive_and_not_ready(tmp_path: Path) -> None:
+    rack = app.RemoteRack(settings(tmp_path, region_url="http://r", rack_fingerprint=FINGERPRINT))
+    client = Client(rack)
+    assert client.get("/healthz").status_code == 200
+    assert client.get("/readyz").status_code == 503
 
 
 def test_a_folder_that_follows_another_region_is_refused(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import structlog
 from webapp.config import Settings
 from webapp.errors import Problem
 from webapp.fetch import Route
+from webapp.readiness import NO_BLOB, Readiness
 from webapp.remoterack.agent import Agent
 from webapp.remoterack.booting import HeldBoot, RemoteBoot, RemoteTftpNames, WholeFiles
 from webapp.remoterack.errors import RackProblem
@@ -206,12 +207,13 @@ class RemoteRack:
             serving=self.files.served,
             status=folder / "status.json",
         )
+        self._answer = Readiness(self.files, lambda: (trees.names(), store.stat(NO_BLOB)))
         self.extensions: dict[str, Any] = {"slipway.rack": self}
         self._beside: list[tuple[threading.Thread, Callable[[], None]]] = []
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
-        return self.files(environ, start_response)
+        return self._answer(environ, start_response)
 
     def start(self) -> None:
         """Begin to follow, fetch, report and verify."""

@@ -21,9 +21,9 @@ _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,62}", re.ASCII)
 _MAX_SEGMENTS = 4
 # Other parts of Slipway answer below these, on one of its ports.
 RESERVED = frozenset(
-    "MAAS account api bin boot bootloader events favicon.ico grub health help images imports "
-    "ipxe.cfg local-mirror metrics pxelinux.cfg racks setup shell sign-in sign-out sources static "
-    "storage uploads users vmware".split()
+    "MAAS account api bin boot bootloader events favicon.ico grub health healthz help images "
+    "imports ipxe.cfg local-mirror metrics pxelinux.cfg racks readyz setup shell sign-in sign-out "
+    "sources static storage uploads users vmware".split()
 )
 
 
