@@ -7,13 +7,25 @@ import http.client
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
+
+@dataclass(frozen=True)
+class Answer:
+    """What is said in place of the server, which isn't asked."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
 # What happens to a request: "" nothing; "lost" it never arrives; "late" it arrives and is
-# done, but its answer doesn't come back; "cut" half of the answer's body comes.
-Plan = Callable[[str, str], str]
+# done, but its answer doesn't come back; "cut" half of the answer's body comes; "hung" it
+# arrives and nothing comes back while the client waits; an Answer.
+Plan = Callable[[str, str], str | Answer]
 
 
 class FaultyProxy:
@@ -35,6 +47,13 @@ class FaultyProxy:
                 fault = proxy.plan(self.command, self.path)
                 if fault == "lost":
                     return self._reset()
+                if fault == "hung":
+                    proxy.seen.append((self.command, self.path))
+                    self.connection.recv(1)  # until the client gives up
+                    return self._reset()
+                if isinstance(fault, Answer):
+                    proxy.seen.append((self.command, self.path))
+                    return self._say(fault)
                 upstream = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
                 upstream.putrequest(
                     self.command, self.path, skip_host=True, skip_accept_encoding=True
@@ -60,6 +79,16 @@ class FaultyProxy:
                 if fault == "cut":
                     self._reset()
 
+            def _say(self, answer: Answer) -> None:
+                self.send_response_only(answer.status)
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                if "Content-Length" not in answer.headers:
+                    self.send_header("Content-Length", str(len(answer.body)))
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(answer.body)
+
             def _reset(self) -> None:
                 self.close_connection = True
                 self.wfile.flush()
@@ -79,11 +108,11 @@ class FaultyProxy:
         self._server.daemon_threads = True
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def strike(self, method: str, mark: str, fault: str) -> None:
-        """Do this to the next request of the method whose path has the mark."""
-        waiting = [fault]
+    def strike(self, method: str, mark: str, fault: str | Answer, times: int = 1) -> None:
+        """Do this to the next requests of the method whose paths have the mark."""
+        waiting = [fault] * times
 
-        def plan(got: str, path: str) -> str:
+        def plan(got: str, path: str) -> str | Answer:
             return waiting.pop() if waiting and got == method and mark in path else ""
 
         self.plan = plan

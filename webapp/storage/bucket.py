@@ -13,24 +13,29 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
-from webapp.storage.errors import StoreFull, StoreProblem, StoreUnusable
+from webapp.storage.bucket_problems import (
+    SKEWED,
+    Refused,
+    Unanswered,
+    endless,
+    refused,
+    unreachable,
+)
+from webapp.storage.errors import StoreProblem, StoreUnusable
 
 TRIES = 4
 PAUSE_S = 0.2  # before the second try; doubled before each further one
+BUSY = 5  # times as long where the server says that it's busy
+PATIENCE_S = 100  # no further try after it: the lease of a claim must not end meanwhile
 CONNECT_S = 10
+SKEW_S = 900  # what S3 allows between two clocks
 READ_S = 60  # without a byte of an answer
 MIN_PART = 5 << 20  # bytes; S3 takes no smaller part but the last
 MAX_PARTS = 10_000
-
-GONE = {"NoSuchKey", "NotFound", "404", "NoSuchUpload"}
-CHANGED = {"PreconditionFailed", "412", "InvalidRange", "416"}
-_DENIED = {"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "401"}
-_FULL = {"QuotaExceeded", "InsufficientStorage", "507", "XMinioStorageFull"}
-_SKEWED = {"RequestTimeTooSkewed", "RequestExpired"}
-_PASSING = {"BadDigest", "RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,14 @@ class BucketOptions:
         return f"{self.endpoint}/{self.bucket}/{self.prefix}".rstrip("/")
 
 
+# Slipway's settings say where to go and as whom: not ~/.aws, and no AWS_PROFILE.
+_NO_FILES = {
+    "profile": (None, None, None, None),
+    "config_file": (None, None, os.devnull, None),
+    "credentials_file": (None, None, os.devnull, None),
+}
+
+
 class _Clients:
     """The clients of this process; making one takes a while, so equal ones are shared."""
 
@@ -72,19 +85,6 @@ class _Clients:
 
 _clients = _Clients()
 os.register_at_fork(after_in_child=_clients.forget)
-
-
-class Refused(Exception):
-    """The server answered with an error. code: S3's word for it, or the HTTP status."""
-
-    def __init__(self, code: str, status: int) -> None:
-        super().__init__(code)
-        self.code = code
-        self.status = status
-
-
-class Unanswered(Exception):
-    """No answer came, or one that asks to try again: it may have been done all the same."""
 
 
 class Bucket:
@@ -112,23 +112,23 @@ class Bucket:
         spite of all. Raises Refused for what the caller may expect (a missing key, a
         precondition), StoreProblem for everything else.
         """
+        where, until = self.options.where, time.monotonic() + PATIENCE_S
         for number in range(1, TRIES + 1):
             try:
                 return self._once(operation, parameters)
             except Unanswered as problem:
-                if landed is not None and number < TRIES:
+                is_last = number == TRIES or time.monotonic() > until
+                if landed is not None and not is_last:
                     done = self._looked(landed)
                     if done is not None:
                         return done
-                if number == TRIES:
-                    raise self._unreachable(str(problem)) from None
-                time.sleep(PAUSE_S * 2 ** (number - 1))
+                if is_last:
+                    raise unreachable(where, problem) from None
+                time.sleep(PAUSE_S * 2 ** (number - 1) * (BUSY if problem.is_busy else 1))
             except Refused as refusal:
-                if refusal.code == "NoSuchBucket":
-                    raise self.missing("no such bucket") from None
-                if refusal.code in GONE | CHANGED or refusal.status in (404, 412, 416):
+                if refusal.is_expected(operation) and refusal.code != "NoSuchBucket":
                     raise
-                raise self._problem(refusal, needed) from None
+                raise refused(where, refusal, needed) from None
         raise AssertionError("unreachable")
 
     def pages(self, operation: str, items: str, **parameters: Any) -> Iterator[dict[str, Any]]:
@@ -146,9 +146,10 @@ class Bucket:
             yield from answer.get(items) or ()
             if not answer.get("IsTruncated"):
                 return
-            parameters |= {
-                name: answer[source] for name, source in following.items() if answer.get(source)
-            }
+            found = {name: answer[key] for name, key in following.items() if answer.get(key)}
+            if found.items() <= parameters.items():
+                raise endless(self.options.where, operation)
+            parameters |= found
 
     def presigned(self, name: str, seconds: int) -> str:
         """An address that reads one object for so long, without credentials. Never log it."""
@@ -175,17 +176,15 @@ class Bucket:
         try:
             return getattr(client, operation)(Bucket=self.options.bucket, **names)
         except exceptions.ClientError as error:
-            found = error.response
-            status = int(found.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-            code = str(found.get("Error", {}).get("Code", status))
-            if code in _PASSING or (status >= 500 and code not in _FULL and status != 507):
-                raise Unanswered(code) from None
-            raise Refused(code, status) from None
+            refusal = _refusal_of(error.response)
+            if refusal.is_passing:
+                raise Unanswered(refusal.code, is_busy=refusal.is_busy) from None
+            raise refusal from None
         except (exceptions.HTTPClientError, parsers.ResponseParserError) as error:
             # Only its kind: the text can repeat a whole request.
             raise Unanswered(type(error).__name__) from None
         except exceptions.BotoCoreError as error:
-            raise self._unreachable(type(error).__name__) from None
+            raise unreachable(self.options.where, Unanswered(type(error).__name__)) from None
 
     def _connected(self) -> Any:
         options = self.options
@@ -199,6 +198,7 @@ class Bucket:
     def _made(self) -> Any:
         import boto3
         from botocore.config import Config
+        from botocore.session import Session
 
         for name in ("boto3", "botocore", "urllib3"):  # at debug level they show headers
             logging.getLogger(name).setLevel(logging.WARNING)
@@ -213,11 +213,12 @@ class Bucket:
             )
         if not options.access_key or not options.secret_key:
             # boto3 would look in ~/.aws, and ask the instance's metadata service.
-            raise self._problem(Refused("no credentials", 403), 0)
+            raise refused(options.where, Refused("no credentials", 403), 0)
         try:
             return boto3.session.Session(
                 aws_access_key_id=options.access_key,
                 aws_secret_access_key=options.secret_key,
+                botocore_session=Session(session_vars=_NO_FILES),
             ).client(
                 "s3",
                 endpoint_url=options.endpoint,
@@ -235,57 +236,21 @@ class Bucket:
                 ),
             )
         except ValueError:
-            raise self._unreachable("an endpoint that can't be used") from None
+            raise unreachable(options.where, Unanswered("an endpoint that can't be used")) from None
 
-    def _unreachable(self, got: str) -> StoreUnusable:
-        return StoreUnusable(
-            "The object storage doesn't answer.",
-            code="store-unreachable",
-            where=self.options.where,
-            expected="answers from an S3 server",
-            got=got,
-            next_step="Check that it's running, SLIPWAY_S3_ENDPOINT and the network. "
-            "What was interrupted resumes.",
-        )
 
-    def _problem(self, refusal: Refused, needed: int) -> StoreProblem:
-        where = self.options.where
-        if refusal.code in _FULL or refusal.status == 507:
-            return StoreFull(where, needed=needed, free=None)
-        if refusal.code in _SKEWED:
-            return StoreUnusable(
-                "The clock of this machine and that of the object storage differ too much.",
-                where=where,
-                expected="at most 15 minutes apart",
-                got=refusal.code,
-                next_step="Set both clocks by NTP.",
-            )
-        if refusal.code in _DENIED or refusal.status in (401, 403):
-            return StoreUnusable(
-                "The object storage refuses access.",
-                code="store-denied",
-                where=where,
-                expected="the right to list, read, write and delete in the bucket",
-                got=refusal.code,
-                next_step="Check SLIPWAY_S3_ACCESS_KEY, SLIPWAY_S3_SECRET_KEY and the policy "
-                "of the bucket.",
-            )
-        return StoreUnusable(
-            "The object storage refused a request.",
-            where=where,
-            expected="success",
-            got=refusal.code,
-            next_step="Look at the log of the object storage.",
-        )
+def _refusal_of(answer: dict[str, Any]) -> Refused:
+    found = answer.get("ResponseMetadata", {})
+    status = int(found.get("HTTPStatusCode", 0))
+    code = str(answer.get("Error", {}).get("Code", status))
+    if status == 403 and code == "403" and _is_skewed(found.get("HTTPHeaders", {}).get("date")):
+        code = SKEWED  # the answer to a HEAD has no body that could say so
+    return Refused(code, status)
 
-    def missing(self, got: str) -> StoreUnusable:
-        """The store isn't where the settings say."""
-        return StoreUnusable(
-            "The object storage has no store of Slipway there.",
-            code="store-missing",
-            where=self.options.where,
-            expected="a bucket with an object SLIPWAY-STORE below the prefix",
-            got=got,
-            next_step="Check SLIPWAY_S3_BUCKET and SLIPWAY_S3_PREFIX. If its images are lost, put "
-            "an empty object SLIPWAY-STORE there: the next import downloads them again.",
-        )
+
+def _is_skewed(date: str | None) -> bool:
+    try:
+        found = parsedate_to_datetime(date or "").timestamp()
+    except (ValueError, OverflowError):
+        return False
+    return abs(found - time.time()) > SKEW_S

@@ -16,7 +16,8 @@ from typing import Any
 
 from webapp.storage import hashing, object_keys
 from webapp.storage.base import Check, Closing
-from webapp.storage.bucket import MAX_PARTS, Bucket, Refused
+from webapp.storage.bucket import MAX_PARTS, Bucket
+from webapp.storage.bucket_problems import Refused, altered
 from webapp.storage.claims import Claim
 from webapp.storage.errors import (
     BlobMissing,
@@ -29,7 +30,6 @@ from webapp.storage.errors import (
 from webapp.storage.object_reading import ObjectReader, Piece
 from webapp.storage.object_requests import (
     NOTHING,
-    altered,
     checksum,
     clear,
     discard,
@@ -219,16 +219,18 @@ class ObjectWriter(Closing):
             self._claim.note(self._kept, {0: self._noted})
         number, body = len(self._parts) + 1, self._buffer
         proof = checksum(body)
-        place = {"Key": self._key, "UploadId": self._upload}
-        answer = self._bucket.ask(
-            "upload_part",
-            needed=needed,
-            landed=lambda: self._landed_part(number, body),
-            PartNumber=number,
-            Body=body,
-            ChecksumSHA256=proof,
-            **place,
-        )
+        place: dict[str, Any] = {"Key": self._key, "UploadId": self._upload}
+        try:
+            answer = self._bucket.ask(
+                "upload_part",
+                needed=needed,
+                PartNumber=number,
+                Body=body,
+                ChecksumSHA256=proof,
+                **place,
+            )
+        except Refused as refusal:
+            raise self._lost(refusal.code) from None
         etag = str(answer["ETag"])
         self._parts.append({"etag": etag, "size": len(body), "sha256": proof})
         self._sent += len(body)
@@ -238,22 +240,6 @@ class ObjectWriter(Closing):
             self._note()
             if old:
                 remove(self._bucket, old)
-
-    def _landed_part(self, number: int, body: bytearray) -> dict[str, str] | None:
-        """A part whose answer came late or not at all, if it's there."""
-        md5 = hashlib.md5(body, usedforsecurity=False).hexdigest()
-        answer = self._bucket.ask(
-            "list_parts",
-            Key=self._key,
-            UploadId=self._upload,
-            PartNumberMarker=number - 1,
-            MaxParts=1,
-        )
-        for part in answer.get("Parts") or ():
-            is_it = part["PartNumber"] == number and part["ETag"].strip('"') == md5
-            if is_it and part["Size"] == len(body):
-                return {"ETag": str(part["ETag"])}
-        return None
 
     def _complete(self) -> None:
         parts = [
@@ -285,7 +271,7 @@ class ObjectWriter(Closing):
         if actual.hexdigest() != self.sha256:
             remove(self._bucket, self._key)
             self.discard()
-            raise altered(self._bucket)
+            raise altered(self._bucket.options.where)
 
     def _put_whole(self) -> None:
         self._bucket.ask(

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from webapp.storage.base import CHUNK, Closing, checked_range
-from webapp.storage.bucket import TRIES, Bucket, Refused
-from webapp.storage.errors import BlobMissing, StoreUnusable
+from webapp.storage.bucket import TRIES, Bucket
+from webapp.storage.bucket_problems import Refused, unranged
+from webapp.storage.errors import BlobMissing, StoreProblem, StoreUnusable
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,29 @@ class ObjectReader(Closing):
         same: dict[str, Any] = {"IfMatch": piece.etag} if piece.etag else {}
         span = f"bytes={start}-{stop - 1}"
         try:
-            return self._bucket.ask("get_object", Key=piece.key, Range=span, **same)["Body"]
+            answer = self._bucket.ask("get_object", Key=piece.key, Range=span, **same)
         except Refused:
             raise BlobMissing(self._name) from None
+        try:
+            self._demand_range(answer, piece, start, stop)
+        except StoreProblem:
+            answer["Body"].close()
+            raise
+        return answer["Body"]
+
+    def _demand_range(self, answer: dict[str, Any], piece: Piece, start: int, stop: int) -> None:
+        """Refuse other bytes than were asked for, and those of another object."""
+        if piece.etag and answer.get("ETag", piece.etag) != piece.etag:
+            raise BlobMissing(self._name)  # If-Match was ignored
+        got = str(answer.get("ContentRange") or "")
+        if not got and (start, answer.get("ContentLength")) == (0, piece.size):
+            return  # all of it: what comes after ``stop`` isn't read
+        match = re.fullmatch(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15})", got)
+        if match is None or int(match[1]) != start:
+            expected = f"Content-Range: bytes {start}-{stop - 1}/{piece.size}"
+            raise unranged(self._bucket.options.where, expected, got or "none")
+        if int(match[3]) != piece.size:
+            raise BlobMissing(self._name)
 
     def _some(self, body: Any, size: int) -> bytes:
         """The next bytes of an answer; none when it broke off."""

@@ -9,9 +9,9 @@ from contextlib import suppress
 from typing import Any
 
 from webapp.storage import object_keys
-from webapp.storage.bucket import Bucket, Refused
+from webapp.storage.bucket import Bucket
+from webapp.storage.bucket_problems import Refused
 from webapp.storage.claims import Claim
-from webapp.storage.errors import StoreUnusable
 
 # What a row notes of a blob before its first part.
 NOTHING: dict[str, Any] = {
@@ -28,17 +28,6 @@ NOTHING: dict[str, Any] = {
 def checksum(body: bytes | bytearray) -> str:
     """What the server compares the bytes with that it got."""
     return base64.b64encode(hashlib.sha256(body).digest()).decode()
-
-
-def altered(bucket: Bucket) -> StoreUnusable:
-    """The server can't be trusted with bytes, or someone else writes to the bucket."""
-    return StoreUnusable(
-        "The object storage gave back other bytes than it got.",
-        where=bucket.options.where,
-        expected="what was stored",
-        got="other bytes",
-        next_step="Check the object storage, and who else may write to the bucket. Then try again.",
-    )
 
 
 def put(bucket: Bucket, key: str, data: bytes | bytearray, *, needed: int) -> None:

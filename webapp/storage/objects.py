@@ -21,12 +21,13 @@ from webapp.storage.base import (
     hash_of,
     no_check,
 )
-from webapp.storage.bucket import Bucket, BucketOptions, Refused
+from webapp.storage.bucket import Bucket, BucketOptions
+from webapp.storage.bucket_problems import Refused, altered, missing
 from webapp.storage.claims import Claim, Claims
 from webapp.storage.errors import BlobMissing, StoreProblem, StoreUnusable
 from webapp.storage.object_parts import ObjectWriter
 from webapp.storage.object_reading import ObjectReader, Piece
-from webapp.storage.object_requests import altered, discard, put, remove
+from webapp.storage.object_requests import discard, put, remove
 from webapp.storage.object_uploads import ObjectReceiver, pieces_of
 from webapp.storage.tables import RowState
 
@@ -50,7 +51,7 @@ class ObjectStore:
         if self._is_marked():
             return
         if not create():
-            raise self._bucket.missing("none")
+            raise missing(self._bucket.options.where, "none")
         listing = self._ask("list_objects_v2", Prefix="", MaxKeys=1)
         if listing.get("Contents"):
             raise StoreUnusable(
@@ -76,7 +77,7 @@ class ObjectStore:
             with suppress(StoreProblem):
                 remove(self._bucket, probe)
         if found != keys.MARKER.encode():
-            raise altered(self._bucket)
+            raise altered(self._bucket.options.where)
         self.sweep()
 
     def sweep(self, orphan_s: int = ORPHAN_S) -> None:
@@ -224,13 +225,13 @@ class ObjectStore:
     def _demand_marker(self) -> None:
         """Tell "that blob is not there" from "the whole bucket is not there"."""
         if not self._is_marked():
-            raise self._bucket.missing("none")
+            raise missing(self._bucket.options.where, "none")
 
     def _ask(self, operation: str, **parameters: Any) -> Any:
         try:
             return self._bucket.ask(operation, **parameters)
         except Refused as refusal:
-            raise self._bucket.missing(refusal.code) from None
+            raise missing(self._bucket.options.where, refusal.code) from None
 
     def _names(self, operation: str, items: str, prefix: str) -> list[str]:
         found = self._bucket.pages(operation, items, Prefix=prefix)
