@@ -4,7 +4,7 @@
 #
 #   deploy/install-packages.sh run     gpg and gpgv: what Slipway runs with
 #   deploy/install-packages.sh venv    the venv module of the interpreter that PYTHON names
-#   deploy/install-packages.sh test    run, Chromium, PostgreSQL, nginx, file systems, QEMU with firmware: what the tests drive
+#   deploy/install-packages.sh test    run, Chromium, PostgreSQL, nginx, file systems, QEMU with firmware, GRUB: what the tests drive
 #   deploy/install-packages.sh bench   run, nginx, curl, openssl, wrk: what the benchmarks compare with
 #
 # Nothing is done when all is there. It installs as root or through `sudo -n`, by apt-get only;
@@ -50,6 +50,8 @@ test)
     need qemu-system-x86_64 "qemu-system-x86 seabios"
     [ -e /usr/lib/ipxe/qemu/efi-virtio.rom ] || missing="$missing ipxe-qemu"
     [ -e /usr/lib/ipxe/snponly.efi ] || missing="$missing ipxe"
+    need grub-mkimage grub-common
+    [ -e /usr/lib/grub/x86_64-efi/http.mod ] || missing="$missing grub-efi-amd64-bin"
     [ -e /usr/share/OVMF/OVMF_CODE_4M.fd ] || missing="$missing ovmf"
     ;;
 bench)

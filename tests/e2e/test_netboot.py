@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +24,19 @@ from webapp.services.boot import loaders, table
 
 pytestmark = pytest.mark.slow
 
-CONSOLE = "console=ttyS0,115200n8 vga=normal"
+# The last word has what the languages of boot loaders give a meaning.
+CONSOLE = "console=ttyS0,115200n8 vga=normal odd=a|b;c&d(e)<f>*?[g]^~!%h@i"
+IMAGE = "debian/bookworm amd64, 20260105"
 INSTALLER = "Starting system log daemon"  # the installer's init, from the initrd
+# What GRUB is built with, as a site does whose GRUB has to find the rack by itself.
+GRUB_MODULES = "efinet net http tftp linux echo sleep test cat configfile normal"
+GRUB_STARTS = """\
+net_bootp
+set net_default_interface=efinet0_dhcp
+export net_default_interface
+set root=(http,{host}:{port})
+configfile /grub/grub.cfg
+"""
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +55,11 @@ def rack(
         )
         table.set_entry("ada", "default", "debian/bookworm", arch="amd64", parameters=CONSOLE)
         uefi = ("uefi", "amd64", "grub2-signed"), ("uefi", "amd64", "shim-signed")
+        pxe = found.loaders["pxe", "amd64", "syslinux"].members
+        grub = grub_of(tmp_path_factory.mktemp("grub"), rack.port)
         images.image(
             {
-                "ipxe.tar.xz": archive((("snponly.efi", netboot.IPXE),)),
+                "ipxe.tar.xz": archive((("snponly.efi", netboot.IPXE), (grub.name, grub))),
                 **{f"{key[2]}.tar.xz": archive(found.loaders[key].members) for key in uefi},
             },
             os="grub-efi-signed",
@@ -53,10 +67,26 @@ def rack(
             subarch="generic",
             bootloader_type="uefi",
         )
-        assert loaders.reconcile() == 1
+        images.image(
+            {"syslinux.tar.xz": archive(pxe)},
+            os="pxelinux",
+            release="pxe",
+            subarch="generic",
+            bootloader_type="pxe",
+        )
+        assert loaders.reconcile() == 2
         db.session.remove()
     with rack:
         yield rack
+
+
+def grub_of(folder: Path, port: int) -> Path:
+    """A real GRUB for UEFI that knows the rack's address, and nothing else of it."""
+    early, grub = folder / "early.cfg", folder / "grubnet.efi"
+    early.write_text(GRUB_STARTS.format(host=netboot.GATEWAY, port=port))
+    command = ["grub-mkimage", "-O", "x86_64-efi", "-p", "/grub", "-c", str(early)]
+    subprocess.run([*command, "-o", str(grub), *GRUB_MODULES.split()], check=True)
+    return grub
 
 
 def archive(members: tuple[tuple[str, Path], ...]) -> bytes:
@@ -99,4 +129,28 @@ def test_uefi_firmware_starts_grub_by_shim_over_http(rack: LiveRack, tmp_path: P
     """shim asks for ``//grubx64.efi``, and before that for files that aren't there."""
     url = f"http://{netboot.GATEWAY}:{rack.port}/bootx64.efi"
     console = netboot.boot(tmp_path, ["Welcome to GRUB!"], http_url=url)
+    print(f"{console.cpu_s:.1f} s of a processor")
+
+
+def given(console: netboot.Console) -> str:
+    """What the kernel says it was given."""
+    return console.text.partition("Command line: ")[2].partition("\n")[0]
+
+
+def test_grub_reads_its_configuration_and_boots(rack: LiveRack, tmp_path: Path) -> None:
+    """By HTTP: the chooser, the default for this machine's processor, kernel and initrd."""
+    url = f"http://{netboot.GATEWAY}:{rack.port}/grubnet.efi"
+    expected = [f"Slipway: {IMAGE}", "Linux version", INSTALLER]
+    console = netboot.boot(tmp_path, expected, http_url=url)
+    assert f"BOOTIF=01-{netboot.MAC.replace(':', '-')} {CONSOLE}" in given(console)
+    print(f"{console.cpu_s:.1f} s of a processor")
+
+
+def test_pxelinux_reads_its_configuration_and_boots(rack: LiveRack, tmp_path: Path) -> None:
+    """By HTTP: its modules, the default configuration, kernel and initrd."""
+    loader = f"http://{netboot.GATEWAY}:{rack.port}/lpxelinux.0"
+    expected = ["PXELINUX 6", f"Slipway: {IMAGE}", "Linux version", INSTALLER]
+    console = netboot.boot(tmp_path, expected, bootfile=loader)
+    assert CONSOLE in given(console)
+    assert f"BOOTIF=01-{netboot.MAC.replace(':', '-')}" in given(console)
     print(f"{console.cpu_s:.1f} s of a processor")

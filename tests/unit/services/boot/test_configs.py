@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -72,6 +73,14 @@ def test_grub_reads_files_from_where_it_came() -> None:
     assert f"if linux /{path}/boot-kernel {quoted}; then\n" in text
     assert f"initrd /{path}/boot-initrd;" in text
     assert "BOOTIF" not in configs.text("grub", outcome(machine=""), BASE)
+
+
+def test_grub_itself_can_read_what_it_gets() -> None:
+    missing = decide(table(entry(MAC, release="jammy"), entry()), MAC, "amd64")
+    odd = "odd=a|b;c&d(e)<f>*?[g]^~!%h@i console=ttyS0"
+    texts = [configs.text("grub", one, BASE) for one in (outcome(odd), outcome(""), missing)]
+    for text in (configs.chooser("grub", BASE), *texts):
+        subprocess.run(["grub-script-check"], input=text, text=True, check=True)
 
 
 def test_grub_leaves_its_prompt_to_no_machine() -> None:
