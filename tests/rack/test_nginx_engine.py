@@ -6,8 +6,11 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import shutil
 import signal
-from collections.abc import Callable, Iterator
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -26,6 +29,13 @@ from webapp.extensions import db, store
 from webapp.models import Event, ResourceSet
 from webapp.server import engines
 
+ANOTHER = 54_321  # a user without a name, as containers have
+# It may read all, since Python may be installed where only root may; nothing else is allowed to it.
+AS_ANOTHER = (
+    *("setpriv", f"--reuid={ANOTHER}", f"--regid={ANOTHER}", "--clear-groups"),
+    *("--inh-caps=-all,+dac_read_search", "--ambient-caps=+dac_read_search"),
+    *("--bounding-set=-all,+dac_read_search", "--pdeathsig=TERM", "--"),
+)
 KERNEL = images.FILES["boot-kernel"]
 
 
@@ -207,3 +217,34 @@ def test_a_second_rack_with_nginx_is_refused_in_the_same_folder(
     said = (tmp_path / "second.log").read_text()
     assert "already serves machines from this data folder" in said
     assert is_by_nginx(rack, f"{BASE}/boot-kernel")
+
+
+def as_another(
+    args: list[str], env: Mapping[str, str], log: Path, **_: object
+) -> subprocess.Popen[bytes]:
+    with log.open("ab") as out:
+        command = [*AS_ANOTHER, str(commands.SLIPWAY), *args]
+        return subprocess.Popen(command, env=dict(env), stdout=out, stderr=out)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_an_ordinary_user_can_run_it(sqlite_databases: Databases) -> None:
+    with tempfile.TemporaryDirectory(prefix="slipway-user-", dir="/tmp") as place:
+        folder = Path(place)
+        shutil.copy(sqlite_databases.migrated().removeprefix("sqlite:///"), folder / "its.db")
+        rack = LiveRack(folder, f"sqlite:///{folder}/its.db", rack_engine="nginx")
+        rack.launch = as_another
+        with rack.app.app_context():
+            images.image()
+            db.session.remove()
+            db.engine.dispose()
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, ANOTHER, ANOTHER)
+        with rack:
+            assert is_by_nginx(rack, f"{BASE}/boot-kernel")
+            assert fetch(rack, f"{BASE}/boot-kernel")[1] == KERNEL
+            assert fetch(rack, f"{BASE}/nothing")[0].status == 404
+            assert rack.process is not None
+            running = live.descendants(rack.process.pid)
+            assert {Path(f"/proc/{pid}").stat().st_uid for pid in running} == {ANOTHER}
+            assert rack.stop() == 0
