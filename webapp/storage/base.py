@@ -299,6 +299,10 @@ class BlobStore(Protocol):
         """Path below the store's folder, for X-Accel-Redirect; None where there is no file."""
         ...
 
+    def sweep(self) -> None:
+        """Remove what killed processes left and no one could continue. May run twice at a time."""
+        ...
+
     def check(self) -> None:
         """Prove that the store can be written: used at start.
 

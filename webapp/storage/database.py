@@ -79,7 +79,7 @@ class DatabaseStore:
                 .where(blob_store.c.state == RowState.READY)
                 .values(state=RowState.GONE)
             )
-        self._sweep()
+        self.sweep()
 
     def partials(self) -> Iterator[Partial]:
         """All unfinished blobs; see base.BlobStore."""
@@ -145,7 +145,8 @@ class DatabaseStore:
         """There is no file."""
         return None
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
+        """Remove rows that were replaced or deleted; see base.BlobStore."""
         # What was to go is gone already. SQLite needs a little room even to free some;
         # the next sweep finds it.
         with suppress(StoreFull):
@@ -188,7 +189,7 @@ class DatabaseStore:
         with self._database.write() as connection:
             if not _take(connection, row, state=RowState.GONE, owner=""):
                 raise BlobBusy(sha256)
-        self._sweep()
+        self.sweep()
 
     def _free_partial(self, sha256: str, state: RowState) -> Row[Any] | None:
         """The partial of a digest as it is now; BlobBusy while another owner writes it."""

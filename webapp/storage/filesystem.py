@@ -189,6 +189,9 @@ class FilesystemStore:
         with self.open(sha256) as reader:
             return hash_of(reader) == sha256
 
+    def sweep(self) -> None:
+        """Nothing: a file that a killed process left is a partial."""
+
     def relative_path(self, sha256: str) -> str:
         """Path below the store's folder; see base.BlobStore."""
         return self._layout.relative(sha256)

@@ -52,6 +52,11 @@ def row_of(key: str) -> int | None:
     return int(match[1], 16) if match else None
 
 
+def is_probe(key: str) -> bool:
+    """Whether a key is that of a test."""
+    return key.startswith(f"{PARTIALS}probe-")
+
+
 def new_probe() -> str:
     """A key for a test whether the bucket can be written."""
     return f"{PARTIALS}probe-{secrets.token_hex(8)}"

@@ -53,12 +53,17 @@ def remove(bucket: Bucket, key: str) -> None:
         bucket.ask("delete_object", Key=key)
 
 
+def abort(bucket: Bucket, key: str, upload: str) -> None:
+    """Abort a multipart upload; harmless when it isn't there."""
+    with suppress(Refused):
+        bucket.ask("abort_multipart_upload", Key=key, UploadId=upload)
+
+
 def clear(bucket: Bucket, claim: Claim, key: str, upload: str) -> None:
     """Forget what was received, then remove it; the claim stays."""
     claim.note(0, {0: {**NOTHING, "blob": key, "upload": upload}})
     if upload:
-        with suppress(Refused):
-            bucket.ask("abort_multipart_upload", Key=key, UploadId=upload)
+        abort(bucket, key, upload)
     folder = object_keys.folder_of(claim.id)
     for found in list(bucket.pages("list_objects_v2", "Contents", Prefix=folder)):
         remove(bucket, folder + str(found["Key"]).rpartition("/")[2])

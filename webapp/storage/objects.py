@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
 
 from sqlalchemy import Engine
 
@@ -27,7 +26,7 @@ from webapp.storage.claims import Claim, Claims
 from webapp.storage.errors import BlobMissing, StoreProblem, StoreUnusable
 from webapp.storage.object_parts import ObjectWriter
 from webapp.storage.object_reading import ObjectReader, Piece
-from webapp.storage.object_requests import discard, put, remove
+from webapp.storage.object_requests import abort, discard, put, remove
 from webapp.storage.object_uploads import ObjectReceiver, pieces_of
 from webapp.storage.tables import RowState
 
@@ -52,7 +51,7 @@ class ObjectStore:
             return
         if not create():
             raise missing(self._bucket.options.where, "none")
-        listing = self._ask("list_objects_v2", Prefix="", MaxKeys=1)
+        listing = self._bucket.ask("list_objects_v2", Prefix="", MaxKeys=1)
         if listing.get("Contents"):
             raise StoreUnusable(
                 "The bucket holds objects of something else.",
@@ -71,8 +70,9 @@ class ObjectStore:
         probe = keys.new_probe()
         try:
             put(self._bucket, probe, keys.MARKER.encode(), needed=1)
-            with self._ask("get_object", Key=probe)["Body"] as body:
-                found = body.read()
+            whole = Piece(0, len(keys.MARKER), probe)
+            with ObjectReader(self._bucket, probe, [whole]) as reader:
+                found = b"".join(reader.chunks())
         finally:
             with suppress(StoreProblem):
                 remove(self._bucket, probe)
@@ -81,29 +81,28 @@ class ObjectStore:
         self.sweep()
 
     def sweep(self, orphan_s: int = ORPHAN_S) -> None:
-        """Remove what killed processes left and no row knows. May run twice at a time."""
+        """Remove what killed processes left and no row knows; see base.BlobStore.
+
+        orphan_s: how old uploads and probes have to be, which may be someone's yet.
+        """
         # What is listed first and known afterwards was noted meanwhile.
-        objects = [
-            (key, row)
-            for key in self._names("list_objects_v2", "Contents", keys.PARTIALS)
-            if (row := keys.row_of(key)) is not None
-        ]
+        objects = list(self._bucket.pages("list_objects_v2", "Contents", Prefix=keys.PARTIALS))
         uploads = list(self._bucket.pages("list_multipart_uploads", "Uploads", Prefix=keys.BLOBS))
         if not objects and not uploads:
             return
         rows, noted = self._claims.known()
-        for key, row in objects:
-            if row not in rows:
-                remove(self._bucket, key)
         before = datetime.now(UTC) - timedelta(seconds=orphan_s)
+        for found in objects:
+            name = self._name(str(found["Key"]))
+            row = keys.row_of(name)
+            is_old = orphan_s == 0 or found["LastModified"] < before
+            if row not in rows if row is not None else keys.is_probe(name) and is_old:
+                remove(self._bucket, name)
         for upload in uploads:
-            name = self._name(str(upload["Key"]))
+            name, number = self._name(str(upload["Key"])), str(upload["UploadId"])
             is_old = orphan_s == 0 or upload["Initiated"] < before
-            if upload["UploadId"] not in noted and is_old and keys.digest_of(name):
-                with suppress(Refused):
-                    self._bucket.ask(
-                        "abort_multipart_upload", Key=name, UploadId=upload["UploadId"]
-                    )
+            if number not in noted and is_old and keys.digest_of(name):
+                abort(self._bucket, name, number)
 
     def stat(self, sha256: str) -> BlobStat | None:
         """Size of a whole blob; see base.BlobStore."""
@@ -131,7 +130,7 @@ class ObjectStore:
 
     def partials(self) -> Iterator[Partial]:
         """All unfinished blobs; see base.BlobStore."""
-        return (found for found in self._claims.unfinished(RowState.S3_PARTIAL) if found.received)
+        return self._claims.unfinished(RowState.S3_PARTIAL)
 
     def drop_partial(self, sha256: str) -> None:
         """Remove a partial; see base.BlobStore."""
@@ -165,7 +164,8 @@ class ObjectStore:
 
     def drop_upload(self, token: str) -> None:
         """Remove an upload; see base.BlobStore."""
-        for state in (RowState.S3_INCOMING, RowState.S3_ADOPTED):
+        # In this order: nobody would find the copy of an upload that is gone.
+        for state in (RowState.S3_ADOPTED, RowState.S3_INCOMING):
             claim = self._claims.existing(checked_digest(token), state)
             if claim is not None:
                 self._discard(claim, "")
@@ -226,16 +226,6 @@ class ObjectStore:
         """Tell "that blob is not there" from "the whole bucket is not there"."""
         if not self._is_marked():
             raise missing(self._bucket.options.where, "none")
-
-    def _ask(self, operation: str, **parameters: Any) -> Any:
-        try:
-            return self._bucket.ask(operation, **parameters)
-        except Refused as refusal:
-            raise missing(self._bucket.options.where, refusal.code) from None
-
-    def _names(self, operation: str, items: str, prefix: str) -> list[str]:
-        found = self._bucket.pages(operation, items, Prefix=prefix)
-        return [self._name(str(one["Key"])) for one in found]
 
     def _name(self, key: str) -> str:
         return key.removeprefix(self._bucket.key(""))

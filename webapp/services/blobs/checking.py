@@ -51,6 +51,7 @@ def check_store() -> None:
         if found is not None:
             _adopt(sha256, found.size)
     _drop_old_partials()
+    store().sweep()
 
 
 def known_blobs(*conditions: ColumnElement[bool]) -> list[Verified]:
