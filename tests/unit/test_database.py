@@ -42,6 +42,7 @@ from webapp.models import (
     HiddenNotice,
     ImageBinding,
     ImagePriority,
+    ImageRestriction,
     ImageSoak,
     ImportFailure,
     ImportRun,
@@ -164,6 +165,8 @@ def fill(engine: Engine) -> dict[str, int]:
         session.add(BootEntry(machine="amd64", os="ubuntu", release="noble", arch="amd64"))
         soak = ImageSoak(name="ubuntu/noble", arch="amd64", days=7)
         session.add_all([SelectionRule(kind="every", os="ubuntu"), soak])
+        kept = {"networks": ["192.0.2.0/24"], "revision": 1}
+        session.add(ImageRestriction(os="esxi", release="8.0", arch="amd64", **kept))
         session.commit()
     return counts(engine)
 
@@ -179,6 +182,7 @@ ADDED_LATER = (
     *("package_list", "published_document", "published_stream"),
     *("code_certificate", "code_signature", "signing_key", "upload"),
     *("image_binding", "image_priority", "image_soak", "selection_rule", "source_change"),
+    "image_restriction",
     *("rack", "rack_token"),
 )
 

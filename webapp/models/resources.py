@@ -100,6 +100,26 @@ class ImagePriority(Base):
     priority: Mapped[str]
 
 
+class ImageRestriction(Base):
+    """To whom an image is kept, stored or not; without a row it's for everyone.
+
+    os: ``custom`` for uploads without one. networks, macs: see streams.restrictions.
+    revision: the publication's serial with which it was saved.
+    """
+
+    __tablename__ = "image_restriction"
+
+    os: Mapped[str] = mapped_column(primary_key=True)
+    release: Mapped[str] = mapped_column(primary_key=True)
+    arch: Mapped[str] = mapped_column(primary_key=True)
+    networks: Mapped[list[str]] = mapped_column(default=list)
+    macs: Mapped[list[str]] = mapped_column(default=list)
+    note: Mapped[str] = mapped_column(default="")
+    revision: Mapped[int]
+    updated_at: Mapped[datetime] = mapped_column(default=utcnow, onupdate=utcnow)
+    updated_by: Mapped[str] = mapped_column(default="")
+
+
 class ResourceSet(Base):
     """One version of a boot resource with its label.
 

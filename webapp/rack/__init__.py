@@ -60,17 +60,18 @@ def _files(app: Flask) -> Files:
         known = settings()
         shared = app.extensions["slipway.publication"]
         published = PublishedMap(db.engine, known.retire_grace, shared)
+        events = recorder.Recorder(partial(recorder.write, db.engine))
         files = Files(
             published,
             store(),
-            recorder.Recorder(partial(recorder.write, db.engine)),
+            events,
             Proofs(store(), db.engine),
             Fetches(db.engine),
             SignedTree(db.engine),
             CodeSignatures(db.engine),
             accel_prefix=known.accel_prefix,
             trusted_proxies=known.trusted_proxies,
-            boot=BootFiles(published, BootMap(db.engine), known.rack_url),
+            boot=BootFiles(published, BootMap(db.engine), events, known.rack_url),
         )
     app.extensions["slipway.rack"] = files
     return files

@@ -19,10 +19,12 @@ from urllib.parse import quote
 from webapp.rack.bodies import FileBody, StreamBody, fit_buffer
 from webapp.rack.boot import BootFiles
 from webapp.rack.conditions import Decision, Facts, decide
+from webapp.rack.gate import Caller, Gate
 from webapp.rack.parts import Documents, Events, Names, Opener, Signatures, VersionUse
-from webapp.rack.requests import FOREVER, PREFIX, Environ, Headers, Request, repr_digest, type_of
-from webapp.services.images.published import Located
+from webapp.rack.requests import PREFIX, Environ, Headers, Request, content, type_of, validators
+from webapp.services.images.published import Located, PublishedNames
 from webapp.services.images.serving import NamesUnread
+from webapp.services.system.events import REFUSED
 from webapp.storage.base import BlobReader, BlobStore
 from webapp.storage.errors import StoreProblem
 
@@ -55,6 +57,7 @@ class Files:
         accel_prefix: str = "",
         trusted_proxies: int = 0,
         boot: BootFiles | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self.published = published
         self.recorder = recorder
@@ -64,6 +67,7 @@ class Files:
         self._tree = tree
         self._signatures = signatures
         self.boot = boot
+        self.gate = gate or Gate()
         self._accel_prefix = accel_prefix
         self.is_accelerated = bool(accel_prefix)  # the web server in front sends the bytes
         self._trusted_proxies = trusted_proxies
@@ -88,19 +92,33 @@ class Files:
             return request.say(405, "Only GET and HEAD.", [("Allow", "GET, HEAD")])
         try:
             if not is_image and not mirror:
-                answer = self.boot.answer(request) if self.boot else None
+                caller = self._caller(environ)
+                answer = self.boot.answer(request, caller) if self.boot else None
                 return request.say(404, "There is nothing here.") if answer is None else answer
             if request.is_of_mirror:
                 answer = self._document(request)
                 if answer is not None:
                     return answer
-            found = request.locate(self.published.names(), request.name)
+            found = self._locate(request, self.published.names(), request.name)
             if found is None:
                 return self._beside(request)
             answer = self._answer(request, found)
             return self._answer_again(request, found) if answer is None else answer
         except NamesUnread as problem:
             return request.say(503, problem.what, [("Retry-After", RETRY_AFTER_S)])
+
+    def _locate(self, request: Request, names: PublishedNames, name: str) -> Located | None:
+        """What a name means for whoever asks; None, too, for an image that's kept from it."""
+        found = request.locate(names, name)
+        if found is None or found.restriction is None:
+            return found
+        if request.is_of_mirror:
+            reader = request.environ.get("HTTP_AUTHORIZATION", "")
+            return found if self._tree.current().is_rack(reader) else None
+        why = self.gate.refusal(found.restriction, self._caller(request.environ))
+        if why:
+            self._record(REFUSED, request, found.version, 404, 0, why=why)
+        return None if why else found
 
     def _document(self, request: Request) -> Iterable[bytes] | None:
         """A signed document of the local mirror; None when it may be an item."""
@@ -128,7 +146,7 @@ class Files:
         name, dot, kind = request.name.rpartition(".")
         is_beside = dot + kind in (CHECKSUM, SIGNATURE)
         names = self.published.names()
-        found = request.locate(names, name) if is_beside else None
+        found = self._locate(request, names, name) if is_beside else None
         if found is None:
             return request.say(404, "No image of this name is published.")
         if dot + kind == SIGNATURE:
@@ -136,7 +154,8 @@ class Files:
         # As sha256sum writes and checks it (rule: checksum-files).
         line = f"{found.sha256}  {name.rpartition('/')[2]}\n".encode("latin-1")
         digest, kind = hashlib.sha256(line).hexdigest(), "text/plain; charset=utf-8"
-        return request.give(line, digest, found.modified, kind, is_fixed=found.is_pinned)[0]
+        is_fixed = found.is_pinned and found.restriction is None
+        return request.give(line, digest, found.modified, kind, is_fixed=is_fixed)[0]
 
     def _signature(self, request: Request, found: Located, serial: int) -> Iterable[bytes]:
         """A detached signature for iPXE's imgverify (rule: ipxe-imgverify)."""
@@ -174,7 +193,7 @@ class Files:
             reader.close()
             request.start(200, headers)
             return ()
-        is_sent_away = found.size > SMALL and not request.is_of_mirror
+        is_sent_away = found.size > SMALL and not request.is_of_mirror and not found.restriction
         address = reader.address(ADDRESS_S) if is_sent_away else None
         if address:
             reader.close()
@@ -196,7 +215,7 @@ class Files:
 
         Either the name stopped meaning them within the last second, or we lost them.
         """
-        now_found = request.locate(self.published.names(refresh=True), request.name)
+        now_found = self._locate(request, self.published.names(refresh=True), request.name)
         if now_found is None:
             return request.say(404, "No image of this name is published.")
         answer = self._answer(request, now_found) if now_found != found else None
@@ -319,7 +338,7 @@ class Files:
     def _add(
         self, kind: str, actor: str, name: str, version: str, status: int, sent: int, **spent: Any
     ) -> None:
-        """Have one counted. spent: took_s and missing, see ``Events.add``."""
+        """Have one counted. spent: took_s, missing and why, see ``Events.add``."""
         if not name.isascii():  # as users write it, not as WSGI does
             name = name.encode("latin-1").decode("utf-8", "replace")
         image, _, file = name.rpartition("/")
@@ -330,46 +349,22 @@ class Files:
 
     def _actor(self, environ: Environ) -> str:
         """The machine's address; behind trusted proxies the one that the outermost saw."""
-        peer: str = environ.get("REMOTE_ADDR", "")
-        if not self._trusted_proxies:
-            return peer
-        hops = [hop.strip() for hop in environ.get("HTTP_X_FORWARDED_FOR", "").split(",")]
-        if len(hops) < self._trusted_proxies:
+        hops = self._hops(environ)
+        peer: str = environ.get("REMOTE_ADDR", "") or (hops[-1] if hops else "")
+        if len(hops) < max(1, self._trusted_proxies):
             return peer
         try:
-            return str(ipaddress.ip_address(hops[-self._trusted_proxies]))
+            return str(ipaddress.ip_address(hops[0]))
         except ValueError:
             return peer
 
+    def _caller(self, environ: Environ) -> Caller:
+        peer: str = environ.get("REMOTE_ADDR", "")  # "" where it comes from a socket of ours
+        return Caller(self._actor(environ), (*self._hops(environ), *filter(None, (peer,))))
 
-def validators(found: Located, etag: str) -> Headers:
-    """What a 304 repeats (RFC 9110 15.4.5) and every other answer has as well."""
-    headers = [
-        ("ETag", etag),
-        ("Last-Modified", found.last_modified),
-        ("X-Slipway-Version", quote(found.version)),
-        repr_digest(found.sha256),
-    ]
-    if found.is_pinned:
-        headers.append(FOREVER)
-    else:
-        headers.append(("Cache-Control", "no-cache"))
-        headers.append(("Content-Location", PREFIX + found.pinned_path))
-    return headers
-
-
-def content(name: str, found: Located, decision: Decision) -> Headers:
-    """What an answer with bytes, or to HEAD, says of them."""
-    # UEFI firmware boots only what is called so (rule: efi-type).
-    kind = "application/efi" if name.endswith(".efi") else "application/octet-stream"
-    headers = [
-        ("Content-Type", kind),
-        ("Content-Length", str(decision.stop - decision.start)),
-        ("Accept-Ranges", "bytes"),
-        ("X-Content-Type-Options", "nosniff"),
-    ]
-    if decision.status == 206:
-        headers.append(
-            ("Content-Range", f"bytes {decision.start}-{decision.stop - 1}/{found.size}")
-        )
-    return headers
+    def _hops(self, environ: Environ) -> list[str]:
+        """The last words of X-Forwarded-For, as many as there are trusted proxies."""
+        told = environ.get("HTTP_X_FORWARDED_FOR", "")
+        if not told or not self._trusted_proxies:
+            return []
+        return [hop.strip() for hop in told.split(",")[-self._trusted_proxies :]]

@@ -125,7 +125,8 @@ def _place(folder: str, files: Files) -> str | None:
     parts = folder.split("/")
     is_pinned = any(found.is_pinned for found in files.values())
     place = ",".join(("pinned" if is_pinned else "now", *parts))
-    is_whole = len(parts) == (PINNED_PARTS if is_pinned else NOW_PARTS)
+    is_open = all(found.restriction is None for found in files.values())
+    is_whole = is_open and len(parts) == (PINNED_PARTS if is_pinned else NOW_PARTS)
     is_plain = is_whole and "," not in folder and all(map(_is_plain, (*parts, place)))
     return _in_folder(place) if is_plain else None
 

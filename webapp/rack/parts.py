@@ -96,8 +96,12 @@ class Events(Protocol):
         file: str = "",
         took_s: float | None = None,
         missing: int = 0,
+        why: str = "",
     ) -> None:
-        """Count one. took_s: None if it isn't known. missing: bytes asked for and not taken."""
+        """Count one. took_s: None if it isn't known. missing: bytes asked for and not taken.
+
+        why: it was refused.
+        """
         ...
 
     def close(self) -> None:

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from webapp.rack.bodies import FileBody, cut, fit_buffer
 from webapp.rack.conditions import Decision
-from webapp.rack.files import SMALL, Files, content, validators
+from webapp.rack.files import SMALL, Files
 from webapp.rack.proofs import Proofs
-from webapp.rack.requests import PREFIX, Headers
+from webapp.rack.requests import PREFIX, Headers, content, validators
 from webapp.services.images.published import Located, PublishedNames
 from webapp.services.images.serving import PublishedMap
 from webapp.storage.files import open_file
@@ -213,8 +213,8 @@ class PlainAnswers:
             found = names.locate(name)
             if found is None or not found.is_ready or len(self._known) >= MOST_KNOWN:
                 return None
-            if getattr(found, "restriction", None) is not None:
-                return None  # who may have it is decided by the thread
+            if found.restriction is not None:
+                return None  # the thread decides who gets it
             headers = validators(found, f'"{found.sha256}"')
             headers += content(name, found, Decision(200, 0, found.size))
             known = (found, self._path_of(found.sha256), _as_bytes(headers))

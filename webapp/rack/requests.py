@@ -8,9 +8,10 @@ import socket
 from collections.abc import Iterable
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from webapp.rack.bodies import cut
-from webapp.rack.conditions import Facts, decide
+from webapp.rack.conditions import Decision, Facts, decide
 from webapp.services.images.published import Located, PublishedNames
 
 if TYPE_CHECKING:
@@ -136,3 +137,38 @@ def type_of(name: str) -> str:
     """The media type of a document."""
     kinds = {"json": "application/json", "key": "application/pgp-keys"}
     return kinds.get(name.rpartition(".")[2], "text/plain; charset=utf-8")
+
+
+def validators(found: Located, etag: str) -> Headers:
+    """What a 304 repeats (RFC 9110 15.4.5) and every other answer has as well."""
+    headers = [
+        ("ETag", etag),
+        ("Last-Modified", found.last_modified),
+        ("X-Slipway-Version", quote(found.version)),
+        repr_digest(found.sha256),
+    ]
+    if found.restriction is not None:
+        headers.append(("Cache-Control", "private, no-store"))  # no cache asks who may have it
+    elif found.is_pinned:
+        headers.append(FOREVER)
+    else:
+        headers.append(("Cache-Control", "no-cache"))
+        headers.append(("Content-Location", PREFIX + found.pinned_path))
+    return headers
+
+
+def content(name: str, found: Located, decision: Decision) -> Headers:
+    """What an answer with bytes, or to HEAD, says of them."""
+    # UEFI firmware boots only what is called so (rule: efi-type).
+    kind = "application/efi" if name.endswith(".efi") else "application/octet-stream"
+    headers = [
+        ("Content-Type", kind),
+        ("Content-Length", str(decision.stop - decision.start)),
+        ("Accept-Ranges", "bytes"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+    if decision.status == 206:
+        headers.append(
+            ("Content-Range", f"bytes {decision.start}-{decision.stop - 1}/{found.size}")
+        )
+    return headers

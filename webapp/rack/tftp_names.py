@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 from webapp.rack import tftp_packets as packets
 from webapp.rack.boot import BootFiles
+from webapp.rack.gate import Caller, Gate
 from webapp.rack.parts import Events, Names, Opener, VersionUse
 from webapp.rack.requests import PREFIX
 from webapp.rack.tftp_packets import Refusal
 from webapp.services.boot import configs
 from webapp.services.images.published import Located
 from webapp.services.images.serving import NamesUnread
+from webapp.services.system.events import REFUSED
 from webapp.storage.base import BlobReader
 from webapp.storage.errors import StoreProblem
 
@@ -36,13 +38,20 @@ class TftpNames:
     """Opens what machines ask for."""
 
     def __init__(
-        self, published: Names, boot: BootFiles, opener: Opener, use: VersionUse, events: Events
+        self,
+        published: Names,
+        boot: BootFiles,
+        opener: Opener,
+        use: VersionUse,
+        events: Events,
+        gate: Gate | None = None,
     ) -> None:
         self._published = published
         self._boot = boot
         self._opener = opener
         self._use = use
         self._events = events
+        self._gate = gate or Gate()
 
     def open(self, name: str, actor: str, own_url: str) -> Content | Refusal:
         """The content of a name. own_url: the rack's address by HTTP, for configurations."""
@@ -50,7 +59,7 @@ class TftpNames:
         try:
             wanted = configs.asked(path)
             if wanted is not None:
-                status, text = self._boot.configuration(wanted, own_url)
+                status, text = self._boot.configuration(wanted, own_url, Caller(actor, (actor,)))
                 missing = Refusal(packets.NOT_FOUND, text)
                 return _of_bytes(text.encode()) if status == 200 else missing
             file = self._boot.loader(path)
@@ -60,11 +69,21 @@ class TftpNames:
             found = None
             if path.startswith(prefix):
                 found = self._published.names().locate(path.removeprefix(prefix))
-            if found is None:
+            if found is None or self._is_kept_from(actor, path.removeprefix(prefix), found):
                 return Refusal(packets.NOT_FOUND, "There is nothing here.")
             return self._stored(path.removeprefix(prefix), found, actor)
         except NamesUnread as problem:
             return Refusal(packets.UNDEFINED, problem.what)
+
+    def _is_kept_from(self, actor: str, name: str, found: Located) -> bool:
+        kept = found.restriction
+        why = self._gate.refusal(kept, Caller(actor, (actor,))) if kept else ""
+        if why:
+            image, _, file = name.rpartition("/")
+            self._events.add(
+                REFUSED, actor, image, version=found.version, status=404, file=file, why=why
+            )
+        return bool(why)
 
     def _stored(self, name: str, found: Located, actor: str) -> Content | Refusal:
         reader = self._opener.open(found) if found.is_ready else None

@@ -49,6 +49,7 @@ class Agent:
         boot: HeldBoot,
         upstreams: Upstreams,
         roots: Callable[[RackSettings, str], tuple[str, ...]],
+        region_root: Callable[[str], str],
         holding: Holding,
         fills: Fills,
         state: State,
@@ -58,7 +59,7 @@ class Agent:
     ) -> None:
         self._region, self._enrol, self._enrolment = region, enrol, enrolment
         self._trust, self._kept, self._trees, self._boot = trust, kept, trees, boot
-        self._upstreams, self._roots = upstreams, roots
+        self._upstreams, self._roots, self._region_root = upstreams, roots, region_root
         self._holding, self._fills, self._state = holding, fills, state
         self._offered = (0, 0)  # state and serial of the tree in force
         self._stopped, self._work = threading.Event(), threading.Event()
@@ -199,7 +200,7 @@ class Agent:
     def _choose_upstreams(self) -> None:
         first = self._enrolment.mirror_path if self._enrolment else "/mirror/"
         path = self._state.mirror_path or first
-        self._upstreams.choose(self._roots(self._state.settings, path))
+        self._upstreams.choose(self._roots(self._state.settings, path), self._region_root(path))
 
     def _note_trouble(self, problem: Problem) -> None:
         if self._state.trouble != problem.what:

@@ -173,7 +173,7 @@ class RemoteRack:
         events = EventLog(folder / "events.jsonl")
         boot = HeldBoot(trees, holding, note)
         boot.refresh()
-        boot_files = RemoteBoot(trees, boot, settings.rack_url)
+        boot_files = RemoteBoot(trees, boot, events, settings.rack_url)
         boot_files.held = boot
         whole = WholeFiles(holding, fills, state.counts)
         self.tftp_names = RemoteTftpNames(trees, boot_files, whole, NoUse(), events)
@@ -200,6 +200,7 @@ class RemoteRack:
             boot=boot,
             upstreams=upstreams,
             roots=lambda chosen, path: roots_of(settings, chosen, path),
+            region_root=lambda path: region_root(settings, path),
             holding=holding,
             fills=fills,
             state=state,
@@ -233,10 +234,15 @@ class RemoteRack:
         self.agent.close()
 
 
+def region_root(settings: Settings, mirror_path: str) -> str:
+    """The region's mirror."""
+    return settings.region_url.rstrip("/") + "/" + mirror_path.strip("/") + "/"
+
+
 def roots_of(settings: Settings, chosen: RackSettings, mirror_path: str) -> tuple[str, ...]:
     """The upstreams in order: this rack's setting, else the region's choice, else the region."""
-    region = settings.region_url.rstrip("/") + "/" + mirror_path.strip("/") + "/"
-    roots = settings.rack_upstreams or chosen.upstreams or (region,)
+    region = (region_root(settings, mirror_path),)
+    roots = settings.rack_upstreams or chosen.upstreams or region
     return tuple(dict.fromkeys(root.rstrip("/") + "/" for root in roots))
 
 

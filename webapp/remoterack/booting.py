@@ -12,6 +12,7 @@ import structlog
 
 from webapp.errors import Problem
 from webapp.rack.boot import BootFiles
+from webapp.rack.gate import Caller
 from webapp.rack.tftp_names import Content, TftpNames
 from webapp.rack.tftp_packets import UNDEFINED, Refusal
 from webapp.remoterack.filling import Wanted
@@ -118,11 +119,11 @@ class RemoteBoot(BootFiles):
 
     held: HeldBoot
 
-    def configuration(self, wanted: Asked, own_url: str) -> tuple[int, str]:
+    def configuration(self, wanted: Asked, own_url: str, caller: Caller) -> tuple[int, str]:
         """The status and the text; see BootFiles."""
         if not self.held.is_known:
             return 404, "This rack doesn't know what machines boot: it isn't enrolled."
-        return super().configuration(wanted, own_url)
+        return super().configuration(wanted, own_url, caller)
 
 
 class WholeFiles(Opener):

@@ -19,19 +19,20 @@ log = structlog.get_logger(__name__)
 
 MAX_EVENTS = 20_000  # the oldest go first
 BATCH = 500
-_KINDS = {"image.fetched"}
+FETCHED, REFUSED = "image.fetched", "image.refused"
 
 
 class EventLog:
     """Fetches with numbers that rise across restarts; threads share it.
 
     Equal ones between two calls of ``flush`` are one: a machine may fetch a file in pieces.
+    Files that a machine doesn't get are kept with why.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._fresh: dict[tuple[str, str], dict[str, object]] = {}
+        self._fresh: dict[tuple[str, str, str], dict[str, object]] = {}
         self._kept: deque[dict[str, object]] = deque()
         self._next = 1
         self._lines: int | None = 0  # of the file, None when it has to be written anew
@@ -49,16 +50,21 @@ class EventLog:
         file: str = "",
         took_s: float | None = None,
         missing: int = 0,
+        why: str = "",
     ) -> None:
-        """Count one, if it's a machine's fetch of an image; see rack.parts.Events."""
-        if kind not in _KINDS or subject.startswith("mirror") or size <= 0 or not _is_ip(actor):
+        """Count one, if a machine fetched an image or was refused it; see rack.parts.Events."""
+        is_told = kind == REFUSED or (kind == FETCHED and size > 0)
+        if not is_told or subject.startswith("mirror") or not _is_ip(actor):
             return
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         name = f"{subject}/{file}"
         with self._lock:
             event = self._fresh.setdefault(
-                (actor, name), {"id": 0, "at": at, "machine": actor, "name": name, "bytes": 0}
+                (kind, actor, name),
+                {"id": 0, "at": at, "machine": actor, "name": name, "bytes": 0},
             )
+            if kind == REFUSED:
+                event["why"] = why
             event["bytes"] = int(str(event["bytes"])) + size
 
     def flush(self) -> None:

@@ -41,11 +41,15 @@ class WrongBytes(OSError):
 
 @dataclass(frozen=True)
 class Wanted:
-    """A file to be fetched. path: below an upstream's root, quoted."""
+    """A file to be fetched. path: below an upstream's root, quoted.
+
+    is_restricted: only the region gives it, and only to enrolled racks.
+    """
 
     sha256: str
     size: int
     path: str
+    is_restricted: bool = False
 
 
 class Fill:
@@ -217,7 +221,7 @@ class Fills:
                 return failed[1]
             if self._stopped.is_set() or len(self._running) >= MAX_FILLS:
                 return Problem("Too many files are being fetched at once.", code="rack-busy")
-            if not self._upstreams.usable():
+            if not self._upstreams.usable(is_restricted=wanted.is_restricted):
                 return none_answers()
             fill = self._running[wanted.sha256] = Fill(wanted)
         name = f"fill {wanted.sha256[:8]}"
@@ -275,7 +279,7 @@ class Fills:
     def _round(self, fill: Fill) -> Problem | None:
         """Try each upstream that answers; None once the file is whole, else the last problem."""
         problem: Problem | None = None
-        upstreams = self._upstreams.usable()
+        upstreams = self._upstreams.usable(is_restricted=fill.wanted.is_restricted)
         for upstream in upstreams:
             try:
                 self._fetch(fill, upstream, is_last=upstream is upstreams[-1])

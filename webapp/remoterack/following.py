@@ -22,7 +22,7 @@ from webapp.remoterack import jsonfiles
 from webapp.remoterack.errors import RackProblem
 from webapp.streams import racks
 from webapp.streams.model import INDEX_PATH
-from webapp.streams.racks import BOOT_PATH, RACK_PATH, RackDocument
+from webapp.streams.racks import FOR_RACKS, RACK_PATH, RESTRICTED_PATH, RackDocument
 from webapp.trust.keyrings import Keyring, load_keyring
 from webapp.trust.signatures import verify_clearsigned
 
@@ -143,7 +143,7 @@ def _read(
                 known = _fetched(fetcher, root + path).content
             except FetchProblem as problem:
                 # Not with one in force, which nobody on the way can take away like this.
-                is_refused = problem.status == 404 and path == BOOT_PATH and known is None
+                is_refused = problem.status == 404 and path in FOR_RACKS and known is None
                 if is_enrolled or not is_refused:
                     raise
                 continue
@@ -158,7 +158,15 @@ def _read(
                 "rack tries again and keeps serving what it has.",
             )
         documents[path] = known
-    return SignedTree(document, documents, answer.etag)
+    return SignedTree(_whole(document, documents, root), documents, answer.etag)
+
+
+def _whole(document: RackDocument, documents: Mapping[str, bytes], where: str) -> RackDocument:
+    """The list, with the images that aren't for everyone if this rack may know them."""
+    content = documents.get(RESTRICTED_PATH)
+    if content is None:
+        return document
+    return racks.with_restricted(document, content, where=where + RESTRICTED_PATH)
 
 
 def _fetched(fetcher: Fetcher, url: str) -> Fetched:
@@ -237,10 +245,10 @@ def _loaded(folder: Path, trust: Trust) -> SignedTree:
     document = racks.parse(trust.verify(raw, str(folder), keys), where=str(folder))
     documents = {RACK_PATH: raw}
     for path, sha256 in document.documents.items():
-        if path == BOOT_PATH and not (folder / path).exists():
+        if path in FOR_RACKS and not (folder / path).exists():
             continue  # it wasn't for this rack
         content = (folder / path).read_bytes()
         if hashlib.sha256(content).hexdigest() != sha256:
             raise LookupError(f"{path} was changed")
         documents[path] = content
-    return SignedTree(document, documents)
+    return SignedTree(_whole(document, documents, f"{folder}/"), documents)

@@ -4,37 +4,53 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from email.utils import formatdate
 
 from webapp.remoterack.filling import Wanted
 from webapp.services.images.published import Located, PublishedNames
-from webapp.streams.racks import RackFile, RackSet
+from webapp.streams.racks import RackDocument, RackFile, RackSet
 
 EVERYTHING, CHOSEN, ON_DEMAND = "everything", "chosen", "on-demand"
 
 
 def build(
-    sets: Iterable[RackSet], replaced: Sequence[tuple[datetime, Iterable[RackSet]]], serial: int
+    document: RackDocument, replaced: Sequence[tuple[datetime, Iterable[RackSet]]], serial: int
 ) -> PublishedNames:
     """Every name of the state in force, and the pinned ones of those that it replaced.
 
-    replaced: states whose grace time isn't over, with the time when it ends.
+    replaced: states whose grace time isn't over, with the time when it ends. Who may have
+    an image is as the state in force says (rule: kept-images).
     """
     folders: dict[str, dict[str, Located]] = {}
     number = 0
-    for number, one in enumerate(sets, 1):
+    for number, one in enumerate(document.sets, 1):
         for folder in one.current:
             folders[folder] = _files(one, number, is_pinned=False)
         for folder in one.pinned:
             folders[folder] = _files(one, number, is_pinned=True)
     for _, old in replaced:
-        for one in old:
+        for one in _permitted(document, old):
             number += 1
             for folder in one.pinned:
                 folders.setdefault(folder, _files(one, number, is_pinned=True))
     until = min((end for end, _ in replaced), default=None)
     return PublishedNames(serial, folders, until)
+
+
+def _permitted(document: RackDocument, old: Iterable[RackSet]) -> Iterator[RackSet]:
+    """The sets of a replaced state, with the restrictions in force.
+
+    Where a rack can't know the restriction of an image, the image is for no one.
+    """
+    known = document.restrictions
+    are_open = {one.image for one in document.sets if one.restriction is None}
+    for one in old:
+        if known and one.image in known:
+            yield replace(one, restriction=known[one.image])
+        elif known == {} or (one.image and (known or one.image in are_open)):
+            yield one
 
 
 def _files(one: RackSet, number: int, *, is_pinned: bool) -> dict[str, Located]:
@@ -53,16 +69,20 @@ def _files(one: RackSet, number: int, *, is_pinned: bool) -> dict[str, Located]:
             last_modified=formatdate(one.completed, usegmt=True),
             # Another version may be of the same second, and isn't listed.
             is_date_strong=is_pinned,
+            restriction=one.restriction,
         )
         for name, file in one.files.items()
     }
 
 
-def wanted_of(found: Located | RackFile) -> Wanted:
+def wanted_of(found: Located | RackFile, *, is_restricted: bool = False) -> Wanted:
     """The file as an item of the mirror (rule: mirror-items)."""
-    path = found.pinned_path if isinstance(found, Located) else found.path
+    if isinstance(found, Located):
+        path, is_restricted = found.pinned_path, found.restriction is not None
+    else:
+        path = found.path
     name = path.rpartition("/")[2]
-    return Wanted(found.sha256, found.size, f"sha256/{found.sha256}/{name}")
+    return Wanted(found.sha256, found.size, f"sha256/{found.sha256}/{name}", is_restricted)
 
 
 def in_advance(sets: Iterable[RackSet], mode: str, images: Iterable[str]) -> Iterator[Wanted]:
@@ -77,7 +97,7 @@ def in_advance(sets: Iterable[RackSet], mode: str, images: Iterable[str]) -> Ite
         for file in one.files.values():
             if file.sha256 not in seen:
                 seen.add(file.sha256)
-                yield wanted_of(file)
+                yield wanted_of(file, is_restricted=one.restriction is not None)
 
 
 def digests(names: PublishedNames) -> Mapping[str, int]:

@@ -26,9 +26,10 @@ class RegionSignatures(KnownSignatures):
         file = next((one for one in files if one.sha256 == sha256), None)
         if file is None:
             return None
-        for upstream in self._upstreams.usable():
+        wanted = wanted_of(file)
+        for upstream in self._upstreams.usable(is_restricted=wanted.is_restricted):
             try:
-                answer = upstream.fetcher.metadata(f"{upstream.root}{wanted_of(file).path}.sig")
+                answer = upstream.fetcher.metadata(f"{upstream.root}{wanted.path}.sig")
             except Problem:
                 continue
             if isinstance(answer, Fetched) and 0 < len(answer.content) <= MAX_BYTES:

@@ -62,7 +62,7 @@ class HeldTrees:
         self._replaced = [(end, old) for end, old in self._replaced if end > now]
         serial = int(self.tree.updated.timestamp())
         replaced = [(end, old.document.sets) for end, old in self._replaced]
-        self._names = meaning.build(self.tree.document.sets, replaced, serial)
+        self._names = meaning.build(self.tree.document, replaced, serial)
         documents: dict[str, Document] = {}
         for tree in (self.tree, *(old for _, old in self._replaced)):
             for path, content in tree.documents.items():

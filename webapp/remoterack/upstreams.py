@@ -45,25 +45,30 @@ class Upstreams:
         self._bucket = Bucket(rate)
         self._lock = threading.Lock()
         self._known: tuple[Upstream, ...] = ()
+        self._region: tuple[Upstream, ...] = ()
         self._down: dict[str, float] = {}
         self._stopped = threading.Event()
         self.choose(roots)
 
-    def choose(self, roots: Sequence[str]) -> None:
-        """Use these from the next file on."""
+    def choose(self, roots: Sequence[str], region: str = "") -> None:
+        """Use these from the next file on; for restricted files the region's mirror alone."""
         with self._lock:
-            known = {(one.root, one.route): one for one in self._known}
-            wanted = [(root, self._route_to(root)) for root in roots]
-            self._known = tuple(known.get(one) or self._new(*one) for one in wanted)
+            known = {(one.root, one.route): one for one in (*self._known, *self._region)}
+            wanted = [(root, self._route_to(root)) for root in (*roots, *filter(None, (region,)))]
+            found = [known.get(one) or self._new(*one) for one in wanted]
+            self._known = tuple(found[: len(roots)])
+            # It knows enrolled racks, and this one isn't known to any other.
+            self._region = tuple(one for one in found[len(roots) :] if one.route.secret)
 
     def all(self) -> tuple[Upstream, ...]:
         """All of them."""
         return self._known
 
-    def usable(self) -> tuple[Upstream, ...]:
+    def usable(self, *, is_restricted: bool = False) -> tuple[Upstream, ...]:
         """Those that aren't known to be down."""
         now = time.monotonic()
-        return tuple(one for one in self._known if self._down.get(one.root, 0.0) <= now)
+        among = self._region if is_restricted else self._known
+        return tuple(one for one in among if self._down.get(one.root, 0.0) <= now)
 
     def note(self, upstream: Upstream, problem: FetchProblem | None) -> None:
         """Remember how an upstream did."""

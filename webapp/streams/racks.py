@@ -10,18 +10,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
 
 from webapp.streams import checks, strictjson
 from webapp.streams.errors import DocumentProblem
+from webapp.streams.restrictions import Restriction, checked
 
 FORMAT = "slipway-rack:1"
 RACK_PATH = "streams/v1/rack.sjson"
-BOOT_PATH = "streams/v1/boot.json"  # what machines boot; for racks alone
+BOOT_PATH = "streams/v1/boot.json"  # what machines boot
+RESTRICTED_PATH = "streams/v1/restricted.json"  # the images that aren't for everyone
+FOR_RACKS = frozenset((BOOT_PATH, RESTRICTED_PATH))  # enrolled racks alone get these
+RESTRICTED_FORMAT = "slipway-restricted:1"
 MAX_SETS, MAX_NAMES = 20_000, 5_000
 MAX_SIZE = 1 << 44
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -43,7 +47,8 @@ class RackSet:
     """One version of an image.
 
     current: the folders below ``/images/`` that mean it now. pinned: those that always do.
-    files: by every name they have in those folders. completed: Unix time.
+    files: by every name they have in those folders. completed: Unix time. restriction: to whom
+    the image is kept, None for everyone.
     """
 
     version: str
@@ -51,6 +56,7 @@ class RackSet:
     current: tuple[str, ...]
     pinned: tuple[str, ...]
     files: Mapping[str, RackFile]
+    restriction: Restriction | None = None
 
     @property
     def image(self) -> str:
@@ -59,13 +65,21 @@ class RackSet:
         return "/".join((parts[0], parts[3], parts[1])) if len(parts) == 6 else ""
 
 
+Restrictions = Mapping[str, Restriction]  # by image, as RackSet has it; stored or not
+
+
 @dataclass(frozen=True)
 class RackDocument:
-    """One state of a region. documents: path -> sha256 of the rest of its signed tree."""
+    """One state of a region. documents: path -> sha256 of the rest of its signed tree.
+
+    restrictions: of all images that have one; None where there are some, and this rack may not
+    know them. Their sets aren't in the list itself (``with_restricted``).
+    """
 
     updated: datetime
     documents: Mapping[str, str]
     sets: tuple[RackSet, ...]
+    restrictions: Restrictions | None = field(default_factory=dict)
 
 
 def write(document: RackDocument) -> bytes:
@@ -93,29 +107,78 @@ def write_set(one: RackSet) -> dict[str, Any]:
     }
 
 
+def write_restricted(restrictions: Restrictions, sets: Iterable[RackSet]) -> bytes:
+    """The images that aren't for everyone; the signed list has this document's digest."""
+    tree = {
+        "format": RESTRICTED_FORMAT,
+        "images": {
+            image: {"networks": list(one.networks), "macs": list(one.macs)}
+            for image, one in restrictions.items()
+        },
+        "sets": [
+            {**write_set(one), "image": one.image} for one in sets if one.image in restrictions
+        ],
+    }
+    return (json.dumps(tree, indent=1, sort_keys=True) + "\n").encode()
+
+
 def parse(payload: bytes, *, where: str) -> RackDocument:
     """Read what was signed. Raises DocumentProblem, whatever is wrong with it."""
     try:
-        tree = checks.mapping(strictjson.loads(payload, what=where), "document", ())
-        if tree.get("format") != FORMAT:
-            raise ValueError(f"format {str(tree.get('format'))[:40]!r}")
+        tree = _tree(payload, FORMAT, where)
         documents = {_path(path): _digest(found) for path, found in tree["documents"].items()}
-        sets = tree["sets"]
-        if len(sets) > MAX_SETS or len(documents) > MAX_NAMES:
+        if len(documents) > MAX_NAMES:
             raise ValueError("too many entries")
         return RackDocument(
             updated=checks.parse_time(tree["updated"]),
             documents=documents,
-            sets=tuple(_set(one) for one in sets),
+            sets=tuple(map(_set, _few(tree["sets"]))),
+            restrictions=None if RESTRICTED_PATH in documents else {},
         )
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise DocumentProblem(
-            "The region's list for racks can't be read.",
-            where=where,
-            expected=FORMAT,
-            got=f"{type(error).__name__}: {error}"[:200],
-            next_step="Run the same version of Slipway on the region and on its racks.",
+    except _WRONG as error:
+        raise _unreadable(
+            "The region's list for racks can't be read.", FORMAT, where, error
         ) from error
+
+
+def with_restricted(document: RackDocument, payload: bytes, *, where: str) -> RackDocument:
+    """The list with the images that aren't for everyone. Raises DocumentProblem."""
+    try:
+        tree = _tree(payload, RESTRICTED_FORMAT, where)
+        found = {
+            image: checked(_texts(one["networks"]), _texts(one["macs"]))
+            for image, one in tree["images"].items()
+        }
+        sets = (replace(_set(one), restriction=found[one["image"]]) for one in _few(tree["sets"]))
+        return replace(document, sets=(*document.sets, *sets), restrictions=found)
+    except _WRONG as error:
+        raise _unreadable("of restricted images", RESTRICTED_FORMAT, where, error) from error
+
+
+_WRONG = (LookupError, TypeError, AttributeError, ValueError)
+
+
+def _tree(payload: bytes, format: str, where: str) -> dict[str, Any]:
+    tree = checks.mapping(strictjson.loads(payload, what=where), "document", ())
+    if tree.get("format") != format:
+        raise ValueError(f"format {str(tree.get('format'))[:40]!r}")
+    return tree
+
+
+def _few(sets: Any) -> Any:
+    if len(sets) > MAX_SETS:
+        raise ValueError("too many entries")
+    return sets
+
+
+def _unreadable(which: str, expected: str, where: str, error: Exception) -> DocumentProblem:
+    return DocumentProblem(
+        f"The region's list {which} can't be read.",
+        where=where,
+        expected=expected,
+        got=f"{type(error).__name__}: {error}"[:200],
+        next_step="Run the same version of Slipway on the region and on its racks.",
+    )
 
 
 def _set(tree: Any) -> RackSet:

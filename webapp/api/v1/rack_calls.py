@@ -134,13 +134,14 @@ class ServingItem(RackRequest):
 
 
 class FetchItem(RackRequest):
-    """A machine fetched a file from the rack."""
+    """A machine fetched a file from the rack, or didn't get it: why."""
 
     id: Count
     at: Time
     machine: IPvAnyAddress
     name: Text
     bytes: Count = 0
+    why: Text = ""
 
 
 class Report(RackRequest):
@@ -218,7 +219,7 @@ def report(rack: Rack | None, sent: Report) -> ReportResponse:
     values = sent.model_dump(exclude={"errors", "serving", "events"})
     values["errors"] = [one.model_dump(mode="json") for one in sent.errors]
     values["serving"] = [one.model_dump(mode="json") for one in sent.serving]
-    fetches = [Fetch(e.id, e.at, str(e.machine), e.name, e.bytes) for e in sent.events]
+    fetches = [Fetch(e.id, e.at, str(e.machine), e.name, e.bytes, e.why) for e in sent.events]
     return ReportResponse(events=reporting.keep(_known(rack), values, fetches))
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from webapp.errors import Problem
+from webapp.streams.restrictions import Restriction
 
 GENERIC = "generic"
 KERNEL, INITRD, ROOT = "boot-kernel", "boot-initrd", "squashfs"
@@ -23,19 +24,8 @@ ARCHES = {
     "ppc64": "ppc64el",
     "ppc64le": "ppc64el",
 }
-_MAC = re.compile(r"[0-9a-f]{12}", re.ASCII)
 # Nothing of these has to be quoted in any boot loader's language.
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9._+~:@/-]+", re.ASCII)
-
-
-def read_mac(text: str) -> str:
-    """A MAC address as ``52:54:00:12:34:56``, however it was written; "" for other text."""
-    digits = text.strip().lower()
-    for mark in ":-.":
-        digits = digits.replace(mark, "")
-    if not _MAC.fullmatch(digits):
-        return ""
-    return ":".join(digits[at : at + 2] for at in range(0, 12, 2))
 
 
 def arch_of(word: str) -> str:
@@ -66,7 +56,8 @@ class StoredImage:
     """An image as it is stored. version: the current one, "" without one.
 
     folder: where its files are, pinned to that version, below ``/images/``. files: names by
-    file type. damaged: the file types whose bytes aren't there.
+    file type. damaged: the file types whose bytes aren't there. restriction: to whom it's kept,
+    None for everyone.
     """
 
     os: str
@@ -79,6 +70,7 @@ class StoredImage:
     folder: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
     damaged: frozenset[str] = frozenset()
+    restriction: Restriction | None = None
 
     def answers(self, kernel: str) -> bool:
         """Whether machines that ask for this kernel get this image."""
@@ -138,6 +130,20 @@ def decide(table: Table, machine: str, arch: str) -> Outcome:
     return Outcome(machine, entry.arch, entry, None if problem else chosen, why, problem)
 
 
+def withheld(outcome: Outcome) -> Outcome:
+    """The same for a machine from which the image is kept: as if it weren't stored."""
+    entry = outcome.entry
+    return replace(outcome, image=None, problem=_not_stored(entry) if entry else outcome.problem)
+
+
+def _not_stored(entry: Entry) -> Problem:
+    name = f"{entry.os}/{entry.release}"
+    return Problem(
+        f"{name} {entry.arch} isn't stored.",
+        next_step=f"Import it: slipway image select {name} --arch {entry.arch} --import",
+    )
+
+
 def _with_kernel(images: Sequence[StoredImage], kernel: str) -> StoredImage | None:
     """The image of a kernel's own name first, then one that answers to it."""
     able = [one for one in images if one.answers(kernel)]
@@ -150,10 +156,7 @@ def _unbootable(
 ) -> Problem | None:
     name = f"{entry.os}/{entry.release}"
     if not found:
-        return Problem(
-            f"{name} {entry.arch} isn't stored.",
-            next_step=f"Import it: slipway image select {name} --arch {entry.arch} --import",
-        )
+        return _not_stored(entry)
     if chosen is None:
         kernels = sorted({one.subarch for one in found if one.version})
         return Problem(

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from webapp.errors import Problem
-from webapp.services.boot.choosing import INITRD, KERNEL, ROOT, Outcome, arch_of, read_mac
+from webapp.services.boot.choosing import INITRD, KERNEL, ROOT, Outcome, arch_of
+from webapp.streams.restrictions import read_mac
 
 Loader = Literal["ipxe", "grub", "pxelinux"]
 

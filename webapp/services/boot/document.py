@@ -16,6 +16,7 @@ from webapp.services.boot.choosing import Entry, StoredImage, Table
 from webapp.streams import strictjson
 from webapp.streams.errors import DocumentProblem
 from webapp.streams.racks import RackFile
+from webapp.streams.restrictions import checked
 
 FORMAT = "slipway-boot:1"
 
@@ -85,6 +86,7 @@ def parse(payload: bytes, *, where: str) -> BootDocument:
 def _image(tree: Any) -> StoredImage:
     names = ("os", "release", "arch", "subarch", "version", "folder")
     text = _texts({name: tree[name] for name in names})
+    kept = tree.get("restriction")
     return StoredImage(
         text["os"],
         text["release"],
@@ -96,6 +98,7 @@ def _image(tree: Any) -> StoredImage:
         text["folder"],
         _texts(tree["files"]),
         frozenset(tree["damaged"]),
+        checked(kept["networks"], kept["macs"]) if kept else None,
     )
 
 

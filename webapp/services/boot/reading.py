@@ -7,11 +7,19 @@ from itertools import groupby
 
 from sqlalchemy import Connection, and_, select
 
-from webapp.models import Blob, BlobState, BootEntry, BootResource, ResourceFile, ResourceSet
+from webapp.models import (
+    Blob,
+    BlobState,
+    BootEntry,
+    BootResource,
+    ImageRestriction,
+    ResourceFile,
+    ResourceSet,
+)
 from webapp.services.boot.choosing import INITRD, KERNEL, ROOT, Entry, StoredImage, Table
 from webapp.services.boot.document import BootDocument
 from webapp.services.boot.loaders import versions
-from webapp.services.images.published import image_path
+from webapp.services.images.published import IS_KEPT_TO, image_path, restriction_of
 
 _FILES = (KERNEL, INITRD, ROOT)
 
@@ -55,7 +63,10 @@ def read_images(connection: Connection) -> list[StoredImage]:
             ResourceFile.ftype,
             ResourceFile.filename,
             Blob.state,
+            ImageRestriction.networks,
+            ImageRestriction.macs,
         )
+        .outerjoin(ImageRestriction, IS_KEPT_TO)
         .outerjoin(ResourceSet, ResourceSet.id == BootResource.current_set_id)
         .outerjoin(
             ResourceFile,
@@ -85,6 +96,7 @@ def read_images(connection: Connection) -> list[StoredImage]:
                 damaged=frozenset(
                     row.ftype for row in files if row.ftype and row.state != BlobState.READY
                 ),
+                restriction=restriction_of(first.networks, first.macs),
             )
         )
     return images

@@ -14,6 +14,7 @@ from webapp.services.boot import choosing, configs, reading
 from webapp.services.boot.choosing import GENERIC, Outcome, StoredImage, Table
 from webapp.services.images import publishing
 from webapp.services.system import events
+from webapp.streams.restrictions import read_mac
 
 DEFAULT = "default"
 _NAME = re.compile(r"[A-Za-z0-9][\w.+~:@-]{0,127}", re.ASCII)
@@ -41,7 +42,7 @@ def bootable() -> list[StoredImage]:
 
 def explain(machine: str, arch: str = "amd64") -> Outcome:
     """What a machine would get now, and why. machine: its MAC address. Raises InvalidFields."""
-    mac = choosing.read_mac(machine)
+    mac = read_mac(machine)
     if not mac:
         raise InvalidFields({"mac": [f"{machine[:40]!a} isn't a MAC address."]})
     return choosing.decide(read(), mac, _checked_arch(arch))
@@ -107,7 +108,7 @@ def _key(machine: str, arch: str) -> str:
     machine = machine.strip()
     if machine in ("", DEFAULT):
         return arch
-    mac, named = choosing.read_mac(machine), choosing.arch_of(machine)
+    mac, named = read_mac(machine), choosing.arch_of(machine)
     if not mac and named not in ARCHES:
         words = f"{machine[:40]!a} isn't a MAC address. Enter one, or default."
         raise InvalidFields({"machine": [words]})

@@ -17,9 +17,18 @@ from itertools import groupby, product
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Row, and_, or_, select
+from sqlalchemy import Connection, Row, and_, case, or_, select
 
-from webapp.models import Blob, BlobState, BootResource, ResourceFile, ResourceSet
+from webapp.models import (
+    Blob,
+    BlobState,
+    BootResource,
+    ImageRestriction,
+    ResourceFile,
+    ResourceSet,
+)
+from webapp.services.images.keys import CUSTOM
+from webapp.streams.restrictions import Restriction
 
 _COLUMNS = (
     BootResource.id.label("resource_id"),
@@ -43,6 +52,15 @@ _COLUMNS = (
     Blob.state,
     Blob.mtime_ns,
     Blob.verified_at,
+    ImageRestriction.networks,
+    ImageRestriction.macs,
+)
+
+# The restriction of a boot resource's image, for outer joins.
+IS_KEPT_TO = and_(
+    ImageRestriction.os == case((BootResource.os == "", CUSTOM), else_=BootResource.os),
+    ImageRestriction.release == BootResource.release,
+    ImageRestriction.arch == BootResource.arch,
 )
 
 # An older version that stays, which its own name still gives.
@@ -58,7 +76,8 @@ class Located:
     mtime_ns: the file's mtime when its bytes were last hashed; verified_at tells this
     copy of the bytes from an earlier one.
     modified: Unix time at which its version was complete; is_date_strong: no
-    other version of the image was completed in that second.
+    other version of the image was completed in that second. restriction: to whom the image
+    is kept, None for everyone.
     """
 
     sha256: str
@@ -73,6 +92,7 @@ class Located:
     modified: int
     last_modified: str
     is_date_strong: bool
+    restriction: Restriction | None = None
 
 
 @dataclass(frozen=True)
@@ -95,21 +115,26 @@ class PublishedNames:
 
     @cached_property
     def _items(self) -> dict[str, Located]:
-        """Every file of every version by digest and name; made when a reader first asks."""
-        return {
-            f"sha256/{file.sha256}/{name}": file
-            for files in self.folders.values()
-            for name, file in files.items()
-            if file.is_pinned
-        }
+        """Every file of every version by digest and name; made when a reader first asks.
+
+        One that's part of an image for everyone is for everyone.
+        """
+        files = [item for files in self.folders.values() for item in files.items()]
+        files.sort(key=lambda item: item[1].restriction is None)
+        return {f"sha256/{file.sha256}/{name}": file for name, file in files if file.is_pinned}
 
 
 def image_path(
     os: str, arch: str, subarch: str, release: str, label: str, *, version: str = "", file: str = ""
 ) -> str:
     """The name below ``/images/``; an uploaded image without an OS belongs to ``custom``."""
-    parts = (os or "custom", arch, subarch, release, label, version, file)
+    parts = (os or CUSTOM, arch, subarch, release, label, version, file)
     return "/".join(part for part in parts if part)
+
+
+def restriction_of(networks: list[str] | None, macs: list[str] | None) -> Restriction | None:
+    """What was joined by IS_KEPT_TO; None for an image without a row."""
+    return None if networks is None else Restriction(tuple(networks), tuple(macs or ()))
 
 
 # -- reading the publication
@@ -124,6 +149,7 @@ def read_names(
         .join(ResourceSet, ResourceSet.resource_id == BootResource.id)
         .join(ResourceFile, ResourceFile.set_id == ResourceSet.id)
         .join(Blob, Blob.id == ResourceFile.blob_id)
+        .outerjoin(ImageRestriction, IS_KEPT_TO)
         .where(
             ResourceSet.completed_at.is_not(None),
             or_(
@@ -177,6 +203,7 @@ class _Image:
     release: str
     kflavor: str
     answers_to: list[str]
+    restriction: Restriction | None
     sets: list[_Set]
 
     @classmethod
@@ -190,6 +217,7 @@ class _Image:
             first.release,
             first.kflavor,
             first.answers_to or [],
+            restriction_of(first.networks, first.macs),
             sets,
         )
 
@@ -266,6 +294,7 @@ def _file_maps(image: _Image, found: _Set) -> tuple[dict[str, Located], dict[str
                 modified=second,
                 last_modified=formatdate(second, usegmt=True),
                 is_date_strong=is_pinned or is_date_strong,
+                restriction=image.restriction,
             )
     return maps
 

@@ -15,12 +15,14 @@ from webapp.models import (
     Blob,
     BlobState,
     BootResource,
+    ImageRestriction,
     Publication,
     ResourceFile,
     ResourceSet,
     ResourceType,
     utcnow,
 )
+from webapp.services.images.published import IS_KEPT_TO
 from webapp.services.mirror.options import Options
 from webapp.streams import osnames
 from webapp.streams.model import (
@@ -121,7 +123,9 @@ def _products(connection: Connection, options: Options) -> tuple[Product, ...]:
         .join(ResourceSet, ResourceSet.id == BootResource.current_set_id)
         .join(ResourceFile, ResourceFile.set_id == ResourceSet.id)
         .join(Blob, Blob.id == ResourceFile.blob_id)
-        .where(ResourceSet.completed_at.is_not(None))
+        .outerjoin(ImageRestriction, IS_KEPT_TO)
+        # What isn't for everyone is for enrolled racks alone (rule: kept-images).
+        .where(ResourceSet.completed_at.is_not(None), ImageRestriction.os.is_(None))
         .order_by(BootResource.id, ResourceFile.filename)
     )
     sets = [list(group) for _, group in groupby(connection.execute(query), lambda r: r.resource_id)]

@@ -8,6 +8,7 @@ missing is made; whatever fails leaves the last signed stream in service.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import structlog
@@ -22,9 +23,10 @@ from webapp.services.boot.reading import read_document
 from webapp.services.mirror import keys, offering, options, racks, served
 from webapp.services.mirror.keys import Signer
 from webapp.services.mirror.offering import Offered
+from webapp.services.mirror.racks import Listed
 from webapp.services.system import events, statements
 from webapp.streams.model import INDEX_PATH
-from webapp.streams.racks import BOOT_PATH, RACK_PATH, RackSet
+from webapp.streams.racks import BOOT_PATH, RACK_PATH
 from webapp.streams.writing import write_index, write_products
 
 log = structlog.get_logger(__name__)
@@ -64,17 +66,18 @@ def _publish() -> bool:
     with db.engine.connect() as connection:
         offered = offering.read(connection, wanted)
         # Before the names, which know at least the versions that it pins.
-        boot = document.write(read_document(connection))
+        boot = {BOOT_PATH: document.write(read_document(connection))}
         for_racks = racks.read(connection)
     db.session.rollback()  # signing takes a while, and holds nothing
     listed = hashlib.sha256(write_products(offered.document(None)))
-    listed.update(racks.written(None, for_racks, {BOOT_PATH: boot}))
+    beside = boot | for_racks.restricted
+    listed.update(racks.written(None, for_racks, beside))
     state = f"{base}:{listed.hexdigest()}"
     if state == before and not is_due:
         _note_serial(revision, offered.serial)
         return False
     dated = offering.next_date(updated_at)
-    documents = _signed(offered, for_racks, boot, signer, dated, revision + 1)
+    documents = _signed(offered, for_racks, beside, signer, dated, revision + 1)
     files = offered.files
     return served.replace(
         revision,
@@ -106,8 +109,8 @@ def _is_due(updated_at: datetime | None) -> bool:
 
 def _signed(
     offered: Offered,
-    for_racks: tuple[RackSet, ...],
-    boot: bytes,
+    for_racks: Listed,
+    beside: Mapping[str, bytes],
     signer: Signer,
     dated: datetime,
     revision: int,
@@ -126,7 +129,7 @@ def _signed(
         INDEX_PATH: of_clear.clear,
         _INDEX_JSON: plain_index,
         f"{_INDEX_JSON}.gpg": of_plain.detached,
-        BOOT_PATH: boot,
+        **beside,
     }
     [of_racks] = signer.sign([racks.written(dated, for_racks, documents)])
     return {**documents, RACK_PATH: of_racks.clear}

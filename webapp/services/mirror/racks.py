@@ -5,19 +5,43 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, select
 
-from webapp.models import Publication, utcnow
+from webapp.models import ImageRestriction, Publication, utcnow
 from webapp.services.images.published import PublishedNames, read_names
 from webapp.streams import racks
-from webapp.streams.racks import RackDocument, RackFile, RackSet
+from webapp.streams.racks import (
+    RESTRICTED_PATH,
+    RackDocument,
+    RackFile,
+    RackSet,
+    Restrictions,
+)
+from webapp.streams.restrictions import Restriction
 
 _UNDATED = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def read(connection: Connection) -> tuple[RackSet, ...]:
+@dataclass(frozen=True)
+class Listed:
+    """What racks are told of one publication. sets: of images for everyone, and of the others."""
+
+    sets: tuple[RackSet, ...]
+    restrictions: Restrictions
+
+    @property
+    def restricted(self) -> dict[str, bytes]:
+        """The document of the images that aren't for everyone, by its path; none without them."""
+        if not self.restrictions:
+            return {}
+        kept = [one for one in self.sets if one.restriction]
+        return {RESTRICTED_PATH: racks.write_restricted(self.restrictions, kept)}
+
+
+def read(connection: Connection) -> Listed:
     """Current and kept versions of one publication, whatever the mirror offers to others.
 
     Replaced ones aren't listed: a rack keeps their names itself for a while.
@@ -25,14 +49,14 @@ def read(connection: Connection) -> tuple[RackSet, ...]:
     while True:
         serial = _serial(connection)
         names = read_names(connection, serial, timedelta(0), utcnow())
+        restrictions = _restrictions(connection)
         if _serial(connection) == serial:  # else it was raised: they may be of either
-            return _sets(names)
+            return Listed(_sets(names), restrictions)
 
 
-def written(
-    updated: datetime | None, sets: tuple[RackSet, ...], documents: Mapping[str, bytes]
-) -> bytes:
+def written(updated: datetime | None, listed: Listed, documents: Mapping[str, bytes]) -> bytes:
     """The document to sign, beside the others of the same state."""
+    sets = tuple(one for one in listed.sets if not one.restriction)
     digests = {path: hashlib.sha256(content).hexdigest() for path, content in documents.items()}
     return racks.write(RackDocument(updated or _UNDATED, digests, sets))
 
@@ -51,12 +75,28 @@ def _sets(names: PublishedNames) -> tuple[RackSet, ...]:
                 name: RackFile(found.sha256, found.size, found.pinned_path)
                 for name, found in files.items()
             }
-            contents[first.set_id] = RackSet(first.version, first.modified, (), (), listed)
+            contents[first.set_id] = RackSet(
+                first.version, first.modified, (), (), listed, first.restriction
+            )
     return tuple(
-        RackSet(one.version, one.completed, tuple(kinds[False]), tuple(kinds[True]), one.files)
+        replace(one, current=tuple(kinds[False]), pinned=tuple(kinds[True]))
         for set_id, one in sorted(contents.items(), key=lambda item: item[1].version)
         for kinds in (folders[set_id],)
     )
+
+
+def _restrictions(connection: Connection) -> Restrictions:
+    columns = (
+        ImageRestriction.os,
+        ImageRestriction.release,
+        ImageRestriction.arch,
+        ImageRestriction.networks,
+        ImageRestriction.macs,
+    )
+    return {
+        f"{row.os}/{row.release}/{row.arch}": Restriction(tuple(row.networks), tuple(row.macs))
+        for row in connection.execute(select(*columns))
+    }
 
 
 def _serial(connection: Connection) -> int:

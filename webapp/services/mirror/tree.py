@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.models import PublishedDocument, PublishedStream, Rack, Setting
 from webapp.services.mirror import options
-from webapp.streams.racks import BOOT_PATH
+from webapp.streams.racks import FOR_RACKS
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +60,10 @@ class Tree:
         """Whether whoever sends this ``Authorization`` may read it, or one of its documents."""
         if not self.is_hidden and not (document and document.is_for_racks):
             return True
+        return self.is_rack(authorization)
+
+    def is_rack(self, authorization: str) -> bool:
+        """Whether an enrolled rack sends this ``Authorization``."""
         kind, _, credential = authorization.partition(" ")
         digest = hashlib.sha256(credential.encode("latin-1", "replace")).hexdigest()
         return kind == "Bearer" and digest in self.racks
@@ -117,7 +121,7 @@ def _read(connection: Connection, known: Tree) -> Tree:
                 row.sha256,
                 row.published_at,
                 "images-" in row.path,
-                row.path == BOOT_PATH,
+                row.path in FOR_RACKS,
             )
             for row in rows
         }

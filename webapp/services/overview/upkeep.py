@@ -22,7 +22,10 @@ log = structlog.get_logger(__name__)
 
 EVENT_BATCH = 5000  # rows deleted in one transaction
 RUN_BATCH = 20  # a run may have thousands of files
-NOISY_EVENTS = ("image.fetched", "image.unavailable", "mirror.read", "access.refused")
+NOISY_EVENTS = (
+    *("image.fetched", "image.refused", "image.unavailable", "mirror.read"),
+    "access.refused",
+)
 
 
 def reconcile(trigger: str = "schedule", *, is_thorough: bool = False) -> None:

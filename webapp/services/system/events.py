@@ -14,8 +14,8 @@ from webapp.extensions import db
 from webapp.models import Event, Role
 
 # Whose actor is a machine, which is what these are about; any other actor may be a person.
-FETCHED = "image.fetched"
-_BY_MACHINES = (FETCHED, "image.unavailable", "mirror.read")
+FETCHED, REFUSED = "image.fetched", "image.refused"
+_BY_MACHINES = (FETCHED, REFUSED, "image.unavailable", "mirror.read")
 _SHOWN_TO = {
     Role.VIEWER: ("image.", "blob."),
     Role.OPERATOR: (

@@ -31,7 +31,8 @@ _Key = tuple[str, str, str, str]
 class Tally:
     """Equal events of one actor, counted together; row_id once it has a row.
 
-    rack: the one on another machine that reported them, "" for the region's own.
+    rack: the one on another machine that reported them, "" for the region's own. why: the last
+    one was refused.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Tally:
     written: int = 0  # requests that the row counts
     written_at: float = 0.0
     rack: str = ""
+    why: str = ""
 
     @property
     def detail(self) -> dict[str, Any]:
@@ -56,7 +58,8 @@ class Tally:
         if self.version or self.rack:
             detail |= {"version": self.version, "bytes": self.size, "files": list(self.files)}
             detail["parts"] = [{"file": name, **part} for name, part in self.files.items()]
-        return detail | ({"rack": self.rack} if self.rack else {})
+        more = {"rack": self.rack, "why": self.why}
+        return detail | {name: value for name, value in more.items() if value}
 
     def count(
         self,
@@ -129,11 +132,12 @@ class Recorder:
         file: str = "",
         took_s: float | None = None,
         missing: int = 0,
+        why: str = "",
     ) -> None:
         """Count one. Never blocks on the database.
 
         took_s: how long it took, if that's known. missing: bytes that the machine asked for
-        and didn't get, because it stopped.
+        and didn't get, because it stopped. why: it was refused.
         """
         key = (kind, actor, subject, version)
         with self._lock:
@@ -152,7 +156,7 @@ class Recorder:
                     self._thread.start()
             end_s = time.monotonic() - seen.began
             seen.count(size, file, end_s=end_s, took_s=took_s, missing=missing)
-            seen.status = status
+            seen.status, seen.why = status, why
 
     def flush(self) -> None:
         """Write all that's new; when that fails it stays for the next time."""

@@ -14,8 +14,8 @@ from webapp.services.boot.choosing import (
     Table,
     arch_of,
     decide,
-    read_mac,
 )
+from webapp.streams.restrictions import read_mac
 
 MAC = "52:54:00:12:34:56"
 FILES = {name: name for name in ("boot-kernel", "boot-initrd", "squashfs")}
