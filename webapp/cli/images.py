@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from webapp.cli import bin, output, soak, source_changes, versions
+from webapp.cli import bin, output, restrictions, soak, source_changes, versions
 from webapp.cli import image_lookup as lookup
 from webapp.cli.client import Api, with_api
 from webapp.cli.groups import Group, former
@@ -325,5 +325,6 @@ def _print_change(changed: dict[str, Any], as_json: bool) -> None:
         output.line(started(changed["run"]))
 
 
-for command in (*versions.COMMANDS, *bin.COMMANDS, *source_changes.COMMANDS, soak.image_soak):
+_more = (soak.image_soak, restrictions.restrict)
+for command in (*versions.COMMANDS, *bin.COMMANDS, *source_changes.COMMANDS, *_more):
     image_group.add_command(command)

@@ -29,6 +29,7 @@ def register(app: Flask) -> None:
         priorities,
         racks,
         refusals,
+        restrictions,
         rules,
         setup,
         shell,
@@ -66,6 +67,7 @@ def register(app: Flask) -> None:
     app.register_blueprint(rules.blueprint)
     app.register_blueprint(versions.blueprint)
     app.register_blueprint(priorities.blueprint)
+    app.register_blueprint(restrictions.blueprint)
     app.register_blueprint(bin.blueprint)
     app.register_blueprint(sources.blueprint)
     app.register_blueprint(source_changes.blueprint)

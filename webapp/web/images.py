@@ -13,7 +13,7 @@ from webapp.errors import InvalidFields, NotFound
 from webapp.extensions import settings
 from webapp.services.accounts import rights
 from webapp.services.accounts.rights import Right
-from webapp.services.images import history, keys, listing, steering
+from webapp.services.images import history, keys, listing, restricting, steering
 from webapp.services.images.listing import Image
 from webapp.services.imports import delete_preview, runs, selecting
 from webapp.services.overview import missing
@@ -133,6 +133,8 @@ def show(os: str, release: str, arch: str) -> ResponseReturnValue:
         change_url=url_for("versions.change", **link),
         keep_url=url_for("versions.keep", **link),
         soak_days=soaking.of_image(image.name, arch),
+        restriction=restricting.of(os, release, arch),
+        restriction_url=url_for("restrictions.edit", **link),
         limits={"kept": steering.MAX_KEPT, "days": steering.MAX_DAYS},
         is_managed=is_managed(),
     )

@@ -57,7 +57,7 @@ def explain(outcome: Outcome, base: str) -> Explanation:
         machine=outcome.machine,
         arch=outcome.arch,
         is_own=outcome.has_own_entry,
-        why=outcome.why,
+        why=outcome.why + _kept(outcome),
         image=outcome.entry.image if outcome.entry else "",
         version=outcome.image.version if outcome.image else "",
         kernel=urls[0],
@@ -67,6 +67,17 @@ def explain(outcome: Outcome, base: str) -> Explanation:
         problem=outcome.problem,
         configurations=tuple(_configurations(outcome, base)) if has_text else (),
     )
+
+
+def _kept(outcome: Outcome) -> str:
+    """A sentence about an image that isn't for every machine, as far as it matters to this one."""
+    kept = outcome.image.restriction if outcome.image else None
+    if kept is None or outcome.machine in kept.macs:
+        return ""
+    networks = ", ".join(kept.networks)
+    if not networks:
+        return " The image is kept to other MAC addresses: for this machine it isn't there."
+    return f" The image is kept to {networks}: for a machine elsewhere it isn't there."
 
 
 def _configurations(outcome: Outcome, base: str) -> list[Configuration]:

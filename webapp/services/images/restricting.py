@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import select
 
 from webapp.errors import InvalidFields, NotFound, Problem
 from webapp.extensions import db
@@ -60,9 +60,11 @@ def listing() -> Sequence[ImageRestriction]:
     return db.session.scalars(select(ImageRestriction).order_by(*order)).all()
 
 
-def is_stored(os: str, release: str, arch: str) -> bool:
-    """Whether there's such an image, so that a name with a slip of the pen is seen."""
-    return bool(db.session.scalar(_resource(os, release, arch).limit(1)))
+def stored() -> frozenset[tuple[str, str, str]]:
+    """The images that there are, so that a name with a slip of the pen is seen."""
+    columns = (BootResource.os, BootResource.release, BootResource.arch)
+    rows = db.session.execute(select(*columns).where(BootResource.bootloader_type == "").distinct())
+    return frozenset((row.os or CUSTOM, row.release, row.arch) for row in rows)
 
 
 def read(networks: Sequence[str], macs: Sequence[str]) -> Restriction:
@@ -170,19 +172,15 @@ def _check(os: str, release: str, arch: str) -> None:
     """Refuse what can't be an image for machines to choose. Raises InvalidFields."""
     if not all(map(_NAME.fullmatch, (os, release, arch))):
         raise InvalidFields({"name": ["Enter the name of an image, e.g. ubuntu/noble."]})
-    if db.session.scalar(_resource(os, release, arch, BootResource.bootloader_type != "").limit(1)):
-        words = "A boot loader can't be restricted: machines need it to boot anything."
-        raise InvalidFields({"name": [words]})
-
-
-def _resource(os: str, release: str, arch: str, *more: ColumnElement[bool]) -> Select[int]:
-    named = "" if os == CUSTOM else os
-    return select(BootResource.id).where(
-        BootResource.os.in_({os, named}),
+    loader = select(BootResource.id).where(
+        BootResource.os == os,
         BootResource.release == release,
         BootResource.arch == arch,
-        *more,
+        BootResource.bootloader_type != "",
     )
+    if db.session.scalar(loader.limit(1)):
+        words = "A boot loader can't be restricted: machines need it to boot anything."
+        raise InvalidFields({"name": [words]})
 
 
 def _each(field: str, values: Sequence[str], read: Callable[[str], str]) -> tuple[str, ...]:
