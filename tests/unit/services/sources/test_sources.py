@@ -119,7 +119,7 @@ def test_a_new_keyring_counts_even_when_the_stream_did_not_change(
 def test_a_keyring_file_that_changes_on_disk_counts_at_the_next_refresh(
     tmp_path: Path, mirror: Mirror, mirror_server: MirrorServer
 ) -> None:
-    path = tmp_path / "keyring.gpg"
+    path = tmp_path / "ubuntu-cloudimage-keyring.gpg"
     path.write_bytes(mirror.keyring.read_bytes())
     source = sources.add(
         draft(mirror_server, mirror, keyring_data=None, keyring_filename=str(path)), "ada"
