@@ -23,6 +23,7 @@ from webapp.config import Settings
 from webapp.errors import Problem
 from webapp.extensions import db
 from webapp.server.connections import PatientWorker
+from webapp.server.memory import spare_collector
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +67,7 @@ def serve(
 ) -> None:
     """Serve what ``make`` makes in each worker; leaves by SystemExit."""
     raise_file_limit()
+    spare_collector()
     Arbiter(_Application(plane, settings, listener, make)).run()
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """``slipway run``: web, rack and worker as children of one process that keeps them alive.
 
-Children are forks: what is imported once serves all three, which halves the
-time until the first page answers. The supervisor itself has no thread and no
-open database when it forks. The listening sockets belong to it, so machines
-wait instead of being refused while a plane is started again.
+Children are forks: what is imported once serves all three and is in memory once, which
+halves the time until the first page answers. The supervisor itself has no thread and no
+open database when it forks. The listening sockets belong to it, so machines wait instead
+of being refused while a plane is started again.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from webapp import Plane, create_app, database, logs
 from webapp.config import Settings
 from webapp.errors import Problem
 from webapp.extensions import db
+from webapp.server import memory
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +52,7 @@ class AlreadyRunning(Problem):
 
 def supervise(settings: Settings) -> int:
     """Keep everything running until a signal; returns the exit code. Raises a Problem."""
+    from webapp import api, rack, web
     from webapp.server import engines, orphans, tftp, worker
     from webapp.server import planes as serve
 
@@ -63,7 +65,7 @@ def supervise(settings: Settings) -> int:
     listeners = {plane: serve.listen(plane, settings) for plane in planes}
     tftp_socket = tftp.listen(settings) if settings.tftp_bind else None
     setup_code = prepare(settings)
-    _import_planes()
+    memory.share(api, rack, web)
 
     def keep_only(kept: socket.socket | None) -> None:
         held.close()
@@ -171,12 +173,6 @@ def prepare(settings: Settings) -> str | None:
         db.session.remove()
         db.engine.dispose()
     return code
-
-
-def _import_planes() -> None:
-    import webapp.api
-    import webapp.rack
-    import webapp.web  # noqa: F401
 
 
 def _pause(children: list[Child], is_ready: bool) -> float:

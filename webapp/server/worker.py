@@ -9,7 +9,6 @@ SIGTERM, which supervisors send, and would unpickle what is in the queue.
 
 from __future__ import annotations
 
-import gc
 import os
 import select
 import signal
@@ -26,6 +25,7 @@ from flask import Flask
 from webapp import database
 from webapp.config import Settings
 from webapp.extensions import db
+from webapp.server.memory import spare_collector
 from webapp.services.blobs import scrubbing
 from webapp.services.boot import loaders
 from webapp.services.imports import importing, runs
@@ -56,12 +56,6 @@ def run_worker(app: Flask) -> int:
         return worker.run()
     finally:
         _close_databases(app)
-
-
-def spare_collector() -> None:
-    """Keep what is loaded out of garbage collections: it stays, and takes time each time."""
-    gc.collect()
-    gc.freeze()
 
 
 def _close_databases(app: Flask) -> None:
