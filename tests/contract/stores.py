@@ -18,6 +18,7 @@ from webapp.storage.claims import Claims
 from webapp.storage.opening import open_store
 from webapp.storage.rows import ROW
 from webapp.storage.tables import blob_chunk, blob_store, storage_metadata
+from webapp.storage.transactions import Transactions
 
 MIB = 1 << 20
 
@@ -167,7 +168,7 @@ class Harness:
         return sorted(found - known)
 
     def _foreign_objects(self) -> list[str]:
-        rows, uploads = Claims(self.engine).known()
+        rows, uploads = Claims(Transactions(self.engine)).known()
         known = {self.bucket.key(object_keys.MARKER)}
         known |= {self.bucket.key(object_keys.blob(digest)) for digest in self.store.digests()}
         folders = tuple(self.bucket.key(object_keys.folder_of(row)) for row in rows)

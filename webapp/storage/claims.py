@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who fills which blob, in rows of the region's database, for bytes that lie elsewhere.
+"""Who fills which blob or upload, in rows of the region's database.
 
-Object storage has no locks. The rows are those of the database store, in states of their
-own (see tables.RowState), with the same leases.
+The database store keeps its bytes with these rows. Object storage has no locks, so its store
+has rows in states of their own (see tables.RowState), for bytes that lie elsewhere.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, Row, delete, exc, insert, select, update
+from sqlalchemy import Connection, Row, delete, exc, insert, select, update
 
 from webapp.storage.base import Partial
 from webapp.storage.errors import BlobBusy, StoreProblem
@@ -23,6 +23,9 @@ from webapp.storage.tables import RowState, blob_chunk, blob_store
 from webapp.storage.transactions import Transactions
 
 OF_OBJECTS = (RowState.S3_PARTIAL, RowState.S3_INCOMING, RowState.S3_ADOPTED)
+
+# If a row changes in the meantime, we try again: its owner was either faster, which shows
+# now, or killed, and the server finished the last thing that it had sent.
 _TRIES = 3
 
 
@@ -36,7 +39,7 @@ class Claim:
         self.name = name
         self.received = received
         self._database = database
-        self._owner = owner
+        self.owner = owner
         self._renewed = time.monotonic()
 
     def notes(self) -> list[tuple[int, dict[str, Any]]]:
@@ -83,7 +86,7 @@ class Claim:
             with self._database.write() as connection:
                 self._change(connection, owner="")
         except StoreProblem:
-            mark_ended(self._owner)
+            mark_ended(self.owner)
 
     def finish(self) -> None:
         """Remove the row: nothing is left of what it described, or it's a blob now."""
@@ -93,12 +96,12 @@ class Claim:
                 connection.execute(delete(blob_chunk).where(blob_chunk.c.blob_id == self.id))
                 connection.execute(delete(blob_store).where(blob_store.c.id == self.id))
         except StoreProblem:
-            mark_ended(self._owner)
+            mark_ended(self.owner)
 
     def _change(self, connection: Any, **values: Any) -> None:
         found = connection.execute(
             update(blob_store)
-            .where(blob_store.c.id == self.id, blob_store.c.owner == self._owner)
+            .where(blob_store.c.id == self.id, blob_store.c.owner == self.owner)
             .values(touched_at=self._database.now, **values)
         )
         if found.rowcount != 1:
@@ -108,15 +111,21 @@ class Claim:
 class Claims:
     """Rows of blobs and uploads that aren't whole yet."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._database = Transactions(engine)
+    def __init__(self, database: Transactions) -> None:
+        self._database = database
 
-    def claim(self, name: str, size: int, state: RowState) -> Claim:
-        """Take the row of a digest or token, or make one. Raises BlobBusy."""
+    def claim(
+        self, name: str, size: int, state: RowState, *, needed: int = 0, drops_longer: bool = False
+    ) -> Claim:
+        """Take the row of a digest or token, or make one. Raises BlobBusy, StoreFull.
+
+        needed: bytes that have to fit into the database. drops_longer: a row with more than
+        ``size`` bytes is gone, and a new one is made.
+        """
         owner = new_owner()
         try:
             for _ in range(_TRIES):
-                claim = self._try(name, size, owner, state)
+                claim = self._try(name, size, owner, state, needed, drops_longer)
                 if claim is not None:
                     return claim
             raise BlobBusy(name)
@@ -130,9 +139,15 @@ class Claims:
         if row is None:
             return None
         owner = new_owner()
-        if not self._take(row, owner=owner):
-            raise BlobBusy(name)
+        self._demand(row, owner=owner)
         return Claim(self._database, row.id, name, owner, row.received)
+
+    def drop(self, name: str, state: RowState) -> bool:
+        """Let a row be gone with its bytes; False when there is none. Raises BlobBusy."""
+        row = self._free(name, state)
+        if row is not None:
+            self._demand(row, state=RowState.GONE, owner="")
+        return row is not None
 
     def unfinished(self, state: RowState) -> Iterator[Partial]:
         """All rows of a state, ascending by name."""
@@ -178,33 +193,46 @@ class Claims:
         row = found[0]
         if row.owner and row.age < LEASE_S and not is_dead(row.owner):
             if row.age < 0:  # the clock was set back: the lease counts from now
-                self._take(row, touched_at=self._database.now)
+                with self._database.write() as connection:
+                    self._take(connection, row)
             raise BlobBusy(name)
         return row
 
-    def _take(self, row: Row[Any], **values: Any) -> bool:
+    def _demand(self, row: Row[Any], **values: Any) -> None:
         with self._database.write() as connection:
-            found = connection.execute(
-                update(blob_store)
-                .where(
-                    blob_store.c.id == row.id,
-                    blob_store.c.owner == row.owner,
-                    blob_store.c.received == row.received,
-                    blob_store.c.touched_at == row.touched_at,
-                )
-                .values(**{"touched_at": self._database.now, **values})
+            if not self._take(connection, row, **values):
+                raise BlobBusy(row.sha256)
+
+    def _take(self, connection: Connection, row: Row[Any], **values: Any) -> bool:
+        """Change a row if it is still as it was seen."""
+        found = connection.execute(
+            update(blob_store)
+            .where(
+                blob_store.c.id == row.id,
+                blob_store.c.state == row.state,
+                blob_store.c.owner == row.owner,
+                blob_store.c.received == row.received,
+                blob_store.c.touched_at == row.touched_at,
             )
+            .values(touched_at=self._database.now, **values)
+        )
         return bool(found.rowcount == 1)
 
-    def _try(self, name: str, size: int, owner: str, state: RowState) -> Claim | None:
+    def _try(
+        self, name: str, size: int, owner: str, state: RowState, needed: int, drops_longer: bool
+    ) -> Claim | None:
+        """Make a row ours, or make a new one; None when another owner was faster."""
         row = self._free(name, state)
-        if row is not None:
-            if not self._take(row, owner=owner, size=size):
-                return None
-            return Claim(self._database, row.id, name, owner, row.received)
-        row_id = secrets.randbits(63)
-        values = {"id": row_id, "sha256": name, "size": size, "owner": owner, "state": state}
-        with self._database.write() as connection:
+        with self._database.write(needed=needed) as connection:
+            if row is not None:
+                if row.received <= size or not drops_longer:
+                    is_ours = self._take(connection, row, owner=owner, size=size)
+                    found = Claim(self._database, row.id, name, owner, row.received)
+                    return found if is_ours else None
+                if not self._take(connection, row, state=RowState.GONE, owner=""):
+                    return None
+            row_id = secrets.randbits(63)
+            values = {"id": row_id, "sha256": name, "size": size, "owner": owner, "state": state}
             try:
                 connection.execute(
                     insert(blob_store).values(received=0, touched_at=self._database.now, **values)

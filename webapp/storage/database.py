@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, Row, exc, insert, select, update
+from sqlalchemy import Engine, select, update
 
 from webapp.storage.base import (
     BlobStat,
@@ -21,18 +19,15 @@ from webapp.storage.base import (
     hash_of,
     no_check,
 )
-from webapp.storage.errors import BlobBusy, BlobMissing, StoreFull
-from webapp.storage.leases import LEASE_S, is_dead, mark_ended, new_owner
+from webapp.storage.claims import Claims
+from webapp.storage.errors import BlobMissing, StoreFull
+from webapp.storage.leases import mark_ended
 from webapp.storage.row_uploads import RowReceiver
 from webapp.storage.rows import RowReader, RowWriter
 from webapp.storage.tables import RowState, blob_store
 from webapp.storage.transactions import Transactions
 
 _PAGE = 1000  # digests in one query
-
-# If a partial changes in the meantime, we try again: its owner was either faster,
-# which shows now, or killed, and the server finished the last thing that it had sent.
-_TRIES = 3
 
 W = TypeVar("W", RowWriter, RowReceiver)
 
@@ -42,6 +37,7 @@ class DatabaseStore:
 
     def __init__(self, engine: Engine) -> None:
         self._database = Transactions(engine)
+        self._claims = Claims(self._database)
 
     def check(self) -> None:
         """Take the write lock and give it back; see base.BlobStore."""
@@ -83,11 +79,11 @@ class DatabaseStore:
 
     def partials(self) -> Iterator[Partial]:
         """All unfinished blobs; see base.BlobStore."""
-        return self._unfinished(RowWriter.STATE)
+        return self._claims.unfinished(RowWriter.STATE)
 
     def drop_partial(self, sha256: str) -> None:
         """Remove a partial; see base.BlobStore."""
-        self._drop(sha256, RowWriter.STATE)
+        self._drop(checked_digest(sha256), RowWriter.STATE)
 
     def receiver(self, token: str, size: int) -> RowReceiver:
         """Start or resume an upload; see base.BlobStore."""
@@ -107,11 +103,11 @@ class DatabaseStore:
 
     def uploads(self) -> Iterator[Partial]:
         """All uploads; see base.BlobStore."""
-        return self._unfinished(RowReceiver.STATE)
+        return self._claims.unfinished(RowReceiver.STATE)
 
     def drop_upload(self, token: str) -> None:
         """Remove an upload; see base.BlobStore."""
-        self._drop(token, RowReceiver.STATE)
+        self._drop(checked_digest(token), RowReceiver.STATE)
 
     def digests(self) -> Iterator[str]:
         """The digests of all whole blobs; see base.BlobStore."""
@@ -161,90 +157,15 @@ class DatabaseStore:
         return (found[0].id, found[0].size) if found else None
 
     def _writer(self, make: Callable[..., W], state: RowState, sha256: str, size: int) -> W:
-        checked_digest(sha256)
-        checked_size(size)
-        owner = new_owner()
+        claim = self._claims.claim(
+            checked_digest(sha256), checked_size(size), state, needed=size, drops_longer=True
+        )
         try:
-            for _ in range(_TRIES):
-                blob_id = self._claim(sha256, size, owner, state)
-                if blob_id is not None:
-                    return make(self._database, sha256, size, blob_id, owner)
-            raise BlobBusy(sha256)
+            return make(self._database, sha256, size, claim.id, claim.owner)
         except BaseException:
-            mark_ended(owner)
+            mark_ended(claim.owner)
             raise
 
-    def _unfinished(self, state: RowState) -> Iterator[Partial]:
-        for row in self._database.rows(
-            select(blob_store.c.sha256, blob_store.c.received, blob_store.c.touched_at)
-            .where(blob_store.c.state == state)
-            .order_by(blob_store.c.sha256)
-        ):
-            yield Partial(row.sha256, row.received, datetime.fromtimestamp(row.touched_at, UTC))
-
-    def _drop(self, sha256: str, state: RowState) -> None:
-        row = self._free_partial(checked_digest(sha256), state)
-        if row is None:
-            return
-        with self._database.write() as connection:
-            if not _take(connection, row, state=RowState.GONE, owner=""):
-                raise BlobBusy(sha256)
-        self.sweep()
-
-    def _free_partial(self, sha256: str, state: RowState) -> Row[Any] | None:
-        """The partial of a digest as it is now; BlobBusy while another owner writes it."""
-        age = (self._database.now - blob_store.c.touched_at).label("age")
-        found = self._database.rows(
-            select(blob_store, age).where(
-                blob_store.c.sha256 == sha256, blob_store.c.state == state
-            )
-        )
-        if not found:
-            return None
-        row = found[0]
-        if row.owner and row.age < LEASE_S and not is_dead(row.owner):
-            if row.age < 0:  # the clock was set back: the lease counts from now
-                with self._database.write() as connection:
-                    _take(connection, row, touched_at=self._database.now)
-            raise BlobBusy(sha256)
-        return row
-
-    def _claim(self, sha256: str, size: int, owner: str, state: RowState) -> int | None:
-        """Make the partial ours, or make a new one; its id, None when another owner was faster."""
-        row = self._free_partial(sha256, state)
-        with self._database.write(needed=size) as connection:
-            if row is not None:
-                if row.received <= size:
-                    now = self._database.now
-                    is_ours = _take(connection, row, owner=owner, size=size, touched_at=now)
-                    return int(row.id) if is_ours else None
-                if not _take(connection, row, state=RowState.GONE, owner=""):
-                    return None
-            blob_id = secrets.randbits(63)
-            values = {"id": blob_id, "sha256": sha256, "size": size, "owner": owner}
-            try:
-                connection.execute(
-                    insert(blob_store).values(
-                        state=state, received=0, touched_at=self._database.now, **values
-                    )
-                )
-            except exc.IntegrityError:
-                connection.rollback()
-                return None
-            return blob_id
-
-
-def _take(connection: Connection, row: Row[Any], **values: Any) -> bool:
-    """Change a partial if it is still as it was seen."""
-    found = connection.execute(
-        update(blob_store)
-        .where(
-            blob_store.c.id == row.id,
-            blob_store.c.state == row.state,
-            blob_store.c.owner == row.owner,
-            blob_store.c.received == row.received,
-            blob_store.c.touched_at == row.touched_at,
-        )
-        .values(**values)
-    )
-    return bool(found.rowcount == 1)
+    def _drop(self, name: str, state: RowState) -> None:
+        if self._claims.drop(name, state):
+            self.sweep()

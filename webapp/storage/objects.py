@@ -29,6 +29,7 @@ from webapp.storage.object_reading import ObjectReader, Piece
 from webapp.storage.object_requests import abort, discard, put, remove
 from webapp.storage.object_uploads import ObjectReceiver, pieces_of
 from webapp.storage.tables import RowState
+from webapp.storage.transactions import Transactions
 
 # An upload that no row knows was begun by a process that was killed at that very moment.
 ORPHAN_S = 86400
@@ -40,7 +41,7 @@ class ObjectStore:
 
     def __init__(self, options: BucketOptions, engine: Engine) -> None:
         self._bucket = Bucket(options)
-        self._claims = Claims(engine)
+        self._claims = Claims(Transactions(engine))
 
     def prepare(self, *, create: Callable[[], bool]) -> None:
         """Mark the prefix as ours where ``create`` allows it; refuses one that holds other objects.
