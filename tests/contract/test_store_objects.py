@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import delete, update
 
 from tests.contract.stores import MIB, Blob, Harness, Place, make_blob
 from tests.support.faulty import FaultyProxy
 from tests.support.objects import ACCESS_KEY, READER_KEY, READER_SECRET, SECRET_KEY, ObjectServer
 from webapp.storage import bucket, hashing, object_keys, object_requests
 from webapp.storage.bucket import BucketOptions
-from webapp.storage.errors import StoreProblem, StoreUnusable
+from webapp.storage.errors import BlobBusy, StoreProblem, StoreUnusable
+from webapp.storage.tables import blob_chunk, blob_store
 
 SMALL = make_blob(1000)
 LARGE = make_blob(11 * MIB + 17)  # two parts and a bit
@@ -188,6 +190,73 @@ def test_what_no_row_knows_is_swept(harness: Harness) -> None:
     harness.store.check()
     assert len(harness.leftovers()) == 1, "an upload that may just begin stays for a day"
     sweep(harness)
+
+
+@pytest.mark.parametrize("end", ["close", "discard", "write", "commit"])
+def test_a_writer_whose_lease_ended_takes_nothing_from_the_next(harness: Harness, end: str) -> None:
+    late = harness.store.writer(LARGE.sha256, LARGE.size)
+    late.write(LARGE.data[: 6 * MIB] if end != "commit" else LARGE.data)
+    with harness.engine.begin() as connection:
+        connection.execute(update(blob_store).values(touched_at=0))
+    with harness.store.writer(LARGE.sha256, LARGE.size) as writer:
+        writer.write(LARGE.data[writer.offset : max(writer.offset, 7 * MIB)])
+        writer.flush()
+        if end == "write":
+            with pytest.raises(BlobBusy):
+                late.write(LARGE.data[late.offset :])
+        elif end == "commit":  # it has the right bytes, whoever is to write them
+            late.commit()
+        getattr(late, "discard" if end == "discard" else "close")()
+        if end != "commit":
+            writer.write(LARGE.data[writer.offset :])
+            writer.commit()
+    assert harness.store.verify(LARGE.sha256)
+    for partial in list(harness.store.partials()):
+        harness.store.drop_partial(partial.sha256)
+    sweep(harness)
+
+
+def test_listings_are_read_to_their_end(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs = [make_blob(size) for size in (10, 20, 30)]
+    for blob in blobs:
+        harness.put(blob)
+        harness.start(make_blob(6 * MIB, blob.size), 5 * MIB + blob.size)
+    limits = {"list_objects_v2": "MaxKeys", "list_parts": "MaxParts"}
+    limits["list_multipart_uploads"] = "MaxUploads"
+    ask = bucket.Bucket.ask
+
+    def one_by_one(self: bucket.Bucket, operation: str, **parameters: Any) -> Any:
+        if operation in limits:
+            parameters[limits[operation]] = 1
+        return ask(self, operation, **parameters)
+
+    monkeypatch.setattr(bucket.Bucket, "ask", one_by_one)
+    assert list(harness.store.digests()) == sorted(blob.sha256 for blob in blobs)
+    finish(harness)
+    with harness.engine.begin() as connection:
+        connection.execute(delete(blob_chunk))
+        connection.execute(delete(blob_store))
+    sweep(harness)
+
+
+def test_a_bucket_with_versions_is_a_store(
+    object_server: ObjectServer, object_place: BucketOptions, tmp_path: Path
+) -> None:
+    name = f"versions-{object_place.prefix}"
+    client = object_server.client()
+    client.create_bucket(Bucket=name)
+    enabled = {"Status": "Enabled"}
+    client.put_bucket_versioning(Bucket=name, VersioningConfiguration=enabled)
+    url = f"sqlite:///{tmp_path / 'region.db'}"
+    harness = Harness(Place("s3", tmp_path, url, replace(object_place, bucket=name)))
+    for _ in range(2):
+        harness.put(LARGE)
+        assert harness.get(LARGE) == LARGE.data
+    harness.store.delete(LARGE.sha256)
+    assert harness.store.stat(LARGE.sha256) is None
+    assert list(harness.store.digests()) == []
+    sweep(harness)
+    harness.engine.dispose()
 
 
 def test_a_bucket_that_is_not_ours_is_refused(object_place: BucketOptions, tmp_path: Path) -> None:

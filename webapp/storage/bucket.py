@@ -60,7 +60,7 @@ class BucketOptions:
     @property
     def where(self) -> str:
         """What problems name: endpoint, bucket and prefix."""
-        return f"{self.endpoint}/{self.bucket}/{self.prefix}".rstrip("/")
+        return f"{self.endpoint.rstrip('/')}/{self.bucket}/{self.prefix}".rstrip("/")
 
 
 # Slipway's settings say where to go and as whom: not ~/.aws, and no AWS_PROFILE.
