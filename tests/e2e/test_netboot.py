@@ -14,8 +14,9 @@ import pytest
 from tests.mirror import bootfiles
 from tests.rack import images
 from tests.rack.server import LiveRack
+from tests.rack.test_engines import fetch
 from tests.rack.tftp import Server
-from tests.support import netboot
+from tests.support import live, netboot
 from tests.support.databases import Databases
 from webapp import create_app
 from webapp.config import Settings
@@ -34,7 +35,7 @@ GRUB_STARTS = """\
 net_bootp
 set net_default_interface=efinet0_dhcp
 export net_default_interface
-set root=(http,{host}:{port})
+set root=({protocol},{host}:{port})
 configfile /grub/grub.cfg
 """
 
@@ -56,7 +57,7 @@ def rack(
         table.set_entry("ada", "default", "debian/bookworm", arch="amd64", parameters=CONSOLE)
         uefi = ("uefi", "amd64", "grub2-signed"), ("uefi", "amd64", "shim-signed")
         pxe = found.loaders["pxe", "amd64", "syslinux"].members
-        grub = grub_of(tmp_path_factory.mktemp("grub"), rack.port)
+        grub = grub_of(tmp_path_factory.mktemp("grub"), "http", rack.port)
         images.image(
             {
                 "ipxe.tar.xz": archive((("snponly.efi", netboot.IPXE), (grub.name, grub))),
@@ -80,10 +81,10 @@ def rack(
         yield rack
 
 
-def grub_of(folder: Path, port: int) -> Path:
+def grub_of(folder: Path, protocol: str, port: int) -> Path:
     """A real GRUB for UEFI that knows the rack's address, and nothing else of it."""
-    early, grub = folder / "early.cfg", folder / "grubnet.efi"
-    early.write_text(GRUB_STARTS.format(host=netboot.GATEWAY, port=port))
+    early, grub = folder / "early.cfg", folder / f"grub{protocol}.efi"
+    early.write_text(GRUB_STARTS.format(host=netboot.GATEWAY, protocol=protocol, port=port))
     command = ["grub-mkimage", "-O", "x86_64-efi", "-p", "/grub", "-c", str(early)]
     subprocess.run([*command, "-o", str(grub), *GRUB_MODULES.split()], check=True)
     return grub
@@ -139,9 +140,32 @@ def given(console: netboot.Console) -> str:
 
 def test_grub_reads_its_configuration_and_boots(rack: LiveRack, tmp_path: Path) -> None:
     """By HTTP: the chooser, the default for this machine's processor, kernel and initrd."""
-    url = f"http://{netboot.GATEWAY}:{rack.port}/grubnet.efi"
+    url = f"http://{netboot.GATEWAY}:{rack.port}/grubhttp.efi"
     expected = [f"Slipway: {IMAGE}", "Linux version", INSTALLER]
     console = netboot.boot(tmp_path, expected, http_url=url)
+    assert f"BOOTIF=01-{netboot.MAC.replace(':', '-')} {CONSOLE}" in given(console)
+    print(f"{console.cpu_s:.1f} s of a processor")
+
+
+def test_grub_reads_all_by_tftp(rack: LiveRack, tmp_path: Path) -> None:
+    app = create_app(Settings.load(rack.environ), plane="rack")
+    with app.app_context(), Server(app) as tftp:
+        grub = grub_of(tmp_path, "tftp", tftp.port)
+        images.image(
+            {"grub.tar.xz": archive(((grub.name, grub),))},
+            os="grub-by-tftp",
+            release="uefi",
+            subarch="generic",
+            bootloader_type="uefi",
+        )
+        loaders.reconcile()
+        live.wait_until(lambda: fetch(rack, f"/{grub.name}")[0].status == 200, "it is served")
+        url = f"http://{netboot.GATEWAY}:{rack.port}/{grub.name}"
+        expected = [f"Slipway: {IMAGE}", "Linux version"]
+        console = netboot.boot(tmp_path, expected, http_url=url)
+        app.extensions["slipway.rack"].close()
+        db.session.remove()
+        db.engine.dispose()
     assert f"BOOTIF=01-{netboot.MAC.replace(':', '-')} {CONSOLE}" in given(console)
     print(f"{console.cpu_s:.1f} s of a processor")
 
