@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, insert, select
 
 from webapp.extensions import db
-from webapp.models import Event, utcnow
+from webapp.models import DayTraffic, Event, utcnow
 from webapp.services.overview import upkeep
 
 pytestmark = [pytest.mark.usefixtures("region"), pytest.mark.both_databases]
@@ -51,3 +51,14 @@ def test_old_events_go_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     add("source.added", 5)
     upkeep.reconcile()
     assert kinds() == {"source.added": 5}
+
+
+@pytest.mark.settings(event_days=30)
+def test_the_traffic_of_a_day_goes_with_its_events() -> None:
+    today = utcnow().date()
+    for days in (0, 29, 32):
+        db.session.add(DayTraffic(day=today - timedelta(days=days), size=1))
+    db.session.commit()
+    upkeep.reconcile()
+    kept = db.session.scalars(select(DayTraffic.day).order_by(DayTraffic.day)).all()
+    assert kept == [today - timedelta(days=29), today]

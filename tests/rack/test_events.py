@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from flask import Flask
@@ -17,8 +18,9 @@ from tests.rack import images
 from tests.rack.conftest import BASE
 from tests.support.databases import Queries
 from webapp.extensions import db, store
-from webapp.models import Event
+from webapp.models import DayTraffic, Event, utcnow
 from webapp.services.system import recorder as recording
+from webapp.services.system import traffic
 from webapp.services.system.recorder import Recorder, Tally
 
 KERNEL = images.FILES["boot-kernel"]
@@ -75,6 +77,33 @@ def test_a_storm_of_ranges_is_one_event(
     assert sum(event.detail["bytes"] for event in found) == 500
     assert len(found) == 1
     assert len(queries) < 100
+
+
+@pytest.mark.both_databases
+def test_bytes_are_added_to_their_day_once(rack: Flask, machine: FlaskClient) -> None:
+    for number in (1, 2):
+        machine.get(f"{BASE}/boot-kernel")
+        for _ in range(2):
+            written(rack)
+        [day] = db.session.scalars(select(DayTraffic))
+        assert (day.day, day.size) == (utcnow().date(), number * len(KERNEL))
+        db.session.rollback()
+
+
+@pytest.mark.usefixtures("rack")
+def test_a_write_that_failed_adds_its_bytes_later_and_others_than_fetches_none() -> None:
+    at = datetime(2026, 11, 30, 23, 59, tzinfo=UTC)
+    fetch = Tally("image.fetched", "192.0.2.7", IMAGE, at=at, requests=1, size=10)
+    reader = Tally("mirror.read", "192.0.2.8", "mirror", at=at, requests=1, size=99)
+    with db.engine.begin() as connection:
+        recording.put(connection, [fetch])
+        connection.rollback()
+    recording.write(db.engine, [fetch, reader])
+    fetch.size += 5
+    recording.write(db.engine, [fetch])
+    week = traffic.week(at.date() + timedelta(days=1))
+    assert [(one.day.day, one.size) for one in week[-3:]] == [(29, 0), (30, 15), (1, 0)]
+    assert len(week) == 7
 
 
 @pytest.mark.parametrize(

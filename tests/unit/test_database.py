@@ -37,6 +37,7 @@ from webapp.models import (
     BootSourceSelection,
     CodeCertificate,
     CodeSignature,
+    DayTraffic,
     Event,
     FileTransfer,
     HiddenNotice,
@@ -137,6 +138,7 @@ def fill(engine: Engine) -> dict[str, int]:
         user.api_tokens.append(APIToken(token_hash="t", scopes=["read"]))
         upload = Upload(token="t" * 64, size=7, resource_id=resource.id)
         session.add_all([run, user, upload, Event(kind="a.b"), Setting(key="k", value=[1])])
+        session.add(DayTraffic(day=utcnow().date(), size=1 << 40))
         session.flush()
         session.add(HiddenNotice(user_id=user.id, source_id=source.id, digest="d", until=utcnow()))
         session.add(APINonce(key_id=user.api_keys[0].id, timestamp=1, nonce="n"))
@@ -178,8 +180,8 @@ def counts(engine: Engine) -> dict[str, int]:
 
 
 ADDED_LATER = (
-    *("api_nonce", "api_token", "boot_entry", "boot_loader", "boot_loader_file", "hidden_notice"),
-    *("package_list", "published_document", "published_stream"),
+    *("api_nonce", "api_token", "boot_entry", "boot_loader", "boot_loader_file"),
+    *("day_traffic", "hidden_notice", "package_list", "published_document", "published_stream"),
     *("code_certificate", "code_signature", "signing_key", "upload"),
     *("image_binding", "image_priority", "image_soak", "selection_rule", "source_change"),
     "image_restriction",

@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, select, text
 from sqlalchemy.orm import Session
 
 from webapp import database
-from webapp.models import BootResource, BootSource, Setting, Upload, utcnow
+from webapp.models import BootResource, BootSource, DayTraffic, Setting, Upload, utcnow
 
 pytestmark = pytest.mark.both_databases
 
@@ -99,6 +99,28 @@ def test_findings_of_stored_reports_get_a_severity_and_give_it_back(engine: Engi
     database.downgrade(engine, "0024")
     with Session(engine) as session:
         assert session.scalars(select(Upload.report).order_by(Upload.id)).all() == reports
+
+
+def test_the_traffic_of_the_last_days_is_read_off_their_events(engine: Engine) -> None:
+    database.upgrade(engine, "0036")
+    now = utcnow()
+    with engine.begin() as connection:
+        tables = MetaData()
+        tables.reflect(connection, only=["event"])
+        for days, kind, size in (
+            (0, "image.fetched", 1 << 40),
+            (0, "image.fetched", 5),
+            (0, "mirror.read", 9),
+            (2, "image.fetched", 7),
+            (30, "image.fetched", 3),
+        ):
+            at, detail = now - timedelta(days=days), {"bytes": size}
+            row = {"at": at, "kind": kind, "actor": "a", "subject": "s", "detail": detail}
+            connection.execute(tables.tables["event"].insert().values(row))
+    database.upgrade(engine)
+    with Session(engine) as session:
+        found = {row.day: row.size for row in session.scalars(select(DayTraffic))}
+    assert found == {now.date(): (1 << 40) + 5, (now - timedelta(days=2)).date(): 7}
 
 
 def insert_old(connection: Connection, proxy: str, url: str) -> None:

@@ -12,7 +12,7 @@ from webapp.models.accounts import (
 )
 from webapp.models.base import Base, utcnow
 from webapp.models.boot import BootEntry, BootLoader, BootLoaderFile
-from webapp.models.events import Event, Publication, Setting
+from webapp.models.events import DayTraffic, Event, Publication, Setting
 from webapp.models.mirror import (
     CodeCertificate,
     CodeSignature,
@@ -78,6 +78,7 @@ __all__ = [
     "BootSourceSelection",
     "CodeCertificate",
     "CodeSignature",
+    "DayTraffic",
     "Event",
     "FileTransfer",
     "HiddenNotice",

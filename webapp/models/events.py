@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import JSON, Index
+from sqlalchemy import JSON, BigInteger, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.models.base import Base, utcnow
@@ -28,6 +28,15 @@ class Event(Base):
     actor: Mapped[str] = mapped_column(default="")  # user name, "worker", or a machine's address
     subject: Mapped[str] = mapped_column(default="")
     detail: Mapped[dict[str, Any]] = mapped_column(default=dict)
+
+
+class DayTraffic(Base):
+    """Bytes that machines fetched on one day in UTC, kept as many days as events."""
+
+    __tablename__ = "day_traffic"
+
+    day: Mapped[date] = mapped_column(primary_key=True)
+    size: Mapped[int] = mapped_column(BigInteger)
 
 
 class Setting(Base):

@@ -14,7 +14,7 @@ from tests.api.racks.remote import RemoteRack
 from tests.api.v1.typed import Typed
 from tests.rack import images
 from webapp.extensions import db
-from webapp.models import BootResource, Event, Rack, ResourceSet, utcnow
+from webapp.models import BootResource, DayTraffic, Event, Rack, ResourceSet, utcnow
 
 IMAGE = "ubuntu/amd64/ga-24.04/noble/stable"
 
@@ -87,6 +87,18 @@ def test_fetches_are_counted_as_the_regions_own_are(publisher: Flask, rack: Remo
         "files": ["boot-kernel", "squashfs"],
         "rack": "rack-1",
     }
+
+
+def test_bytes_from_racks_count_once_in_the_traffic_of_their_day(
+    publisher: Flask, rack: RemoteRack
+) -> None:
+    noon = (utcnow() - timedelta(days=2)).replace(hour=12)
+    batch = [fetched(1, at=noon.isoformat())]
+    for events in (batch, batch, [*batch, fetched(2, at=noon.isoformat(), bytes=7)]):
+        rack.report(events=events)
+    with publisher.app_context():
+        [day] = db.session.scalars(select(DayTraffic))
+        assert (day.day, day.size) == (noon.date(), 17)
 
 
 def test_versions_that_machines_fetch_from_racks_count_as_fetched(

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, delete, func, select, true
 
 from webapp.errors import Problem
 from webapp.extensions import db, settings
-from webapp.models import Event, ImportRun
+from webapp.models import DayTraffic, Event, ImportRun
 from webapp.services.blobs import checking, retention
 from webapp.services.imports import pausing, queueing, runs, scheduling
 from webapp.services.overview import clock
@@ -73,6 +73,8 @@ def _delete_history() -> None:
         # Events that machines and strangers cause can't push out those of users.
         gone = _delete_events(Event.kind.in_(NOISY_EVENTS), over)
         old_events += gone + _delete_events(true(), over - gone)
+    statements.execute(delete(DayTraffic).where(DayTraffic.day < cutoff.date()))
+    db.session.commit()
     old_runs = _delete_runs(runs.now() - timedelta(days=settings().run_days))
     if old_events or old_runs:
         log.info("history deleted", events=old_events, runs=old_runs)

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import structlog
@@ -15,6 +16,8 @@ from sqlalchemy import Connection, Engine, bindparam, insert, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.models import Event, utcnow
+from webapp.services.system import traffic
+from webapp.services.system.events import FETCHED
 
 log = structlog.get_logger(__name__)
 
@@ -31,8 +34,8 @@ _Key = tuple[str, str, str, str]
 class Tally:
     """Equal events of one actor, counted together; row_id once it has a row.
 
-    rack: the one on another machine that reported them, "" for the region's own. why: the last
-    one was refused.
+    summed: bytes that the day's traffic has already. rack: the one on another machine that
+    reported them, "" for the region's own. why: the last one was refused.
     """
 
     kind: str
@@ -48,6 +51,7 @@ class Tally:
     row_id: int | None = None
     written: int = 0  # requests that the row counts
     written_at: float = 0.0
+    summed: int = 0
     rack: str = ""
     why: str = ""
 
@@ -90,6 +94,7 @@ class Tally:
         self.row_id = row_id
         self.requests += int(detail["requests"])
         self.size += int(detail["bytes"])
+        self.summed += int(detail["bytes"])
         known: dict[str, dict[str, Any]] = {name: {} for name in detail["files"]}
         for part in detail.get("parts", ()):
             known[part["file"]] = {name: value for name, value in part.items() if name != "file"}
@@ -213,14 +218,25 @@ class Recorder:
 
 def write(engine: Engine, tallies: Sequence[Tally]) -> None:
     """Add or update one event for each, in one transaction. Raises SQLAlchemyError."""
+    sizes = [seen.size for seen in tallies]  # more may be counted while this is written
     with engine.begin() as connection:
-        ids = put(connection, tallies)
-    for seen, row_id in zip(tallies, ids, strict=True):
-        seen.row_id = row_id
+        ids = put(connection, tallies, sizes)
+    for seen, row_id, size in zip(tallies, ids, sizes, strict=True):
+        seen.row_id, seen.summed = row_id, size
 
 
-def put(connection: Connection, tallies: Sequence[Tally]) -> list[int]:
-    """Add or update one event for each; their ids. The caller commits. Raises SQLAlchemyError."""
+def put(
+    connection: Connection, tallies: Sequence[Tally], sizes: Sequence[int] | None = None
+) -> list[int]:
+    """Add or update one event for each, and the traffic of their days; their ids.
+
+    sizes: bytes of each, that of the tally by default. The caller commits. Raises SQLAlchemyError.
+    """
+    days: Counter[date] = Counter()
+    for seen, size in zip(tallies, sizes or [seen.size for seen in tallies], strict=True):
+        if seen.kind == FETCHED:
+            days[seen.at.date()] += size - seen.summed
+    traffic.add(connection, days)
     fresh = [seen for seen in tallies if seen.row_id is None]
     known = [seen for seen in tallies if seen.row_id is not None]
     ids: Iterator[int] = iter(())
