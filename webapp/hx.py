@@ -59,6 +59,11 @@ def part(template: str, *, status: int = 200, notify: str = "", **values: Any) -
     return response
 
 
+def unchanged() -> Response:
+    """Leave the part as it is: nothing moves, and nothing is announced."""
+    return _vary(Response(status=204))
+
+
 def see_other(url: str) -> Response:
     """Send the browser to another page after a change: 303, or htmx's word for it."""
     if is_part():

@@ -52,7 +52,7 @@ def set_up(page: Page, slipway: LiveSlipway) -> None:
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_label(re.compile("^Confirm")).fill(PASSWORD)
     page.get_by_role("button", name="Create administrator").click()
-    page.wait_for_url("**/images/")
+    page.get_by_role("heading", name="Overview").wait_for()
 
 
 def add_source(page: Page, server: MirrorServer, mirror: Mirror) -> None:

@@ -78,6 +78,7 @@ def stage(
         with scenery.served(app) as url:
             made = Stage(url, mirror, server, cookies)
             made.paths = {
+                "overview": "/",
                 "images": "/images/",
                 "image": "/images/ubuntu/noble/amd64",
                 "rules": "/images/rules/",
@@ -317,7 +318,7 @@ def test_the_main_journey_needs_no_mouse(
     write(page, page.get_by_label("User name"), ADMIN)
     write(page, page.get_by_label("Password"), PASSWORD)
     page.keyboard.press("Enter")
-    page.wait_for_url("**/images/")
+    page.get_by_role("heading", name="Overview").wait_for()
 
     press(page, page.get_by_role("link", name="Add boot source"))
     page.wait_for_url("**/sources/new")

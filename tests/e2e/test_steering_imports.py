@@ -36,7 +36,7 @@ def test_a_window_a_plan_that_is_run_as_approved_and_an_undo(
     page.get_by_label("User name").fill("ada")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/images/")
+    page.get_by_role("heading", name="Overview").wait_for()
 
     # A window keeps imports waiting, and one that is started by hand is asked about first.
     page.goto("/imports/timing/")

@@ -12,9 +12,10 @@ import gzip
 import os
 import random
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from webapp.models import (
     BootResource,
     BootSource,
     BootSourceCache,
+    DayTraffic,
     Event,
     ImportFailure,
     ImportRun,
@@ -314,4 +316,8 @@ def events(now: datetime | None = None) -> None:
     ):
         rows.append(Event(kind=kind, at=now, actor="ada", subject=subject, detail=dict(told)))
     db.session.add_all(rows)
+    sizes: Counter[date] = Counter()
+    for row in rows:
+        sizes[row.at.date()] += row.detail.get("bytes", 0)
+    db.session.add_all(DayTraffic(day=day, size=size) for day, size in sizes.items())
     db.session.commit()

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import requests
 from playwright.sync_api import sync_playwright
 
 from tests.mirror.faults import Fault
@@ -86,7 +87,7 @@ def walk(page: Page, slipway: LiveSlipway, server: MirrorServer, keys: str, shoo
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_label(re.compile("^Confirm")).fill(PASSWORD)
     page.get_by_role("button", name="Create administrator").click()
-    page.wait_for_url("**/images/")
+    page.get_by_role("heading", name="Overview").wait_for()
 
     page.goto("/sources/new")
     page.get_by_label("Custom").check()
@@ -128,12 +129,24 @@ def walk(page: Page, slipway: LiveSlipway, server: MirrorServer, keys: str, shoo
     page.get_by_role("button", name="Check all files now").click()
     page.get_by_text("Last check").wait_for()
     shoot("storage")
+    walk_overview(page, slipway.rack_url, shoot)
     server.set_faults([Fault(path="index.sjson$", body="<html>Sign in to the network</html>")])
     page.goto("/sources/1")
     page.get_by_role("button", name="Refresh now").click()
     page.get_by_text("Queued for checking").wait_for()
     page.get_by_text("Queued for checking").wait_for(state="hidden")
     shoot("source-error")
+
+
+def walk_overview(page: Page, rack_url: str, shoot: Shoot) -> None:
+    """The first page after a machine has booted."""
+    folder = f"{rack_url}images/ubuntu/amd64/ga-24.04/noble/stable"
+    for file in ("boot-kernel", "boot-initrd", "squashfs"):
+        requests.get(f"{folder}/{file}", timeout=30).raise_for_status()
+    page.goto("/")
+    page.locator("#machine-1").wait_for()
+    page.locator(".days").wait_for()
+    shoot("overview")
 
 
 def walk_steering(page: Page, shoot: Shoot) -> None:

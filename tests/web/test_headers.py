@@ -49,7 +49,7 @@ def answers(app: Flask, visitor: Visitor) -> dict[str, TestResponse]:
     return {
         "200": visitor.get("/account"),
         "204": visitor.get("/account", HX_Request="true"),
-        "303": visitor.get("/"),
+        "303": visitor.post("/shell/theme"),
         "400": client.post("/account/keys"),
         "403": client.post("/account/keys", headers={"Origin": "https://evil.example.test"}),
         "404": visitor.get("/nowhere"),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from flask import Flask
 from tests.support import factories, scenery
 from tests.support.browser import OpenPage, axe
 from webapp.extensions import db
-from webapp.models import Role
+from webapp.models import ImportRun, Role, utcnow
 from webapp.services.accounts import users
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def sign_in(page: Page) -> None:
     page.get_by_label("User name").fill("maria")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
-    page.get_by_text("maria", exact=True).wait_for()
+    page.locator(".account").get_by_text("maria", exact=True).wait_for()
 
 
 def looked_at(page: Page) -> None:
@@ -63,6 +64,53 @@ def test_pages_with_pictures_are_clean_and_go_by_keyboard(site: str, open_page: 
     page.goto("/storage/")
     page.get_by_role("heading", name="What takes the room").wait_for()
     looked_at(page)
+    page.goto("/")
+    page.get_by_role("heading", name="Fetched by machines").wait_for()
+    for details in ("#store-numbers", "#week-numbers"):
+        page.locator(f"{details} summary").press("Enter")
+        page.locator(f"{details}[open]").wait_for()
+    looked_at(page)
+
+
+def test_the_overview_shows_what_changes_and_leaves_the_focus(
+    app: Flask, site: str, open_page: OpenPage
+) -> None:
+    page = open_page(site)
+    sign_in(page)
+    page.goto("/")
+    page.get_by_text("No import has run yet").wait_for()
+    page.locator("#all-events").focus()
+    with app.app_context():
+        values = {"state": "running", "bytes_total": 300, "bytes_done": 100}
+        run_id = factories.import_run(finished_at=None, **values).id
+        db.session.remove()
+    page.locator(".headline", has_text="An import is running: 33 %").wait_for()
+    page.locator("#announcer", has_text="An import is running: 25 percent").wait_for(
+        state="attached"
+    )
+    page.locator("#all-events:focus").wait_for()
+    with app.app_context():
+        run = db.session.get_one(ImportRun, run_id)
+        run.state, run.finished_at = "succeeded", utcnow()
+        db.session.commit()
+        db.session.remove()
+    page.get_by_text("No import is running.").wait_for()
+    page.locator("#all-events:focus").wait_for()
+
+
+def test_the_overview_tells_the_same_without_javascript_on_a_phone(
+    site: str, open_page: OpenPage
+) -> None:
+    page = open_page(site, js=False, width=390, dark=True)
+    sign_in(page)
+    page.goto("/")
+    page.locator(".headline", has_text="need attention").wait_for()
+    page.get_by_role("heading", name="Needs attention").wait_for()
+    page.locator("#week-numbers summary").click()
+    page.get_by_role("row", name=re.compile("^Today, ")).wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.locator("#last-machine").click()
+    page.get_by_role("heading", name="Events", exact=True).first.wait_for()
 
 
 def test_pages_with_pictures_work_without_javascript(site: str, open_page: OpenPage) -> None:
@@ -115,6 +163,6 @@ def test_pages_fold_into_a_menu_on_a_phone_and_stand_in_a_row_elsewhere(
     wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
     assert not page.evaluate(wide)
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Images"
+    assert page.evaluate("document.activeElement.textContent") == "Overview"
     racks.click()
     page.wait_for_url("**/racks/")

@@ -85,7 +85,7 @@ def sign_in(page: Page) -> None:
     page.get_by_label("User name").fill("maria")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
-    page.get_by_text("maria", exact=True).wait_for()
+    page.locator(".account").get_by_text("maria", exact=True).wait_for()
 
 
 def test_axe_finds_nothing_in_the_components_and_our_own_pages(
@@ -170,7 +170,7 @@ def test_keys_alone_are_enough(site: Site, open_page: OpenPage) -> None:
     page.keyboard.press("Tab")
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
-    page.get_by_text("maria", exact=True).wait_for()
+    page.locator(".account").get_by_text("maria", exact=True).wait_for()
     page.goto("/account")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to content"

@@ -26,6 +26,7 @@ def register(app: Flask) -> None:
         kernels,
         metrics,
         mirror,
+        overview,
         priorities,
         racks,
         refusals,
@@ -62,6 +63,7 @@ def register(app: Flask) -> None:
     app.jinja_env.globals["ui"] = LocalProxy(
         lambda: app.jinja_env.get_template("_macros.html").module
     )
+    app.register_blueprint(overview.blueprint)
     app.register_blueprint(images.blueprint)
     app.register_blueprint(kernels.blueprint)
     app.register_blueprint(rules.blueprint)

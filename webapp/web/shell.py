@@ -40,6 +40,7 @@ class NavItem:
 
 
 NAV = (
+    NavItem("overview.index", "Overview"),
     NavItem("images.index", "Images"),
     NavItem("sources.index", "Boot sources"),
     NavItem("imports.index", "Imports"),
@@ -103,7 +104,7 @@ class Shell:
             NavLink(
                 item.text,
                 url_for(item.endpoint),
-                is_current=request.path.startswith(url_for(item.endpoint)),
+                is_current=_is_below(url_for(item.endpoint)),
             )
             for item in NAV
             if item.endpoint in current_app.view_functions and self._may(item.right)
@@ -134,6 +135,11 @@ class Shell:
         return self.user is not None and rights.may(self.user.role, right)
 
 
+def _is_below(url: str) -> bool:
+    # Every path is below the overview's.
+    return request.path.startswith(url) if url != "/" else request.path == url
+
+
 @cache
 def _version() -> str:
     return version("slipway")
@@ -152,13 +158,6 @@ def read_pill() -> Pill | None:
     is_live = run.state in (RunState.RUNNING, RunState.QUEUED)
     is_hidden = not is_live and request.cookies.get(PILL_COOKIE) == str(run.id)
     return Pill(run.id, f"{run.id} {run.state}", None if is_hidden else found, is_live)
-
-
-@blueprint.get("/")
-@requires(Right.SEE)
-def home() -> ResponseReturnValue:
-    """Start where the work is."""
-    return hx.see_other(url_for("images.index"))
 
 
 @blueprint.get("/shell/import-pill")

@@ -68,6 +68,24 @@ class MirrorStatus:
     readers: tuple[Reader, ...]
 
 
+@dataclass(frozen=True)
+class Brief:
+    """Whether it's on, how many images are in it, and why it can't be signed, if so."""
+
+    is_on: bool
+    images: int
+    problem: dict[str, Any]
+
+
+def brief() -> Brief:
+    """The state of the mirror without its readers, in two queries."""
+    is_on = options.read().is_on
+    row = db.session.get(PublishedStream, 1)
+    if row is None:
+        return Brief(is_on, 0, {})
+    return Brief(is_on, row.images if is_on and row.serial >= 0 else 0, dict(row.problem))
+
+
 def read() -> MirrorStatus:
     """The state of the mirror."""
     wanted = options.read()

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check the whole system; each problem comes with a next step. Reads only."""
+"""Check the whole system; each problem comes with a next step.
+
+What needs a person is judged here, for ``doctor``, ``/api/v1/health`` and the page Overview.
+"""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -27,6 +30,7 @@ from webapp.services.sources.health import SourceHealth
 from webapp.severity import Severity
 
 WORKER_SEEN = "worker_seen"
+IMAGES = "images"  # the check that there are any
 WORKER_LATE = timedelta(minutes=5)
 LITTLE_ROOM = 5 << 30
 
@@ -42,8 +46,20 @@ class Check:
 
 
 def run_checks() -> list[Check]:
-    """Check everything; the most serious findings come first."""
-    found = [check for step in _STEPS for check in _run(step)]
+    """Check everything; the most serious findings come first. Proves that the store is writable."""
+    return _checked((_database, _store, *_READ_ONLY))
+
+
+def needs_attention() -> list[Check]:
+    """What someone should see to, the most serious first.
+
+    As ``run_checks``, but only by reading, in a fixed number of queries: for pages that ask often.
+    """
+    return [check for check in _checked((_free_space, *_READ_ONLY)) if check.severity in _WRONG]
+
+
+def _checked(steps: Iterable[Callable[[], list[Check]]]) -> list[Check]:
+    found = [check for step in steps for check in _run(step)]
     return sorted(found, key=lambda check: check.severity.rank)
 
 
@@ -58,7 +74,7 @@ def _run(step: Callable[[], list[Check]]) -> list[Check]:
         return step()
     except Problem as problem:
         db.session.rollback()
-        name = step.__name__.strip("_")
+        name = step.__name__.strip("_").replace("_", " ")
         return [Check(name, Severity.ERROR, problem.what + _where(problem), problem.next_step)]
 
 
@@ -74,6 +90,14 @@ def _database() -> list[Check]:
 
 def _store() -> list[Check]:
     store().check()
+    if little := _free_space():
+        return little
+    free = store().free_bytes()
+    room = "free space unknown" if free is None else f"{free >> 30} GiB free"
+    return [Check("store", Severity.OK, f"writable; {room}")]
+
+
+def _free_space() -> list[Check]:
     free = store().free_bytes()
     if free is not None and free < LITTLE_ROOM:
         return [
@@ -84,8 +108,7 @@ def _store() -> list[Check]:
                 "Free up disk space or delete images you no longer need.",
             )
         ]
-    room = "free space unknown" if free is None else f"{free >> 30} GiB free"
-    return [Check("store", Severity.OK, f"writable; {room}")]
+    return []
 
 
 def _damage() -> list[Check]:
@@ -141,7 +164,7 @@ def _gpg() -> list[Check]:
 def _sources() -> list[Check]:
     rows = sources.all_sources()
     if not rows:
-        step = "Add one: slipway source add URL."
+        step = "Add one on the page Boot sources, or with `slipway source add URL`."
         return [Check("boot sources", Severity.WARN, "none configured", step)]
     told = announcing.everything()
     return [_source(row, source_health.judge(row, announced=told.of(row))) for row in rows]
@@ -156,7 +179,7 @@ def _source(row: BootSource, health: SourceHealth) -> Check:
 
 def _rules() -> list[Check]:
     rows = rules.all_rules()
-    step = "Change or remove it: slipway rule list."
+    step = "Change or remove it: see the page Rules or `slipway rule list`."
     empty = [row for row in rows if rules.warning_of(rules.found_of(row))]
     return [
         Check(f"rule {row.id}", Severity.WARN, f"{rules.rule_of(row).title}: matches nothing", step)
@@ -176,7 +199,7 @@ def _images() -> list[Check]:
     problem = missing.problem()
     if problem is None:
         return []
-    return [Check("images", Severity.WARN, problem.what, problem.next_step)]
+    return [Check(IMAGES, Severity.WARN, problem.what, problem.next_step)]
 
 
 def _imports() -> list[Check]:
@@ -184,7 +207,7 @@ def _imports() -> list[Check]:
     if last is None:
         return [Check("import", Severity.INFO, "none yet")]
     if last.state != RunState.SUCCEEDED:
-        step = f"See the errors: slipway import show {last.id}."
+        step = f"See the errors on the page Imports or with `slipway import show {last.id}`."
         return [
             Check(
                 "import",
@@ -197,7 +220,7 @@ def _imports() -> list[Check]:
 
 
 def _mirror() -> list[Check]:
-    found = mirror_status.read()
+    found = mirror_status.brief()
     if not found.is_on:
         return [Check("local mirror", Severity.OFF, "off")]
     if found.problem:
@@ -218,12 +241,13 @@ def _rack(row: RackStatus) -> Check:
         return Check(f"rack {row.name}", row.severity, row.text.lower())
     is_long = row.state is RackState.AWAY and offering.is_away(row.seen_at, utcnow())
     severity = Severity.ERROR if is_long else Severity.WARN
-    return Check(f"rack {row.name}", severity, f"{problem.what} {problem.got}", problem.next_step)
+    return Check(
+        f"rack {row.name}", severity, f"{problem.what[:-1]} ({problem.got}).", problem.next_step
+    )
 
 
-_STEPS = (
-    _database,
-    _store,
+_WRONG = (Severity.WARN, Severity.ERROR)
+_READ_ONLY = (
     _damage,
     _worker,
     _gpg,

@@ -9,12 +9,20 @@ from typing import Any
 from sqlalchemy import func, select
 
 from webapp.extensions import db, settings, store
-from webapp.models import OPEN_UPLOADS, Blob, BlobState, Upload
+from webapp.models import OPEN_UPLOADS, Blob, BlobState, BootResource, Upload
 
 
 def version() -> str:
     """The release of this Slipway."""
     return _version("slipway")
+
+
+def images() -> int:
+    """How many images machines can get, each with all its kernels; boot loaders aren't images."""
+    found = select(BootResource.name, BootResource.arch).where(
+        BootResource.current_set_id.is_not(None), BootResource.bootloader_type == ""
+    )
+    return db.session.scalar(select(func.count()).select_from(found.distinct().subquery())) or 0
 
 
 def of_store() -> dict[str, Any]:
