@@ -86,12 +86,31 @@ def test_a_worker_that_leaves_does_not_hash_to_the_end_what_came_before(
             upload_work.work(new_owner(), leaving.is_set)
         assert ended == []
         assert [partial.received for partial in store().partials()] == [1000]
-        upload = db.session.get_one(Upload, begun["id"])
-        upload.claimed_by = ""  # as if its process had ended
-        db.session.commit()
         db.session.remove()
+    assert program.get(f"uploads/{begun['id']}")["problem"] == {}
     work(app)
     assert program.get(f"uploads/{begun['id']}")["state"] == "done"
+
+
+def test_a_fetch_whose_upload_is_discarded_ends_and_the_next_one_continues_it(
+    program: Typed, app: Flask, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "ASK_S", 0.0)
+    digest = hashlib.sha256(DISK).hexdigest()
+    body = {"name": "web", "filetype": "ddgz", "sha256": digest, "url": f"{address}disk.gz"}
+    begun = program.call("POST", "uploads", body).json
+    with app.app_context(), store().writer(digest, len(DISK)) as writer:
+        writer.write(DISK[:1000])
+
+    def discard() -> None:
+        assert program.call("DELETE", f"uploads/{begun['id']}").status_code == 204
+
+    with stopped_after_the_first_chunk(discard) as ended:
+        work(app)
+    assert ended == []
+    other = program.call("POST", "uploads", body).json
+    work(app)
+    assert program.get(f"uploads/{other['id']}")["state"] == "done"
 
 
 def test_the_query_of_an_address_is_used_and_never_shown(

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from webapp.errors import InvalidFields, Problem
 from webapp.extensions import db, settings, store
@@ -23,6 +24,7 @@ from webapp.services.uploads import fields, uploads
 URL, PATH = "url", "path"
 ORIGINS = (URL, PATH)  # of uploads that the server fetches itself
 _PIECE = 1 << 20
+ASK_S = 1.0  # how often to look whether an upload was discarded
 
 
 def begin(values: dict[str, Any], actor: str, *, url: str = "", path: str = "") -> Upload:
@@ -54,7 +56,8 @@ def begin(values: dict[str, Any], actor: str, *, url: str = "", path: str = "") 
 
 
 def fetch(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> None:
-    """Get the bytes, from where they stopped. Raises Problem."""
+    """Get the bytes, from where they stopped. Raises Problem; Stopped when the worker leaves, or
+    when the upload was discarded."""
     if upload.origin == URL:
         _from_url(upload, owner, is_leaving)
     else:
@@ -74,6 +77,7 @@ def _from_url(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> Non
             _note(upload_id, owner, received)
 
     db.session.commit()
+    is_discarded = _watch(upload_id)
     try:
         with _fetcher() as fetcher:
             fetcher.download(
@@ -81,7 +85,7 @@ def _from_url(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> Non
                 lambda check: store().writer(digest, size, check),
                 size=size,
                 on_bytes=on_bytes,
-                is_stopped=is_leaving,
+                is_stopped=lambda: is_leaving() or is_discarded(),
             )
     except Problem as problem:
         if problem.code != "hash-mismatch":
@@ -96,6 +100,22 @@ def _from_url(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> Non
         ) from problem
     reserving.mark_ready(digest)
     _note(upload_id, owner, size, state=UploadState.CHECKING)
+
+
+def _watch(upload_id: int) -> Callable[[], bool]:
+    """Whether an upload was discarded since; looks every ASK_S seconds."""
+    asked, is_gone = time.monotonic(), False
+
+    def ask() -> bool:
+        nonlocal asked, is_gone
+        if not is_gone and time.monotonic() - asked >= ASK_S:
+            asked = time.monotonic()
+            with db.engine.connect() as connection:
+                found = connection.scalar(select(Upload.id).where(Upload.id == upload_id))
+            is_gone = found is None
+        return is_gone
+
+    return ask
 
 
 def _from_path(upload: Upload, is_leaving: Callable[[], bool]) -> None:

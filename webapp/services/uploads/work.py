@@ -11,6 +11,7 @@ from sqlalchemy import or_, select, update
 
 from webapp.errors import NotFound, Problem
 from webapp.extensions import db
+from webapp.fetch import Stopped
 from webapp.models import Upload, UploadState, utcnow
 from webapp.services.system import statements
 from webapp.services.uploads import arrival, checking, converting, fetching, finishing, uploads
@@ -91,6 +92,11 @@ def _work_on(upload: Upload, owner: str, is_leaving: Callable[[], bool]) -> None
     except converting.NotConverted as problem:
         db.session.rollback()
         checking.reject_for(upload_id, problem, "not-converted")
+    except Stopped:
+        if is_leaving():
+            raise checking.Interrupted from None
+        db.session.rollback()
+        log.info("an upload was discarded while it was fetched", upload=upload_id)
     except Problem as problem:
         db.session.rollback()
         log.warning("an upload could not be finished", upload=upload_id, problem=str(problem))
