@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from werkzeug.test import Client
 
+from tests.rack.server import request
+from tests.remoterack.remote import RemoteRack
 from tests.support import commands
 from tests.support.partials import stopped_after_the_first_chunk
 from tests.support.ports import HOST, keep_port
@@ -69,6 +71,14 @@ def test_a_rack_without_a_tree_is_alive_and_not_ready(tmp_path: Path) -> None:
     client = Client(rack)
     assert client.get("/healthz").status_code == 200
     assert client.get("/readyz").status_code == 503
+
+
+def test_an_address_has_so_many_connections_and_others_have_theirs(tmp_path: Path) -> None:
+    region = f"http://{HOST}:{keep_port()}"
+    rack = RemoteRack(tmp_path / "rack", region, FINGERPRINT, rack_connections=2)
+    with rack, rack.connection("127.0.0.9"), rack.connection("127.0.0.9"):
+        assert rack.say(request("/healthz"), "127.0.0.9").startswith(b"HTTP/1.1 429 ")
+        assert rack.say(request("/healthz"), "127.0.0.10").startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_folder_that_follows_another_region_is_refused(tmp_path: Path) -> None:
