@@ -14,6 +14,7 @@ from tests.rack import images
 from tests.rack.conftest import BASE
 from tests.support import objects
 from webapp.rack import files
+from webapp.services.images import restricting
 from webapp.storage.bucket import BucketOptions
 
 KERNEL = images.FILES["boot-kernel"]
@@ -55,3 +56,19 @@ def test_machines_are_sent_to_the_bucket_and_nothing_notes_the_address(
     assert machine.head(f"{BASE}/boot-kernel").status_code == 200
     etag = machine.head(f"{BASE}/boot-kernel").headers["ETag"]
     assert machine.get(f"{BASE}/boot-kernel", headers={"If-None-Match": etag}).status_code == 304
+
+
+@pytest.mark.settings(s3_redirect="on")
+def test_no_one_gets_an_address_of_an_image_that_is_kept_to_some(
+    rack: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be valid for everyone (rule: kept-images)."""
+    monkeypatch.setattr(files, "SMALL", 0)
+    images.image()
+    kept = restricting.read(["192.0.2.1"], [])
+    restricting.restrict("ada", "ubuntu", "noble", "amd64", kept)
+    machine = rack.test_client()
+    inside = machine.get(f"{BASE}/boot-kernel", environ_base={"REMOTE_ADDR": "192.0.2.1"})
+    assert (inside.status_code, inside.data) == (200, KERNEL)
+    outside = machine.get(f"{BASE}/boot-kernel", environ_base={"REMOTE_ADDR": "192.0.2.2"})
+    assert (outside.status_code, "Location" in outside.headers) == (404, False)

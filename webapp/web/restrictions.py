@@ -65,7 +65,7 @@ def save(os: str, release: str, arch: str) -> ResponseReturnValue:
         restricting.restrict(me().username, *image, new, values["note"], seen=_seen())
     except InvalidFields as problem:
         return _page(image, values, is_restricted=is_restricted, errors=problem.fields, status=422)
-    flash(f"{_title(image)} is kept to {new.words}.", "ok")
+    flash(f"Only the machines that you named get {_title(image)} now.", "ok")
     return hx.see_other(_back(image))
 
 
