@@ -71,7 +71,7 @@ def restrict(
     body = {"networks": list(networks), "macs": list(macs), "note": note}
     before = api.get(path)
     loss = api.call("POST", f"{path}/preview", body)
-    if loss["takes_access"] and not yes:
+    if loss["is_narrower"] and not yes:
         output.confirm(_question(f"{name} {arch}", loss))
     found = api.call("PUT", path, body)
     words = f"{name} {arch}: {_words(found)}"

@@ -49,7 +49,7 @@ def save(os: str, release: str, arch: str) -> ResponseReturnValue:
         networks, macs = (values[name].replace(",", " ").split() for name in ("networks", "macs"))
         new = restricting.read(networks, macs)
         loss = restricting.loss(*image, new)
-        if loss.takes_access and not form.get("confirmed"):
+        if loss.is_narrower and not form.get("confirmed"):
             return hx.render(
                 "images/restriction_confirm.html",
                 None,

@@ -123,11 +123,11 @@ def test_who_would_lose_it_is_told_first(program: Typed) -> None:
     table.set_entry("ada", OTHER, "ubuntu/noble", arch="amd64")
     table.set_entry("ada", MAC, "ubuntu/noble", arch="amd64")
     told = program.call("POST", f"{HERE}/preview", SENT).json
-    assert told == {"takes_access": True, "machines": ["198.51.100.7"], "entries": [OTHER]}
+    assert told == {"is_narrower": True, "machines": ["198.51.100.7"], "entries": [OTHER]}
     program.call("PUT", HERE, SENT)
     wider = {**SENT, "networks": ["192.0.2.0/23"]}
     told = program.call("POST", f"{HERE}/preview", wider).json
-    assert told == {"takes_access": False, "machines": [], "entries": []}
+    assert told == {"is_narrower": False, "machines": [], "entries": []}
     why = program.get(f"boot/explain/{OTHER}")["why"]
     assert why.endswith("kept to 192.0.2.0/24: for a machine elsewhere it isn't there.")
     assert "kept" not in program.get(f"boot/explain/{MAC}")["why"]

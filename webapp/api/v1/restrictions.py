@@ -51,12 +51,12 @@ class RestrictionResponse(ResponseModel):
 class RestrictionPreview(ResponseModel):
     """Who would lose access.
 
-    takes_access: whether anyone would. machines: addresses that fetched the image within 30
-    days and aren't in the networks. entries: MAC addresses with a boot entry for it that aren't
-    permitted. Some of either may keep it by the other.
+    is_narrower: whether fewer may have it than now. machines: addresses that fetched the image
+    within 30 days and aren't in the networks. entries: MAC addresses with a boot entry for it
+    that aren't permitted. Some of either may keep it by the other.
     """
 
-    takes_access: bool
+    is_narrower: bool
     machines: list[str]
     entries: list[str]
 

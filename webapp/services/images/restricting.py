@@ -44,7 +44,7 @@ class Loss:
     entries: MAC addresses with a boot entry for it that get it by their network alone.
     """
 
-    takes_access: bool
+    is_narrower: bool
     machines: tuple[str, ...]
     entries: tuple[str, ...]
 
