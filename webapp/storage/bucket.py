@@ -30,7 +30,7 @@ from webapp.storage.errors import StoreProblem, StoreUnusable
 TRIES = 4
 PAUSE_S = 0.2  # before the second try; doubled before each further one
 BUSY = 5  # times as long where the server says that it's busy
-PATIENCE_S = 100  # no further try after it: the lease of a claim must not end meanwhile
+PATIENCE_S = 50  # no further try after it: with its time limits, the last ends within a lease
 CONNECT_S = 10
 SKEW_S = 900  # what S3 allows between two clocks
 READ_S = 60  # without a byte of an answer
