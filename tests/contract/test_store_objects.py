@@ -18,9 +18,9 @@ from sqlalchemy import delete, update
 from tests.contract.stores import MIB, Blob, Harness, Place, make_blob
 from tests.support.faulty import FaultyProxy
 from tests.support.objects import ACCESS_KEY, READER_KEY, READER_SECRET, SECRET_KEY, ObjectServer
-from webapp.storage import bucket, hashing, object_keys, object_requests
+from webapp.storage import bucket, hashing, object_keys, object_requests, running
 from webapp.storage.bucket import BucketOptions
-from webapp.storage.errors import BlobBusy, StoreProblem, StoreUnusable
+from webapp.storage.errors import BlobBusy, BlobMissing, StoreProblem, StoreUnusable
 from webapp.storage.tables import blob_chunk, blob_store
 
 SMALL = make_blob(1000)
@@ -121,6 +121,23 @@ def test_a_tail_that_someone_altered_is_not_published(harness: Harness) -> None:
     harness.bucket.ask("put_object", Key=name, Body=bytes(int(tail["Size"])))
     finish(harness)
     assert harness.store.verify(LARGE.sha256)
+
+
+def test_a_piece_of_an_upload_that_someone_altered_is_not_published(harness: Harness) -> None:
+    token = "ab" * 32
+    with harness.store.receiver(token, LARGE.size) as receiver:
+        receiver.write(LARGE.data)
+        receiver.settle()
+    folder = object_keys.PARTIALS
+    pieces = list(harness.bucket.pages("list_objects_v2", "Contents", Prefix=folder))
+    name = folder + str(pieces[0]["Key"]).partition(folder)[2]
+    harness.bucket.ask("put_object", Key=name, Body=bytes(int(pieces[0]["Size"])))
+    running._settled.clear()  # as in another process
+    with harness.store.receiver(token, LARGE.size) as receiver, pytest.raises(BlobMissing):
+        receiver.digest()
+    with harness.store.open_upload(token) as reader, pytest.raises(BlobMissing):
+        b"".join(reader.chunks())
+    harness.store.drop_upload(token)
 
 
 def test_a_part_that_someone_altered_is_not_published(

@@ -17,7 +17,7 @@ from webapp.storage.errors import BlobMissing, StoreProblem, StoreUnusable
 
 @dataclass(frozen=True)
 class Piece:
-    """An object and which bytes of the whole it holds. etag: "" where the key never changes."""
+    """An object and which bytes of the whole it holds. etag: "" where it's unknown."""
 
     start: int
     size: int

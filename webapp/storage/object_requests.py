@@ -30,14 +30,14 @@ def checksum(body: bytes | bytearray) -> str:
     return base64.b64encode(hashlib.sha256(body).digest()).decode()
 
 
-def put(bucket: Bucket, key: str, data: bytes | bytearray, *, needed: int) -> None:
-    """Store an object under a key that was never used."""
+def put(bucket: Bucket, key: str, data: bytes | bytearray, *, needed: int) -> str:
+    """Store an object under a key that was never used; returns its ETag."""
 
     def landed() -> Any:
         found = bucket.ask("head_object", Key=key)
         return found if found["ContentLength"] == len(data) else None
 
-    bucket.ask(
+    answer = bucket.ask(
         "put_object",
         landed=landed,
         needed=needed,
@@ -45,6 +45,7 @@ def put(bucket: Bucket, key: str, data: bytes | bytearray, *, needed: int) -> No
         Body=data,
         ChecksumSHA256=checksum(data),
     )
+    return str(answer.get("ETag", ""))
 
 
 def remove(bucket: Bucket, key: str) -> None:

@@ -83,7 +83,7 @@ class ObjectReceiver(Closing):
                 data = b"".join(reader.chunks(start, offset))
             short = self._put(start, data)
             keep.append(short)
-            notes[start] = {"key": short.key, "size": short.size}
+            notes[start] = note_of(short)
         self._claim.note(offset, notes, drop_from=start)
         self._pieces = keep
         for piece in gone:
@@ -145,20 +145,25 @@ class ObjectReceiver(Closing):
             return
         start = self._claim.received
         piece = self._put(start, self._buffer)
-        self._claim.note(start + piece.size, {start: {"key": piece.key, "size": piece.size}})
+        self._claim.note(start + piece.size, {start: note_of(piece)})
         self._pieces.append(piece)
         self._buffer = bytearray()
 
     def _put(self, start: int, data: bytes | bytearray) -> Piece:
         key = object_keys.new_partial(self._claim.id)
-        put(self._bucket, key, data, needed=self.size - start)
-        return Piece(start, len(data), key)
+        etag = put(self._bucket, key, data, needed=self.size - start)
+        return Piece(start, len(data), key, etag)
+
+
+def note_of(piece: Piece) -> dict[str, object]:
+    """What the row notes of an object."""
+    return {"key": piece.key, "size": piece.size, "etag": piece.etag}
 
 
 def pieces_of(notes: list[tuple[int, dict[str, object]]], received: int) -> list[Piece]:
     """The objects of an upload, in order."""
     return [
-        Piece(start, int(str(note["size"])), str(note["key"]))
+        Piece(start, int(str(note["size"])), str(note["key"]), str(note.get("etag", "")))
         for start, note in notes
         if start < received and note.get("key")
     ]
