@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.stores import MIB, Harness, Place, make_blob
+from tests.contract.stores import MIB, Blob, Harness, Place, make_blob
 from tests.support.faulty import Answer, FaultyProxy
 from tests.support.objects import ObjectServer
 from webapp.storage import bucket
@@ -180,6 +180,37 @@ def test_a_server_that_never_answers_is_given_up(
     assert refusal(harness).code == "store-unreachable"
     assert len(proxy.seen) == bucket.TRIES + 1
     bucket._clients.forget()
+
+
+@pytest.mark.parametrize(
+    ("blob", "method", "mark"),
+    [(LARGE, "POST", "uploadId"), (SMALL, "PUT", SMALL.sha256)],
+    ids=["parts", "small"],
+)
+def test_what_took_too_long_is_looked_for_before_it_is_given_up(
+    harness: Harness,
+    proxy: FaultyProxy,
+    monkeypatch: pytest.MonkeyPatch,
+    blob: Blob,
+    method: str,
+    mark: str,
+) -> None:
+    monkeypatch.setattr(bucket, "PATIENCE_S", -1)
+    proxy.strike(method, mark, "late")
+    harness.put(blob)
+    assert harness.get(blob) == blob.data
+
+
+def test_what_a_server_cannot_do_is_asked_for_once(harness: Harness, proxy: FaultyProxy) -> None:
+    proxy.seen.clear()
+    proxy.plan = lambda method, path: Answer(501, error("NotImplemented"))
+    with pytest.raises(StoreUnusable) as caught:
+        harness.store.stat(SMALL.sha256)
+    assert (caught.value.what, caught.value.got) == (
+        "The object storage refused a request.",
+        "501",  # the answer to a HEAD has no body
+    )
+    assert len(proxy.seen) == 1
 
 
 def test_text_of_the_server_is_bounded_in_what_people_read(

@@ -118,7 +118,7 @@ class Bucket:
                 return self._once(operation, parameters)
             except Unanswered as problem:
                 is_last = number == TRIES or time.monotonic() > until
-                if landed is not None and not is_last:
+                if landed is not None:
                     done = self._looked(landed)
                     if done is not None:
                         return done

@@ -50,7 +50,7 @@ class Refused(Exception):
     @property
     def is_passing(self) -> bool:
         """Whether the same request may succeed later."""
-        is_passing = self.code in _PASSING or self.status >= 500
+        is_passing = self.code in _PASSING or (self.status >= 500 and self.status != 501)
         return not self.is_full and (is_passing or self.is_busy)
 
     def is_expected(self, operation: str) -> bool:
