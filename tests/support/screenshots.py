@@ -145,6 +145,7 @@ def walk_overview(page: Page, rack_url: str, shoot: Shoot) -> None:
         requests.get(f"{folder}/{file}", timeout=30).raise_for_status()
     page.goto("/")
     page.locator("#machine-1").wait_for()
+    page.reload()  # the week's picture is asked for once a minute
     page.locator(".days").wait_for()
     shoot("overview")
 

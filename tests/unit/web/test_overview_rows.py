@@ -21,6 +21,9 @@ def test_an_old_event_without_parts_is_a_fetch_too() -> None:
     event = Event(at=utcnow(), actor="192.0.2.7", subject=FOLDER, detail=detail)
     found = machines.fetching([event], [], event.at)
     assert [(one.file, one.size) for one in found.machines] == [("boot-kernel", 7)]
+    again = Event(at=utcnow(), actor="192.0.2.7", subject=FOLDER, detail=detail)
+    twice = machines.fetching([again, event], [], event.at)  # by two processes of a rack
+    assert [(one.address, one.size) for one in twice.machines] == [("192.0.2.7", 14)]
     assert machines.fetching([], [], event.at) == Fetching((), None)
 
 

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -32,8 +33,8 @@ class Fetched(Protocol):
 class Machine:
     """A machine and the file that it fetched last or fetches now.
 
-    image: the folder that it asked for. size: bytes sent, of its event or of the file; total: bytes
-    of the file that's being sent, None once it's sent. rack: "" for the region's own.
+    image: the folder that it asked for. size: bytes sent lately, or of the file that is being sent;
+    total: bytes of that file, None once it's sent. rack: "" for the region's own.
     """
 
     address: str
@@ -65,6 +66,10 @@ def fetching(rows: Sequence[Fetched], racks: Iterable[RackStatus], now: datetime
     served = [one for rack in racks if not rack.is_away for one in _served(rack)]
     ended = [_of_event(row) for row in rows]
     lately = [one for one in ended if abs(now - one.at) < LATELY]
+    sizes: Counter[tuple[str, str]] = Counter()  # processes of a rack count by themselves
+    for one in lately:
+        sizes[one.address, one.image] += one.size
+    lately = [replace(one, size=sizes[one.address, one.image]) for one in lately]
     found: dict[str, Machine] = {}
     for one in (*served, *sorted(lately, key=lambda one: one.at, reverse=True)):
         found.setdefault(one.address, one)
