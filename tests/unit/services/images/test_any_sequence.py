@@ -106,6 +106,14 @@ class Region(RuleBasedStateMachine):
         db.session.rollback()
         assert before.keys() <= self.images().keys()
 
+    @rule(published=st.lists(image, max_size=3, unique=True), done=st.integers(0, 3))
+    def run_that_is_stopped(self, published: Sequence[tuple[str, str]], done: int) -> None:
+        """An import that ends after some images; what goes, goes at its end."""
+        self.refresh(published)
+        before = self.images()
+        self.publish(self.planned().sets[:done])
+        assert before.keys() <= self.images().keys()
+
     @rule(line=image)
     def pin_to_an_offer(self, line: tuple[str, str]) -> None:
         """Pin to the version that the source offers, stored or not."""
