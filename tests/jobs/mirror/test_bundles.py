@@ -27,6 +27,7 @@ from webapp.errors import Problem
 from webapp.extensions import db, settings, store
 from webapp.mirror import PullProgress
 from webapp.models import Blob, BootSource, BootSourceCache, Event, Setting, utcnow
+from webapp.services.images import restricting
 from webapp.services.mirror import bundling, keys, loading
 
 # -- making one
@@ -123,6 +124,46 @@ def test_what_is_no_more_stored_is_planned_again(held: None, tmp_path: Path) -> 
     blob.state = "bad"
     db.session.commit()
     assert make(out).images == 1
+
+
+def keep_noble() -> None:
+    kept = restricting.read(["192.0.2.0/24"], [])
+    restricting.restrict("ada", "ubuntu", "noble", "amd64", kept)
+
+
+def test_a_bundle_is_not_continued_with_an_image_that_is_kept_by_then(
+    held: None, tmp_path: Path
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(done: int, total: int) -> None:
+        if done > 150_000:
+            raise Killed
+
+    out = tmp_path / "out"
+    with pytest.raises(Killed):
+        bundling.make(out, filters=[], held=frozenset(), split=64_000, advance=kill)
+    keep_noble()
+    make(out)
+    assert digests(ROOT).isdisjoint(one.sha256 for one in manifest_of(out).members)
+
+
+def test_a_bundle_is_not_finished_with_an_image_that_was_kept_meanwhile(
+    held: None, tmp_path: Path
+) -> None:
+    def keep(done: int, total: int) -> None:
+        if restricting.of("ubuntu", "noble", "amd64") is None:
+            keep_noble()
+
+    out = tmp_path / "out"
+    with pytest.raises(BundleProblem) as caught:
+        bundling.make(out, filters=[], held=frozenset(), split=64_000, advance=keep)
+    assert caught.value.code == "changed-meanwhile"
+    with pytest.raises(BundleProblem, match="isn't finished"):
+        reading.key_of([out])
+    make(out)
+    assert digests(ROOT).isdisjoint(one.sha256 for one in manifest_of(out).members)
 
 
 def test_a_full_disk_stops_it_and_room_lets_it_continue(held: None) -> None:

@@ -17,8 +17,17 @@ from webapp.bundle import manifest as manifests
 from webapp.bundle.manifest import BundleProblem, Manifest, Member
 from webapp.bundle.writing import Folder
 from webapp.extensions import db, store
-from webapp.models import Blob, BlobState, BootResource, Setting
+from webapp.models import (
+    Blob,
+    BlobState,
+    BootResource,
+    ImageRestriction,
+    ResourceFile,
+    ResourceSet,
+    Setting,
+)
 from webapp.services.images.fetching import Fetches
+from webapp.services.images.published import IS_KEPT_TO
 from webapp.services.mirror import keys, offering, options
 from webapp.services.mirror.keys import Signer
 from webapp.services.mirror.offering import Offered
@@ -65,12 +74,19 @@ def make(
     with folder.claimed():
         signer = keys.ensure()
         found = folder.plan(request)
-        if found is None or not _is_stored(found[0], found[1]):
+        if found is None or not _is_stored(found[0], found[1]) or _has_kept(found[0]):
             found = _plan(signer, wanted, filters, held, split)
             folder.begin(request, *found)
         plan, documents = found
         with _kept_stored():
             whole = folder.fill(request, plan, documents, _source, advance)
+        if _has_kept(plan):
+            raise BundleProblem(
+                "An image in the bundle was restricted while it was written. It isn't complete.",
+                code="changed-meanwhile",
+                where=str(out),
+                next_step="Run the same command again. It leaves the image out.",
+            )
         [signed] = signer.sign([manifests.write(whole)])
         folder.finish(signer.public, signed.clear)
     files = [member for member in whole.members if member.is_here]
@@ -174,6 +190,22 @@ def _is_stored(plan: Manifest, documents: Mapping[str, bytes]) -> bool:
     wanted = {m.sha256 for m in plan.members if m.is_here and m.sha256 not in documents}
     query = select(Blob.sha256).where(Blob.state == BlobState.READY)
     return wanted <= set(db.session.scalars(query))
+
+
+def _has_kept(plan: Manifest) -> bool:
+    """Whether a file of a plan isn't for everyone any more (rule: kept-images)."""
+    query = (
+        select(Blob.sha256, ImageRestriction.os.is_(None).label("is_open"))
+        .join(ResourceFile, ResourceFile.blob_id == Blob.id)
+        .join(ResourceSet, ResourceSet.id == ResourceFile.set_id)
+        .join(BootResource, BootResource.id == ResourceSet.resource_id)
+        .outerjoin(ImageRestriction, IS_KEPT_TO)
+        .distinct()
+    )
+    rows = db.session.execute(query).all()
+    db.session.rollback()
+    kept = {row.sha256 for row in rows} - {row.sha256 for row in rows if row.is_open}
+    return not kept.isdisjoint(member.sha256 for member in plan.members)
 
 
 def _source(member: Member) -> Iterator[bytes]:
