@@ -20,7 +20,7 @@ from tests.rack import images
 from tests.rack.conftest import BASE
 from webapp.errors import InvalidFields
 from webapp.extensions import db
-from webapp.models import Event, PublishedStream
+from webapp.models import Event, PublishedDocument, PublishedStream
 from webapp.services.mirror import options, publishing, tree
 
 INDEX = "/mirror/streams/v1/index.sjson"
@@ -85,6 +85,23 @@ def test_an_item_of_a_replaced_version_stays_for_the_grace(reader: FlaskClient) 
     images.switch(resource, {"squashfs": b"new"}, version="20260202")
     assert publishing.reconcile()
     assert reader.get(name, buffered=True).data == b"old"
+
+
+def test_products_that_another_process_listed_are_there_at_once(
+    reader: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader.get(INDEX)
+    monkeypatch.setattr(tree, "CHECK_S", 3600.0)
+    images.image(name="ubuntu/jammy", release="jammy", product="p:v3:jammy")
+    assert publishing.reconcile()
+    query = select(PublishedDocument.path).where(
+        PublishedDocument.path.contains("images-"), PublishedDocument.replaced_at.is_(None)
+    )
+    paths = db.session.scalars(query).all()
+    assert paths
+    for path in paths:
+        assert reader.get(f"/mirror/{path}").status_code == 200, path
+    assert reader.get(f"/mirror/{paths[0]}x").status_code == 404
 
 
 def test_checksum_files_are_what_sha256sum_checks(reader: FlaskClient, tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ class Files:
 
     def _document(self, request: Request) -> Iterable[bytes] | None:
         """A signed document of the local mirror; None when it may be an item."""
-        tree = self._tree.current()
+        tree = self._tree.current(request.name)
         reader = request.environ.get("HTTP_AUTHORIZATION", "")
         if tree.documents is None or not (tree.is_on and tree.may_read(reader)):
             return request.say(404, "The local mirror is off, or not published yet.")

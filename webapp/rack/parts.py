@@ -68,8 +68,8 @@ class VersionUse(Protocol):
 class Documents(Protocol):
     """Gives the signed documents."""
 
-    def current(self) -> Tree:
-        """Those in force."""
+    def current(self, path: str = "") -> Tree:
+        """Those in force; newer ones if only they may have the document at this path."""
         ...
 
 

@@ -12,7 +12,7 @@ from webapp.remoterack import names as meaning
 from webapp.remoterack.following import SignedTree
 from webapp.services.images.published import PublishedNames
 from webapp.services.images.serving import NamesUnread
-from webapp.services.mirror.tree import Document, Tree
+from webapp.services.mirror.tree import Document, Tree, has_fixed_name
 
 PREFIX = "mirror/"
 
@@ -52,7 +52,7 @@ class HeldTrees:
                 found = self._names or found
         return found
 
-    def current(self) -> Tree:
+    def current(self, path: str = "") -> Tree:
         """The signed documents, and those of replaced trees whose names are fixed."""
         return self._served
 
@@ -66,7 +66,7 @@ class HeldTrees:
         documents: dict[str, Document] = {}
         for tree in (self.tree, *(old for _, old in self._replaced)):
             for path, content in tree.documents.items():
-                is_fixed = "images-" in path
+                is_fixed = has_fixed_name(path)
                 if path not in documents and (is_fixed or tree is self.tree):
                     digest = hashlib.sha256(content).hexdigest()
                     documents[path] = Document(content, digest, tree.updated, is_fixed)

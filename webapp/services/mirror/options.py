@@ -22,8 +22,8 @@ _MAX_SEGMENTS = 4
 # Other parts of Slipway answer below these, on one of its ports.
 RESERVED = frozenset(
     "MAAS account api bin boot bootloader events favicon.ico grub health healthz help images "
-    "imports ipxe.cfg local-mirror metrics pxelinux.cfg racks readyz setup shell sign-in sign-out "
-    "sources static storage uploads users vmware".split()
+    "imports ipxe.cfg local-mirror metrics overview pxelinux.cfg racks readyz setup shell "
+    "sign-in sign-out sources static storage uploads users vmware".split()
 )
 
 

@@ -24,6 +24,11 @@ log = structlog.get_logger(__name__)
 CHECK_S = 1.0  # between checks of the database
 
 
+def has_fixed_name(path: str) -> bool:
+    """Whether the name of a document never means other bytes."""
+    return path.startswith("streams/v1/images-")
+
+
 @dataclass(frozen=True)
 class Document:
     """A document as it was signed. is_fixed: its name never means other bytes.
@@ -78,11 +83,21 @@ class SignedTree:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._tree = Tree()
-        self._checked_at = -math.inf
+        self._began_at = self._checked_at = -math.inf  # the last check
         self._checking = threading.Lock()
 
-    def current(self) -> Tree:
-        """The documents, not more than about CHECK_S old."""
+    def current(self, path: str = "") -> Tree:
+        """The documents, not more than about CHECK_S old.
+
+        An index that another process gave out may name a document at a path that they don't
+        have: then they are read again.
+        """
+        tree = self._recent()
+        if has_fixed_name(path) and path not in (tree.documents or ()):
+            return self._latest()
+        return tree
+
+    def _recent(self) -> Tree:
         if time.monotonic() - self._checked_at < CHECK_S:
             return self._tree
         # The first ones wait; later, others use what there is.
@@ -94,7 +109,15 @@ class SignedTree:
                 self._checking.release()
         return self._tree
 
+    def _latest(self) -> Tree:
+        asked_at = time.monotonic()
+        with self._checking:
+            if self._began_at < asked_at:
+                self._check()
+        return self._tree
+
     def _check(self) -> None:
+        self._began_at = time.monotonic()
         try:
             with self._engine.connect() as connection:
                 self._tree = _read(connection, self._tree)
@@ -120,7 +143,7 @@ def _read(connection: Connection, known: Tree) -> Tree:
                 row.content,
                 row.sha256,
                 row.published_at,
-                "images-" in row.path,
+                has_fixed_name(row.path),
                 row.path in FOR_RACKS,
             )
             for row in rows
