@@ -4,7 +4,11 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -178,3 +182,42 @@ def test_a_change_reaches_a_rack_that_has_the_bytes(
             restrict(region)
         rack.wait_until(lambda: not gets_it(rack, OUTSIDE), "it's kept again")
         check(rack)
+
+
+@pytest.mark.parametrize("has_region", [True, False], ids=["listed", "not-listed"])
+def test_an_upstream_that_is_behind_does_not_hide_a_restriction(
+    region: LiveWeb, token: str, tmp_path: Path, *, has_region: bool
+) -> None:
+    release(region)
+    try:
+        old, name = tmp_path / "old", f"kept-{has_region}"
+        with RemoteRack(old, region.url, "", rack_token=token, rack_name=f"{name}-a") as first:
+            first.wait_until(lambda: gets_it(first, OUTSIDE), "it's for everyone")
+        newest = max((old / "rack" / "trees").iterdir(), key=lambda one: one.name)
+        with folder_server(newest) as server:
+            upstreams = ",".join([server, *([f"{region.url}/mirror/"] if has_region else [])])
+            values = {"rack_token": token, "rack_name": f"{name}-b", "rack_upstreams": upstreams}
+            with RemoteRack(tmp_path / "new", region.url, "", **values) as rack:
+                path = f"{PATH}/squashfs"
+                # Where the region isn't an upstream, nobody has the bytes.
+                known = 200 if has_region else 503
+                rack.wait_until(lambda: status(rack, path, OUTSIDE) == known, "it's known")
+                restrict(region)
+                rack.wait_until(lambda: status(rack, path, OUTSIDE) == 404, "it's kept")
+                rack.wait_until(lambda: gets_it(rack, INSIDE), "the network gets it")
+    finally:
+        restrict(region)
+
+
+@contextmanager
+def folder_server(folder: Path) -> Iterator[str]:
+    """A mirror that stays as it is."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()

@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 POLL_S = 1.5  # between looks at the tree without a region to ask
 AGAIN_S = 2.0  # after a region or a tree that failed
+PATIENT_LOOKS = 4  # at upstreams that are behind, before the region itself is asked
 REMOVED_S = 60.0  # between questions of a rack that its region doesn't know
 TIDY_S = 60.0  # between looks for files that no name means any more
 REFILL_S = 5.0  # after a file that couldn't be fetched in advance
@@ -61,6 +62,7 @@ class Agent:
         self._trust, self._kept, self._trees, self._boot = trust, kept, trees, boot
         self._upstreams, self._roots, self._region_root = upstreams, roots, region_root
         self._holding, self._fills, self._state = holding, fills, state
+        self._looks = 0  # at upstreams, since they were seen to be behind the region
         self._offered = (0, 0)  # state and serial of the tree in force
         self._stopped, self._work = threading.Event(), threading.Event()
         self._verify = threading.Event()
@@ -138,21 +140,27 @@ class Agent:
         index = str(answer.get("index_sha256", ""))
         held = self._trees.tree
         if index and (held is None or held.index_sha256 != index):
-            self._update()
+            self._looks += 1
+            self._update(index if self._looks > PATIENT_LOOKS else "")
             held = self._trees.tree
         if index and (held is None or held.index_sha256 != index):
             # Replaced in the meantime, or an upstream that's behind: ask again soon.
             self._stopped.wait(AGAIN_S / 4)
             return after
+        self._looks = 0
         self._offered = (number, serial)
         self._work.set()
         self._stopped.wait(float(answer.get("again_s", 0) or 0))
         return number
 
-    def _update(self) -> None:
-        """Read the tree from the first upstream that has a newer one. Raises Problem."""
+    def _update(self, index: str = "") -> None:
+        """Read the tree from the first upstream that answers. Raises Problem.
+
+        index: the signed index that the region has, where none of those that answer first had it;
+        then all are asked, the region itself last (rule: kept-images).
+        """
         problem: Problem | None = None
-        for upstream in self._upstreams.all():
+        for upstream in self._upstreams.and_region() if index else self._upstreams.all():
             try:
                 tree = read_tree(
                     upstream.root,
@@ -164,10 +172,10 @@ class Agent:
             except Problem as found:
                 problem = found
                 continue
-            if tree is None:
+            if tree is not None:
+                self._accept(tree)
+            if not index or (tree is not None and tree.index_sha256 == index):
                 return
-            self._accept(tree)
-            return
         if problem is not None:
             raise problem
 

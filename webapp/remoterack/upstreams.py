@@ -64,6 +64,10 @@ class Upstreams:
         """All of them."""
         return self._known
 
+    def and_region(self) -> tuple[Upstream, ...]:
+        """All of them, and the region's mirror if it knows this rack."""
+        return tuple({one.root: one for one in (*self._known, *self._region)}.values())
+
     def usable(self, *, is_restricted: bool = False) -> tuple[Upstream, ...]:
         """Those that aren't known to be down."""
         now = time.monotonic()
