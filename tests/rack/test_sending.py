@@ -77,6 +77,38 @@ def test_a_slow_machine_that_takes_a_little_at_a_time_is_kept(
             now += sending.STALL_S - 1
             loop.reap(now)
         assert ended == []
-        now += 2 * sending.STALL_S
-        loop.reap(now)
+        for _ in range(2):  # the bytes that it took last count once
+            now += 2 * sending.STALL_S
+            loop.reap(now)
+        assert ended == [False]
+
+
+def test_a_machine_too_slow_to_empty_a_buffer_in_time_is_kept_while_it_takes_bytes(
+    body: FileBody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system tells of room in a large buffer only when a third of it is free."""
+    ended: list[bool] = []
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as theirs,
+        server.accept()[0] as ours,
+        selectors.DefaultSelector() as poller,
+    ):
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        loop = Sending(lambda: poller, PollableMethodQueue(), lambda conn, well: ended.append(well))
+        now = 1000.0
+        monkeypatch.setattr(sending.time, "monotonic", lambda: now)
+        loop.begin(Connection(ours), body)
+        while events := poller.select(0.2):
+            for key, _events in events:
+                key.data(key.fileobj)
+        for _ in range(3):
+            before = sending.waiting(ours)
+            while sending.waiting(ours) == before:
+                theirs.recv(16 << 10)
+            assert poller.select(0) == [], "a little has been taken, and there is no room yet"
+            now += sending.STALL_S + 1
+            loop.reap(now)
+        assert ended == []
+        loop.reap(now + sending.STALL_S + 1)
         assert ended == [False]

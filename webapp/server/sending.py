@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
 import selectors
 import socket
+import sys
+import termios
 import time
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +17,7 @@ from gunicorn.workers.gthread import PollableMethodQueue, TConn
 
 from webapp.server.sockets import Transfer
 
-STALL_S = 60.0  # for a machine that takes no byte of its file
+STALL_S = 60.0  # a machine that took no byte of its file in this time is gone
 SEND_PIECE = 1 << 20  # bytes of a file sent to one machine before others get their turn
 
 
@@ -35,6 +38,11 @@ def sent_at_once(sock: socket.socket, transfer: Transfer) -> bool | None:
     return is_over
 
 
+def waiting(sock: socket.socket) -> int:
+    """Bytes that were sent and that the machine hasn't taken."""
+    return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+
+
 class Sending:
     """The transfers of one event loop.
 
@@ -53,6 +61,7 @@ class Sending:
         self._queue = queue
         self._on_end = on_end
         self._transfers: dict[TConn, Transfer] = {}
+        self._left: dict[TConn, int] = {}  # as `waiting` told when something was sent
 
     def begin(self, conn: TConn, transfer: Transfer) -> None:
         """Send a file after the head of its answer."""
@@ -63,10 +72,20 @@ class Sending:
     def reap(self, now: float) -> None:
         """End those that ran out of time."""
         for conn in [conn for conn in self._transfers if conn.timeout <= now]:
-            self._end(conn, is_well=False)
+            # A large buffer isn't ready for more before a slow machine has taken much of it.
+            left = waiting(conn.sock)
+            if left < self._left[conn]:
+                self._left[conn] = left
+                conn.timeout = now + STALL_S
+            else:
+                self._end(conn, is_well=False)
 
     def _watch(self, conn: TConn) -> None:
         self._poller().register(conn.sock, selectors.EVENT_WRITE, partial(self._send, conn))
+        self._wait(conn)
+
+    def _wait(self, conn: TConn) -> None:
+        self._left[conn] = waiting(conn.sock)
         conn.timeout = time.monotonic() + STALL_S
 
     def _send(self, conn: TConn, client: socket.socket) -> None:
@@ -79,7 +98,7 @@ class Sending:
         except OSError:
             self._end(conn, is_well=False)
             return
-        conn.timeout = time.monotonic() + STALL_S
+        self._wait(conn)
         if is_over:
             self._end(conn, is_well=True)
         elif transfer.wait(partial(self._queue.defer, self._resume, conn)):
@@ -93,4 +112,5 @@ class Sending:
     def _end(self, conn: TConn, *, is_well: bool) -> None:
         self._poller().unregister(conn.sock)
         self._transfers.pop(conn).close()
+        del self._left[conn]
         self._on_end(conn, is_well)
