@@ -47,7 +47,7 @@ test: $(VENV)/.ready-dev packages-test lint ## set up, lint and run all tests; D
 	@exec $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 .PHONY: torture
-torture: $(VENV)/.ready-dev packages-test ## test kills, rot, slow clients, clock steps, full disks, memory and long uploads; print figures
+torture: $(VENV)/.ready-dev packages-test ## test kills, rot, crowds, hostile and slow clients, clock steps, full disks, memory; print figures
 	@TORTURE=1 exec $(BIN)/python -m pytest --quiet tests/torture tests/unit/services/images/test_any_sequence.py \
 		tests/e2e/uploads/test_interrupted.py $(ARGS)
 
