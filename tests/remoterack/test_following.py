@@ -7,6 +7,7 @@ import hashlib
 import random
 from collections.abc import Iterator
 from functools import partial
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -134,6 +135,34 @@ def test_a_rack_serves_after_a_restart_while_its_region_is_away(
             assert fetch(rack.url, "/readyz").status == 200
             line.is_cut = False
             assert rack.wait_for(f"{PATH}/boot-initrd").body == images.FILES["boot-initrd"]
+
+
+def test_a_rack_that_was_off_or_cut_off_while_sets_changed_catches_up(
+    region: LiveRack, fingerprint: str, tmp_path: Path
+) -> None:
+    with (
+        Line(region.url) as line,
+        RemoteRack(tmp_path / "rack", line.url, fingerprint) as rack,
+    ):
+        rack.wait_for(f"{PATH}/boot-kernel")
+        for number, is_off in enumerate((True, False), 20):
+            content = random.Random(number).randbytes(1000)
+            if is_off:
+                rack.stop()
+            line.is_cut = True
+            for day in (1, 2):  # more than one version is missed
+                switch(region, content + bytes([day]), f"202603{number}.{day}")
+            if is_off:
+                rack.__enter__()
+            old = fetch(rack.url, f"{PATH}/boot-kernel")
+            assert (old.status, old.body) == (200, images.FILES["boot-kernel"])
+            line.is_cut = False
+            caught_up = partial(_has, rack, content + bytes([2]))
+            rack.wait_until(caught_up, "the last version")
+
+
+def _has(rack: RemoteRack, content: bytes) -> bool:
+    return fetch(rack.url, f"{PATH}/squashfs").body == content
 
 
 def test_an_older_tree_that_is_played_again_is_refused(
