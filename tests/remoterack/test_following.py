@@ -7,7 +7,6 @@ import hashlib
 import random
 from collections.abc import Iterator
 from functools import partial
-from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
