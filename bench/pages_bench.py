@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every page and API list with few rows and with many, beside each other.
 
-    small   one page of each: 50 images and uploads, 500 events, 5 racks, 50 imports
+    small   one page of each: 100 images and uploads, 500 events, 5 racks, 50 imports
     large   5,000 images and uploads, 200,000 events, 100 racks, 1,000 imports
 
 Both regions are in one process and answer in turns. Prints the number of queries, the
@@ -27,7 +27,7 @@ from tests.support.crowded import Ask
 from tests.support.databases import counted, migrate
 from tests.support.postgres import Cluster
 
-CROWDS = {"small": Crowd(50, 500, 5, 50), "large": Crowd(5_000, 200_000, 100, 1_000)}
+CROWDS = {"small": Crowd(100, 500, 5, 50), "large": Crowd(5_000, 200_000, 100, 1_000)}
 
 
 @dataclass

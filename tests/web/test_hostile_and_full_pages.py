@@ -89,7 +89,7 @@ def test_a_page_takes_the_same_queries_whatever_it_shows(
     with count_queries() as many:
         page = viewer.get("/images/")
     assert page.text.count('name="image"') >= 500
-    assert page.text.count("Synced") + page.text.count("Will be deleted") >= 200
+    assert page.text.count("Synced") + page.text.count("Will be deleted") >= 100  # one page
     assert len(many) == len(few), many
     for path in ("/images/ubuntu/stored1/amd64", "/sources/", f"/sources/{source_id}", "/imports/"):
         with count_queries() as queries:

@@ -33,7 +33,7 @@ def list_images(api: Api, as_json: bool) -> None:
       slipway image list
       slipway image list --json | jq -r '.items[] | select(.status != "Synced") | .name'
     """
-    found = api.get("/images")
+    found: dict[str, Any] = {"items": [*api.items("/images")], "next": None}
     output.listing(
         found,
         as_json,

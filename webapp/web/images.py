@@ -13,7 +13,7 @@ from webapp.errors import InvalidFields, NotFound
 from webapp.extensions import settings
 from webapp.services.accounts import rights
 from webapp.services.accounts.rights import Right
-from webapp.services.images import history, keys, listing, restricting, steering
+from webapp.services.images import history, keys, listing, ordering, restricting, steering
 from webapp.services.images.listing import Image
 from webapp.services.imports import delete_preview, runs, selecting
 from webapp.services.overview import missing
@@ -32,13 +32,15 @@ from webapp.services.sources.selections import Pick
 from webapp.services.system import live_settings
 from webapp.services.system.live_settings import COMMISSIONING
 from webapp.services.uploads import removal
-from webapp.web import addresses, import_start, source_health
+from webapp.web import addresses, import_start, paging, source_health
 from webapp.web.access import me, requires
 from webapp.web.image_rows import ResourceRow, free_bytes, image_row, resource_row, summary
 from webapp.web.source_health import is_managed, require_managed
 from webapp.web.version_rows import version_row
 
 blueprint = Blueprint("images", __name__)
+
+PAGE = 100
 
 
 @blueprint.get("/images/")
@@ -217,10 +219,15 @@ def _pending(pending: Pending, loss: Loss | None, *, is_seen: bool) -> dict[str,
 
 
 def _stored(picture: Picture) -> dict[str, Any]:
-    listed = listing.listed(picture)
+    order = ordering.read(picture)
+    images = [image for image, is_loader in order.items() if not is_loader]
+    part = paging.after(images, request.args.get("after", ""), PAGE)
+    loaders = {image for image, is_loader in order.items() if is_loader}
+    listed = listing.listed(picture, {*part.shown, *loaders})
     return {
         "rows": [image_row(image) for image in listed if not image.is_bootloader],
         "bootloaders": [image_row(image) for image in listed if image.is_bootloader],
+        "part": part,
         "missing": missing.problem(),
         "run": runs.current(),
         "stored_bytes": listing.stored_bytes(),
@@ -236,9 +243,10 @@ def _resources(image: Image) -> list[ResourceRow]:
 
 
 def _image(os: str, release: str, arch: str) -> Image:
-    for image in listing.listed(catalogue.read()):
-        names = (f"{os}/{release}", release if os == keys.CUSTOM else "")
-        if image.name in names and image.arch == arch and image.resource_ids:
+    names = (f"{os}/{release}", release) if os == keys.CUSTOM else (f"{os}/{release}",)
+    only = {keys.Image(name, arch) for name in names}
+    for image in listing.listed(catalogue.read(), only):
+        if image.resource_ids:
             return image
     raise NotFound(
         "Image not found.",

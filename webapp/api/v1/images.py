@@ -10,10 +10,19 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from webapp.api.v1.dispatch import Call, PlainCall, Routes
-from webapp.api.v1.schemas import Empty, Page, Paging, RequestModel, ResponseModel, page_of
+from webapp.api.v1.schemas import (
+    Empty,
+    Page,
+    Paging,
+    RequestModel,
+    ResponseModel,
+    WholePaging,
+    page_of,
+    part_of,
+)
 from webapp.models import BlobState, BootResource, Priority, ResourceSet
 from webapp.services.accounts.rights import Right
-from webapp.services.images import listing, steering, versions
+from webapp.services.images import listing, ordering, steering, versions
 from webapp.services.imports import delete_preview
 from webapp.services.overview import status
 from webapp.services.sources import catalogue
@@ -133,14 +142,16 @@ class DeletionResponse(ResponseModel):
 
 
 @routes("GET", "/images", Right.SEE)
-def read_images(call: PlainCall) -> Page[ImageResponse]:
+def read_images(call: Call[WholePaging, None]) -> Page[ImageResponse]:
     """List stored and selected images with their status, its cause and the next step."""
-    found = listing.listed(catalogue.read())
+    picture = catalogue.read()
+    part = part_of(tuple(ordering.read(picture)), call.query, lambda image: image)
     return Page[ImageResponse](
         items=[
             ImageResponse(**status.image_dict(one), resource_ids=list(one.resource_ids))
-            for one in found
-        ]
+            for one in listing.listed(picture, set(part.items))
+        ],
+        next=part.next,
     )
 
 

@@ -9,7 +9,7 @@ well, a next step.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -31,11 +31,11 @@ from webapp.models import (
     ResourceType,
     Upload,
 )
-from webapp.services.images import keys, locks, priorities
+from webapp.services.images import keys, locks, ordering, priorities
 from webapp.services.images import status as image_status
 from webapp.services.images.status import Status, Verdict
 from webapp.services.sources import naming, soaking
-from webapp.services.sources.picture import Box, Picture, arch_order
+from webapp.services.sources.picture import Box, Picture
 from webapp.services.system import live_settings
 from webapp.streams.documents import version_key
 
@@ -193,25 +193,28 @@ def stored_bytes() -> int:
     return int(db.session.scalar(total) or 0)
 
 
-def listed(picture: Picture) -> list[Image]:
-    """Every image that is stored or selected, in the order of the picture.
+def listed(picture: Picture, only: Collection[keys.Image] | None = None) -> list[Image]:
+    """Every image that is stored or selected, or some of them, in the order of the picture.
 
     The number of queries does not depend on the number of images.
     """
-    resources = db.session.scalars(
+    query = (
         select(BootResource)
         .where(BootResource.current_set_id.is_not(None))
         .options(load_only(*_COLUMNS), joinedload(BootResource.current_set))
         .order_by(BootResource.name, BootResource.architecture)
-    ).all()
+    )
+    if only is not None:
+        query = query.where(BootResource.name.in_({one.name for one in only}))
     groups: dict[tuple[str, str], list[BootResource]] = defaultdict(list)
-    for resource in resources:
-        groups[resource.name, resource.arch].append(resource)
+    for resource in db.session.scalars(query):
+        if only is None or (resource.name, resource.arch) in only:
+            groups[resource.name, resource.arch].append(resource)
     run = image_status.newest_run()
     sources = {source.id: source for source in db.session.scalars(select(BootSource))}
     boxes = {_key(box): box for box in picture.boxes}
     holds = soaking.holds()
-    installers = {arch for name, arch in groups if name.startswith("ubuntu/")}
+    installers = _installers()
     damaged, locked = _damaged_resources(), locks.of()
     ruled = {(f"{os}/{release}", arch) for os, release, arch in picture.ruled}
     wanted_first = priorities.read()
@@ -243,7 +246,7 @@ def listed(picture: Picture) -> list[Image]:
         )
     is_automatic = live_settings.is_auto_import()
     for key, box in boxes.items():
-        if box.is_wanted and key not in groups:
+        if box.is_wanted and key not in groups and (only is None or key in only):
             verdict = image_status.of_selected(
                 box,
                 run.of(*key),
@@ -257,7 +260,8 @@ def listed(picture: Picture) -> list[Image]:
         replace(one, priority=wanted_first.get(keys.Image(one.name, one.arch), one.priority))
         for one in made
     ]
-    return _ordered(made, picture)
+    place = ordering.places(picture)
+    return sorted(made, key=lambda one: place(one.os, one.name, one.title, one.arch))
 
 
 def _stored_image(
@@ -318,15 +322,11 @@ def _selected_image(box: Box, verdict: Verdict) -> Image:
     )
 
 
-def _ordered(images: Iterable[Image], picture: Picture) -> list[Image]:
-    """As the page offers them; those that no source offers come last within their system."""
-    places = {f"{rel.os}/{rel.release}": place for place, rel in enumerate(picture.releases)}
-
-    def key(image: Image) -> tuple[object, ...]:
-        place = places.get(image.name, len(places))
-        return image.os != "ubuntu", place, image.title, *arch_order(image.arch)
-
-    return sorted(images, key=key)
+def _installers() -> set[str]:
+    """The architectures of which an Ubuntu image is stored, which installs the others."""
+    is_ubuntu = BootResource.name.startswith("ubuntu/", autoescape=True)
+    found = select(BootResource.arch).where(BootResource.current_set_id.is_not(None), is_ubuntu)
+    return set(db.session.scalars(found.distinct()))
 
 
 def _unknown(resource_id: int) -> NotFound:
