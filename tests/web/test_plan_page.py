@@ -6,12 +6,15 @@ from __future__ import annotations
 import re
 
 import pytest
+from flask import Flask
 
-from tests.support import factories
+from tests.support import crowd, factories
+from tests.support.crowd import Crowd
 from tests.web.images.boxes import offer
 from tests.web.visitors import Visitor, leads_to, text_of
 from webapp.extensions import db
 from webapp.models import BootSource, ImportRun, utcnow
+from webapp.web import imports
 
 
 @pytest.fixture
@@ -106,3 +109,16 @@ def test_a_runs_plan_files_and_sources_stay_in_the_history(region: object, viewe
     for part in ("Approved by a user", "version 2", "it was selected", "ubuntu/focal", "would be"):
         assert part in words
     assert viewer.get("/imports/history?before=x").status_code == 200
+
+
+def test_of_many_images_that_it_keeps_the_plan_shows_some(
+    app: Flask, viewer: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "KEPT", 10)
+    with app.app_context():
+        crowd.add(Crowd(images=12, events=0, racks=0, runs=0))
+        db.session.remove()
+    page = viewer.get("/imports/plan")
+    assert page.text.count("image-000") == 10
+    assert "Show all 12 images that it keeps" in text_of(page)
+    assert viewer.get("/imports/plan?all=1").text.count("image-000") == 12

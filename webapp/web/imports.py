@@ -35,7 +35,7 @@ from webapp.web.import_rows import action_rows, ended, run_row, run_view
 
 blueprint = Blueprint("imports", __name__, url_prefix="/imports")
 
-HISTORY, PAGE = 20, 50
+HISTORY, PAGE, KEPT = 20, 50, 100
 
 
 @blueprint.get("/")
@@ -94,13 +94,14 @@ def show(run_id: int) -> ResponseReturnValue:
 def show_plan() -> ResponseReturnValue:
     """Show what the next import will do, and why, and offer to start exactly that."""
     found = preview.next_report()
-    out = found.out if request.args.get("all") else ()
+    is_whole = bool(request.args.get("all"))
     return hx.render(
         "imports/plan.html",
         None,
         plan=found,
         actions=action_rows(found.actions, priorities.read()),
-        out=out,
+        keep=found.keep if is_whole else found.keep[:KEPT],
+        out=found.out if is_whole else (),
         out_count=len(found.out),
     )
 

@@ -79,7 +79,7 @@ class StoredImage:
 
 @dataclass(frozen=True)
 class Table:
-    """The boot table and the images it may name, at one serial of the publication."""
+    """The boot table and the images it names, at one serial of the publication."""
 
     entries: Mapping[str, Entry]
     images: Mapping[tuple[str, str, str], Sequence[StoredImage]]

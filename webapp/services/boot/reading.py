@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, select
+from sqlalchemy.orm import aliased
 
 from webapp.models import (
     Blob,
@@ -30,7 +31,7 @@ def read_document(connection: Connection) -> BootDocument:
 
 
 def read_table(connection: Connection) -> Table:
-    """The table and every stored image that it may name, in two statements."""
+    """The table and every stored image that it names, in two statements."""
     rows = connection.execute(
         select(
             BootEntry.machine,
@@ -42,13 +43,28 @@ def read_table(connection: Connection) -> Table:
         )
     )
     images: dict[tuple[str, str, str], list[StoredImage]] = {}
-    for image in read_images(connection):
+    is_named = exists().where(
+        BootEntry.os == BootResource.os,
+        BootEntry.release == BootResource.release,
+        BootEntry.arch == BootResource.arch,
+    )
+    for image in read_images(connection, is_named):
         images.setdefault((image.os, image.release, image.arch), []).append(image)
     return Table({row.machine: Entry(*row) for row in rows}, images)
 
 
-def read_images(connection: Connection) -> list[StoredImage]:
-    """Every stored image, with the files of its current version that machines boot."""
+def read_bootable(connection: Connection) -> list[StoredImage]:
+    """The stored images that machines can boot now."""
+    kernel = aliased(ResourceFile)
+    has_kernel = exists().where(
+        kernel.set_id == BootResource.current_set_id, kernel.ftype == KERNEL
+    )
+    images = read_images(connection, has_kernel)
+    return [one for one in images if one.version and INITRD in one.files]
+
+
+def read_images(connection: Connection, wanted: ColumnElement[bool]) -> list[StoredImage]:
+    """Some stored images, with the files of their current versions that machines boot."""
     rows = connection.execute(
         select(
             BootResource.id,
@@ -73,7 +89,7 @@ def read_images(connection: Connection) -> list[StoredImage]:
             and_(ResourceFile.set_id == ResourceSet.id, ResourceFile.ftype.in_(_FILES)),
         )
         .outerjoin(Blob, Blob.id == ResourceFile.blob_id)
-        .where(BootResource.bootloader_type == "")
+        .where(BootResource.bootloader_type == "", wanted)
         .order_by(BootResource.id, ResourceFile.filename)
     )
     images = []

@@ -28,15 +28,13 @@ def entries() -> list[BootEntry]:
 
 
 def read() -> Table:
-    """The table and the images that it may name."""
+    """The table and the images that it names."""
     return reading.read_table(db.session.connection())
 
 
 def bootable() -> list[StoredImage]:
     """The images that machines can boot now."""
-    images = reading.read_images(db.session.connection())
-    needed = {choosing.KERNEL, choosing.INITRD}
-    able = [one for one in images if one.version and needed.issubset(one.files)]
+    able = reading.read_bootable(db.session.connection())
     return sorted(able, key=lambda one: (one.os, one.release, one.arch, one.subarch))
 
 
