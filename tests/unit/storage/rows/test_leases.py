@@ -12,7 +12,7 @@ from webapp.storage import leases, rows
 from webapp.storage.database import DatabaseStore
 from webapp.storage.errors import BlobBusy
 from webapp.storage.leases import LEASE_S
-from webapp.storage.tables import blob_chunk, blob_store
+from webapp.storage.tables import RowState, blob_chunk, blob_store
 
 pytestmark = pytest.mark.both_databases
 CHUNK_COLUMNS = ["blob_id", "start", "data"]
@@ -118,7 +118,7 @@ def test_of_two_that_find_no_partial_one_has_to_wait(
     store = harness.store
     with store.writer(BLOB.sha256, BLOB.size) as writer:
         writer.write(BLOB.data[:MIB])
-        monkeypatch.setattr(store, "_free_partial", lambda sha256, state: None)  # as it was before
+        monkeypatch.setattr(store._claims, "_free", lambda name, state: None)  # as it was before
         with pytest.raises(BlobBusy):
             store.writer(BLOB.sha256, BLOB.size)
         writer.write(BLOB.data[MIB:])
@@ -132,10 +132,10 @@ def test_of_two_that_find_the_same_partial_one_has_to_wait(
     harness.start(BLOB, MIB)
     store = harness.store
     assert isinstance(store, DatabaseStore)
-    seen = store._free_partial(BLOB.sha256, "partial")
+    seen = store._claims._free(BLOB.sha256, RowState.PARTIAL)
     with store.writer(BLOB.sha256, BLOB.size) as writer:
         with monkeypatch.context() as patch:
-            patch.setattr(store, "_free_partial", lambda sha256, state: seen)
+            patch.setattr(store._claims, "_free", lambda name, state: seen)
             with pytest.raises(BlobBusy):
                 store.writer(BLOB.sha256, BLOB.size)
             with pytest.raises(BlobBusy):
@@ -152,9 +152,9 @@ def test_who_finds_a_lease_renewed_has_to_wait(
     owned_by(harness, ELSEWHERE, seconds_ago=2 * LEASE_S)
     store = harness.store
     assert isinstance(store, DatabaseStore)
-    seen = store._free_partial(BLOB.sha256, "partial")
+    seen = store._claims._free(BLOB.sha256, RowState.PARTIAL)
     owned_by(harness, ELSEWHERE, seconds_ago=-2 * LEASE_S)
-    monkeypatch.setattr(store, "_free_partial", lambda sha256, state: seen)
+    monkeypatch.setattr(store._claims, "_free", lambda name, state: seen)
     with pytest.raises(BlobBusy):
         store.writer(BLOB.sha256, BLOB.size)
     with pytest.raises(BlobBusy):
