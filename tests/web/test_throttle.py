@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from flask import Flask
-from sqlalchemy import func, select
+from sqlalchemy import Connection, delete, event, func, select
 
 from tests.web.visitors import PASSWORD, Visitor, text_of
 from webapp.extensions import db
@@ -265,3 +265,23 @@ def test_behind_a_trusted_proxy_its_last_word_counts(
             headers={"X-Forwarded-For": f"10.0.0.{number}, {ATTACKER}"},
         )
     assert len(evaluated) == 8
+
+
+@pytest.mark.both_databases
+def test_a_bucket_that_is_filled_while_it_is_asked_is_not_empty(region: Flask) -> None:
+    bucket, removed = throttle.Bucket("test", 2, 60), []
+    assert throttle.allow(bucket, "ann")
+
+    @event.listens_for(db.engine, "after_cursor_execute")
+    def _fill(conn: Connection, _c: object, statement: str, *_rest: object) -> None:
+        # As another process does, once the code that it took was the right one.
+        if statement.startswith("INSERT INTO login_throttle") and not removed:
+            removed.append(conn.execute(delete(LoginThrottle)).rowcount)
+
+    try:
+        assert throttle.allow(bucket, "ann")
+    finally:
+        event.remove(db.engine, "after_cursor_execute", _fill)
+    assert removed == [1]
+    assert throttle.allow(bucket, "ann")
+    assert not throttle.allow(bucket, "ann")

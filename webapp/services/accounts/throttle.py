@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import case, delete, extract, select, update
@@ -37,6 +37,27 @@ def allow(bucket: Bucket, key: str) -> bool:
     """
     # Whole seconds everywhere: SQLite's epoch has no fractions, PostgreSQL's has.
     now = utcnow().replace(microsecond=0)
+    mine = LoginThrottle.key == _hashed(bucket, key)
+    elapsed_s = int(now.timestamp()) - extract("epoch", LoginThrottle.updated_at)
+    filled = LoginThrottle.tokens + elapsed_s / float(bucket.refill_s)
+    tokens = case((filled > bucket.capacity, float(bucket.capacity)), else_=filled)
+    while True:
+        _prepare(bucket, key, now)
+        took: Any = db.session.execute(
+            update(LoginThrottle)
+            .where(mine, tokens >= 1)
+            .values(tokens=tokens - 1, updated_at=now)
+            .execution_options(synchronize_session=False)
+        )
+        # A right password or code may have filled it, by removing its row, since it was prepared.
+        is_empty = bool(db.session.scalar(select(LoginThrottle.key).where(mine, tokens < 1)))
+        db.session.commit()
+        if took.rowcount == 1 or is_empty:
+            return bool(took.rowcount == 1)
+
+
+def _prepare(bucket: Bucket, key: str, now: datetime) -> None:
+    """Have a row, whose time isn't in the future."""
     hashed = _hashed(bucket, key)
     insert = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
     db.session.execute(
@@ -52,17 +73,6 @@ def allow(bucket: Bucket, key: str) -> bool:
         .values(updated_at=now)
         .execution_options(synchronize_session=False)
     )
-    elapsed_s = int(now.timestamp()) - extract("epoch", LoginThrottle.updated_at)
-    filled = LoginThrottle.tokens + elapsed_s / float(bucket.refill_s)
-    tokens = case((filled > bucket.capacity, float(bucket.capacity)), else_=filled)
-    took: Any = db.session.execute(
-        update(LoginThrottle)
-        .where(LoginThrottle.key == hashed, tokens >= 1)
-        .values(tokens=tokens - 1, updated_at=now)
-        .execution_options(synchronize_session=False)
-    )
-    db.session.commit()
-    return bool(took.rowcount == 1)
 
 
 def forget(bucket: Bucket, key: str) -> None:
